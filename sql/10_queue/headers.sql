@@ -3,6 +3,7 @@
 --   alone      reads alone that have no outcome yet: so many workers died of it
 --   answered   the read_ct of the last read that has an outcome: told twice, it counts once, and a heartbeat that
 --              comes late does not take the job back
+--   why        why workers released it the last time, unless it failed since
 --   rewritten  times that writing the vector changed the content itself
 --   changed    times in a row that the content was another one by the time of writing; version and same: what the row
 --              was like then, and how many times in a row (40_jobs/nondeterministic.sql)

@@ -23,16 +23,17 @@ declare
     of_model constant integer := _fixed_dimensions(made.model, made.dimensions);
 begin
     if of_model <> made.dimensions then
-        perform _refuse(
-            format('%s holds vectors of %s dimensions, and those of the model %s have %s.', what, made.dimensions,
-                made.model, of_model),
-            format('Name another %s: it is created, and these vectors stay. Or name a model of %s dimensions.', place,
-                made.dimensions));
+        raise exception using
+            message = format('%s holds vectors of %s dimensions, and those of the model %s have %s.', what,
+                made.dimensions, made.model, of_model),
+            hint = format('Name another %s: it is created, and these vectors stay. Or name a model of %s dimensions.',
+                place, made.dimensions), errcode = '22023';
     elsif adopt is null then
-        perform _refuse(format('%s holds vectors already.', what),
-            format('Name another %s: it is created, and these vectors stay. Or say adopt => true to keep them and '
+        raise exception using message = format('%s holds vectors already.', what),
+            hint =
+                format('Name another %s: it is created, and these vectors stay. Or say adopt => true to keep them and '
                    'embed what is missing, if they are of the model %s; adopt => false deletes them all at once, and '
-                   'has every row embedded anew.', place, made.model));
+                   'has every row embedded anew.', place, made.model), errcode = '22023';
     end if;
 end $$;
 
@@ -40,9 +41,11 @@ create or replace function pgembedd._adopt_column(made pgembedd.pipeline, adopt 
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    ignored text;
 begin
     if _holds_vectors(made, made.source) then
-        perform _check_existing_vectors(made, format('%s.%I', made.source, made.embedding_column),
+        ignored := _check_existing_vectors(made, format('%s.%I', made.source, made.embedding_column),
             'embedding_column', adopt);
         if not adopt then perform _empty_column(made); end if;
     end if;
@@ -68,22 +71,27 @@ declare
     named text[] := _table_name(made);
     relation regclass := to_regclass(format('%I.%I', named[1], named[2]));
     taken text := (select p.name from pipeline p where p.embedding_table = relation);
+    ignored text;
 begin
     if relation is null then
         return null;
     elsif taken is not null then
-        perform _refuse(format('%s is filled by the pipeline "%s" already.', relation, taken),
-            'Name another embedding_table.');
+        raise exception using message = format('%s is filled by the pipeline "%s" already.', relation, taken),
+            hint = 'Name another embedding_table.', errcode = '22023';
     elsif _owner(relation) <> _owner(made.source) then  -- as whom it would be written
-        perform _refuse(format('%s belongs to %s, and %s to %s.', relation, _owner(relation), made.source,
+        raise exception using
+            message = format('%s belongs to %s, and %s to %s.', relation, _owner(relation), made.source,
             _owner(made.source)),
-            format('ALTER TABLE %s OWNER TO %s, or name another embedding_table.', relation, _owner(made.source)));
+            hint =
+                format('ALTER TABLE %s OWNER TO %s, or name another embedding_table.', relation, _owner(made.source)),
+            errcode = '22023';
     elsif _layout_problem(made, relation) is not null then
-        perform _refuse(format('%s is there already, and is no embedding table of %s: %s.', relation, made.source,
+        raise exception using
+            message = format('%s is there already, and is no embedding table of %s: %s.', relation, made.source,
             _layout_problem(made, relation)),
-            'Name another embedding_table: it is created.');
+            hint = 'Name another embedding_table: it is created.', errcode = '22023';
     elsif _holds_vectors(made, relation) then
-        perform _check_existing_vectors(made, relation::text, 'embedding_table', adopt);
+        ignored := _check_existing_vectors(made, relation::text, 'embedding_table', adopt);
     end if;
     if not adopt then perform _execute_once(made, format('truncate %s', relation)); end if;
     return relation;

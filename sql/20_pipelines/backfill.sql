@@ -37,26 +37,44 @@ begin
             perform _invalidate_chunks(pipeline);
         end if;
     else
-        execute _enqueue(pipeline, 'pgembedd_backfill', 'w.id', _render($q$(
-            select k.id from {keys}
-            where not exists (
+        queued := _enqueue_once(pipeline, _render($q$
+            {keys} where not exists (
                 select from pgembedd.row_state r
                 where r.pipeline_id = {id} and r.state in ('blank', 'dead') and r.key = k.id)
-              and not exists (
-                select from (select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job} union all
-                             select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job}) queued
-                where queued.id = k.id)
-              and {is_named}
-            order by k.n limit {at_most}) w$q$, jsonb_build_object(
-            'keys', keys, 'id', pipeline.id, 'is_job', _is_for(pipeline.id),
+              and {is_named}$q$, jsonb_build_object(
+            'keys', keys, 'id', pipeline.id,
             -- Of a column that cannot be NULL it is JSON's null, which no job can name a row by.
             'is_named', case when cardinality(pipeline.key_columns) = 1 then $n$k.id <> 'null'$n$
-                             else $n$not jsonb_path_exists(k.id, 'strict $.* ? (@ == null)')$n$ end,
-            'at_most', coalesce(at_most::text, 'all'))));
-        get diagnostics queued = row_count;
+                             else $n$not jsonb_path_exists(k.id, 'strict $.* ? (@ == null)')$n$ end)),
+            at_most => at_most);
         perform pgembedd._check_session();
     end if;
     if queued > 0 then perform _wake('pgembedd_backfill'); end if;
+    return queued;
+end $$;
+
+-- Queues those of the keys that have no job, in their order. `keys` is a FROM item `k` with the columns id and n, and
+-- conditions; $1 in it is `given`. Returns how many. No nested loop: where the statistics of a queue know of no job of
+-- the pipeline, it would compare each key with each job.
+create or replace function pgembedd._enqueue_once(
+    pipeline pgembedd.pipeline, keys text, given jsonb default null, at_most bigint default null
+) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set enable_nestloop = off
+as $$
+declare
+    queued bigint;
+begin
+    execute _enqueue(pipeline, 'pgembedd_backfill', 'w.id', _render($q$(
+        select k.id from (select k.id, k.n from {keys}) k
+        where not exists (
+            select from (select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job} union all
+                         select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job}) queued
+            where queued.id = k.id)
+        order by k.n limit {at_most}) w$q$, jsonb_build_object(
+        'keys', keys, 'is_job', _is_for(pipeline.id), 'at_most', coalesce(at_most::text, 'all')))) using given;
+    get diagnostics queued = row_count;
     return queued;
 end $$;
 

@@ -47,6 +47,19 @@ as $$
                      and not (c.relkind = 'p' and i.inhparent = source))
 $$;
 
+-- A table and all its partitions. Unlike pg_partition_tree() it waits for none that is locked.
+create or replace function pgembedd._with_partitions(relation regclass) returns setof regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive tables(oid) as (
+        select relation::oid
+        union all
+        select c.oid from tables t join pg_inherits i on i.inhparent = t.oid
+        join pg_class c on c.oid = i.inhrelid and c.relispartition)
+    select t.oid::regclass from tables t
+$$;
+
 -- halfvec or vector, qualified: the extension may live in any schema.
 create or replace function pgembedd._vector_type(name text) returns text
 language sql stable

@@ -1,15 +1,21 @@
-create or replace function pgembedd._content_function(function regprocedure, given text, source text) returns text
+create or replace function pgembedd._content_function(
+    function regprocedure, given text, source text, content_columns text[]
+) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
-    if function is null then
-        perform _refuse(format('There is no function %s(%s).', given, source),
-            'content_function takes one row of the source and returns text.');
+    if function is null and content_columns is not null then  -- the fourth argument by position
+        raise exception using message = format('content_columns are given, and then %L as content_function.', given),
+            hint = format('Give one of the two. If it is a model, name the argument: model => %L.', given),
+            errcode = '22023';
+    elsif function is null then
+        raise exception using message = format('There is no function %s(%s).', given, source),
+            hint = 'content_function takes one row of the source and returns text.', errcode = '22023';
     elsif not exists (select from pg_proc f where f.oid = function and f.prokind = 'f' and not f.proretset) then
-        perform _refuse(format('%s(%s) is no function that returns one value.', given, source),
-            'content_function takes one row of the source and returns text.');
+        raise exception using message = format('%s(%s) is no function that returns one value.', given, source),
+            hint = 'content_function takes one row of the source and returns text.', errcode = '22023';
     end if;
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
@@ -27,9 +33,11 @@ begin
         select from pg_attribute a
         where a.attrelid = made.source and a.attname = c and a.attnum > 0 and not a.attisdropped);
     if missing is not null then
-        perform _refuse(format('%s has no column %s, named in %s.', made.source, missing, option),
-            format('It has: %s.', (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a
-                                   where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)));
+        raise exception using
+            message = _cut(format('%s has no column %s, named in %s.', made.source, missing, option)),
+            hint = format('It has: %s.', (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a
+                                   where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)),
+            errcode = '22023';
     end if;
 end $$;
 

@@ -4,27 +4,31 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if num_nonnulls(made.content_columns, made.content_function) <> 1 or made.content_columns = '{}' then
-        perform _refuse('Say what is to be embedded: content_columns or content_function, one of the two.',
-            'For example content_columns => array[''title'', ''content''].');
+        raise exception using
+            message = 'Say what is to be embedded: content_columns or content_function, one of the two.',
+            hint = 'For example content_columns => array[''title'', ''content''].', errcode = '22023';
     elsif coalesce(made.vector_type, '') not in ('halfvec', 'vector') then
-        perform _refuse(format('vector_type %s is not known.', coalesce(quote_literal(made.vector_type), 'NULL')),
-            'Take halfvec or vector.');
+        raise exception using
+            message = format('vector_type %s is not known.', coalesce(quote_literal(made.vector_type), 'NULL')),
+            hint = 'Take halfvec or vector.', errcode = '22023';
     elsif coalesce(made.distance, '') not in ('cosine', 'l2', 'ip') then
-        perform _refuse(format('distance %s is not known.', coalesce(quote_literal(made.distance), 'NULL')),
-            'Take cosine, l2 or ip.');
+        raise exception using
+            message = format('distance %s is not known.', coalesce(quote_literal(made.distance), 'NULL')),
+            hint = 'Take cosine, l2 or ip.', errcode = '22023';
     elsif coalesce(made.on_update, '') not in ('keep', 'clear') then
-        perform _refuse(format('on_update %s is not known.', coalesce(quote_literal(made.on_update), 'NULL')),
-            'keep leaves the old vector in place until the new one is there; clear empties it at once.');
+        raise exception using
+            message = format('on_update %s is not known.', coalesce(quote_literal(made.on_update), 'NULL')),
+            hint = 'keep leaves the old vector in place until the new one is there; clear empties it at once.',
+            errcode = '22023';
     elsif not made.triggers and (made.on_update = 'clear' or made.enable_always) then
-        perform _refuse(format('%s is done by triggers, and this pipeline is to have none.',
+        raise exception using message = format('%s is done by triggers, and this pipeline is to have none.',
                 case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end),
-            'Leave out triggers => false, or this option.');
+            hint = 'Leave out triggers => false, or this option.', errcode = '22023';
     elsif made.max_attempts is null or made.max_attempts not between 1 and 100 then
-        perform _refuse(format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')),
-            'Take 1 to 100.');
+        raise exception using
+            message = format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')),
+            hint = 'Take 1 to 100.', errcode = '22023';
     end if;
-    perform _check_model(made);
-    perform _check_column_options(made);
 end $$;
 
 create or replace function pgembedd._check_column_options(made pgembedd.pipeline) returns void
@@ -33,22 +37,25 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if made.embedding_column = '' then
-        perform _refuse('The pipeline needs an embedding_column.', 'It is created when missing.');
+        raise exception using message = 'The pipeline needs an embedding_column.',
+            hint = 'It is created when missing.', errcode = '22023';
     elsif octet_length(made.embedding_column) > 63 then
-        perform _refuse(format('The embedding_column "%s" is longer than a name can be.', made.embedding_column),
-            'Take at most 63 bytes.');
+        raise exception using
+            message = format('The embedding_column "%s" is longer than a name can be.', made.embedding_column),
+            hint = 'Take at most 63 bytes.', errcode = '22023';
     elsif exists (select from pg_attribute a
                   where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum < 0) then
-        perform _refuse(format('"%s" is a system column of every table.', made.embedding_column),
-            'Name another embedding_column.');
+        raise exception using message = format('"%s" is a system column of every table.', made.embedding_column),
+            hint = 'Name another embedding_column.', errcode = '22023';
     elsif made.m is null or made.m not between 2 and 100
        or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
-        perform _refuse(format('m = %s and ef_construction = %s do not make an HNSW index.',
+        raise exception using message = format('m = %s and ef_construction = %s do not make an HNSW index.',
                 coalesce(made.m::text, 'NULL'), coalesce(made.ef_construction::text, 'NULL')),
-            'm goes from 2 to 100, ef_construction from twice m to 1000.');
+            hint = 'm goes from 2 to 100, ef_construction from twice m to 1000.', errcode = '22023';
     elsif made.embedding_column = any (made.content_columns || made.watch_columns || made.key_columns) then
-        perform _refuse(format('The column "%s" cannot be content or key and hold the vector, too.',
-            made.embedding_column));
+        raise exception using message = format('The column "%s" cannot be content or key and hold the vector, too.',
+            made.embedding_column),
+            hint = 'Name another embedding_column: it is created when missing.', errcode = '22023';
     end if;
 end $$;
 
@@ -58,11 +65,12 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if index_when not in ('auto', 'now', 'later') then
-        perform _refuse(format('index_when %s is not known.', quote_literal(index_when)),
-            'now makes the index at once, later after the backfill, auto decides by the size of the table.');
+        raise exception using message = format('index_when %s is not known.', quote_literal(index_when)),
+            hint = 'now makes the index at once, later after the backfill, auto decides by the size of the table.',
+            errcode = '22023';
     elsif index_within is null or index_within < interval '0' then
-        perform _refuse(format('index_within %s is no time to build an index in.',
+        raise exception using message = format('index_within %s is no time to build an index in.',
             coalesce(quote_literal(index_within), 'NULL')),
-            'It is how long the backfill may put the index off; one day unless given.');
+            hint = 'It is how long the backfill may put the index off; one day unless given.', errcode = '22023';
     end if;
 end $$;

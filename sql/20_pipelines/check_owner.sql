@@ -7,12 +7,13 @@ declare
     source_owner regrole := (select relowner from pg_class where oid = made.source);
 begin
     if not pg_has_role(current_user, source_owner, 'usage') then
-        perform _refuse(format('%s belongs to %s, and %s may not act for that role.', made.source, source_owner,
+        raise exception using
+            message = format('%s belongs to %s, and %s may not act for that role.', made.source, source_owner,
             quote_ident(current_user)),
-            format('Run this as %s or as a superuser, or GRANT %s TO %s.', source_owner, source_owner,
-                quote_ident(current_user)));
+            hint = format('Run this as %s or as a superuser, or GRANT %s TO %s.', source_owner, source_owner,
+                quote_ident(current_user)), errcode = '22023';
     elsif _hidden_from_owner(made.source) is not null then
-        perform _refuse(_hidden_from_owner(made.source));
+        raise exception using message = _hidden_from_owner(made.source), errcode = '22023';
     end if;
 end $$;
 

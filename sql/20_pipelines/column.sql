@@ -11,9 +11,9 @@ declare
     generated "char";
 begin
     if taken is not null then
-        perform _refuse(format('%s.%s is filled by the pipeline "%s" already.', made.source,
+        raise exception using message = format('%s.%s is filled by the pipeline "%s" already.', made.source,
             quote_ident(made.embedding_column), taken),
-            'Two pipelines cannot share a column: name another embedding_column.');
+            hint = 'Two pipelines cannot share a column: name another embedding_column.', errcode = '22023';
     end if;
     select format_type(a.atttypid, a.atttypmod), a.atttypmod, a.attgenerated into actual, width, generated
     from pg_attribute a
@@ -21,10 +21,10 @@ begin
     if actual is null then
         execute format('alter table %s add column %I %s', made.source, made.embedding_column, wanted);
     elsif actual <> wanted then
-        perform _refuse(format('%s.%s is %s, but this pipeline writes %s.', made.source,
+        raise exception using message = format('%s.%s is %s, but this pipeline writes %s.', made.source,
             quote_ident(made.embedding_column),
             replace(actual, 'character varying', 'varchar'), wanted),
-            'Name another embedding_column: it is created when missing, and this one stays as it is.' || case
+            hint = 'Name another embedding_column: it is created when missing, and this one stays as it is.' || case
                 when actual = format('%s(%s)', _vector_type('vector'), made.dimensions)
                 then ' Or say vector_type => ''vector'', as this one has it.'
                 when actual = format('%s(%s)', _vector_type('halfvec'), made.dimensions)
@@ -32,10 +32,10 @@ begin
                 when width > 0 and actual in (format('%s(%s)', _vector_type('vector'), width),
                                               format('%s(%s)', _vector_type('halfvec'), width))
                 then format(' A column of %s dimensions takes a model whose vectors have as many.', width)
-                else '' end);
+                else '' end, errcode = '22023';
     elsif generated <> '' then
-        perform _refuse(format('%s.%s is a generated column, which cannot be written.', made.source,
+        raise exception using message = format('%s.%s is a generated column, which cannot be written.', made.source,
             quote_ident(made.embedding_column)),
-            'Name another embedding_column.');
+            hint = 'Name another embedding_column.', errcode = '22023';
     end if;
 end $$;

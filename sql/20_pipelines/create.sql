@@ -1,6 +1,7 @@
 -- create_pipeline() runs with the caller's rights: the role that installed pgembedd, or a member of it.
 
--- Not pinned to a search_path: `source` and `content_function` are looked up under the caller's.
+-- Not pinned to a search_path: `source` and `content_function` are looked up under the caller's. In SQL, so that it is
+-- inlined: Postgres prints the types of all arguments of a PL/pgSQL function below an error.
 create or replace function pgembedd.create_pipeline(
     name text,
     source text,
@@ -30,52 +31,56 @@ create or replace function pgembedd.create_pipeline(
     triggers boolean default true,
     text_config text default pg_catalog.current_setting('default_text_search_config')
 ) returns bigint
-language plpgsql
+language sql
 as $$
-declare
-    made pgembedd.pipeline;
-begin
-    perform pgembedd._check_texts(
-        '{name,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
-        array[name, source, content_function, embedding_column, model, embedding_table, formatting, text_config]),
-        pgembedd._check_members('content_columns', content_columns),
-        pgembedd._check_members('watch_columns', watch_columns);
-    made.name := name;
-    begin
-        made.source := pg_catalog.to_regclass(source);
-    exception when syntax_error or invalid_name or feature_not_supported then null;  -- 'a.b.c.d' is no table's name
-    end;
-    made.source_name := source;
-    if content_function is not null and made.source is not null then
-        made.content_function := pgembedd._content_function(
-            pg_catalog.to_regprocedure(pg_catalog.format('%s(%s)', content_function, made.source)),
-            content_function, source);
-    end if;
-    made.content_columns := content_columns;
-    made.watch_columns := watch_columns;
-    made.embedding_column := case when embedding_table is null then coalesce(embedding_column, 'embedding')
-                                  else embedding_column end;
-    made.embedding_table_name := embedding_table;
-    made.chunk_tokens := chunk_tokens; made.chunk_overlap := chunk_overlap;
-    made.splitter := splitter; made.formatting := formatting;
-    made.enable_always := coalesce(enable_always, false);
-    made.triggers := coalesce(triggers, true);
-    made.text_config := pgembedd._text_config(text_config);
-    made.model := model;
-    made.dimensions := coalesce(dimensions, pgembedd._model_dimensions(model));
-    made.vector_type := vector_type;
-    made.distance := distance;
-    made.on_update := on_update;
-    made.max_attempts := max_attempts;
-    made.m := m; made.ef_construction := ef_construction;
-    made.search_path := pg_catalog.current_setting('search_path');
-    return pgembedd._create_pipeline(
-        made, backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within, adopt);
-end $$;
+    select pgembedd._create_pipeline(
+        pgembedd._checked(pgembedd._asked_pipeline(pg_catalog.jsonb_build_object(
+            'name', name, 'source_name', source, 'content_columns', content_columns,
+            'content_function', content_function, 'embedding_column', embedding_column, 'model', model,
+            'dimensions', dimensions, 'vector_type', vector_type, 'distance', distance, 'watch_columns', watch_columns,
+            'on_update', on_update, 'max_attempts', max_attempts, 'm', m, 'ef_construction', ef_construction,
+            'embedding_table_name', embedding_table, 'chunk_tokens', chunk_tokens, 'chunk_overlap', chunk_overlap,
+            'splitter', splitter, 'formatting', formatting, 'enable_always', coalesce(enable_always, false),
+            'triggers', coalesce(triggers, true), 'text_config', text_config))),
+        backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within, adopt)
+$$;
 comment on function pgembedd.create_pipeline is
     'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 
--- index_when is null where no index is wanted.
+-- The pipeline as its options say, with the table, the function and the configuration that they name.
+create or replace function pgembedd._asked_pipeline(asked jsonb) returns pgembedd.pipeline
+language plpgsql
+as $$
+declare
+    made pgembedd.pipeline := pg_catalog.jsonb_populate_record(null::pgembedd.pipeline, asked);
+    ignored pg_catalog.text := pgembedd._check_texts(
+        '{name,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
+        array[made.name, made.source_name, made.content_function, made.embedding_column, made.model,
+              made.embedding_table_name, made.formatting, made.text_config]);
+    function pg_catalog.regprocedure;
+begin
+    ignored := pgembedd._check_members('content_columns', made.content_columns);
+    ignored := pgembedd._check_members('watch_columns', made.watch_columns);
+    begin
+        made.source := pg_catalog.to_regclass(made.source_name);
+        function := pg_catalog.to_regprocedure(pg_catalog.format('%s(%s)', made.content_function, made.source));
+    exception when syntax_error or invalid_name or invalid_text_representation or feature_not_supported then
+        null;  -- 'a.b.c.d' is no table's name
+    end;
+    if made.content_function is not null and made.source is not null then
+        made.content_function := pgembedd._content_function(
+            function, made.content_function, made.source_name, made.content_columns);
+    end if;
+    if made.embedding_table_name is null then
+        made.embedding_column := coalesce(made.embedding_column, 'embedding');
+    end if;
+    made.text_config := pgembedd._text_config(made.text_config);
+    made.dimensions := coalesce(made.dimensions, pgembedd._model_dimensions(made.model));
+    made.search_path := pg_catalog.current_setting('search_path');
+    return made;
+end $$;
+
+-- Of what _checked() returned. index_when is null where no index is wanted.
 create or replace function pgembedd._create_pipeline(
     made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean default null
 ) returns bigint
@@ -86,18 +91,18 @@ set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     queued bigint;
+    ignored text;
 begin
-    made := _checked(made);
-    perform _check_owner(made);
     if made.embedding_table_name is null then
-        perform _ensure_column(made), _adopt_column(made, adopt);
+        ignored := _ensure_column(made);
+        ignored := _adopt_column(made, adopt);
     else
         made.embedding_table := coalesce(_adopt_table(made, adopt), _ensure_table(made));
         made.embedding_table_name := made.embedding_table::text;
     end if;
     made.words_table := _ensure_words(made, index_when is not null);
     if index_when is not null then
-        perform _check_when(index_when, index_within);
+        ignored := _check_when(index_when, index_within);
         made := _ensure_indexes(made, index_when, index_within);
     end if;
     made := _insert_pipeline(made);
@@ -114,21 +119,29 @@ end $$;
 create or replace function pgembedd._checked(made pgembedd.pipeline) returns pgembedd.pipeline
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
+declare
+    ignored text := _check_source(made);
 begin
-    perform _check_source(made);
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
-    perform _check_options(made);
-    perform _check_columns(made, made.content_columns, 'content_columns');
-    perform _check_columns(made, made.watch_columns, 'watch_columns');
+    ignored := _check_options(made);
+    ignored := _check_model(made);
+    ignored := _check_column_options(made);
+    ignored := _check_columns(made, made.content_columns, 'content_columns');
+    ignored := _check_columns(made, made.watch_columns, 'watch_columns');
     made := _with_text_config(made);
     made.watch_columns := _written_columns(made.source, coalesce(
         made.watch_columns,
         case when made.content_function is null
              then made.content_columns || _formatting_columns(made.formatting) || made.text_config_column end,
         _watchable_columns(made.source)));
-    perform _check_table_options(made);
+    ignored := _check_chunk_options(made);
+    ignored := _check_table_options(made);
+    ignored := _check_formatting(made.formatting);
+    ignored := _check_columns(made, _formatting_columns(made.formatting), 'formatting');
+    ignored := _check_owner(made);
     return made;
 end $$;
 

@@ -7,12 +7,19 @@ declare
 begin
     select p.* into found_one from pipeline p where p.name = $1;
     if found_one.id is null then
-        perform _refuse(format('There is no pipeline "%s".', name),
-            coalesce('There are: ' || (select string_agg(p.name, ', ' order by p.name) from pipeline p) || '.',
-                     'There is none at all; pgembedd.create_pipeline() makes one.'));
+        raise exception using message = _cut(format('There is no pipeline "%s".', name)),
+            hint = _pipelines_there(), errcode = '22023';
     end if;
     return found_one;
 end $$;
+
+create or replace function pgembedd._pipelines_there() returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select coalesce('There are: ' || string_agg(p.name, ', ' order by p.name) || '.',
+                    'There is none at all; pgembedd.create_pipeline() makes one.') from pipeline p
+$$;
 
 -- A pipeline by name, refused with a sentence when it cannot work.
 create or replace function pgembedd._working_pipeline(name text) returns pgembedd.pipeline
@@ -22,7 +29,9 @@ as $$
 declare
     found_one pgembedd.pipeline := _pipeline(name);
 begin
-    if _problem(found_one) is not null then perform _refuse(_problem(found_one)); end if;
+    if _problem(found_one) is not null then
+        raise exception using message = _problem(found_one), errcode = '22023';
+    end if;
     return found_one;
 end $$;
 

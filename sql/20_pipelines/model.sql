@@ -59,20 +59,22 @@ declare
 begin
     select k.* into known from _known_model(made.model) k;
     if coalesce(made.model, '') = '' then
-        perform _refuse('The pipeline needs a model.', 'Leave it out for gte-small, or see `pgembedd model list`.');
+        raise exception using message = 'The pipeline needs a model.',
+            hint = 'Leave it out for gte-small, or see `pgembedd model list`.', errcode = '22023';
     elsif _model_meant(made.model) is not null then
-        perform _refuse(format('%s is a model of a provider''s.', made.model),
-            format('Say whose: model => %L. Its texts leave this machine, so an operator enables the provider.',
-                _model_meant(made.model)));
+        raise exception using message = format('%s is a model of a provider''s.', made.model),
+            hint = format('Say whose: model => %L. Its texts leave this machine, so an operator enables the provider.',
+                _model_meant(made.model)), errcode = '22023';
     elsif known.name is not null and known.dimensions is null then
-        perform _refuse(format('%s reranks texts and has no vectors.', made.model),
-            format('Take one of %s.', _model_names()));
+        raise exception using message = format('%s reranks texts and has no vectors.', made.model),
+            hint = format('Take one of %s.', _model_names()), errcode = '22023';
     elsif made.dimensions is null then
-        perform _refuse(format('The dimensions of the model %s are not known here.', made.model),
-            'Say how many its vectors have, as in dimensions => 1536.');
+        raise exception using message = format('The dimensions of the model %s are not known here.', made.model),
+            hint = 'Say how many its vectors have, as in dimensions => 1536.', errcode = '22023';
     elsif made.dimensions not between 1 and (case made.vector_type when 'halfvec' then 4000 else 2000 end) then
-        perform _refuse(format('%s dimensions cannot be indexed as %s.', made.dimensions, made.vector_type),
-            'HNSW takes up to 4000 for halfvec and 2000 for vector.');
+        raise exception using
+            message = format('%s dimensions cannot be indexed as %s.', made.dimensions, made.vector_type),
+            hint = 'HNSW takes up to 4000 for halfvec and 2000 for vector.', errcode = '22023';
     end if;
     perform _note_model(made);
 end $$;

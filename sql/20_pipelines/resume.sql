@@ -9,7 +9,7 @@ declare
     problem text := _problem(found_one);
 begin
     if problem is not null then
-        perform _refuse(format('The pipeline "%s" cannot resume: %s', name, problem));
+        raise exception using message = format('The pipeline "%s" cannot resume: %s', name, problem), errcode = '22023';
     end if;
     perform _remake(found_one), _resume(found_one.id);
 end $$;

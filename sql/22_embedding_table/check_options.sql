@@ -6,39 +6,43 @@ declare
     option text;
 begin
     if made.embedding_table_name is null then
-        perform _refuse_chunk_options(made);
         return;
     elsif made.embedding_column is not null then
-        perform _refuse('Say where the vectors are to go: embedding_column or embedding_table, one of the two.',
-            'embedding_table holds one row a chunk, embedding_column one vector a row.');
+        raise exception using
+            message = 'Say where the vectors are to go: embedding_column or embedding_table, one of the two.',
+            hint = 'embedding_table holds one row a chunk, embedding_column one vector a row.', errcode = '22023';
     elsif _table_name(made) is null then
-        perform _refuse(
-            format('The embedding_table %s is no name of a table.', quote_literal(made.embedding_table_name)),
-            'Quote it as in SQL where it needs quoting: ''my_schema."My Embeddings"''.');
+        raise exception using
+            message = format('The embedding_table %s is no name of a table.', quote_literal(made.embedding_table_name)),
+            hint = 'Quote it as in SQL where it needs quoting: ''my_schema."My Embeddings"''.', errcode = '22023';
     elsif coalesce(made.splitter, '') not in ('text', 'markdown') then
-        perform _refuse(format('splitter %s is not known.', coalesce(quote_literal(made.splitter), 'NULL')),
-            'Take text or markdown.');
+        raise exception using
+            message = format('splitter %s is not known.', coalesce(quote_literal(made.splitter), 'NULL')),
+            hint = 'Take text or markdown.', errcode = '22023';
     elsif made.chunk_tokens not between 16 and 100000 then
-        perform _refuse(format('chunk_tokens %s is out of range.', made.chunk_tokens),
-            'Take 16 or more; without it, a chunk is as long as the model reads.');
+        raise exception using message = format('chunk_tokens %s is out of range.', made.chunk_tokens),
+            hint = 'Take 16 or more; without it, a chunk is as long as the model reads.', errcode = '22023';
     elsif made.chunk_overlap < 0 or made.chunk_overlap > 0 and made.chunk_tokens is null then
-        perform _refuse(format('chunk_overlap %s does not go without chunk_tokens.', made.chunk_overlap),
-            'Say how long a chunk is, too: for example chunk_tokens => 256, chunk_overlap => 32.');
+        raise exception using
+            message = format('chunk_overlap %s does not go without chunk_tokens.', made.chunk_overlap),
+            hint = 'Say how long a chunk is, too: for example chunk_tokens => 256, chunk_overlap => 32.',
+            errcode = '22023';
     elsif made.chunk_overlap * 2 > made.chunk_tokens then
-        perform _refuse(format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap),
-            'chunk_overlap is at most half of chunk_tokens.');
+        raise exception using
+            message = format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap),
+            hint = 'chunk_overlap is at most half of chunk_tokens.', errcode = '22023';
     end if;
     select k into option from unnest(made.key_columns) as k where k = any (_chunk_columns()) limit 1;
     if option is not null then
-        perform _refuse(
-            format('The key column "%s" of %s is called like a column of the embedding table.', option, made.source),
-            'Rename it, or take an embedding_column.');
+        raise exception using
+            message = format('The key column "%s" of %s is called like a column of the embedding table.', option,
+                made.source),
+            hint = 'Rename it, or take an embedding_column.', errcode = '22023';
     end if;
-    perform _check_formatting(made);
 end $$;
 
 -- Refuses the options of an embedding table where there is none.
-create or replace function pgembedd._refuse_chunk_options(made pgembedd.pipeline) returns void
+create or replace function pgembedd._check_chunk_options(made pgembedd.pipeline) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -48,10 +52,10 @@ declare
                         when made.splitter <> 'text' then 'splitter'
                         when made.formatting is not null then 'formatting' end;
 begin
-    if option is not null then
-        perform _refuse(
-            format('%s needs an embedding_table: a column of the source holds one vector a row.', option),
-            format('For example embedding_table => %L.',
-                (select relname from pg_class where oid = made.source) || '_embeddings'));
+    if made.embedding_table_name is null and option is not null then
+        raise exception using
+            message = format('%s needs an embedding_table: a column of the source holds one vector a row.', option),
+            hint = format('For example embedding_table => %L.',
+                (select relname from pg_class where oid = made.source) || '_embeddings'), errcode = '22023';
     end if;
 end $$;

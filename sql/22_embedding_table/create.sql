@@ -35,8 +35,8 @@ declare
     owner regrole := (select relowner from pg_class where oid = made.source);
 begin
     if to_regnamespace(quote_ident(named[1])) is null then
-        perform _refuse(format('There is no schema %I for the embedding_table.', named[1]),
-            format('CREATE SCHEMA %I, or name another.', named[1]));
+        raise exception using message = format('There is no schema %I for the embedding_table.', named[1]),
+            hint = format('CREATE SCHEMA %I, or name another.', named[1]), errcode = '22023';
     end if;
     execute format(
         'create table %s (

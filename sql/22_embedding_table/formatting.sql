@@ -20,17 +20,17 @@ as $$
     select array_agg(distinct p.name) from _formatting_pieces(formatting) p where p.name <> 'chunk'
 $$;
 
-create or replace function pgembedd._check_formatting(made pgembedd.pipeline) returns void
-language plpgsql stable
+create or replace function pgembedd._check_formatting(formatting text) returns void
+language plpgsql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    if made.formatting is not null then
-        if (select count(*) from _formatting_pieces(made.formatting) p where p.name = 'chunk') <> 1 then
-            perform _refuse(format('The formatting %s does not hold $chunk once.', quote_literal(made.formatting)),
-                'It says what is put around each chunk: for example formatting => ''$title: $chunk''.');
-        end if;
-        perform _check_columns(made, _formatting_columns(made.formatting), 'formatting');
+    if formatting is not null
+       and (select count(*) from _formatting_pieces(formatting) p where p.name = 'chunk') <> 1 then
+        raise exception using
+            message = format('The formatting %s does not hold $chunk once.', quote_literal(formatting)),
+            hint = 'It says what is put around each chunk: for example formatting => ''$title: $chunk''.',
+            errcode = '22023';
     end if;
 end $$;
 

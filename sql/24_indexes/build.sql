@@ -15,7 +15,8 @@ begin
         one := _pipeline(name);
         problem := _problem(one);
         if problem is not null then
-            perform _refuse(format('The index of "%s" cannot be built: %s', name, problem));
+            raise exception using message = format('The index of "%s" cannot be built: %s', name, problem),
+                errcode = '22023';
         end if;
         update pipeline p
         set index_due_at = least(p.index_due_at, clock_timestamp()),

@@ -12,7 +12,7 @@ end $$;
 create or replace function pgembedd._tables(made pgembedd.pipeline) returns setof regclass
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select _target(made) union select t.relid from pg_partition_tree(_target(made)) t $$;
+as $$ select _with_partitions(_target(made)) $$;
 
 -- Our indexes that are not valid: they are being built, or the build failed. Writers maintain them.
 create or replace function pgembedd._unfinished_indexes(made pgembedd.pipeline) returns setof regclass

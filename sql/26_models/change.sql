@@ -26,13 +26,14 @@ declare
     -- All but what became of the pipeline since it was made, and what is made for one pipeline alone.
     next pgembedd.pipeline := jsonb_populate_record(null::pgembedd.pipeline, to_jsonb(current) - '{
         id, fingerprint, shape, created_at, embedding_table, words_table, index_name, index_due_at, created_indexes,
-        state, state_reason, state_since, unserved_reason, unserved_since, unserved_at, problem_since,
+        state, state_reason, state_since, unserved_reason, unserved_since, unserved_at, unserved_tried, problem_since,
         sweep_due_at, sweep_error, requeued_reason, requeued_at, slow_reason, slow_until, slow_pause, slow_ends,
         upkeep_after}'::text[]);
     queued bigint;
+    ignored text := _check_texts('{model,vector_type,distance,splitter,formatting}',
+                                 array[model, vector_type, distance, splitter, formatting]);
 begin
-    perform _check_texts('{model,vector_type,distance,splitter,formatting}',
-                         array[model, vector_type, distance, splitter, formatting]), _check_change(current);
+    ignored := _check_change(current);
     next.name := current.name || '.next';
     next.model := coalesce(change_model.model, current.model);
     next.dimensions := coalesce(change_model.dimensions, _dimensions_after(current, change_model.model));
@@ -50,9 +51,9 @@ begin
         select format('%I.%I', n.nspname, _suffixed_name(c.relname, 'next'))
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.oid = current.embedding_table);
-    perform _check_room(current);
+    ignored := _check_room(current);
     queued := _create_pipeline(
-        next, backfill, case when _index_state(current) = 'none' then null else 'auto' end, index_within);
+        _checked(next), backfill, case when _index_state(current) = 'none' then null else 'auto' end, index_within);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
     perform _notify('change_begun', current.id,
         jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
@@ -85,13 +86,17 @@ declare
     beside pgembedd.pipeline := _shadow(current);
 begin
     if current.shadow_of is not null then
-        perform _refuse(format('"%s" stands beside another pipeline itself.', current.name), 'Name that one.');
+        raise exception using message = format('"%s" stands beside another pipeline itself.', current.name),
+            hint = 'Name that one.', errcode = '22023';
     elsif beside.id is not null then
-        perform _refuse(format('"%s" has "%s" beside it already.', current.name, beside.name),
-            format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
-                beside.name));
+        raise exception using message = format('"%s" has "%s" beside it already.', current.name, beside.name),
+            hint =
+                format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
+                beside.name), errcode = '22023';
     elsif _problem(current) is not null then
-        perform _refuse(format('The model of "%s" cannot be changed: %s', current.name, _problem(current)));
+        raise exception using
+            message = format('The model of "%s" cannot be changed: %s', current.name, _problem(current)),
+            errcode = '22023';
     end if;
 end $$;
 
@@ -105,15 +110,16 @@ declare
     taken record;
 begin
     if length(current.name) > 54 then
-        perform _refuse(format('The name "%s" is too long: with ".previous" behind it, which the old '
+        raise exception using message = format('The name "%s" is too long: with ".previous" behind it, which the old '
                                'side is called after a switch, it would have more than 63 characters.', current.name),
-            'Drop the pipeline, and create it again under a name of at '
-            'most 54 characters with adopt => true; the vectors stay.');
+            hint = 'Drop the pipeline, and create it again under a name of at '
+            'most 54 characters with adopt => true; the vectors stay.', errcode = '22023';
     end if;
     foreach suffix in array array['next', 'previous'] loop
         if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
-            perform _refuse(format('There is a pipeline "%s.%s" already.', current.name, suffix),
-                format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix));
+            raise exception using message = format('There is a pipeline "%s.%s" already.', current.name, suffix),
+                hint = format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix),
+                errcode = '22023';
         end if;
         for taken in
             select format('%s has a column %I', current.source, a.attname) as what,
@@ -132,8 +138,8 @@ begin
                   _truncate_name(_suffixed_name(e.relname, suffix), 58) || '_view')
             order by 2 desc
         loop
-            perform _refuse(format('%s already, which is where vectors would go.', taken.what),
-                format('Give it another name, under which it stays: %s', taken.remedy));
+            raise exception using message = format('%s already, which is where vectors would go.', taken.what),
+                hint = format('Give it another name, under which it stays: %s', taken.remedy), errcode = '22023';
         end loop;
     end loop;
 end $$;

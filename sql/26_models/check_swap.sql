@@ -9,11 +9,11 @@ begin
     if beside.shadow is not distinct from _successor.shadow then
         return beside;
     elsif _successor.shadow = 'next' then
-        perform _refuse(format('There is nothing to switch "%s" to.', current.name),
-            'Begin with pgembedd.change_model().');
+        raise exception using message = format('There is nothing to switch "%s" to.', current.name),
+            hint = 'Begin with pgembedd.change_model().', errcode = '22023';
     end if;
-    perform _refuse(format('There is nothing to take "%s" back to.', current.name),
-        'rollback() undoes switch(), until the previous pipeline is dropped.');
+    raise exception using message = format('There is nothing to take "%s" back to.', current.name),
+        hint = 'rollback() undoes switch(), until the previous pipeline is dropped.', errcode = '22023';
 end $$;
 
 -- Refuses a switch that would lose rows which have a vector here and none there. Rows without a vector on both sides
@@ -28,19 +28,23 @@ declare
     problem text := coalesce(_problem(beside), case when beside.state <> 'running' then beside.state_reason end);
 begin
     if problem is not null then
-        perform _refuse(format('"%s" is not fit to take over: %s', beside.name, problem));
+        raise exception using message = format('"%s" is not fit to take over: %s', beside.name, problem),
+            errcode = '22023';
     elsif _index_state(current) = 'valid' and _index_state(beside) <> 'valid' then
-        perform _refuse(format('The index of "%s" is not there yet (%s).', beside.name, _index_state(beside)),
-            format('Wait for it, or build it: pgembedd index %s. force => true does without.', beside.name));
+        raise exception using
+            message = format('The index of "%s" is not there yet (%s).', beside.name, _index_state(beside)),
+            hint = format('Wait for it, or build it: pgembedd index %s. force => true does without.', beside.name),
+            errcode = '22023';
     end if;
     missing := _ask(current, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s where (%s) and not (%s)',
         current.source, _lacks_vector(beside), _lacks_vector(current)));
     if missing > 0 then
-        perform _refuse(
-            format('%s no vector in "%s" yet.', _counted(missing, format('row of "%s" has', current.name),
+        raise exception using
+            message = format('%s no vector in "%s" yet.', _counted(missing, format('row of "%s" has', current.name),
                 format('rows of "%s" have', current.name)), beside.name),
-            format('See pgembedd.status, and pgembedd.failures for rows that cannot be '
-                   'embedded; call pgembedd.wait_for(%L). force => true does without them.', beside.name));
+            hint = format('See pgembedd.status, and pgembedd.failures for rows that cannot be '
+                   'embedded; call pgembedd.wait_for(%L). force => true does without them.', beside.name),
+            errcode = '22023';
     end if;
 end $$;
 
@@ -69,11 +73,10 @@ begin
         into behind using began_at;
         exit when behind = 0;
         if clock_timestamp() > began_at + patience then
-            perform _refuse(
-                format('%s up to date, but still queued for "%s".', _counted(behind,
+            raise exception using message = format('%s up to date, but still queued for "%s".', _counted(behind,
                     format('row of "%s" is', current.name), format('rows of "%s" are', current.name)), beside.name),
-                format('Call pgembedd.wait_for(%L), and see that a worker '
-                       'runs. force => true shows their old vectors until then.', beside.name));
+                hint = format('Call pgembedd.wait_for(%L), and see that a worker '
+                       'runs. force => true shows their old vectors until then.', beside.name), errcode = '22023';
         end if;
         perform pg_sleep(0.1);
     end loop;

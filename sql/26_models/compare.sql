@@ -18,12 +18,12 @@ declare
     keys jsonb[];
 begin
     if beside.id is null then
-        perform _refuse(format('"%s" stands alone; there is nothing to compare it with.', name),
-            'Begin with pgembedd.change_model().');
+        raise exception using message = format('"%s" stands alone; there is nothing to compare it with.', name),
+            hint = 'Begin with pgembedd.change_model().', errcode = '22023';
     elsif sample is null or sample not between 1 and 1000 or k is null or k not between 1 and 100 then
-        perform _refuse(format('sample = %s and k = %s do not make a comparison.',
+        raise exception using message = format('sample = %s and k = %s do not make a comparison.',
                 coalesce(sample::text, 'NULL'), coalesce(k::text, 'NULL')),
-            'sample goes from 1 to 1000, k from 1 to 100.');
+            hint = 'sample goes from 1 to 1000, k from 1 to 100.', errcode = '22023';
     end if;
     keys := array(select jsonb_array_elements(_ask(current, format(
         'select coalesce(pg_catalog.jsonb_agg(r.key), ''[]'') from (select %s as key from %s s '

@@ -16,9 +16,11 @@ begin
             return;
         exception when lock_not_available or deadlock_detected then
             if clock_timestamp() > give_up_at then
-                perform _refuse(format('Others use %s, or what holds its vectors, all the time; nothing was changed.',
+                raise exception using
+                    message = format('Others use %s, or what holds its vectors, all the time; nothing was changed.',
                     current.source),
-                    'See pg_stat_activity for transactions that stay open, and call it again.');
+                    hint = 'See pg_stat_activity for transactions that stay open, and call it again.',
+                    errcode = '22023';
             end if;
         end;
         perform _wait_until_free(current.source, _swap_mode(current));
@@ -59,8 +61,9 @@ as $$
 begin
     perform from pipeline p where p.id in (current.id, beside.id) order by p.id for update;
     if (_successor(_pipeline(current.name), beside.shadow)).id <> beside.id then
-        perform _refuse(format('"%s" is not the pipeline any more that it was a moment ago.', beside.name),
-            'See pgembedd.status.');
+        raise exception using
+            message = format('"%s" is not the pipeline any more that it was a moment ago.', beside.name),
+            hint = 'See pgembedd.status.', errcode = '22023';
     end if;
     perform set_config('lock_timeout', '500ms', true);
     execute format('lock table %s in %s mode', current.source, _swap_mode(current));

@@ -5,8 +5,10 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
+declare
+    ignored text;
 begin
-    perform _swap(name, 'next', 'previous', force);
+    ignored := _swap(name, 'next', 'previous', force);
 end $$;
 comment on function pgembedd.switch is
     'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
@@ -16,8 +18,10 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
+declare
+    ignored text;
 begin
-    perform _swap(name, 'previous', 'next', force);
+    ignored := _swap(name, 'previous', 'next', force);
 end $$;
 comment on function pgembedd.rollback is 'Undo switch(): put the old vectors back in their place.';
 
@@ -26,13 +30,17 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    current pgembedd.pipeline := _pipeline(name);
-    beside pgembedd.pipeline := _successor(current, shadow);
+    current pgembedd.pipeline;
+    beside pgembedd.pipeline;
     one pgembedd.pipeline;
+    ignored text;
 begin
+    current := _pipeline(name);
+    beside := _successor(current, shadow);
     if not force then
         begin
-            perform _check_swap(current, beside), _await_vectors(current, beside);
+            ignored := _check_swap(current, beside);
+            ignored := _await_vectors(current, beside);
             -- The locks of having looked go with the subtransaction: with them, a writer's TRUNCATE and we would wait
             -- for each other.
             raise exception using errcode = 'PGE01';

@@ -9,7 +9,8 @@ begin
     execute format($q$
         with done as (
             delete from %s q using unnest($1, $2) as o(msg_id, outcome)
-            where q.msg_id = o.msg_id and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
+            where q.msg_id = any ($1) and q.msg_id = o.msg_id
+              and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
             returning q.enqueued_at, o.outcome)
         select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
         $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
@@ -25,11 +26,12 @@ begin
                     else '0' end,
                 headers = pgembedd._with_notes(q.headers, jsonb_build_object(
                     'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
+                    'why', case o.outcome when 'locked' then 'their rows are locked by another transaction' end,
                     'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
                     'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1
                                       else 0 end))
             from unnest($1, $2) as o(msg_id, outcome)
-            where q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
+            where q.msg_id = any ($1) and q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;
     end if;
     return lag;

@@ -44,7 +44,7 @@ begin
     execute format($q$
         update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
         $q$, _queue_table(queue)) using _record_failure.msg_id, retry_in, jsonb_build_object(
-            'attempts', attempts, 'alone', 0, 'answered', read_ct,
+            'attempts', attempts, 'alone', 0, 'answered', read_ct, 'why', null,
             'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
                 'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));
     outcome := 'retry';

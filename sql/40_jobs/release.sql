@@ -1,6 +1,7 @@
--- Releases a claim without an attempt; the jobs are due again after `delay_s` seconds.
+-- Releases a claim without an attempt; the jobs are due again after `delay_s` seconds. `why` is shown where nothing of
+-- their pipeline is stored for long.
 create or replace function pgembedd.release(
-    queue text, msg_ids bigint[], read_cts integer[], delay_s double precision default 0
+    queue text, msg_ids bigint[], read_cts integer[], delay_s double precision default 0, why text default null
 ) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -12,9 +13,10 @@ begin
         update %s q
         set vt = clock_timestamp() + make_interval(secs => $3) * (0.75 + 0.5 * random()),
             headers = pgembedd._with_notes(q.headers, jsonb_build_object(
-                'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct))
+                'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
+                'why', left($4, 500)))
         where q.msg_id = any (array(%s))
-        $q$, _queue_table(queue), _held(queue)) using msg_ids, read_cts, delay_s;
+        $q$, _queue_table(queue), _held(queue)) using msg_ids, read_cts, delay_s, why;
     get diagnostics released = row_count;
     if released > 0 and delay_s = 0 then perform _wake(queue); end if;
     return released;
@@ -27,6 +29,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format($q$
         select q.msg_id from %s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
-        where pgembedd._note(q.headers, 'answered') <> q.read_ct order by q.msg_id for update of q
+        where q.msg_id = any ($1) and pgembedd._note(q.headers, 'answered') <> q.read_ct
+        order by q.msg_id for update of q
         $q$, _queue_table(queue))
 $$;

@@ -22,14 +22,7 @@ declare
 begin
     perform _check_list('ids', cardinality(ids));
     keys := _ask(one, query);
-    execute _enqueue(one, 'pgembedd_backfill', 'w.id', _render($q$(
-        with k as materialized (select jsonb_array_elements($1) as id),
-        there as materialized (
-            select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job}
-            union all select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job})
-        select k.id from k where not exists (select from there t where t.id = k.id)) w$q$, jsonb_build_object(
-        'is_job', _is_for(one.id)))) using keys;
-    get diagnostics queued = row_count;
+    queued := _enqueue_once(one, 'jsonb_array_elements($1) with ordinality as k(id, n)', keys);
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
         perform _invalidate_chunks(one, ids);
@@ -37,8 +30,9 @@ begin
     if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 exception when data_exception or integrity_constraint_violation then  -- of a domain, too
-    perform _refuse(format('One of the ids is no key of %s: %s.', one.source, sqlerrm),
-        'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.');
+    raise exception using message = _cut(format('One of the ids is no key of %s: %s.', one.source, sqlerrm)),
+        hint = 'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.',
+        errcode = '22023';
 end $$;
 comment on function pgembedd.requeue is
     'Queue rows by key, whether they have a vector or not; those '

@@ -112,7 +112,7 @@ begin
         with held as materialized (
             select q.msg_id, q.message -> 'id' as id, c.job
             from rows from (unnest($1), unnest($2)) with ordinality as c(msg_id, read_ct, job)
-            join %s q using (msg_id, read_ct) order by q.msg_id for update of q),
+            join %s q using (msg_id, read_ct) where q.msg_id = any ($1) order by q.msg_id for update of q),
         ranked as (
             select h.*, dense_rank() over (order by h.id) as row_no,
                    lead(true, 1, false) over (partition by h.id order by h.msg_id) as older

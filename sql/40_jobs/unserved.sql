@@ -1,6 +1,7 @@
 -- A worker that cannot have the model of a pipeline notes why, and repeats that every minute. A worker that can takes
 -- the note back: each looks every two seconds, so a note is believed three seconds after it was made, at once where no
 -- other worker is connected. One that is not repeated for five minutes is not believed any more: its worker is gone.
+-- The reason of a worker that tried stands before that of one whose settings lack the model: it says what to correct.
 
 -- Why a running pipeline is not served by any worker, as far as is known; null when nothing is known against it.
 create or replace function pgembedd._unserved(pipeline pgembedd.pipeline) returns text
@@ -13,8 +14,9 @@ as $$
 $$;
 
 -- The state as it is shown: a running pipeline that no worker can serve, or that pauses as it is slow, is `unserved`.
+-- Stable, as is the reason, so that a query of status which leaves them out does not look.
 create or replace function pgembedd._shown_state(pipeline pgembedd.pipeline) returns text
-language sql volatile
+language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when pipeline.state = 'running' and (_pauses(pipeline) or _unserved(pipeline) is not null)
@@ -22,7 +24,7 @@ as $$
 $$;
 
 create or replace function pgembedd._shown_reason(pipeline pgembedd.pipeline) returns text
-language sql volatile
+language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select nullif(concat_ws(' ', _unserved(pipeline),
@@ -34,9 +36,11 @@ as $$
             where pipeline.state = 'running' and pipeline.requeued_at > clock_timestamp() - interval '1 day')), '')
 $$;
 
--- Notes that this worker cannot serve a pipeline. Writes nothing where that was noted within half a minute, or while
--- another transaction holds the pipeline.
-create or replace function pgembedd.note_unserved(pipeline_id integer, reason text) returns void
+-- Notes that this worker cannot serve a pipeline; not `tried` says that its settings lack the model. Writes nothing
+-- where that was noted within half a minute, or, not tried, where another worker that tried noted its reason within
+-- three minutes, or while another transaction holds the pipeline.
+create or replace function pgembedd.note_unserved(pipeline_id integer, reason text, tried boolean default true)
+returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -53,10 +57,13 @@ begin
     end if;
     was_believed := coalesce(since = one.unserved_since and one.unserved_at >= since + interval '3 s', false);
     if one.id is null or (was_believed and one.unserved_reason = reason
-                          and one.unserved_at > at_present - interval '30 s') then
+                          and one.unserved_at > at_present - interval '30 s')
+       or (one.unserved_tried and not tried and one.unserved_at > at_present - interval '3 minutes'
+           and _other_workers()) then
         return;
     end if;
-    update pipeline p set unserved_reason = reason, unserved_since = since, unserved_at = at_present
+    update pipeline p set unserved_reason = reason, unserved_since = since, unserved_at = at_present,
+        unserved_tried = tried
     where p.id = one.id;
     if not was_believed and at_present >= since + interval '3 s' then
         perform _notify('unserved', one.id, jsonb_build_object('model', one.model, 'reason', reason));

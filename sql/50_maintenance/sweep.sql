@@ -14,8 +14,8 @@ declare
     swept bigint := 0;
 begin
     if at_most is null or at_most < 0 then
-        perform _refuse(format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')),
-            'at_most is 0 or more.');
+        raise exception using message = format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')),
+            hint = 'at_most is 0 or more.', errcode = '22023';
     end if;
     perform _upkeep('_open_queues()'), _upkeep('_mirror_all_rights()'), _upkeep('_resume_mended()');
     for one in

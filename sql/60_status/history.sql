@@ -57,12 +57,14 @@ as $$
 begin
     if bucket is null or not isfinite(bucket) or bucket < interval '1 s' or extract(year from bucket) > 0
         or extract(month from bucket) > 0 then
-        perform _refuse(format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
-            'Take a second or more, in seconds, minutes, hours or days.');
+        raise exception using
+            message = format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
+            hint = 'Take a second or more, in seconds, minutes, hours or days.', errcode = '22023';
     elsif since is null or not isfinite(since) or since < bucket
         or extract(epoch from since) / extract(epoch from bucket) > 10000 then
-        perform _refuse(format('since => %s makes no history in buckets of %s.',
+        raise exception using message = format('since => %s makes no history in buckets of %s.',
                 coalesce(quote_literal(since), 'NULL'), bucket),
-            'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.');
+            hint = 'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.',
+            errcode = '22023';
     end if;
 end $$;

@@ -8,12 +8,16 @@ as $$
     with queues as materialized (select * from _queued()),
     -- Messages and dead letters that no pipeline is known for come in a line without a state.
     named as (
-        select p.id, p.name, _shown_state(p) as state from pipeline p
+        select p.id, p.name, p from pipeline p
         union all
         select null, null, null
         where exists (select from queues q where q.pipeline_id is null)
            or exists (select from dead_letter d where d.pipeline_id is null))
-    select n.name, n.state, coalesce(q.fresh, 0)::bigint, coalesce(q.backfill, 0)::bigint,
+    select n.name,
+           case when n.id is null then null
+                when _stalled(n.p, q.due, q.leased, q.due_since, q.why, a.ended_at) is null then _shown_state(n.p)
+                else 'stalled' end,
+           coalesce(q.fresh, 0)::bigint, coalesce(q.backfill, 0)::bigint,
            extract(epoch from clock_timestamp() - q.fresh_oldest)::double precision,
            extract(epoch from clock_timestamp() - q.backfill_oldest)::double precision,
            coalesce(q.failing, 0)::bigint, coalesce(d.dead, '{}'), coalesce(r.blank, 0), coalesce(r.truncated, 0),
@@ -21,6 +25,7 @@ as $$
     from named n
     left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
                       sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,
+                      sum(due) as due, sum(leased) as leased, min(due_since) as due_since, max(why) as why,
                       min(oldest) filter (where lane = 'fresh') as fresh_oldest,
                       min(oldest) filter (where lane = 'backfill') as backfill_oldest
                from queues group by pipeline_id) q on q.pipeline_id is not distinct from n.id

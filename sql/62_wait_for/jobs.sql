@@ -49,8 +49,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if timeout is null then
-        perform _refuse('The timeout is NULL: wait_for would never give up.',
-            'Give an interval, for example ''1 minute''.');
+        raise exception using message = 'The timeout is NULL: wait_for would never give up.',
+            hint = 'Give an interval, for example ''1 minute''.', errcode = '22023';
     end if;
 end $$;
 

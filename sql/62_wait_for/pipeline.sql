@@ -5,12 +5,14 @@ language plpgsql
 as $$
 declare
     one pgembedd.pipeline := pgembedd._pipeline(name);
-    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
-    began_at timestamptz;
-    look_again_at timestamptz;
-    job record;
+    deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
+    began_at pg_catalog.timestamptz;
+    look_again_at pg_catalog.timestamptz;
+    job pg_catalog.record;
+    ignored pg_catalog.text;
 begin
-    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
+    ignored := pgembedd._refuse_to_wait_unseen();
+    ignored := pgembedd._refuse_to_wait_for_ever(timeout);
     loop
         began_at := pg_catalog.clock_timestamp();
         select j.lane, j.msg_id into job from pgembedd._last_job(one) j;

@@ -3,8 +3,14 @@
 create or replace procedure pgembedd.wait_for(name text, id text, timeout interval)
 language plpgsql
 as $$
+declare
+    one pgembedd.pipeline := pgembedd._pipeline(name);
+    jobs pg_catalog.record;
+    ignored pg_catalog.text;
 begin
-    call pgembedd._wait_for_row(name, pgembedd._key_from_text(pgembedd._pipeline(name), id), timeout);
+    jobs := pgembedd._row_jobs(one, pgembedd._key_from_text(one, id), timeout);
+    call pgembedd._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
+    ignored := pgembedd._refuse_dead(pgembedd._pipeline(name), jobs.key);
 end $$;
 comment on procedure pgembedd.wait_for(text, text, interval) is
     'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
@@ -12,45 +18,48 @@ comment on procedure pgembedd.wait_for(text, text, interval) is
 create or replace procedure pgembedd.wait_for(name text, id anyelement, timeout interval)
 language plpgsql
 as $$
+declare
+    jobs pg_catalog.record;
+    ignored pg_catalog.text;
 begin
-    call pgembedd._wait_for_row(name, pg_catalog.to_jsonb(id), timeout);
+    jobs := pgembedd._row_jobs(pgembedd._pipeline(name), pg_catalog.to_jsonb(id), timeout);
+    call pgembedd._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
+    ignored := pgembedd._refuse_dead(pgembedd._pipeline(name), jobs.key);
 end $$;
 comment on procedure pgembedd.wait_for(text, anyelement, interval) is
     'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
 
-create or replace procedure pgembedd._wait_for_row(name text, id jsonb, timeout interval)
+create or replace procedure pgembedd._wait_for_row(
+    name text, key jsonb, fresh bigint[], backfill bigint[], made boolean, timeout interval
+)
 language plpgsql
 as $$
 declare
-    one pgembedd.pipeline := pgembedd._pipeline(name);
-    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
-    jobs record;
+    one pgembedd.pipeline;
+    deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
 begin
-    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
-    select j.* into jobs from pgembedd._row_jobs(one, id) j;
-    if jobs.made then commit; end if;
-    while pgembedd._any_queued('pgembedd_jobs', jobs.fresh)
-        or pgembedd._any_queued('pgembedd_backfill', jobs.backfill) loop
+    if made then commit; end if;
+    while pgembedd._any_queued('pgembedd_jobs', fresh) or pgembedd._any_queued('pgembedd_backfill', backfill) loop
         one := pgembedd._pipeline(name);
         if pgembedd._shown_state(one) operator(pg_catalog.<>) 'running' then
-            raise exception 'The pipeline "%" is %, and the row % waits: %', name, pgembedd._shown_state(one), jobs.key,
+            raise exception 'The pipeline "%" is %, and the row % waits: %', name, pgembedd._shown_state(one), key,
                 pgembedd._shown_reason(one)
                 using errcode = 'object_not_in_prerequisite_state';
         elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
-            raise exception 'The row % of the pipeline "%" still waits after %.', jobs.key, name, timeout
+            raise exception 'The row % of the pipeline "%" still waits after %.', key, name, timeout
                 using errcode = 'query_canceled',
                     hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
         end if;
         commit;
         perform pg_catalog.pg_sleep(0.05);
     end loop;
-    perform pgembedd._refuse_dead(one, jobs.key);
 end $$;
 
 -- The jobs that one row waits for, as of now; one is made when the row has no vector, no reason for that, and no job.
 -- `key` is the row's key as messages carry it, which `id` need not be: "7" finds the row 7.
 create or replace function pgembedd._row_jobs(
-    pipeline pgembedd.pipeline, id jsonb, out key jsonb, out fresh bigint[], out backfill bigint[], out made boolean
+    pipeline pgembedd.pipeline, id jsonb, timeout interval,
+    out key jsonb, out fresh bigint[], out backfill bigint[], out made boolean
 )
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -61,8 +70,12 @@ set bytea_output = 'hex'
 as $$
 declare
     found_one jsonb;
+    ignored text := _refuse_to_wait_unseen();
 begin
-    if _problem(pipeline) is not null then perform _refuse(_problem(pipeline)); end if;
+    ignored := _refuse_to_wait_for_ever(timeout);
+    if _problem(pipeline) is not null then
+        raise exception using message = _problem(pipeline), errcode = '22023';
+    end if;
     begin
         found_one := _ask(pipeline, format(
             'select pg_catalog.jsonb_build_array(%s, %s) from %s join %s s on %s',
@@ -70,12 +83,14 @@ begin
             _key_record(pipeline.source, quote_nullable(id) || '::pg_catalog.jsonb'), pipeline.source,
             _key_match(pipeline.source, 's', 'k')));
     exception when data_exception or integrity_constraint_violation then  -- of a domain, too
-        perform _refuse(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm),
-            _key_in_words(pipeline));
+        raise exception using
+            message = _cut(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm)),
+            hint = _key_in_words(pipeline), errcode = '22023';
     end;
     if found_one is null then
-        perform _refuse(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL')),
-            _key_in_words(pipeline));
+        raise exception using
+            message = _cut(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL'))),
+            hint = _key_in_words(pipeline), errcode = '22023';
     end if;
     key := found_one -> 0;
     fresh := _jobs_of_row(pipeline.id, 'pgembedd_jobs', key);
@@ -120,8 +135,10 @@ begin
     end if;
     return id::jsonb;
 exception when invalid_text_representation then
-    perform _refuse(format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id), pipeline.source),
-        _key_in_words(pipeline));
+    raise exception using
+        message = _cut(format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id),
+            pipeline.source)),
+        hint = _key_in_words(pipeline), errcode = '22023';
 end $$;
 
 create or replace function pgembedd._key_in_words(pipeline pgembedd.pipeline) returns text

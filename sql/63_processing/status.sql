@@ -9,11 +9,13 @@ set quote_all_identifiers = off
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
-    target jsonb := _search_target(pipeline, null, false);
+    target jsonb;
     seen record;
+    ignored text;
 begin
-    perform _check_processing_rights(target);
-    perform _check_list('keys', cardinality(keys));
+    target := _search_target(pipeline, null, false);
+    ignored := _check_processing_rights(target);
+    ignored := _check_list('keys', cardinality(keys));
     perform _check_json('key', k) from unnest(keys) k;
     -- In the order given; the version of a row is what only a reader of it knows.
     execute _render($q$

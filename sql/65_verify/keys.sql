@@ -8,7 +8,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if _problem(made) is not null then
-        perform _refuse(format('The pipeline "%s" cannot be verified: %s', made.name, _problem(made)));
+        raise exception using message = format('The pipeline "%s" cannot be verified: %s', made.name, _problem(made)),
+            errcode = '22023';
     end if;
     perform _check_owner(made);
 end $$;

@@ -49,8 +49,9 @@ begin
         elsif clock_timestamp() >= began + patience then
             hearers := _listeners();
             if hearers is null then
-                refusal := 'The worker ended before it had embedded the text, and no other '
-                           'one is connected: start one with `pgembedd run`.';
+                refusal := case when _silent_workers() is not null then _no_listener() else
+                    'The worker ended before it had embedded the text, and no other '
+                    'one is connected: start one with `pgembedd run`.' end;
                 delete from embed_request q where q.id = $1;
             elsif not found_one.taken_by = any (hearers) then
                 perform pg_notify('pgembedd_embed_requests', '');  -- who had it is gone; let another have it

@@ -16,17 +16,20 @@ declare
     secret uuid := (select l.secret from loopback l);
     key text;
     vector_text text;
+    meant record;
+    ignored text;
 begin
     if content is null then return null; end if;
-    perform _check_texts('{content,model,kind}', array[content, model, kind]);
-    select m.wanted_model, m.wanted_fingerprint into request.model, request.fingerprint
-    from _model_asked(pipeline, model) m;
+    ignored := _check_texts('{content,model,kind}', array[content, model, kind]);
+    meant := _model_asked(pipeline, model);
+    request.model := meant.wanted_model;
+    request.fingerprint := meant.wanted_fingerprint;
     request.kind := kind;
     request.content := content;
     key := encode(sha256(convert_to(request::text, getdatabaseencoding())), 'hex');
     vector_text := _cached_vector(secret, key);
     if vector_text is null then
-        perform _check_embed_request(request, timeout);
+        ignored := _check_embed_request(request, timeout);
         vector_text := _make_embed_request(request, timeout);
         perform set_config('pgembedd.vector', key || _seal(secret, key, vector_text) || vector_text, true);
     end if;
@@ -50,8 +53,9 @@ begin
     if pipeline is not null then
         one := _pipeline(pipeline);
         if model is not null and model <> one.model then
-            perform _refuse(format('The pipeline "%s" has the model %s, not %s.', one.name, one.model, model),
-                'Name the pipeline or the model, not both.');
+            raise exception using
+                message = format('The pipeline "%s" has the model %s, not %s.', one.name, one.model, model),
+                hint = 'Name the pipeline or the model, not both.', errcode = '22023';
         end if;
         wanted_model := one.model;
         wanted_fingerprint := one.fingerprint;
@@ -65,15 +69,16 @@ begin
     wanted_model := coalesce(model, models[1]);
     wanted_fingerprint := fingerprints[1];
     if wanted_model is null then
-        perform _refuse('There is no pipeline, so nothing says which model is meant.',
-            'Name one with model => ''gte-small'', or make a pipeline with pgembedd.create_pipeline().');
+        raise exception using message = 'There is no pipeline, so nothing says which model is meant.',
+            hint = 'Name one with model => ''gte-small'', or make a pipeline with pgembedd.create_pipeline().',
+            errcode = '22023';
     elsif cardinality(models) > 1 then
-        perform _refuse(format('The pipelines have several models: %s.', array_to_string(models, ', ')),
-            'Name the one that you search, with pipeline => ''...''.');
+        raise exception using message = format('The pipelines have several models: %s.', array_to_string(models, ', ')),
+            hint = 'Name the one that you search, with pipeline => ''...''.', errcode = '22023';
     elsif cardinality(fingerprints) > 1 then
-        perform _refuse(format('Pipelines hold vectors of several states of %s: %s.', wanted_model,
+        raise exception using message = format('Pipelines hold vectors of several states of %s: %s.', wanted_model,
             array_to_string(fingerprints, ', ')),
-            'Name the one that you search, with pipeline => ''...''.');
+            hint = 'Name the one that you search, with pipeline => ''...''.', errcode = '22023';
     end if;
 end $$;
 

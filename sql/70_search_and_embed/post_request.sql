@@ -3,25 +3,30 @@ create or replace function pgembedd._check_embed_request(request pgembedd.embed_
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    problem text;
 begin
     if _blank(request.content) then
-        perform _refuse('The text is blank, so it has no vector.',
-            'Give pgembedd.embed() some words; NULL gives NULL.');
+        raise exception using message = 'The text is blank, so it has no vector.',
+            hint = 'Give pgembedd.embed() some words; NULL gives NULL.', errcode = '22023';
     elsif request.kind is null or request.kind not in ('query', 'document') then
-        perform _refuse(format('The kind %s is not known.', coalesce(quote_literal(request.kind), 'NULL')),
-            'It is ''query'' or ''document''.');
+        raise exception using
+            message = format('The kind %s is not known.', coalesce(quote_literal(request.kind), 'NULL')),
+            hint = 'It is ''query'' or ''document''.', errcode = '22023';
     elsif timeout is null or timeout <= '0' or timeout > '10 min' then
-        perform _refuse(format('The timeout %s is not usable.', coalesce(timeout::text, 'NULL')),
-            'It is more than 0 and at most 10 minutes.');
+        raise exception using message = format('The timeout %s is not usable.', coalesce(timeout::text, 'NULL')),
+            hint = 'It is more than 0 and at most 10 minutes.', errcode = '22023';
     elsif pg_is_in_recovery() then
-        perform _refuse('pgembedd.embed() does not work on a standby, where no request can be posted.',
-            'Call it on the primary; here pgembedd.search() takes the vector as embedding.');
+        raise exception using message = 'pgembedd.embed() does not work on a standby, where no request can be posted.',
+            hint = 'Call it on the primary; here pgembedd.search() takes the vector as embedding.', errcode = '22023';
     end if;
     if not exists (select from loopback) or _dblink() is null then
-        perform _refuse('pgembedd.embed() is not set up in this database.', _embed_remedy());
-    elsif _listeners() is null then
-        raise exception 'No worker is connected that could embed the text.'
-            using errcode = 'object_not_in_prerequisite_state',
+        raise exception using message = 'pgembedd.embed() is not set up in this database.',
+            hint = _embed_remedy(), errcode = '22023';
+    end if;
+    problem := _no_listener();
+    if problem is not null then
+        raise exception '%', problem using errcode = 'object_not_in_prerequisite_state',
             hint = 'Start one with `pgembedd run`, or `pgembedd serve` where it is only to serve embed().';
     end if;
 end $$;
@@ -65,7 +70,7 @@ begin
             case cardinality(coalesce(_listeners(), '{}')) when 1 then 'a worker is'
                 else cardinality(coalesce(_listeners(), '{}')) || ' workers are' end
             using errcode = 'object_not_in_prerequisite_state',
-            hint = 'They are busy, or still loading the model: ask again, '
+            hint = 'They are busy, still loading the model, or have not answered for some seconds: ask again, '
                    'give it longer with timeout => ..., or start another worker.';
     end if;
     return outcome.embedding;

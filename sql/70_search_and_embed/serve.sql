@@ -104,12 +104,23 @@ comment on function pgembedd.decline_embed_request is
     'Leave a request to another worker; the '
     'reason is the caller''s error when all have declined.';
 
--- The process ids of the sessions that serve embed(), null where there are none. The view of other sessions is one of
--- the whole transaction, unless it is cleared.
+-- The process ids of the sessions that serve embed(), of workers that answer; null where there are none. The view of
+-- other sessions is one of the whole transaction, unless it is cleared.
 create or replace function pgembedd._listeners() returns integer[]
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select pg_stat_clear_snapshot();
-    select array_agg(l.pid) from listener l where _alive(l.pid, l.backend_start, l.application_name)
+    select array_agg(l.pid) from listener l, silent_sessions() as s(silent)
+    where _alive(l.pid, l.backend_start, l.application_name) and not l.pid = any (s.silent)
+$$;
+
+-- Why no session serves embed(); null where one does.
+create or replace function pgembedd._no_listener() returns text
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select coalesce('No worker answers that could embed the text: ' || _silent_workers() || '.',
+                    'No worker is connected that could embed the text.')
+    where _listeners() is null
 $$;

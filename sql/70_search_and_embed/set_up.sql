@@ -13,12 +13,14 @@ declare
 begin
     perform _check_texts('{host,username,password,options}', array[host, username, password, options]);
     if port is not null and port not between 1 and 65535 then
-        perform _refuse(format('%s is no port.', port), 'It is a number from 1 to 65535.');
+        raise exception using message = format('%s is no port.', port),
+            hint = 'It is a number from 1 to 65535.', errcode = '22023';
     elsif username is null and password is not null then
-        perform _refuse('A password was given without a username.', 'Give both, or neither: then a role is made.');
+        raise exception using message = 'A password was given without a username.',
+            hint = 'Give both, or neither: then a role is made.', errcode = '22023';
     elsif username is not null and to_regrole(quote_ident(username)) is null then
-        perform _refuse(format('There is no role "%s".', username),
-            'Create it with LOGIN, or leave the username out: then one is made.');
+        raise exception using message = format('There is no role "%s".', username),
+            hint = 'Create it with LOGIN, or leave the username out: then one is made.', errcode = '22023';
     end if;
     if username is null then
         password := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');

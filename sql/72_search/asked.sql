@@ -3,7 +3,7 @@
 -- Returns {"words": lexemes, the rarest first, "shares": of rows that hold each, "required": a tsquery or null,
 -- "excluded": the words and phrases of it that must not occur, or null, "plain": the query without the operators, for
 -- the model}.
-create or replace function pgembedd._search_asked(target jsonb, query text) returns jsonb
+create or replace function pgembedd._search_words_asked(target jsonb, query text) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set client_min_messages = 'warning'  -- stop words and long words are no news to the caller
@@ -46,6 +46,23 @@ begin
     return jsonb_build_object('required', required, 'excluded', excluded,
                               'plain', case when required is null then query else plain end)
         || _search_lexemes(target, configs, plain);
+end $$;
+
+-- The same; of a search by meaning alone the query as it is.
+create or replace function pgembedd._search_asked(target jsonb, mode text, query text) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    asked jsonb;
+begin
+    if mode = 'semantic' then return jsonb_build_object('plain', query); end if;
+    asked := _search_words_asked(target, query);
+    if _blank(asked ->> 'plain') then
+        raise exception using message = 'The query only says which words must not occur.',
+            hint = 'Say what is searched, too.', errcode = '22023';
+    end if;
+    return asked;
 end $$;
 
 -- A word or a phrase as any of the configurations reads it.

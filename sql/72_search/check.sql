@@ -8,55 +8,53 @@ as $$
 declare
     dimensions integer;
     norm double precision;
+    ignored text;
 begin
-    perform _check_texts('{query,mode,per}', array[query, mode, per]);
+    ignored := _check_texts('{query,mode,per}', array[query, mode, per]);
     if k is null or k not between 1 and 1000 then
-        perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
-            'It is how many hits are wanted, 1 to 1000.');
+        raise exception using message = format('k %s is out of range.', coalesce(k::text, 'NULL')),
+            hint = 'It is how many hits are wanted, 1 to 1000.', errcode = '22023';
     elsif per is null or per not in ('row', 'chunk') then
-        perform _refuse(format('per %s is not known.', coalesce(quote_literal(per), 'NULL')),
-            'row gives each row once, with its best chunk; chunk gives every chunk.');
+        raise exception using message = format('per %s is not known.', coalesce(quote_literal(per), 'NULL')),
+            hint = 'row gives each row once, with its best chunk; chunk gives every chunk.', errcode = '22023';
     elsif snippet_length is null or snippet_length not between 0 and 10000 then
-        perform _refuse(format('snippet_length %s is out of range.', coalesce(snippet_length::text, 'NULL')),
-            'It is in characters, 0 (no snippet) to 10000.');
+        raise exception using
+            message = format('snippet_length %s is out of range.', coalesce(snippet_length::text, 'NULL')),
+            hint = 'It is in characters, 0 (no snippet) to 10000.', errcode = '22023';
     elsif (embedding is null or mode = 'text') and (query is null or _blank(query)) then
-        perform _refuse('The query is empty.', 'Say in some words what is searched, or give its vector as embedding.');
-    end if;
-    if min_similarity is not null then
-        perform _check_search_similarity(target ->> 'distance', min_similarity);
+        raise exception using message = 'The query is empty.',
+            hint = 'Say in some words what is searched, or give its vector as embedding.', errcode = '22023';
+    elsif _search_similarity_range(target ->> 'distance', min_similarity) is not null then
+        raise exception using message = format('min_similarity %s is out of range.', min_similarity),
+            hint = _search_similarity_range(target ->> 'distance', min_similarity), errcode = '22023';
     end if;
     if embedding is not null then
         execute format('select %1$I.vector_dims($1), %1$I.vector_norm($1)', target ->> 'vector_schema')
         into dimensions, norm using embedding;
         if dimensions <> (target ->> 'dimensions')::integer then
-            perform _refuse(format('The vector has %s, and those of the pipeline "%s" have %s.',
+            raise exception using message = format('The vector has %s, and those of the pipeline "%s" have %s.',
                     _counted(dimensions, 'dimension'), target ->> 'name', target ->> 'dimensions'),
-                'Give a vector of the pipeline''s model.');
+                hint = 'Give a vector of the pipeline''s model.', errcode = '22023';
         elsif norm = 0 and target ->> 'distance' = 'cosine' then
-            perform _refuse('The vector has zeros alone, and the cosine of that is not defined.',
-                'Give a vector of the pipeline''s model.');
+            raise exception using message = 'The vector has zeros alone, and the cosine of that is not defined.',
+                hint = 'Give a vector of the pipeline''s model.', errcode = '22023';
         end if;
     end if;
-    perform _check_search_rights(target);
 end $$;
 
--- A similarity that no two vectors have would find nothing, or leave out nothing.
-create or replace function pgembedd._check_search_similarity(
-    distance text, min_similarity double precision
-) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+-- A similarity that no two vectors have would find nothing, or leave out nothing. Says what there is; null for others.
+create or replace function pgembedd._search_similarity_range(distance text, min_similarity double precision)
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
 as $$
-begin
-    if (case distance when 'cosine' then min_similarity not between -1 and 1
-                      when 'l2' then min_similarity not between 0 and 1
-                      else abs(min_similarity) >= 'Infinity' end) then  -- NaN is above it
-        perform _refuse(format('min_similarity %s is out of range.', min_similarity), case distance
-            when 'cosine' then 'With the cosine distance it goes from -1 to 1.'
-            when 'l2' then 'With the distance l2 it goes from 0 to 1.'
-            else 'With the distance ip it is any finite number.' end);
-    end if;
-end $$;
+    select case when distance = 'cosine' and min_similarity not between -1 and 1
+                then 'With the cosine distance it goes from -1 to 1.'
+                when distance = 'l2' and min_similarity not between 0 and 1
+                then 'With the distance l2 it goes from 0 to 1.'
+                when distance = 'ip' and abs(min_similarity) >= 'Infinity'  -- NaN is above it
+                then 'With the distance ip it is any finite number.' end
+$$;
 
 -- Without these rights Postgres would only say that permission was denied for the table.
 create or replace function pgembedd._check_search_rights(target jsonb) returns void
@@ -124,8 +122,10 @@ declare
     relation oid := (select t.typrelid from pg_type t where t.oid = type);
 begin
     if relation = 0 then
-        perform _refuse(format('%s is not the type of a table''s rows.', type),
-            'Search null::some_table, or a pipeline by its name: pgembedd.search(''documents'', ''some words'').');
+        raise exception using message = format('%s is not the type of a table''s rows.', type),
+            hint =
+                'Search null::some_table, or a pipeline by its name: pgembedd.search(''documents'', ''some words'').',
+            errcode = '22023';
     end if;
     return relation;
 end $$;
@@ -143,7 +143,8 @@ declare
     waiting bigint;
 begin
     if source is null then
-        perform _refuse(format('The model of "%s" was changed at this moment.', target ->> 'name'), 'Search again.');
+        raise exception using message = format('The model of "%s" was changed at this moment.', target ->> 'name'),
+            hint = 'Search again.', errcode = '22023';
     end if;
     waiting := _backfill_waiting((target ->> 'id')::integer);
     if waiting > 0 and _sees_all_rows(source, source) then
@@ -185,33 +186,25 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if mode = 'text' and min_similarity is not null then
-        perform _refuse('min_similarity needs the query''s vector, and the mode text asks for none.',
-            'Take mode => ''hybrid'' with weights => ''{0,1}''.');
+        raise exception using message = 'min_similarity needs the query''s vector, and the mode text asks for none.',
+            hint = 'Take mode => ''hybrid'' with weights => ''{0,1}''.', errcode = '22023';
     elsif weights is null or array_ndims(weights) <> 1 or cardinality(weights) <> 2 or array_position(weights, null) > 0
        or (least(weights[1], weights[2]) >= 0 and greatest(weights[1], weights[2]) between 1e-6 and 1e6) is not true
        or array_lower(weights, 1) <> 1 then
-        perform _refuse(format('The weights %s are not known.', coalesce(quote_literal(weights), 'NULL')),
-            'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. Say ''{1,1}''.');
+        raise exception using
+            message = _cut(format('The weights %s are not known.', coalesce(quote_literal(weights), 'NULL'))),
+            hint = 'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. '
+                'Say ''{1,1}''.',
+            errcode = '22023';
     elsif rrf_k is null or rrf_k not between 1 and 10000 then
-        perform _refuse(format('rrf_k %s is out of range.', coalesce(rrf_k::text, 'NULL')),
-            'It goes from 1 to 10000; the larger, the less the first places count.');
+        raise exception using message = format('rrf_k %s is out of range.', coalesce(rrf_k::text, 'NULL')),
+            hint = 'It goes from 1 to 10000; the larger, the less the first places count.', errcode = '22023';
     elsif after not between 0 and 1000 then
-        perform _refuse(format('after %s is out of range.', after),
-            'It is how many hits to leave out, of a window of 1000: 0 for the first page.');
+        raise exception using message = format('after %s is out of range.', after),
+            hint = 'It is how many hits to leave out, of a window of 1000: 0 for the first page.', errcode = '22023';
     elsif marks is null or cardinality(marks) <> 2 or marks[1] is null or marks[2] is null then
-        perform _refuse(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL')),
-            'They are two texts, put before and after a word: for example ''{**,**}''.');
+        raise exception using
+            message = _cut(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL'))),
+            hint = 'They are two texts, put before and after a word: for example ''{**,**}''.', errcode = '22023';
     end if;
-    perform _check_members('marks', marks);
-end $$;
-
-create or replace function pgembedd._check_search_asked(asked jsonb) returns jsonb
-language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    if _blank(asked ->> 'plain') then
-        perform _refuse('The query only says which words must not occur.', 'Say what is searched, too.');
-    end if;
-    return asked;
 end $$;

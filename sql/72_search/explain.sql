@@ -7,7 +7,8 @@ create or replace function pgembedd.explain_search(
     mode text default 'hybrid',
     per text default 'row',
     min_similarity double precision default null,
-    embedding @extschema:vector@.vector default null
+    embedding @extschema:vector@.vector default null,
+    with_hits boolean default false
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -15,41 +16,47 @@ set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare
-    -- What depends on the rows that policies hide from the caller.
-    unsaid constant jsonb := '{"path": null, "index": null, "ef_search": null, "candidates": null,
-                               "rows_visited": null}';
-    target jsonb := _search_target(pipeline, null);
+    target jsonb;
     condition text;
     included text;
-    hidden constant boolean := row_security_active((target ->> 'source_oid')::oid);
+    hidden boolean;
     asked jsonb;
     wanted integer;
+    plan jsonb;
+    ignored text;
 begin
-    perform _check_search(target, query, k, mode, per, min_similarity, 0, embedding);
+    target := _search_target(pipeline, null);
+    ignored := _check_search(target, query, k, mode, per, min_similarity, 0, embedding);
+    ignored := _check_search_rights(target);
+    hidden := row_security_active((target ->> 'source_oid')::oid);
     mode := _search_mode(target, mode, query);
     condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    included := condition;
     wanted := _search_window(mode, k, null);
-    if mode <> 'semantic' then
-        asked := _check_search_asked(_search_asked(target, query));
-        target := target || coalesce(asked -> 'seen', '{}');
-        included := _search_included(target, asked, condition, per = 'row');
-    end if;
+    asked := _search_asked(target, mode, query);
+    target := target || coalesce(asked -> 'seen', '{}');
+    included := _search_included(target, asked, condition, per = 'row');
     if mode <> 'text' then
-        embedding := coalesce(embedding, embed(coalesce(asked ->> 'plain', query), pipeline => target ->> 'name'));
+        embedding := coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name'));
     end if;
-    return jsonb_build_object('pipeline', target ->> 'name', 'mode', mode, 'k', k, 'per', per, 'filter', condition,
+    plan := jsonb_build_object('pipeline', target ->> 'name', 'mode', mode, 'k', k, 'per', per, 'filter', condition,
         'row_security', hidden or row_security_active((target ->> 'vectors_oid')::oid),
         'waiting', _search_waiting((target ->> 'id')::integer),
         'semantic', case when mode <> 'text' then _explain_nearest(
             target, embedding, wanted, _search_required(target, asked, included), per = 'row', min_similarity)
-            || case when hidden then unsaid else '{}' end end,
+            || _explain_hidden(hidden, '{path,index,ef_search,iterative_scan,candidates,rows_visited}') end,
         'text', case when mode <> 'semantic' then _explain_words(
             target, asked, wanted, k, included, per = 'row', embedding, min_similarity)
-            || case when hidden then '{"rows_visited": null}'::jsonb else '{}' end end);
+            || _explain_hidden(hidden, '{rows_visited}') end);
+    return case when with_hits then plan else plan #- '{semantic,hits}' #- '{text,hits}' end;
 end $$;
 comment on function pgembedd.explain_search is
-    'How a search finds what it finds: the path of each leg, the rows it visited, its settings and its list.';
+    'How a search finds what it finds: the path of each leg, the rows it visited, its settings; its list with_hits.';
+
+-- Nulls for what depends on the rows that policies hide from the caller.
+create or replace function pgembedd._explain_hidden(hidden boolean, names text[]) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select coalesce(jsonb_object_agg(n, null), '{}') from unnest(names) n where hidden $$;
 
 create or replace function pgembedd._explain_nearest(
     target jsonb, embedding @extschema:vector@.vector, k integer, filter text, per_row boolean,
@@ -62,22 +69,27 @@ declare
     found_ones record;
     before text[];
     ef_search text;
+    iterative_scan text;
     plan json;
     scans jsonb;
 begin
     found_ones := _search_nearest(target, embedding, k, filter, per_row, min_similarity);
     before := _search_settings(found_ones.breadth, found_ones.visits, found_ones.rows);
     ef_search := current_setting('hnsw.ef_search', true);
+    iterative_scan := current_setting('hnsw.iterative_scan', true);
     execute 'explain (analyze, format json) ' || _search_statement(target, filter,
         case found_ones.path when 'index' then 'index' else 'exact' end, per_row and (target -> 'chunked')::boolean)
     into plan using embedding, found_ones.breadth;
     perform _search_restore(before);
     scans := _scans_of(plan::jsonb, case when (target -> 'chunked')::boolean then 'v' else 's' end);
-    return jsonb_build_object(
-        'path', case when found_ones.path = 'index' and not jsonb_path_exists(scans, '$[*]."Order By"') then 'exact'
-                     else found_ones.path end,
+    if found_ones.path = 'index' and not jsonb_path_exists(scans, '$[*]."Order By"') then
+        found_ones.path := 'exact';
+    end if;
+    return jsonb_build_object('path', found_ones.path,
         'index', jsonb_path_query_first(scans, '$[*] ? (exists(@."Order By"))."Index Name"'),
-        'ef_search', ef_search::integer, 'candidates', found_ones.breadth, 'rows_visited', _rows_visited(scans),
+        'ef_search', ef_search::integer,
+        'iterative_scan', case when found_ones.path <> 'exact' then iterative_scan end,
+        'candidates', found_ones.breadth, 'rows_visited', _rows_visited(scans),
         'hits', (
             select coalesce(jsonb_agg(jsonb_build_object('rank', h.nth, 'key', h.key, 'chunk_no', h.chunk_no,
                        'similarity', h.similarity) order by h.nth), '[]')

@@ -5,17 +5,25 @@ create or replace function pgembedd._search_filter(source oid, filter jsonb) ret
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    remedy text;
 begin
     if filter is null then return 'true'; end if;
     perform _check_json('filter', filter);
     if jsonb_path_exists(filter, 'strict $.**{65}') then
-        perform _refuse('The filter is nested more than 64 levels deep.', 'Objects and arrays count.');
+        raise exception using message = 'The filter is nested more than 64 levels deep.',
+            hint = 'Objects and arrays count.', errcode = '22023';
     elsif (select count(*) from jsonb_path_query(filter, 'strict $.** ? (@.type() == "object").keyvalue()'))
           > _most_members('filter') then
-        perform _refuse('The filter has more than 1000 columns and operators.',
-            '$in takes any number of values within the size of a filter.');
+        raise exception using message = 'The filter has more than 1000 columns and operators.',
+            hint = '$in takes any number of values within the size of a filter.', errcode = '22023';
     end if;
     return _search_conditions(source, filter);
+exception when invalid_parameter_value then
+    get stacked diagnostics remedy = pg_exception_hint;
+    if remedy = '' then raise; end if;
+    -- Without the functions in between.
+    raise exception using message = _cut(sqlerrm), errcode = sqlstate, hint = remedy;
 end $$;
 
 create or replace function pgembedd._search_conditions(source oid, filter jsonb) returns text
@@ -24,8 +32,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if jsonb_typeof(filter) <> 'object' then
-        perform _refuse(format('The filter %s is no object.', _shortened(filter)),
-            'For example {"section": "faq", "year": {"$gte": 2020}}.');
+        raise exception using message = format('The filter %s is no object.', _shortened(filter)),
+            hint = 'For example {"section": "faq", "year": {"$gte": 2020}}.', errcode = '22023';
     end if;
     return coalesce((
         select string_agg(format('(%s)', case
@@ -41,8 +49,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if jsonb_typeof(filters) <> 'array' or filters = '[]' then
-        perform _refuse(format('%s takes an array of filters, not %s.', word, _shortened(filters)),
-            format('For example {"%s": [{"section": "faq"}, {"year": 2020}]}.', word));
+        raise exception using message = format('%s takes an array of filters, not %s.', word, _shortened(filters)),
+            hint = format('For example {"%s": [{"section": "faq"}, {"year": 2020}]}.', word), errcode = '22023';
     end if;
     return (select string_agg(format('(%s)', _search_conditions(source, f)), case word when '$and' then ' and '
                                                                                  else ' or ' end)
@@ -58,15 +66,16 @@ declare
     operand jsonb;
 begin
     if starts_with(name, '$') then
-        perform _refuse(format('The filter''s operator %s is not known here.', name),
-            'Around conditions there are $and, $or and $not; the others stand below a column.');
+        raise exception using message = format('The filter''s operator %s is not known here.', name),
+            hint = 'Around conditions there are $and, $or and $not; the others stand below a column.',
+            errcode = '22023';
     end if;
     operand := _search_operand(source, name);
     if jsonb_typeof(condition) <> 'object' then
         return _search_condition(operand, '$eq', condition);
     elsif condition = '{}' then
-        perform _refuse(format('The filter says nothing about "%s".', name),
-            'Give a value, or an operator with a value: {"$gte": 2020}.');
+        raise exception using message = format('The filter says nothing about "%s".', name),
+            hint = 'Give a value, or an operator with a value: {"$gte": 2020}.', errcode = '22023';
     end if;
     return (select string_agg(_search_condition(operand, m.key, m.value), ' and ') from jsonb_each(condition) m);
 end $$;

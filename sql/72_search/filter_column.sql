@@ -12,10 +12,10 @@ begin
     where c.name = $2 or c.name = path[1] and cardinality(path) > 1 and c.base in ('json'::regtype, 'jsonb'::regtype)
     order by c.name = $2 desc limit 1;
     if found_one.name is null then
-        perform _refuse(format('%s has no column "%s" that you may filter by.', source::regclass, name),
-            coalesce('There are: '
+        raise exception using message = format('%s has no column "%s" that you may filter by.', source::regclass, name),
+            hint = coalesce('There are: '
                      || (select string_agg(c.name, ', ' order by c.number) from _search_columns(source) c) || '.',
-                     'There is none that you may read.'));
+                     'There is none that you may read.'), errcode = '22023';
     elsif found_one.base in ('json'::regtype, 'jsonb'::regtype) then
         path := case when found_one.name = name then '{}' else path[2:] end;
         return jsonb_build_object('name', name, 'kind', 'json', 'type_name', 'jsonb', 'path', path,

@@ -36,26 +36,32 @@ declare
     known constant text[] := '{$eq,$ne,$gt,$gte,$lt,$lte,$in,$nin,$between,$like,$ilike,$exists,$contains}';
 begin
     if operator <> all (known) then
-        perform _refuse(format('The filter''s operator %s is not known.', operator),
-            format('There are %s.', array_to_string(known, ', ')));
+        raise exception using message = format('The filter''s operator %s is not known.', operator),
+            hint = format('There are %s.', array_to_string(known, ', ')), errcode = '22023';
     elsif operator in ('$like', '$ilike') and operand ->> 'kind' <> 'json' and not (operand -> 'text')::boolean
         or operator = '$contains' and operand ->> 'kind' = 'plain'
         or operand ->> 'kind' <> 'json' and operand -> 'operators' = 'null'
            and operator not in ('$exists', '$like', '$ilike') and (value <> 'null' or operator = '$contains')
     then
-        perform _refuse(format('%s does not go with "%s", which is %s.', operator, operand ->> 'name',
+        raise exception using message = format('%s does not go with "%s", which is %s.', operator, operand ->> 'name',
             operand ->> 'type_name'),
-            '$like and $ilike are for texts, $contains for arrays and jsonb, comparisons for types with an order.');
+            hint =
+                '$like and $ilike are for texts, $contains for arrays and jsonb, comparisons for types with an order.',
+            errcode = '22023';
     elsif wanted = 'value' and jsonb_typeof(value) = 'null'
         or wanted = 'pair' and (jsonb_typeof(value) <> 'array' or jsonb_array_length(value) <> 2 or value @> '[null]')
         or wanted in ('array', 'string', 'boolean') and jsonb_typeof(value) <> wanted
     then
-        perform _refuse(format('%s takes %s, not %s.', operator, case wanted when 'value' then 'a value'
+        raise exception using message = format('%s takes %s, not %s.', operator, case wanted when 'value' then 'a value'
             when 'pair' then 'an array of two values' when 'array' then 'an array'
-            when 'string' then 'a string' else 'true or false' end, _shortened(value)));
+            when 'string' then 'a string' else 'true or false' end, _shortened(value)),
+            hint = format('For example {%s: {"%s": %s}}.', to_jsonb(operand ->> 'name'), operator, case wanted
+                when 'value' then '2020' when 'pair' then '[1, 2]' when 'array' then '["a", "b"]'
+                when 'string' then '"a%"' else 'true' end), errcode = '22023';
     elsif wanted = 'string' and value #>> '{}' ~ E'(^|[^\\\\])(\\\\\\\\)*\\\\$' then
-        perform _refuse(format('The pattern %s for "%s" ends with a backslash.', _shortened(value), operand ->> 'name'),
-            'Write it twice, as one has what follows taken as it is.');
+        raise exception using
+            message = format('The pattern %s for "%s" ends with a backslash.', _shortened(value), operand ->> 'name'),
+            hint = 'Write it twice, as one has what follows taken as it is.', errcode = '22023';
     end if;
 end $$;
 

@@ -32,11 +32,14 @@ begin
     -- A number has few bytes in JSON and may have a hundred thousand digits.
     select sum(length(v)) into written from jsonb_array_elements_text(choices) v;
     if written > _most('filter') then
-        perform _refuse(format('The values of "%s" in the filter have %s characters, more than %s.',
-            operand ->> 'name', written, _most('filter')), 'Give fewer values, or join the hits with a table of them.');
+        raise exception using message = format('The values of "%s" in the filter have %s characters, more than %s.',
+            operand ->> 'name', written, _most('filter')),
+            hint = 'Give fewer values, or join the hits with a table of them.', errcode = '22023';
     elsif operand ->> 'kind' = 'array' and jsonb_array_length(choices) > _most_members('filter') then
-        perform _refuse(format('"%s" is compared with %s arrays, and at most %s are taken.', operand ->> 'name',
-            jsonb_array_length(choices), _most_members('filter')), '$contains looks for values within arrays.');
+        raise exception using
+            message = format('"%s" is compared with %s arrays, and at most %s are taken.', operand ->> 'name',
+            jsonb_array_length(choices), _most_members('filter')),
+            hint = '$contains looks for values within arrays.', errcode = '22023';
     end if;
 end $$;
 

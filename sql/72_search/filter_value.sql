@@ -20,12 +20,13 @@ begin
         begin
             execute 'select ' || literal;
         exception when data_exception or syntax_error_or_access_rule_violation then
-            refusal := sqlerrm || '.';
+            refusal := _cut(sqlerrm || '.');
         end;
     end if;
     if refusal is not null then
-        perform _refuse(format('The filter compares "%s", which is %s, with %s.', operand ->> 'name',
-            operand ->> 'type_name', _shortened(value)), refusal);
+        raise exception using message = format('The filter compares "%s", which is %s, with %s.', operand ->> 'name',
+            operand ->> 'type_name', _shortened(value)),
+            hint = refusal, errcode = '22023';
     end if;
     return case when operand -> 'written' = operand -> 'type' then literal
                 else format('%s::%s', literal, operand ->> 'type') end;

@@ -5,34 +5,29 @@
 -- with `after` they are as long as the window, so that each page is cut from the same order.
 
 create or replace function pgembedd._search_hits(
-    target jsonb, query text, k integer, filter jsonb, mode text, per text, min_similarity double precision,
+    target jsonb, asked jsonb, k integer, condition text, mode text, per text, min_similarity double precision,
     embedding @extschema:vector@.vector, weights double precision[], rrf_k integer, after integer,
     out keys jsonb[], out chunk_nos integer[], out similarities double precision[], out scores double precision[],
-    out semantic_ranks integer[], out text_ranks integer[], out vector @extschema:vector@.vector, out marked tsquery
+    out semantic_ranks integer[], out text_ranks integer[], out marked tsquery
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    condition text := concat_ws(' and ', _search_filter((target ->> 'source_oid')::oid, filter), target ->> 'except');
     per_row constant boolean := per = 'row';
     wanted integer;
-    asked jsonb;
     near record;
     by_words record;
 begin
-    mode := _search_mode(target, mode, query);
     if mode <> 'semantic' then
-        asked := _check_search_asked(_search_asked(target, query));
         target := target || coalesce(asked -> 'seen', '{}');
         marked := _search_any(array(select jsonb_array_elements_text(asked -> 'words')));
         condition := _search_included(target, asked, condition, per_row);
     end if;
     wanted := _search_window(mode, k, after);
     if mode <> 'text' then
-        vector := coalesce(embedding, embed(coalesce(asked ->> 'plain', query), pipeline => target ->> 'name'));
-        near := _search_nearest(target, vector, wanted, _search_required(target, asked, condition), per_row,
+        near := _search_nearest(target, embedding, wanted, _search_required(target, asked, condition), per_row,
                                 min_similarity);
     end if;
     if mode = 'semantic' then
@@ -40,7 +35,7 @@ begin
         semantic_ranks := array(select generate_subscripts(keys, 1));
     else
         by_words := _search_words(target, asked, wanted, case when after is null then k else wanted end,
-                                  condition, per_row, vector, min_similarity);
+                                  condition, per_row, embedding, min_similarity);
         keys := by_words.keys; chunk_nos := by_words.chunk_nos; scores := by_words.scores;
         text_ranks := array(select generate_subscripts(keys, 1));
     end if;

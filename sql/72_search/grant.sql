@@ -5,7 +5,9 @@ set quote_all_identifiers = off
 as $$
 declare
     function regprocedure;
+    ignored text;
 begin
+    ignored := _check_role(role);
     perform grant_embed(role);
     execute format('grant execute on function schema_version() to %s', role);  -- the command line asks it first
     for function in select f from _search_functions() f loop
@@ -25,7 +27,8 @@ as $$
     where f.pronamespace = 'pgembedd'::regnamespace
       and (f.proname ~ '^_?(check_|explain_)?search' or f.proname in (
           'similar', 'processing_status', '_check_processing_rights', '_processing', '_row_version',
-          '_refuse', '_counted', '_most', '_most_members', '_check_texts', '_check_list', '_check_members',
+          '_counted', '_cut', '_most', '_most_members', '_check_texts', '_check_list', '_check_members',
           '_check_json', '_render', '_blank', '_base_type', '_qualified_type', '_shortened', '_array_text',
-          '_beginning', '_check_whole_row', '_explain_nearest', '_explain_words', '_scans_of', '_rows_visited'))
+          '_beginning', '_check_whole_row', '_explain_nearest', '_explain_words', '_explain_hidden', '_scans_of',
+          '_rows_visited'))
 $$;

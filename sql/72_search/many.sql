@@ -20,8 +20,10 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    alike boolean := _check_search_many(pipelines, query, k, mode, per, min_similarity, snippet_length);
+    alike boolean;
+    remedy text;
 begin
+    alike := _check_search_many(pipelines, query, k, mode, per, min_similarity, snippet_length);
     return query
         with found as materialized (
             select p.name, h.*, h.score as own_score,
@@ -40,6 +42,10 @@ begin
                f.similarity, f.semantic_rank, f.text_rank, f.snippet, f."row"
         from found f
         order by sum desc, f.similarity desc nulls last, array_position(pipelines, f.name), f.own_score desc limit k;
+exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state then
+    get stacked diagnostics remedy = pg_exception_hint;
+    if remedy = '' then raise; end if;
+    raise exception using message = sqlerrm, errcode = sqlstate, hint = remedy;  -- without the statement above
 end $$;
 comment on function pgembedd.search_many is
     'Search several pipelines at once: the k best hits of all, each with the name of its pipeline, as the caller.';
@@ -55,17 +61,19 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     targets jsonb[];
+    ignored text;
 begin
-    perform _check_members('pipelines', pipelines);
+    ignored := _check_members('pipelines', pipelines);
     if pipelines is null or cardinality(pipelines) not between 1 and 20 or array_ndims(pipelines) <> 1
        or (select count(distinct p) from unnest(pipelines) p) <> cardinality(pipelines) then
-        perform _refuse(format('The pipelines %s cannot be searched at once.',
+        raise exception using message = format('The pipelines %s cannot be searched at once.',
                 coalesce(quote_literal(pipelines), 'NULL')),
-            'Name one to twenty different ones: for example array[''articles'', ''tickets''].');
+            hint = 'Name one to twenty different ones: for example array[''articles'', ''tickets''].',
+            errcode = '22023';
     end if;
     targets := array(select _search_target(p, null) from unnest(pipelines) p);
     if k < 1 then
-        perform _check_search(targets[1], query, k, mode, per, min_similarity, snippet_length, null);
+        ignored := _check_search(targets[1], query, k, mode, per, min_similarity, snippet_length, null);
     end if;
     return (select count(distinct (t -> 'model', t -> 'distance')) = 1 from unnest(targets) t);
 end $$;

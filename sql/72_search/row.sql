@@ -4,21 +4,27 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
-    target jsonb := _search_target(pipeline, null, false);
-    several constant boolean := jsonb_array_length(target -> 'key_names') > 1;
+    target jsonb;
+    several boolean;
     found_row jsonb;
+    ignored text;
 begin
+    target := _search_target(pipeline, null, false);
+    several := jsonb_array_length(target -> 'key_names') > 1;
     if key is null or key = 'null' or several and jsonb_typeof(key) <> 'object' then
-        perform _refuse(format('%s is no key of "%s".', coalesce(_shortened(key), 'NULL'), target ->> 'name'),
-            case when several
+        raise exception using
+            message = format('%s is no key of "%s".', coalesce(_shortened(key), 'NULL'), target ->> 'name'),
+            hint = case when several
                  then format('It is an object of %s.', (select string_agg(n, ', ')
                                                         from jsonb_array_elements_text(target -> 'key_names') n))
-                 else 'It is the value that a search returns as key.' end);
+                 else 'It is the value that a search returns as key.' end, errcode = '22023';
     elsif bytes not between 1000 and 100000000 then
-        perform _refuse(format('bytes %s is out of range.', bytes),
-            'It is how much is shown of a large row, 1000 to 100000000; without it, all of it.');
+        raise exception using message = format('bytes %s is out of range.', bytes),
+            hint = 'It is how much is shown of a large row, 1000 to 100000000; without it, all of it.',
+            errcode = '22023';
     end if;
-    perform _check_search_rights(target), _check_search_key(target, key);
+    ignored := _check_search_rights(target);
+    ignored := _check_search_key(target, key);
     execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s',
         (_search_shown(target, 0, bytes)).row_expression, target ->> 'key_record', target ->> 'source',
         target ->> 'is_source_row') into found_row using key;
@@ -38,6 +44,7 @@ begin
     execute format('select pg_catalog.to_jsonb(k.*) from (select $1 as key) i cross join lateral %s',
                    target ->> 'key_record') using key;
 exception when data_exception then
-    perform _refuse(format('%s is no key of "%s": %s.', _shortened(key), target ->> 'name', sqlerrm),
-                    'It is the value that a search returns as key.');
+    raise exception using
+        message = _cut(format('%s is no key of "%s": %s.', _shortened(key), target ->> 'name', sqlerrm)),
+        hint = 'It is the value that a search returns as key.', errcode = '22023';
 end $$;

@@ -24,19 +24,30 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb := _search_target(pipeline, null, mode is distinct from 'semantic');
+    target jsonb;
+    condition text;
+    asked jsonb;
     hits record;
     shown record;
+    ignored text;
 begin
-    perform _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding),
-        _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
+    target := _search_target(pipeline, null, mode is distinct from 'semantic');
+    ignored := _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
+    ignored := _check_search_rights(target);
+    ignored := _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
+    ignored := _check_members('marks', marks);
+    condition := _search_filter((target ->> 'source_oid')::oid, filter);
+    mode := _search_mode(target, mode, query);
+    asked := _search_asked(target, mode, query);
+    embedding := case when mode <> 'text'
+                      then coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name')) end;
     hits := _search_hits(
-        target, query, k, filter, mode, per, min_similarity, embedding, weights, rrf_k, after);
+        target, asked, k, condition, mode, per, min_similarity, embedding, weights, rrf_k, after);
     shown := _search_shown(target, snippet_length, _most('row'));
     return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
+    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, embedding,
           hits.marked, marks;
-    perform _check_search_target(target);
+    ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
     text, text, integer, jsonb, text, text, double precision, integer,
@@ -67,20 +78,31 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb := _search_target(pipeline, _searched_table(pg_typeof(source)), mode is distinct from 'semantic');
+    target jsonb;
+    condition text;
+    asked jsonb;
     hits record;
     shown record;
+    ignored text;
 begin
-    perform _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding),
-        _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
-    perform _check_whole_row(target);
+    target := _search_target(pipeline, _searched_table(pg_typeof(source)), mode is distinct from 'semantic');
+    ignored := _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
+    ignored := _check_search_rights(target);
+    ignored := _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
+    ignored := _check_members('marks', marks);
+    ignored := _check_whole_row(target);
+    condition := _search_filter((target ->> 'source_oid')::oid, filter);
+    mode := _search_mode(target, mode, query);
+    asked := _search_asked(target, mode, query);
+    embedding := case when mode <> 'text'
+                      then coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name')) end;
     hits := _search_hits(
-        target, query, k, filter, mode, per, min_similarity, embedding, weights, rrf_k, after);
+        target, asked, k, condition, mode, per, min_similarity, embedding, weights, rrf_k, after);
     shown := _search_shown(target, snippet_length, _most('row'));
     return query execute _search_rows_statement(target, format('(s.*)::%s', target ->> 'source'), shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
+    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, embedding,
           hits.marked, marks;
-    perform _check_search_target(target);
+    ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
     anyelement, text, integer, jsonb, text, text, double precision, integer,

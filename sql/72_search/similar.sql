@@ -16,22 +16,27 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb := _search_target(pipeline, null, false);
+    target jsonb;
     liked record;
     hits record;
     shown record;
+    ignored text;
 begin
-    perform _check_search_rights(target), _check_json('like_key', like_key);
+    target := _search_target(pipeline, null, false);
+    ignored := _check_search_rights(target);
+    ignored := _check_json('like_key', like_key);
     target := target || jsonb_build_object('except', _search_except(target, like_key));
     liked := _search_like(target, like_key);
-    perform _check_search(target, null, k, 'semantic', per, min_similarity, snippet_length, liked.embedding);
+    ignored := _check_search(target, null, k, 'semantic', per, min_similarity, snippet_length, liked.embedding);
     hits := _search_hits(
-        target, null, k, filter, 'semantic', per, min_similarity, liked.embedding, '{1,1}', 60, null);
+        target, null, k,
+        concat_ws(' and ', _search_filter((target ->> 'source_oid')::oid, filter), target ->> 'except'),
+        'semantic', per, min_similarity, liked.embedding, '{1,1}', 60, null);
     shown := _search_shown(target, snippet_length, _most('row'));
     return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, hits.vector,
-          hits.marked, '{**,**}'::text[];
-    perform _check_search_target(target);
+    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks,
+          liked.embedding, hits.marked, '{**,**}'::text[];
+    ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.similar is
     'The k rows most like the row with that key, by the vectors; filtered and complete as search(), as the caller.';
@@ -66,9 +71,10 @@ begin
     exception when data_exception then null;  -- no value of the key's type
     end;
     if embedding is null then
-        perform _refuse(
-            format('No row of "%s" has the key %s and a vector.', target ->> 'name',
+        raise exception using message = format('No row of "%s" has the key %s and a vector.', target ->> 'name',
                    coalesce(_shortened(like_key), 'NULL')),
-            'A key is given as a search returns it: for example to_jsonb(7), or {"a": 1, "b": 2} for two columns.');
+            hint =
+                'A key is given as a search returns it: for example to_jsonb(7), or {"a": 1, "b": 2} for two columns.',
+            errcode = '22023';
     end if;
 end $$;

@@ -8,21 +8,28 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline := _searched_pipeline(name, source);
-    vectors regclass := coalesce(one.embedding_table, one.source);
-    operator text := case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end;
-    embedding text := coalesce(one.embedding_column, 'embedding');
+    one pgembedd.pipeline;
+    vectors regclass;
+    operator text;
+    embedding text;
     embedding_no smallint;
     vector_schema text;  -- where the extension is
     vectors_schema oid;
-    source_schema constant oid := (select c.relnamespace from pg_class c where c.oid = one.source);
+    source_schema oid;
 begin
+    one := _searched(name, source);
+    vectors := coalesce(one.embedding_table, one.source);
+    operator := case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end;
+    embedding := coalesce(one.embedding_column, 'embedding');
+    source_schema := (select c.relnamespace from pg_class c where c.oid = one.source);
     select a.attnum, n.nspname, c.relnamespace into embedding_no, vector_schema, vectors_schema
     from pg_attribute a join pg_class c on c.oid = a.attrelid
     join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
     where a.attrelid = vectors and a.attname = embedding and not a.attisdropped;
     if embedding_no is null or source_schema is null then
-        perform _refuse(coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)));
+        raise exception using
+            message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
+            errcode = '22023';
     end if;
     return jsonb_build_object(  -- a regclass as text has its schema, as no user's is in the path
         'id', one.id, 'name', one.name, 'model', one.model, 'distance', one.distance, 'dimensions', one.dimensions,
@@ -37,7 +44,7 @@ begin
 end $$;
 
 -- The pipeline of that name, of that table, or both.
-create or replace function pgembedd._searched_pipeline(name text, source regclass) returns pgembedd.pipeline
+create or replace function pgembedd._searched(name text, source regclass) returns pgembedd.pipeline
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -47,25 +54,27 @@ declare
 begin
     if name is not null then
         select p.* into one from pipeline p where p.name = $1;
-        if one.id is null then one := _pipeline(name); end if;  -- refuses it
-        if one.source <> source then
-            perform _refuse(format('The pipeline "%s" is of %s, not of %s.', name, one.source, source),
-                'Name one of the table, or leave the pipeline out.');
+        if one.id is null then
+            raise exception using message = _cut(format('There is no pipeline "%s".', name)),
+                hint = _pipelines_there(), errcode = '22023';
+        elsif one.source <> source then
+            raise exception using message = format('The pipeline "%s" is of %s, not of %s.', name, one.source, source),
+                hint = 'Name one of the table, or leave the pipeline out.', errcode = '22023';
         end if;
         return one;
     elsif source is null then
-        perform _refuse('Say what is to be searched: a pipeline''s name, or null::some_table.',
-            'For example pgembedd.search(''documents'', ''some words'').');
+        raise exception using message = 'Say what is to be searched: a pipeline''s name, or null::some_table.',
+            hint = 'For example pgembedd.search(''documents'', ''some words'').', errcode = '22023';
     end if;
     names := array(select p.name from pipeline p where p.source = $2 and p.shadow_of is null order by p.name);
     if cardinality(names) <> 1 then
-        perform _refuse(
-            case when names = '{}' then format('%s has no pipeline, so there is nothing to search.', source)
+        raise exception using
+            message = case when names = '{}' then format('%s has no pipeline, so there is nothing to search.', source)
                  else format('%s has several pipelines: %s.', source, array_to_string(names, ', ')) end,
-            case when names = '{}' then 'pgembedd.create_pipeline() makes one.'
-                 else format('Name the one to be searched: pipeline => %L.', names[1]) end);
+            hint = case when names = '{}' then 'pgembedd.create_pipeline() makes one.'
+                 else format('Name the one to be searched: pipeline => %L.', names[1]) end, errcode = '22023';
     end if;
-    return _pipeline(names[1]);
+    return (select p from pipeline p where p.name = names[1]);
 end $$;
 
 -- The key: as JSON, from the source `s` and from the chunks `v`, out of JSON again as `k`; the comparisons of these

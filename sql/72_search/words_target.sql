@@ -45,12 +45,12 @@ declare
     readable constant boolean := coalesce(has_table_privilege((target ->> 'words_oid')::oid, 'select'), false);
 begin
     if mode is null or mode not in ('hybrid', 'semantic', 'text') then
-        perform _refuse(format('The mode %s is not known.', coalesce(quote_literal(mode), 'NULL')),
-            'There are hybrid, semantic and text.');
+        raise exception using message = format('The mode %s is not known.', coalesce(quote_literal(mode), 'NULL')),
+            hint = 'There are hybrid, semantic and text.', errcode = '22023';
     elsif mode = 'text' and target ->> 'words' is null then
-        perform _refuse(target ->> 'no_words',
-            'Search with mode => ''semantic'', or create the pipeline again with a text_config; the vectors stay with '
-            'adopt => true.');
+        raise exception using message = target ->> 'no_words',
+            hint = 'Search with mode => ''semantic'', or create the pipeline again with a text_config; the vectors '
+                'stay with adopt => true.', errcode = '22023';
     elsif mode = 'text' and not readable then
         raise exception 'The role % may not read %, without which it cannot search by words.',
             quote_ident(current_user), target ->> 'words' using errcode = 'insufficient_privilege',
@@ -59,10 +59,10 @@ begin
         return 'semantic';
     elsif mode <> 'semantic' and _search_lacks_policy(target) then
         if mode = 'text' then
-            perform _refuse(
-                format('The words of "%s" have not got the row level security of %s yet.', target ->> 'name',
+            raise exception using
+                message = format('The words of "%s" have not got the row level security of %s yet.', target ->> 'name',
                        target ->> 'source'),
-                'The next sweep gives it to them; mode => ''semantic'' needs none.');
+                hint = 'The next sweep gives it to them; mode => ''semantic'' needs none.', errcode = '22023';
         end if;
         raise notice 'The words of "%" have not got the row level security of % yet, so only the meaning is searched.',
             target ->> 'name', target ->> 'source';

@@ -21,8 +21,10 @@ declare
                             where s.pipeline = $1 and m is not null order by m);
 begin
     if model is null or model = any (allowed) then return; end if;
-    perform _refuse(case when allowed = '{}' then format('A question about "%s" names no language model.', pipeline)
+    raise exception using
+        message = case when allowed = '{}' then format('A question about "%s" names no language model.', pipeline)
                          else format('A question about "%s" may name the language model %s, not %s.', pipeline,
                                      array_to_string(allowed, ' or '), model) end,
-        'Leave it out; the owner of pgembedd allows others with configure_answers(models => ...).');
+        hint = 'Leave it out; the owner of pgembedd allows others with configure_answers(models => ...).',
+        errcode = '22023';
 end $$;

@@ -13,11 +13,13 @@ create or replace procedure pgembedd.answer(
 language plpgsql
 as $$
 declare
-    deadline timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
-    asked uuid;
-    state jsonb;
+    deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
+    asked pg_catalog.uuid;
+    state pg_catalog.jsonb;
+    ignored pg_catalog.text;
 begin
-    perform pgembedd._refuse_to_wait_unseen(), pgembedd._refuse_to_wait_for_ever(timeout);
+    ignored := pgembedd._refuse_to_wait_unseen();
+    ignored := pgembedd._refuse_to_wait_for_ever(timeout);
     asked := pgembedd.ask(pipeline, question, filter, k, model, thread);
     loop
         state := pgembedd._answer_state(asked);

@@ -17,10 +17,12 @@ as $$
 declare
     one constant uuid := gen_random_uuid();
     conversation constant uuid := coalesce(thread, gen_random_uuid());
-    subject constant text := _subject();
+    subject text;
     target jsonb;
     searched text;
+    remedy text;
 begin
+    subject := _subject();
     perform _check_question(question, k, model, thread);
     target := _search_target(pipeline, null);
     perform _check_language_model(target ->> 'name', model);
@@ -38,6 +40,10 @@ begin
     perform _find_sources(one, target, searched, question, filter, k, embedding);
     perform _begin_answer(one);
     return one;
+exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state then
+    get stacked diagnostics remedy = pg_exception_hint;
+    if remedy = '' then raise; end if;
+    raise exception using message = sqlerrm, errcode = sqlstate, hint = remedy;  -- without the statements above
 end $$;
 comment on function pgembedd.ask is
     'Search a pipeline for a question as the caller, and queue an answer from what was found; returns the id.';
@@ -52,13 +58,14 @@ begin
         raise exception 'The claims have no sub, so an answer would belong to all who have none.'
             using errcode = 'insufficient_privilege', hint = 'Ask with the token of a user, whose sub says who asks.';
     elsif question is null or _blank(_without_operators(question)) then
-        perform _refuse('The question is empty.', 'Ask something in some words.');
+        raise exception using message = 'The question is empty.',
+            hint = 'Ask something in some words.', errcode = '22023';
     elsif k is null or k not between 1 and 50 then
-        perform _refuse(format('k %s is out of range.', coalesce(k::text, 'NULL')),
-            'It is how many sources an answer may have, 1 to 50.');
+        raise exception using message = format('k %s is out of range.', coalesce(k::text, 'NULL')),
+            hint = 'It is how many sources an answer may have, 1 to 50.', errcode = '22023';
     elsif thread is not null and not exists (select from answer_thread t where t.id = thread) then
-        perform _refuse(format('There is no thread %s, or it is of others.', thread),
-            'Leave it out to begin one; share_thread() lets others go on with it.');
+        raise exception using message = format('There is no thread %s, or it is of others.', thread),
+            hint = 'Leave it out to begin one; share_thread() lets others go on with it.', errcode = '22023';
     end if;
 end $$;
 

@@ -39,7 +39,8 @@ begin
     if (select count(*) from (select from answer a
                               where a.status in ('queued', 'generating') and a.role = one.role
                                 and a.subject = one.subject limit 101) w) > 100 then
-        perform _refuse('A hundred questions of yours wait for their answers.', 'Ask again when some are answered.');
+        raise exception using message = 'A hundred questions of yours wait for their answers.',
+            hint = 'Ask again when some are answered.', errcode = '22023';
     end if;
 end $$;
 

@@ -28,14 +28,19 @@ begin
         where a.attrelid = one.source and a.attname = c.name and a.attnum > 0 and not a.attisdropped)
     limit 1;
     if unknown is not null then
-        perform _refuse(format('%s has no column "%s".', one.source, unknown),
-            'title_column is a column of the table; url_template names some in braces: https://example.com/{id}.');
+        raise exception using message = format('%s has no column "%s".', one.source, unknown),
+            hint =
+                'title_column is a column of the table; url_template names some in braces: https://example.com/{id}.',
+            errcode = '22023';
     elsif url_template !~ '^https?://' then
-        perform _refuse(format('%s is no URL.', quote_literal(url_template)), 'It begins with https:// or http://.');
+        raise exception using message = format('%s is no URL.', quote_literal(url_template)),
+            hint = 'It begins with https:// or http://.', errcode = '22023';
     elsif keep <= interval '0' or keep > interval '100 years' or keep is null then
-        perform _refuse('keep is an interval above zero, of 100 years at most.');
+        raise exception using message = 'keep is an interval above zero, of 100 years at most.', errcode = '22023';
+    elsif _search_similarity_range(one.distance, min_similarity) is not null then
+        raise exception using message = format('min_similarity %s is out of range.', min_similarity),
+            hint = _search_similarity_range(one.distance, min_similarity), errcode = '22023';
     end if;
-    perform _check_search_similarity(one.distance, min_similarity);
     insert into answer_settings
     values (one.name, model, url_template, title_column, min_similarity, keep, coalesce(models, '{}'))
     on conflict on constraint answer_settings_pkey do update
@@ -84,8 +89,8 @@ as $$
 begin
     if not exists (select from answer_thread t
                    where t.id = thread and t.role = current_user and t.subject = _subject()) then
-        perform _refuse(format('There is no thread %s that you have begun.', thread),
-            'Only its first asker shares it.');
+        raise exception using message = format('There is no thread %s that you have begun.', thread),
+            hint = 'Only its first asker shares it.', errcode = '22023';
     end if;
 end $$;
 
@@ -96,7 +101,9 @@ set quote_all_identifiers = off
 as $$
 declare
     routine regprocedure;
+    ignored text;
 begin
+    ignored := _check_role(role);
     perform grant_search(role);
     execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_event, '
                    'model, _readable_sources to %s', role);

@@ -8,14 +8,15 @@ as $$
 #variable_conflict use_column
 declare
     stopped boolean;
+    ignored text := _subject();  -- which the policies ask for: its refusal is not told with a statement
 begin
     update answer a set status = 'stopped'
     where a.id = stop_answer.answer and a.status in ('queued', 'generating');
     stopped := found;
     perform _end_stopped(stop_answer.answer);
     if not exists (select from answer a where a.id = stop_answer.answer) then
-        perform _refuse(format('There is no answer %s, or it is of others.', stop_answer.answer),
-            'The view pgembedd.answers has yours.');
+        raise exception using message = format('There is no answer %s, or it is of others.', stop_answer.answer),
+            hint = 'The view pgembedd.answers has yours.', errcode = '22023';
     elsif exists (select from answer a where a.id = stop_answer.answer and a.status in ('queued', 'generating')) then
         raise exception 'The answer % is of others.', stop_answer.answer
             using errcode = 'insufficient_privilege', hint = 'Who asked stops it, or who began its thread.';

@@ -97,18 +97,22 @@ declare
     missing text;
 begin
     if jsonb_typeof(change) is distinct from 'object' then
-        perform _refuse('The webhook is not an object.', 'It has type, schema, table, record and old_record.');
+        raise exception using message = 'The webhook is not an object.',
+            hint = 'It has type, schema, table, record and old_record.', errcode = '22023';
     elsif jsonb_typeof(change -> 'schema') is distinct from 'string'
           or jsonb_typeof(change -> 'table') is distinct from 'string' then
-        perform _refuse('The webhook does not name its table.', 'It has schema and table, both strings.');
+        raise exception using message = 'The webhook does not name its table.',
+            hint = 'It has schema and table, both strings.', errcode = '22023';
     elsif coalesce(change ->> 'type', '') not in ('INSERT', 'UPDATE', 'DELETE') then
-        perform _refuse('The type of the webhook is none of INSERT, UPDATE and DELETE.');
+        raise exception using message = 'The type of the webhook is none of INSERT, UPDATE and DELETE.',
+            errcode = '22023';
     end if;
     select string_agg(format('"%s"', r.name), ', ') into missing
     from (values ('record', 'DELETE'), ('old_record', 'INSERT')) as r(name, without)
     where r.without <> change ->> 'type' and jsonb_typeof(change -> r.name) is distinct from 'object';
     if missing is not null then
-        perform _refuse(format('A webhook of type %s has %s, an object.', change ->> 'type', missing));
+        raise exception using message = format('A webhook of type %s has %s, an object.', change ->> 'type', missing),
+            errcode = '22023';
     end if;
 end $$;
 
@@ -144,17 +148,18 @@ begin
            jsonb_object_agg(k, change -> which -> k)
         into missing, given from unnest(pipeline.key_columns) as k;
     if missing is not null then
-        perform _refuse(format('The %s of the webhook has no %s, which is in the primary key of %s.', which, missing,
+        raise exception using
+            message = format('The %s of the webhook has no %s, which is in the primary key of %s.', which, missing,
             pipeline.source_name),
-            'Have the webhook send the whole row.');
+            hint = 'Have the webhook send the whole row.', errcode = '22023';
     end if;
     begin
         key := _everyday(pipeline, 'key', given);
     exception when data_exception or integrity_constraint_violation or plpgsql_error then key := null;
     end;
     if key is null then
-        perform _refuse(format('The %s of the webhook has a key that no row of %s can have.', which,
-            pipeline.source_name));
+        raise exception using message = format('The %s of the webhook has a key that no row of %s can have.', which,
+            pipeline.source_name), errcode = '22023';
     end if;
     return key;
 end $$;

@@ -18,7 +18,8 @@ declare
     claimed pgembedd.job[];
 begin
     if jsonb_typeof(jobs) is distinct from 'array' then
-        perform _refuse('The jobs are not an array.', 'Post what process_embeddings() posts.');
+        raise exception using message = 'The jobs are not an array.',
+            hint = 'Post what process_embeddings() posts.', errcode = '22023';
     end if;
     claimed := array(
         select a from (

@@ -52,13 +52,24 @@ create or replace function pgembedd._record_triggers(
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    insert into imported_trigger (source, source_name, embedding_column, content_function, name, definition, enabled)
-    select source, source::text, embedding_column, content_function, t.tgname, pg_get_triggerdef(t.oid), t.tgenabled
+    insert into imported_trigger (
+        source, source_name, embedding_column, content_function, name, definition, enabled, column_type)
+    select source, source::text, embedding_column, content_function, t.tgname, pg_get_triggerdef(t.oid), t.tgenabled,
+           _column_type(source, embedding_column)
     from pg_trigger t where t.tgrelid = source and t.tgname = any (names) and not t.tgisinternal
     on conflict on constraint imported_trigger_pkey do update
     set source_name = excluded.source_name, embedding_column = excluded.embedding_column,
         content_function = excluded.content_function, definition = excluded.definition, enabled = excluded.enabled,
-        imported_at = excluded.imported_at
+        imported_at = excluded.imported_at, column_type = excluded.column_type
+$$;
+
+create or replace function pgembedd._column_type(source regclass, embedding_column text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.typname || coalesce('(' || nullif(a.atttypmod, -1) || ')', '')
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = source and a.attname = embedding_column and not a.attisdropped
 $$;
 
 -- FROM item `k` (id, key): what the guide's trigger sends of a row, `id`, beside the key as our messages have it. Only

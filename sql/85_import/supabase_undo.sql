@@ -97,9 +97,10 @@ begin
         end if;
     end loop;
 exception when undefined_object or undefined_function or undefined_table or undefined_column or invalid_schema_name then
-    perform _refuse(format('The trigger "%s" cannot be created again: %s.', item.name, sqlerrm),
-        format('Mend that; or, to give the guide up, delete from pgembedd.imported_trigger where source_name = %L.',
-            item.source_name));
+    raise exception using message = format('The trigger "%s" cannot be created again: %s.', item.name, sqlerrm),
+        hint =
+            format('Mend that; or, to give the guide up, delete from pgembedd.imported_trigger where source_name = %L.',
+            item.source_name), errcode = '22023';
 end $$;
 
 -- Undoes the import of one column: drops its pipeline, if there still is one. Returns how many jobs the guide has got.
@@ -115,27 +116,55 @@ begin
     select t.* into kept from imported_trigger t
     where t.source_name = _undo_import.source_name and t.embedding_column = _undo_import.embedding_column limit 1;
     if kept.source is null then
-        perform _refuse(format('The column "%s" of %s was not imported.', embedding_column, source_name));
+        raise exception using
+            message = format('The column "%s" of %s was not imported.', embedding_column, source_name),
+            errcode = '22023';
     elsif not _exists(kept.source) then
-        perform _refuse(format('The table %s was dropped, and its triggers with it.', source_name),
-            format('Delete from pgembedd.imported_trigger where source_name = %L.', source_name));
+        raise exception using message = format('The table %s was dropped, and its triggers with it.', source_name),
+            hint = format('Delete from pgembedd.imported_trigger where source_name = %L.', source_name),
+            errcode = '22023';
     elsif kept.source::text <> kept.source_name then
-        perform _refuse(format('The table %s is called %s now, and its triggers were not.', source_name, kept.source),
-            format('Give it its name back; or, to give the guide up, delete from pgembedd.imported_trigger where '
-                'source_name = %L.', source_name));
+        raise exception using
+            message = format('The table %s is called %s now, and its triggers were not.', source_name, kept.source),
+            hint =
+                format('Give it its name back; or, to give the guide up, delete from pgembedd.imported_trigger where '
+                'source_name = %L.', source_name), errcode = '22023';
     elsif to_regclass('pgmq.q_embedding_jobs') is null then
-        perform _refuse('The guide''s queue is gone, which its triggers write to.',
-            'Make it again: select pgmq.create(''embedding_jobs'').');
+        raise exception using message = 'The guide''s queue is gone, which its triggers write to.',
+            hint = 'Make it again: select pgmq.create(''embedding_jobs'').', errcode = '22023';
     end if;
     execute format('lock table %s in access exclusive mode', kept.source);
     select p.* into one from pipeline p
     where p.source = kept.source and p.embedding_column = _undo_import.embedding_column;
+    perform _check_undo(kept, one);
     if one.id is not null then
         returned := _return_messages(one);
         perform drop_pipeline(one.name);
     end if;
     perform _restore_triggers(kept.source, embedding_column);
     return returned;
+end $$;
+
+-- Refuses to have the guide go on with a column of another model, as after change_model() and switch(): it would write
+-- its vectors there.
+create or replace function pgembedd._check_undo(kept pgembedd.imported_trigger, one pgembedd.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    now_type constant text := _column_type(kept.source, kept.embedding_column);
+begin
+    if (_shadow(one)).shadow = 'previous' then
+        raise exception using
+            message = format('The vectors of the guide are those of "%s" now.', (_shadow(one)).name),
+            hint = format('Put them back first: select pgembedd.rollback(%L).', one.name), errcode = '22023';
+    elsif now_type <> kept.column_type then
+        raise exception using
+            message = format('The column "%s" of %s is %s now, and the guide wrote %s.', kept.embedding_column,
+                             kept.source_name, now_type, kept.column_type),
+            hint = format('Give it its type back; or, to give the guide up, delete from pgembedd.imported_trigger '
+                          'where source_name = %L.', kept.source_name), errcode = '22023';
+    end if;
 end $$;
 
 -- For `migrate --down`; a table that is gone needs nothing.

@@ -5,7 +5,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if role is null or not exists (select from pg_roles r where r.oid = role) then
-        perform _refuse(format('There is no role %s.', coalesce(role::text, 'NULL')),
-            'Name one that exists, in quotes: ''embedder''.');
+        raise exception using message = format('There is no role %s.', coalesce(role::text, 'NULL')),
+            hint = 'Name one that exists, in quotes: ''embedder''.', errcode = '22023';
     end if;
 end $$;

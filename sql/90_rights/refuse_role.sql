@@ -9,11 +9,12 @@ declare
 begin
     select p.problem, p.remedy into found_one from _problems_of_role() p limit 1;
     if found then
-        perform _refuse(format('There is a role pgembedd already, and it %s', found_one.problem),
-            format('As an administrator: %s %s', found_one.remedy,
+        raise exception using message = format('There is a role pgembedd already, and it %s', found_one.problem),
+            hint = format('As an administrator: %s %s', found_one.remedy,
                 case when exists (select from _owned_elsewhere('pgembedd'::regrole))
                      then 'Do not drop or rename it: another database of this server uses it.'
-                     else 'Or rename it, where it is another program''s: ALTER ROLE pgembedd RENAME TO ...;' end));
+                     else 'Or rename it, where it is another program''s: ALTER ROLE pgembedd RENAME TO ...;' end),
+            errcode = '22023';
     end if;
 end $$;
 

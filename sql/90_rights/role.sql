@@ -102,13 +102,13 @@ begin
     end loop;
     grant usage on schema pgembedd, pgembedd_code to pgembedd;
     grant select, insert, update, delete on row_state, dead_letter, missed, activity, sample, event, embed_request,
-        listener, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer, answer_source,
-        answer_event, provider_use, provider_probe to pgembedd;
+        listener, worker, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer,
+        answer_source, answer_event, provider_use, provider_probe to pgembedd;
     grant truncate on embed_request to pgembedd;
     grant select on pipeline, installation, schema_revision, status, answer_settings, model to pgembedd;
     grant update (fingerprint, state, state_reason, state_since, unserved_reason, unserved_since, unserved_at,
-        problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason, requeued_at,
-        slow_reason, slow_until, slow_pause, slow_ends, upkeep_after)
+        unserved_tried, problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason,
+        requeued_at, slow_reason, slow_until, slow_pause, slow_ends, upkeep_after)
         on pipeline to pgembedd;
     grant update (swept_at, retained_at, indexes_at, sample_due_at) on installation to pgembedd;
     grant select, update on sequence worker_idle, upkeep_at to pgembedd;

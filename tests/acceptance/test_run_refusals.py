@@ -35,7 +35,7 @@ def test_a_host_that_does_not_exist() -> None:
 
 def test_a_wrong_password(database: Database) -> None:
     said = refusal(make_conninfo(database.conninfo, password="guessed"), UNREACHABLE)
-    assert 'password authentication failed for user "postgres"' in said
+    assert 'refuses the connection: password authentication failed for user "postgres". Correct the' in said
     assert "guessed" not in said
 
 

@@ -163,6 +163,20 @@ def test_refusals_are_the_clients_own_errors(
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_the_server_does_not_have_gets_the_names_of_those_that_it_has(
+    client: openai.OpenAI, ollama: StandInOllama, stream: bool
+) -> None:
+    ordinary = ollama.answer
+    missing = json_answer({"error": {"message": "no such model"}}, 404)
+    ollama.answer = lambda asked: ordinary(asked) if asked.path == "/v1/models" else missing
+    with pytest.raises(openai.NotFoundError, match=r"; for chats: mistral\.$") as caught:
+        client.chat.completions.create(model="m", messages=ASKED, stream=stream)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+    with pytest.raises(openai.NotFoundError, match="no such model"):  # of one that it lists
+        client.chat.completions.create(model="mistral", messages=ASKED, stream=stream)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [({}, 400), ([], 400), ({"messages": "How?"}, 400), ({"messages": [], "model": 7}, 400), (None, 422)],

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pgembedd.errors import ModelUnavailableError
 from pgembedd.model import Session
@@ -102,6 +103,15 @@ def test_a_database_that_is_away_is_not_ready_and_embedding_goes_on(model: Sessi
         assert client.post("/embed", json={"input": "x"}).status_code == 200
         assert checks(client, "/readyz")[1]["database"] == "The database cannot be reached."
         assert checks(client, "/livez")[0] == 200
+
+
+@pytest.mark.slow
+def test_a_database_that_refuses_the_service_is_not_ready_and_names_no_role(database: Database, model: Session) -> None:
+    with serving(only(model), make_conninfo(database.conninfo, password="guessed")) as client:
+        assert checks(client, "/readyz")[1]["database"] == "The database refuses the connection: the log says why."
+        answer = client.get("/api/status")
+        assert (answer.status_code, answer.json()["error"]) == (502, "database_refused")
+        assert "Correct the connection string of this service (DATABASE_URL)" in answer.json()["message"]
 
 
 def test_a_worker_that_may_build_no_index_is_well(roles: Roles, database: Database, model: Session) -> None:

@@ -16,6 +16,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
+from psycopg.conninfo import make_conninfo
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.mcp.tools import MAX_CHARACTERS
@@ -239,6 +240,17 @@ def test_an_assistant_is_told_that_the_database_is_away(tools: Tools) -> None:
         assert text_of(answer) == 'The database "db" at 127.0.0.1:1 (as me) cannot be reached: Connection refused.'
 
     tools.over_stdio(use, PGEMBEDD_SEARCH_URL="postgresql://me:hush@127.0.0.1:1/db")
+
+
+@pytest.mark.slow
+def test_an_assistant_is_told_that_the_database_refuses_its_role(tools: Tools) -> None:
+    async def use(client: Client) -> None:
+        answer = await client.call_tool("list_pipelines", {})
+        assert answer.is_error
+        assert f'refuses the connection: password authentication failed for user "{tools.role}".' in text_of(answer)
+        assert "hush" not in text_of(answer)
+
+    tools.over_stdio(use, PGEMBEDD_SEARCH_URL=make_conninfo(conninfo_as(tools.database, tools.role), password="hush"))
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_pipelines_and_failures_are_shown(visitor: Visitor) -> None:
 
     assert "2 pipelines" in seen
     assert "3 given up" in seen
-    assert "no worker connected" in seen
+    assert "no worker answers" in seen
     assert f'broken public."{HOSTILE}" → embedding all-MiniLM-L6-v2 running' in seen
     assert "broken content 2" in seen
     assert "broken write 1" in seen

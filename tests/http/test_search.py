@@ -13,6 +13,8 @@ import jwt
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from psycopg.conninfo import make_conninfo
+from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
@@ -22,6 +24,7 @@ from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.page import TEXTS, make_library
 from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.user_tokens import SECRET, signed
+from tests.support.waiting import eventually
 
 FOR_SEARCHES, AS_ANOTHER = "a-token-for-searches", "a-token-of-another-domain"
 ASKED = {"pipeline": "documents", "query": "I cannot remember my passphrase"}
@@ -361,6 +364,50 @@ def test_a_database_that_is_away_is_no_failure_of_the_service(database: Database
     with serving(only(model), database.conninfo, search_url="postgresql://app@127.0.0.1:1/x") as client:
         answer = client.post("/search", json=ASKED)
     assert (answer.status_code, answer.json()["error"]) == (503, "database_unavailable")
+
+
+WRONG = {
+    "password": ({"password": "guessed"}, 'password authentication failed for user "{role}"'),
+    "role": ({"user": "stranger"}, 'password authentication failed for user "stranger"'),
+    "database": ({"dbname": "nowhere"}, 'database "nowhere" does not exist'),
+    "right": ({}, 'permission denied for database "{database}"'),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_role_that_the_server_refuses_is_named_and_nobody_is_told_to_try_again(
+    wrong: str, roles: Roles, database: Database, model: Session, log: list[EventDict]
+) -> None:
+    role = roles.make("app", "noinherit")
+    other, reason = WRONG[wrong]
+    if wrong == "right":
+        with database.connect() as connection:
+            connection.execute(f"revoke connect on database {database.name} from public")
+    url = make_conninfo(conninfo_as(database, role), **other)
+    with serving(only(model), database.conninfo, search_url=url) as client:
+        answers = [client.post("/search", json=ASKED) for _ in range(2)]
+    said = reason.format(role=role, database=database.name)
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]) == (502, "database_refused")
+        assert "retry-after" not in answer.headers
+        assert answer.json()["message"].startswith(f"The database refuses the connection: {said}. Correct the URL of")
+    (event,) = [event for event in log if event["event"] == "database_refused"]
+    assert said in event["error"]
+    assert "guessed" not in str((event, [answer.text for answer in answers]))
+
+
+@pytest.mark.slow
+def test_a_password_that_is_corrected_serves_at_once(roles: Roles, database: Database, model: Session) -> None:
+    role = roles.make("app", "noinherit")
+    with database.connect() as connection:
+        make_library(connection, model)
+        connection.execute(f"select pgembedd.grant_search('{role}'); grant select on documents to {role}")
+        url = make_conninfo(conninfo_as(database, role), password="new")
+        with serving(only(model), database.conninfo, search_url=url) as client:
+            assert client.post("/search", json=ASKED).status_code == 502
+            connection.execute(f"alter role {role} password 'new'")
+            eventually(lambda: client.post("/search", json=ASKED).status_code == 200)
 
 
 # -- Public keys ----------------------------------------------------------------------------------------------

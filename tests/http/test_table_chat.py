@@ -12,10 +12,17 @@ from uuid import uuid4
 
 import pytest
 
+from pgembedd.answers.generation import CUT, UNCITED
 from pgembedd.http.table_chat import Reply
+from pgembedd.model import Session
 from pgembedd.search.questions import AnswerEvent
 from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
+from tests.support.embedders import MODEL, only
+from tests.support.http import TOKEN, serving
+from tests.support.roles import conninfo_as
 from tests.support.sql import column, rows, value
+from tests.support.stand_in import json_answer
+from tests.support.stand_in_ollama import StandInOllama
 from tests.support.user_tokens import signed
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -94,6 +101,23 @@ def test_why_a_reply_ends_is_told_in_openais_words(cut: str | None, reason: str)
     assert reply.whole()["choices"][0]["message"]["content"] == "So"
 
 
+@pytest.mark.parametrize(
+    ("cut", "added"),
+    [
+        (None, f" ({UNCITED})"),
+        ("length", f" ({UNCITED})"),
+        ("content_filter", f" ({UNCITED})"),
+        ("repetition", f" ({CUT['repetition']} {UNCITED})"),
+    ],
+)
+def test_a_reply_has_the_notes_that_openais_reasons_to_end_do_not_tell(cut: str | None, added: str) -> None:
+    reply = Reply("table:documents", "1")
+    reply.add(AnswerEvent(3, "delta", {"text": "So"}))
+    notes = [*([CUT[cut]] if cut else []), UNCITED]
+    reply.add(AnswerEvent(4, "done", {"status": "complete", "cut": cut, "notes": notes}))
+    assert reply.whole()["choices"][0]["message"]["content"].replace("\n\n", " ") == f"So{added}"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_chores_of_chat_programs_ask_no_model(asked: Asked, chat: openai.OpenAI, stream: bool) -> None:
     history = f"<chat_history>\nUSER: {QUESTION}\nASSISTANT: Open Settings.\n</chat_history>"
@@ -116,14 +140,76 @@ def test_chores_of_chat_programs_ask_no_model(asked: Asked, chat: openai.OpenAI,
         assert value(connection, "select count(*) from pgembedd.answer") == before
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", ["documents", "table:nothing", "llama", MODEL])
+def test_a_name_that_is_no_chat_model_gets_the_names_that_are_listed(
+    asked: Asked, chat: openai.OpenAI, name: str, stream: bool
+) -> None:
+    import openai
+
+    for key, names in [(signed(sub="ann"), [["table:documents"]]), (TOKEN, [[MODEL], ["table:documents"]])]:
+        client = chat.with_options(api_key=key)
+        assert [[one.id] for one in client.models.list()] == names
+        with pytest.raises(openai.NotFoundError) as refused:
+            client.chat.completions.create(model=name, messages=[{"role": "user", "content": "x"}], stream=stream)
+        error = refused.value
+        assert (error.code, error.type, error.param) == ("model_not_found", "invalid_request_error", "model")
+        assert named_in(error) == names
+        with pytest.raises(openai.NotFoundError) as refused:
+            client.models.retrieve("nothing")
+        assert named_in(refused.value) == names
+
+
+def named_in(error: openai.APIStatusError) -> list[list[str]]:
+    """The names that a sentence lists, by what they are for."""
+    assert isinstance(error.body, dict)
+    _, *listed = error.body["message"].removesuffix(".").split("; ")
+    return [one.partition(": ")[2].split(", ") for one in listed]
+
+
+def test_embeddings_name_what_a_token_may_use(asked: Asked, chat: openai.OpenAI) -> None:
+    import openai
+
+    client = chat.with_options(api_key=TOKEN)
+    for model in ("documents", "table:documents", "text-embedding-3-small"):
+        with pytest.raises(openai.NotFoundError) as refused:
+            client.embeddings.create(model=model, input="x")
+        assert refused.value.code == "model_not_found"
+        assert named_in(refused.value) == [[MODEL], ["table:documents"]]
+
+
+def test_a_table_without_its_prefix_goes_to_no_language_model(
+    asked: Asked, model: Session, ollama: StandInOllama
+) -> None:
+    """Unless the server has a model of that name; a server may take any name, and would answer without the table."""
+    import openai
+
+    said: Any = [{"role": "user", "content": "x"}]
+    with (
+        serving(
+            only(model),
+            asked.database.conninfo,
+            http_token=TOKEN,
+            search_url=conninfo_as(asked.database, asked.role),
+            language_host=ollama.url,
+        ) as service,
+        openai.OpenAI(base_url=f"{service.base_url}/v1", api_key=TOKEN, max_retries=0) as client,
+    ):
+        with pytest.raises(openai.NotFoundError, match=r"for chats: table:documents, mistral\.$"):
+            client.chat.completions.create(model="documents", messages=said)
+        assert [one.path for one in ollama.received] == ["/v1/models"]
+        client.chat.completions.create(model="another", messages=said)
+        assert ollama.received[-1].path == "/v1/chat/completions"
+        ollama.answer = lambda _: json_answer({"data": [{"id": "documents"}], "choices": [{"message": {}}]})
+        client.chat.completions.create(model="documents", messages=said)
+        assert ollama.received[-1].path == "/v1/chat/completions"
+
+
 def test_what_a_chat_is_told_instead_of_an_answer(asked: Asked, chat: openai.OpenAI) -> None:
     import openai
 
-    for model, said in [("table:nothing", [{"role": "user", "content": "x"}]), ("table:documents", [])]:
-        with pytest.raises(openai.BadRequestError if not said else openai.APIStatusError):
-            chat.chat.completions.create(model=model, messages=said)  # type: ignore[arg-type]
-    with pytest.raises(openai.PermissionDeniedError, match="generate"):
-        chat.chat.completions.create(model="llama", messages=[{"role": "user", "content": "x"}])
+    with pytest.raises(openai.BadRequestError):
+        chat.chat.completions.create(model="table:documents", messages=[])
     failed = threading.Event()
 
     def ask() -> Any:

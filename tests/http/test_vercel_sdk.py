@@ -49,5 +49,5 @@ def test_a_pipeline_is_a_chat_model_of_the_vercel_sdk(asked: Asked, program: Pat
     assert answer["parts"] >= (2 if streamed else 0)
     (source,) = answer["sources"]
     assert source["url"].startswith("https://example.org/")
-    assert "no pipeline" in chat("table:nothing", signed(sub="ann"))["failed"]
+    assert "for chats: table:documents" in chat("table:nothing", signed(sub="ann"))["failed"]
     assert "failed" in chat("table:documents", "wrong")

@@ -134,6 +134,25 @@ def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
 
 
 @pytest.mark.slow
+def test_the_answer_of_the_provider_stands_before_a_worker_without_it(
+    database: Database,
+    connection: psycopg.Connection,
+    model: Session,
+    provider: StandInProvider,
+    tmp_path: Path,
+    log: list[EventDict],
+) -> None:
+    provider.answer = lambda _: json_answer({"error": {"message": "Your key is wrong."}}, 401)
+    make_documents(connection, model=NAME)
+    said = "The provider openai answered with status 401: Your key is wrong."
+    with worker_thread(database, loading(provider, tmp_path, model)):
+        eventually(lambda: shown(connection) == ("unserved", said))
+        with worker_thread(database, loader(Settings())):
+            eventually(lambda: [event["error"] for event in log if event["event"] == "model_refused"][1:])
+        assert shown(connection) == ("unserved", said)
+
+
+@pytest.mark.slow
 def test_a_fleet_keeps_one_budget_a_day(
     database: Database,
     connection: psycopg.Connection,

@@ -85,6 +85,7 @@ CREATE TABLE pgembedd.pipeline (
     slow_pause interval,
     slow_ends timestamp with time zone,
     upkeep_after timestamp with time zone,
+    unserved_tried boolean,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
@@ -118,6 +119,7 @@ COMMENT ON COLUMN pgembedd.pipeline.shadow_of IS 'The pipeline beside which this
 COMMENT ON COLUMN pgembedd.pipeline.slow_reason IS 'Code of the table''s owner did not end in time: served one row at a time after pauses that grow; forgotten at slow_ends.';
 COMMENT ON COLUMN pgembedd.pipeline.slow_until IS 'The end of the pause, or of the turn of the worker that tries a row; null where nothing is known against it.';
 COMMENT ON COLUMN pgembedd.pipeline.upkeep_after IS 'The upkeep was cancelled in this pipeline, and leaves it out until then.';
+COMMENT ON COLUMN pgembedd.pipeline.unserved_tried IS 'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
 CREATE UNLOGGED TABLE pgembedd.embed_request (
     id uuid NOT NULL,
     model text NOT NULL,
@@ -137,6 +139,19 @@ WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 COMMENT ON TABLE pgembedd.embed_request IS 'Texts that wait in embed() for their vectors, each until its caller has it.';
 COMMENT ON COLUMN pgembedd.embed_request.asked_by IS 'The process id of the session that waits for it: what it asked before it ended is not embedded.';
 COMMENT ON COLUMN pgembedd.embed_request.taken_by IS 'The process id of the session of the worker that embeds it.';
+CREATE TABLE pgembedd.imported_trigger (
+    source regclass NOT NULL,
+    source_name text NOT NULL,
+    embedding_column text NOT NULL,
+    content_function text NOT NULL,
+    name text NOT NULL,
+    definition text NOT NULL,
+    enabled "char" NOT NULL,
+    imported_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    column_type text
+);
+COMMENT ON TABLE pgembedd.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
+COMMENT ON COLUMN pgembedd.imported_trigger.column_type IS 'Type and dimensions of the column at the import; null for one by the first version.';
 CREATE TABLE pgembedd.answer (
     id uuid NOT NULL,
     thread uuid NOT NULL,
@@ -278,17 +293,6 @@ ALTER TABLE pgembedd.event ALTER COLUMN nth ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 COMMENT ON SEQUENCE pgembedd.event_nth_seq IS 'The numbers of the events.';
-CREATE TABLE pgembedd.imported_trigger (
-    source regclass NOT NULL,
-    source_name text NOT NULL,
-    embedding_column text NOT NULL,
-    content_function text NOT NULL,
-    name text NOT NULL,
-    definition text NOT NULL,
-    enabled "char" NOT NULL,
-    imported_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
-);
-COMMENT ON TABLE pgembedd.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
 CREATE TABLE pgembedd.index_build (
     only_row boolean DEFAULT true NOT NULL,
     pid integer,
@@ -412,6 +416,19 @@ COMMENT ON TABLE pgembedd.word_statistics IS 'Of a sample of the words of a pipe
 COMMENT ON COLUMN pgembedd.word_statistics.average_length IS 'Infinity where no row or chunk was sampled: with it the ranking does not take length into account.';
 COMMENT ON COLUMN pgembedd.word_statistics.changes IS 'What the server had counted of changes to the words at that time; nothing is done until it counts more.';
 COMMENT ON COLUMN pgembedd.word_statistics.filled IS 'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
+CREATE UNLOGGED TABLE pgembedd.worker (
+    pid integer NOT NULL,
+    backend_start timestamp with time zone,
+    application_name text,
+    place text NOT NULL,
+    sessions integer[] NOT NULL,
+    busy_with integer[] NOT NULL,
+    answered_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+COMMENT ON TABLE pgembedd.worker IS 'The workers, by the session of their heartbeat. A row counts as long as that session lives.';
+COMMENT ON COLUMN pgembedd.worker.place IS 'The process and its machine.';
+COMMENT ON COLUMN pgembedd.worker.sessions IS 'The process ids of all its sessions.';
+COMMENT ON COLUMN pgembedd.worker.busy_with IS 'The pipelines whose jobs it holds, or whose models it loads.';
 CREATE SEQUENCE pgembedd.worker_idle
     START WITH 0
     INCREMENT BY 1
@@ -473,6 +490,8 @@ ALTER TABLE ONLY pgembedd.word_frequency
     ADD CONSTRAINT word_frequency_pkey PRIMARY KEY (pipeline_id, word);
 ALTER TABLE ONLY pgembedd.word_statistics
     ADD CONSTRAINT word_statistics_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY pgembedd.worker
+    ADD CONSTRAINT worker_pkey PRIMARY KEY (pid);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
 CREATE INDEX answer_due_at_idx ON pgembedd.answer USING btree (due_at) WHERE (status = ANY (ARRAY['queued'::text, 'generating'::text]));
 CREATE INDEX answer_finished_at_idx ON pgembedd.answer USING btree (finished_at) WHERE (finished_at IS NOT NULL);
@@ -568,9 +587,11 @@ GRANT UPDATE(slow_until) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(slow_pause) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(slow_ends) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(upkeep_after) ON TABLE pgembedd.pipeline TO pgembedd;
+GRANT UPDATE(unserved_tried) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd.allowed_s(pipeline_id integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.blocker(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double precision, max_attempts integer, has uuid[], slow boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
@@ -588,6 +609,7 @@ GRANT ALL ON FUNCTION pgembedd.fail_answer(answer uuid, attempt integer, message
 GRANT ALL ON FUNCTION pgembedd.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.hear_embed_requests() TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.heartbeat(place text, sessions integer[], busy_with integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.interface(n1 boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
@@ -595,18 +617,19 @@ GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer, loaded boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_slow(pipeline_id integer, allowed_s double precision, timeout_s double precision, tried boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_slow_change(change jsonb, timeout_s double precision) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text, tried boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.postpone_answer(answer uuid, attempt integer, message text, most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.probe_model(pipeline_id integer, vectors real[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_answer(answer uuid, attempt integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision, why text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release_answers(answers uuid[], attempts integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.release_pushed(jobs jsonb, delay_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.schema_version() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.set_idle(idle boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.silent_sessions() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
@@ -640,6 +663,7 @@ GRANT SELECT ON TABLE pgembedd.status TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd.upkeep_at TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.word_frequency TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.word_statistics TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.worker TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd.worker_idle TO pgembedd;
 GRANT INSERT ON TABLE pgembedd_code.missed TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_code.worker_idle TO pgembedd;

@@ -25,7 +25,7 @@ COMMANDS = [("status",), ("search", "documents", "x"), ("backfill", "documents")
 COMMENT = {"sql/40_jobs/claim.sql": lambda text: "-- A comment.\n" + text}
 FURTHER_PARAMETER = {
     "sql/40_jobs/release.sql": lambda text: text.replace(
-        "precision default 0\n", "precision default 0, why text default ''\n"
+        "why text default null\n", "why text default null, note text default ''\n"
     )
 }
 INTERFACE_RAISED = {

@@ -270,6 +270,27 @@ def test_every_reason_for_which_a_pipeline_stops_is_in_operations() -> None:
     assert [beginning for beginning in beginnings if beginning not in text] == []
 
 
+def test_every_cause_of_a_stalled_pipeline_is_in_operations_with_its_cure() -> None:
+    cures = dict(re.findall(r"^\| `(.*?)`? \| (.*) \|$", section(OPERATIONS, "… a pipeline is stalled"), re.MULTILINE))
+    stated = "".join(
+        (ROOT / f"sql/60_status/{name}.sql").read_text(encoding="utf-8") for name in ("stalled", "blocker")
+    )
+    code = re.sub(r"--.*|comment on [^;]*;|'\s*\n\s*'", "", stated)
+    causes = {re.split("%s|`", sentence)[0].strip(" .:") for sentence in re.findall(r"'([A-Z][^']{20,})'", code)}
+
+    assert {re.split("…|`", sentence)[0].split(": process")[0].strip(" .:") for sentence in cures} == causes
+    assert len(causes) == 8
+
+
+def test_what_is_said_of_a_slow_pipeline_is_in_operations() -> None:
+    text = section(OPERATIONS, "… a pipeline is too slow")
+    stated = "".join((ROOT / f"sql/40_jobs/{name}.sql").read_text(encoding="utf-8") for name in ("slow", "unserved"))
+    sentences = [said.replace("''", "'") for said in re.findall(r"'((?:Code|The) (?:[^']|''){30,})'", stated)]
+
+    assert len(sentences) == 2
+    assert [said for said in sentences if longest_piece(said.split(",")[0]) not in " ".join(text.split())] == []
+
+
 # -- Exit codes and events ---------------------------------------------------------------------------------
 
 

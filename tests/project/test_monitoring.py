@@ -113,11 +113,7 @@ SERIES = {
         'pgembedd_queue_oldest_seconds{pipeline="p", lane="fresh"} 0+60x60',
         'pgembedd_pipeline_state{pipeline="p", state="running"} 1x60',
     ],
-    "PgembeddNoProgress": [
-        'pgembedd_queue_jobs{pipeline="p", lane="backfill"} 9x60',
-        'pgembedd_pipeline_rows_per_second{pipeline="p"} 0x60',
-        'pgembedd_pipeline_state{pipeline="p", state="running"} 1x60',
-    ],
+    "PgembeddNoProgress": ['pgembedd_pipeline_state{pipeline="p", state="stalled"} 0 1x60'],
     "PgembeddPipelineStopped": ['pgembedd_pipeline_state{pipeline="p", state="stopped"} 0 1x60'],
     "PgembeddPipelineUnserved": ['pgembedd_pipeline_state{pipeline="p", state="unserved"} 0 1x60'],
     "PgembeddDeadLetters": ['pgembedd_dead_letters{pipeline="p", reason="write"} 3x60'],
@@ -134,11 +130,7 @@ QUIET = {
         'pgembedd_queue_oldest_seconds{pipeline="p", lane="fresh"} 0+60x60',
         'pgembedd_pipeline_state{pipeline="p", state="running"} 0x60',
     ],
-    "PgembeddNoProgress": [
-        'pgembedd_queue_jobs{pipeline="p", lane="fresh"} 0x60',
-        'pgembedd_pipeline_rows_per_second{pipeline="p"} 0x60',
-        'pgembedd_pipeline_state{pipeline="p", state="running"} 1x60',
-    ],
+    "PgembeddNoProgress": ['pgembedd_pipeline_state{pipeline="p", state="stalled"} 0 1x2 0x60'],
     "PgembeddSuspects": ['pgembedd_suspects_total{pipeline="p"} 1x60'],
     "PgembeddHttpErrors": ['pgembedd_http_requests_total{route="/embed", status="200"} 0+50x60'],
 }

@@ -55,7 +55,11 @@ def test_only_what_is_given_is_passed_on(searches: Searches) -> None:
     assert len(searches.search("documents", None, embedding=NEAR)) == 10
     assert searches.search("documents", None, embedding=NEAR, snippet_length=0)[0].snippet is None
     assert searches.search("documents", None, embedding=NEAR, min_similarity=1.0) == []
-    assert searches.explain("documents", None, embedding=NEAR, k=2)["semantic"]["hits"][1]["rank"] == 2
+    plan = searches.explain("documents", None, embedding=NEAR, k=2, with_hits=True)
+    assert plan["semantic"]["hits"][1]["rank"] == 2
+    plan = searches.explain("documents", None, embedding=NEAR, k=2)
+    assert (next(iter(plan)), list(plan["semantic"])[:3]) == ("semantic", ["path", "index", "rows_visited"])
+    assert "hits" not in plan["semantic"]
 
 
 def test_a_row_by_its_key(searches: Searches) -> None:

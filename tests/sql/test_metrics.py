@@ -46,7 +46,7 @@ def test_each_lane_has_its_number_and_its_age(documents: psycopg.Connection) -> 
     documents.execute("insert into documents values (4, 'title', 'content'), (5, 'title', 'content')")
     line = told(documents)["documents"]
 
-    assert (line["state"], line["queued"], line["backfill"], line["failing"]) == ("running", 2, 3, 0)
+    assert (line["state"], line["queued"], line["backfill"], line["failing"]) == ("stalled", 2, 3, 0)
     assert 0 <= line["queued_oldest_s"] < 3000 < 3600 <= line["backfill_oldest_s"]
     assert (line["dead"], line["blank"], line["truncated"], line["rows_per_minute"]) == ({}, 0, 0, 0)
 

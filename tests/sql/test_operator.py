@@ -18,6 +18,7 @@ FUNCTIONS = {
     "history(text,interval,interval)",
     "metrics()",
     "overview()",
+    "silent_sessions()",
     "retry_failed(text,text)",
     "schema_version()",
     "events(bigint[],pg_snapshot)",

@@ -165,6 +165,13 @@ def test_an_option_is_refused(odd: psycopg.Connection, options: dict[str, Any], 
     assert rows(odd, EVERYTHING) == before
 
 
+@pytest.mark.parametrize("model", ["gte-small", "openai:text-embedding-3-small", "no(model"])
+def test_a_model_in_the_place_of_the_content_function(odd: psycopg.Connection, model: str) -> None:
+    message = f"content_columns are given, and then '{model}' as content_function."
+    with refused(message, f"name the argument: model => '{model}'."):
+        odd.execute("select pgembedd.create_pipeline('docs', 'documents', '{content}', %s)", [model])
+
+
 @pytest.mark.parametrize("function", ["drop_pipeline", "pause", "resume", "backfill", "retry_failed"])
 def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> None:
     with refused('There is no pipeline "nope".', "There is none at all; pgembedd.create_pipeline() makes one."):

@@ -95,7 +95,7 @@ def test_what_shadows_ours_is_not_called(
 
 
 def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -> None:
-    """But create_pipeline, _text_config, answer and wait_for, which say why; what checks the path; a user's code."""
+    """But create_pipeline and _asked_pipeline, _text_config, answer, wait_for; what checks the path; a user's code."""
     unpinned = column(
         documents,
         """select distinct proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and not exists (
@@ -103,7 +103,7 @@ def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -
            where c in ('search_path=pg_catalog, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
            order by 1""",
     )
-    paths = ["_check_path", "_check_session", "_text_config"]
+    paths = ["_asked_pipeline", "_check_path", "_check_session", "_text_config"]
     assert unpinned == [*paths, "_wait_for_row", "answer", "create_pipeline", "wait_for"]
 
 

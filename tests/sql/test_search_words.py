@@ -111,7 +111,8 @@ def test_a_row_with_a_common_word_alone_gains_little_by_it(connection: psycopg.C
     assert [hit.semantic_rank for hit in found if hit.key != 40] == sorted(
         hit.semantic_rank for hit in found if hit.key != 40 and hit.semantic_rank
     )
-    plan = value(connection, "select pgembedd.explain_search('documents', 'common rare', embedding => '[1,0.5,0.25]')")
+    explain = "select pgembedd.explain_search('documents', 'common rare', embedding => %s::vector, with_hits => true)"
+    plan = value(connection, explain, QUERY)
     assert plan["text"]["hits"][0]["held"] == pytest.approx(rare / (common + rare))
 
 
@@ -196,7 +197,7 @@ def test_an_excluded_word_stands_in_no_chunk_of_a_row(connection: psycopg.Connec
     assert [hit.key for hit in search(connection, query=query, mode=mode)] == [2]
     of_chunks = search(connection, query=query, mode=mode, per="chunk")
     assert {(hit.key, hit.chunk_no) for hit in of_chunks} == {(1, 0), (2, 0)}
-    explain = "select pgembedd.explain_search('documents', %s, mode => %s, embedding => %s::vector)"
+    explain = "select pgembedd.explain_search('documents', %s, mode => %s, embedding => %s::vector, with_hits => true)"
     plan = value(connection, explain, query, mode, QUERY)
     assert [hit["key"] for hit in plan["text"]["hits"]] == [2]
     assert plan["filter"] == "true"

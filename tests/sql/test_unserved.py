@@ -35,9 +35,9 @@ def worker(database: Database) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def note(connection: psycopg.Connection, reason: str = REASON) -> None:
+def note(connection: psycopg.Connection, reason: str = REASON, *, tried: bool = True) -> None:
     """What a worker does that cannot have the model."""
-    connection.execute(query("note_unserved"), {"pipeline_id": 1, "reason": reason})
+    connection.execute(query("note_unserved"), {"pipeline_id": 1, "reason": reason, "tried": tried})
 
 
 def take_back(connection: psycopg.Connection, *, loaded: bool = True) -> None:
@@ -137,6 +137,28 @@ def test_the_next_worker_does_not_believe_the_note_of_one_that_is_gone(
     take_back(documents, loaded=False)
     assert shown(documents) == ("running", None)
     assert events(other) == [], "it is not served yet"
+
+
+@pytest.mark.parametrize("first_tried", [True, False])
+def test_the_reason_of_a_worker_that_tried_stands(
+    documents: psycopg.Connection, worker: psycopg.Connection, first_tried: bool
+) -> None:
+    """Two workers note in turns, each as often as workers do."""
+    known = False
+    for tried in (first_tried, not first_tried) * 3:
+        note(*((worker,) if tried else (documents, "It is not enabled here.")), tried=tried)
+        pass_time(documents, 50)
+        known = known or tried
+        assert shown(documents) == ("unserved", REASON if known else "It is not enabled here.")
+    pass_time(documents, 181)
+    note(documents, "It is not enabled here.", tried=False)
+    assert shown(documents) == ("unserved", "It is not enabled here."), "the one that tried is silent"
+
+
+def test_the_only_worker_says_what_holds_for_it(documents: psycopg.Connection) -> None:
+    note(documents)
+    note(documents, "It is not enabled here.", tried=False)
+    assert shown(documents) == ("unserved", "It is not enabled here.")
 
 
 def test_a_note_waits_for_no_transaction(documents: psycopg.Connection, database: Database) -> None:

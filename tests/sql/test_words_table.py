@@ -253,7 +253,9 @@ def reader(roles: Roles, connection: psycopg.Connection) -> str:
 
 
 def explained(connection: psycopg.Connection, query: str) -> Any:
-    return value(connection, "select pgembedd.explain_search('documents', %s, mode => 'text')", query)["text"]
+    return value(
+        connection, "select pgembedd.explain_search('documents', %s, mode => 'text', with_hits => true)", query
+    )["text"]
 
 
 @pytest.mark.slow

@@ -10,6 +10,18 @@ import pytest
 
 from pgembedd.errors import PgembeddError
 
+MORE = ("PL/pgSQL assignment", "PL/pgSQL expression")
+
+
+def check_context(error: psycopg.Error) -> None:
+    """What psql prints below a refusal is no longer than the refusal: at most three lines.
+
+    After a first error within the same transaction there is a line for each assignment, too.
+    """
+    context = [line for line in (error.diag.context or "").splitlines() if not line.startswith(MORE)]
+    assert len(context) <= 3, context
+    assert len("\n".join(context)) <= 320, context
+
 
 @contextmanager
 def refused(message: str, hint: str | None = None) -> Iterator[None]:
@@ -17,6 +29,7 @@ def refused(message: str, hint: str | None = None) -> Iterator[None]:
     with pytest.raises(psycopg.Error) as caught:
         yield
     assert caught.value.diag.message_primary == message
+    check_context(caught.value)
     if hint is not None:
         assert hint in (caught.value.diag.message_hint or "")
 

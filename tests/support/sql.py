@@ -309,7 +309,7 @@ def fence(jobs: Sequence[Job]) -> dict[str, Any]:
 
 def release(connection: psycopg.Connection, jobs: Sequence[Job], delay_s: float = 0.0) -> int:
     """Give jobs back; how many were ours."""
-    (row,) = connection.execute(query("release"), {**fence(jobs), "delay_s": delay_s}).fetchall()
+    (row,) = connection.execute(query("release"), {**fence(jobs), "delay_s": delay_s, "why": None}).fetchall()
     return int(row[0])
 
 

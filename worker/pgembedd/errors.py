@@ -26,6 +26,19 @@ class DatabaseUnavailableError(PgembeddError):
     exit_code = 3
 
 
+class DatabaseRefusedError(DatabaseUnavailableError):
+    """The server answers and refuses the connection: the password, the role, the database, or their rights.
+
+    It lasts until that is corrected. A worker goes on trying all the same: it may be, and a server that has no
+    connection left answers in the same way.
+    """
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        """`reason` is the server's own, without an address."""
+        super().__init__(sentence)
+        self.reason = reason
+
+
 class OtherSchemaError(DatabaseUnavailableError):
     """The schema does not fit this program yet. Transient: a connection of a worker waits and opens again."""
 
@@ -50,6 +63,10 @@ class ModelError(PgembeddError):
 
 class ModelUnavailableError(ModelError):
     """The model's files cannot be fetched from here (no network, no such repository). Transient."""
+
+
+class ModelNotConfiguredError(ModelError):
+    """The settings of this process name no such model or provider; another worker's may. Permanent until corrected."""
 
 
 class ModelMismatchError(ModelError):
@@ -160,8 +177,9 @@ class RowFailure(Exception):  # noqa: N818  named after its decision: this row f
 class Deferred(Exception):  # noqa: N818
     """The jobs are released without an attempt: locked rows, a stopped pipeline, a missing model."""
 
-    def __init__(self, why: str, delay_s: float) -> None:
-        """`delay_s` are the seconds until the jobs can be claimed again."""
+    def __init__(self, why: str, delay_s: float, *, locked: bool = False) -> None:
+        """`delay_s` are the seconds until the jobs can be claimed again; `locked`: a lock was waited for in vain."""
         super().__init__(why)
         self.why = why
         self.delay_s = delay_s
+        self.locked = locked

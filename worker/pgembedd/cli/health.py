@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
@@ -10,6 +11,7 @@ import click
 from pgembedd.cli.options import http_options
 from pgembedd.errors import PgembeddError
 from pgembedd.settings import HttpSettings
+from pgembedd.text.quantities import counted
 
 PATHS = {"live": "/livez", "ready": "/readyz", "startup": "/startupz"}
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -23,24 +25,33 @@ def command(probe: str, http: HttpSettings) -> None:
     """Check the health of the HTTP service on this machine: exit code 0 when it is healthy, else 1."""
     host = EVERYWHERE.get(http.http_host, http.http_host)
     where = f"http://{f'[{host}]' if ':' in host else host}:{http.http_port}"
-    status, checks = ask(where, PATHS[probe])
+    status, checks, stalled = ask(where, PATHS[probe])
     for name, result in checks.items():
         click.echo(f"{name}: {result}")
+    if stalled:
+        click.echo(f"{counted(stalled, 'pipeline does', 'pipelines do')} not move: `pgembedd status` says why.")
     if status != 200:
         raise PgembeddError(f"The service at {where} is not healthy.")
 
 
-def ask(where: str, path: str) -> tuple[int, dict[str, str]]:
-    """Returns status and checks. PgembeddError where nothing answers, or another program does."""
+def ask(where: str, path: str) -> tuple[int, dict[str, str], int]:
+    """Returns the status, the checks and the number of stalled pipelines.
+
+    PgembeddError where nothing answers, or another program does.
+    """
     try:
         with build_opener(ProxyHandler({})).open(where + path, timeout=WAIT_S) as answer:
-            return answer.status, json.load(answer)["checks"]
+            return answer.status, *_parts(json.load(answer))
     except HTTPError as error:
         try:
-            return error.code, json.load(error)["checks"]
+            return error.code, *_parts(json.load(error))
         except (ValueError, KeyError, TypeError):
             raise PgembeddError(f"What answers at {where} is not pgembedd.") from None
     except (ValueError, KeyError, TypeError, http.client.HTTPException):
         raise PgembeddError(f"What answers at {where} is not pgembedd.") from None
     except (URLError, OSError) as error:
         raise PgembeddError(f"Nothing answers at {where}: start `pgembedd serve`, or `pgembedd run --http`.") from error
+
+
+def _parts(answer: dict[str, Any]) -> tuple[dict[str, str], int]:
+    return answer["checks"], answer.get("stalled", 0)

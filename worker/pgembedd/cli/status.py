@@ -23,7 +23,7 @@ COLUMNS = ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "
 DISPENSABLE = ("cut", "blank", "rows/min", "lag", "left", "backfill", "failing", "done", "oldest")
 NAME = 16  # characters of a pipeline that stay on one line
 UNCUT = 10_000
-COLORS = {"running": "green", "unserved": "yellow", "paused": "yellow", "stopped": "red"}
+COLORS = {"running": "green", "stalled": "yellow", "unserved": "yellow", "paused": "yellow", "stopped": "red"}
 
 
 @click.command("status")

@@ -1,11 +1,27 @@
-"""The names of our models in other projects."""
+"""Models by name: ours in other projects, and ours or a provider's that made existing vectors."""
 
 import re
 
+from pgembedd.errors import ConfigurationError
 from pgembedd.model.model_spec import ModelSpec
-from pgembedd.model.specs import REGISTRY
+from pgembedd.model.providers.configured import split_model
+from pgembedd.model.specs import REGISTRY, RERANKERS, find
 
+OPENAIS = "openai:text-embedding-3-small"
 PROVIDERS = ("huggingface/", "ollama/", "sentence_transformers/", "openai/")
+
+
+def model_named(name: str) -> str:
+    """Returns the name of a model or alias as pipelines have it; ConfigurationError for one that makes no vectors."""
+    if (provided := split_model(name)) is not None:
+        return ":".join(provided)
+    spec = find(name)
+    if spec is None or spec.name in RERANKERS:
+        raise ConfigurationError(
+            f"There is no model named {name!r} that makes vectors; there are {', '.join(REGISTRY)}, and those of "
+            f"providers with the provider in front, as {OPENAIS}."
+        )
+    return spec.name
 
 
 def known_model(name: str) -> ModelSpec | None:

@@ -129,8 +129,8 @@ class _Found:
 
 
 def _describe(connection: psycopg.Connection, vectorizer: Vectorizer) -> _Found:
-    values = {"schema": vectorizer.schema, "table": vectorizer.table, "function": "", "column": vectorizer.column or ""}
-    row = connection.execute(query("import_column"), values).fetchone()
+    values = {"schema": vectorizer.schema, "table": vectorizer.table, "column": vectorizer.column or ""}
+    row = connection.execute(query("import_column"), values | {"function": "", "model": None}).fetchone()
     assert row is not None
     return _Found(row[0], row[2], row[3], row[4])
 

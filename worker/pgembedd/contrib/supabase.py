@@ -8,13 +8,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgembedd.contrib.model_names import name_with_model
+from pgembedd.contrib.model_names import OPENAIS, model_named, name_with_model
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
-from pgembedd.model.model_spec import ModelSpec
-from pgembedd.model.specs import REGISTRY, resolve
+from pgembedd.model.providers.configured import split_model
+from pgembedd.model.specs import REGISTRY
 
 QUEUEING, CLEARING = "queue_embeddings", "clear_column"
+GUIDES_DIMENSIONS = 1536
 VECTOR_TYPES = ("halfvec", "vector")
 
 
@@ -44,7 +45,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Column:
-    """A vector column that triggers queue; `typmod` is its dimensions, or -1."""
+    """A vector column that triggers queue; `typmod` is its dimensions, or -1; `makes` those of `made_by`, if known."""
 
     source: str
     function: str | None
@@ -53,14 +54,15 @@ class Column:
     pipeline: str | None
     distance: str
     free_name: str
+    makes: int | None
 
 
 @dataclass(frozen=True)
 class Options:
     """`made_by` is the model of the existing vectors. `model` embeds the rows again into a new column."""
 
-    made_by: ModelSpec
-    model: ModelSpec | None = None
+    made_by: str
+    model: str | None = None
 
 
 def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Plan | Refused]:
@@ -86,7 +88,7 @@ def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Pla
             and each.arguments == [column]
         ]
         values = {"schema": schema, "table": table, "function": function, "column": column}
-        row = connection.execute(query("import_column"), values).fetchone()
+        row = connection.execute(query("import_column"), values | {"model": options.made_by}).fetchone()
         assert row is not None
         about = Column(*row)
         if named or (about.function is not None and about.type in VECTOR_TYPES):
@@ -108,19 +110,19 @@ def _plan(
     if options.model is None:
         destination = {
             "embedding_column": column,
+            "dimensions": found.typmod,
             "vector_type": found.type if found.type != "halfvec" else None,
             "distance": found.distance if found.distance != "cosine" else None,
             "adopt": True,
         }
     else:
-        destination = {"embedding_column": name_with_model(column, options.model.name)}
+        destination = {"embedding_column": name_with_model(column, options.model)}
     model = options.model or options.made_by
     pipeline = {
-        "name": found.free_name if options.model is None else name_with_model(found.free_name, model.name),
+        "name": found.free_name if options.model is None else name_with_model(found.free_name, model),
         "source": found.source,
         "content_function": found.function,
-        "model": model.name,
-        "dimensions": model.dims,
+        "model": model,
         "watch_columns": _watched(queueing),
         "on_update": "clear" if clearing else None,
         **destination,
@@ -191,18 +193,19 @@ def _refusal_reason(column: str, queueing: list[Trigger], found: Column, options
         return None
     if found.pipeline is not None:
         return f'the pipeline "{found.pipeline}" fills it already.'
-    if found.typmod != options.made_by.dims:
-        return _width_reason(found.typmod, options.made_by)
+    if found.typmod < 1 or found.makes not in (None, found.typmod):
+        return _width_reason(found, options.made_by)
     return None
 
 
-def _width_reason(dimensions: int, made_by: ModelSpec) -> str:
+def _width_reason(found: Column, made_by: str) -> str:
     """Returns the sentence for a column of another width: the models that have it, or a new column."""
-    size = f"{dimensions} dimensions" if dimensions > 0 else "no dimensions"
-    models = [f"--made-by {spec.name}" for spec in REGISTRY.values() if spec.dims == dimensions]
+    size = f"{found.typmod} dimensions" if found.typmod > 0 else "no dimensions"
+    widths = {spec.name: spec.dims for spec in REGISTRY.values()} | {OPENAIS: GUIDES_DIMENSIONS}
+    models = [f"--made-by {name}" for name, width in widths.items() if width == found.typmod]
+    but = f", but {made_by} makes {found.makes}" if found.makes else ""
     which = f"{' or '.join(models)} if its vectors are of that model, else " if models else ""
-    anew = f"--model {made_by.name} embeds the rows anew, into a new column."
-    return f"it has {size}, but {made_by.name} makes {made_by.dims}: {which}{anew}"
+    return f"it has {size}{but}: {which}--model {made_by} embeds the rows anew, into a new column."
 
 
 def _watched(queueing: list[Trigger]) -> list[str] | None:
@@ -219,9 +222,11 @@ def _notes(queueing: list[Trigger], options: Options) -> Iterator[str]:
     if any(trigger.conditional for trigger in queueing):
         yield "the WHEN of its update trigger is not taken over: the pipeline compares the watched columns."
     if options.model is None:
-        yield f"its vectors are taken to be of {options.made_by.name}; --made-by names another model."
+        yield f"its vectors are taken to be of {options.made_by}; --made-by names another model."
+    if (provided := split_model(options.model or options.made_by)) is not None:
+        yield f"what changes is sent to {provided[0]} by a worker that has this provider (PGEMBEDD_PROVIDERS_FILE)."
 
 
 def options_of(made_by: str, model: str | None) -> Options:
     """Builds the Options; ConfigurationError for an unknown model."""
-    return Options(resolve(made_by), None if model is None else resolve(model))
+    return Options(model_named(made_by), None if model is None else model_named(model))

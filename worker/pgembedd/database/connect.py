@@ -1,8 +1,9 @@
 """Opening a connection: libpq's limits, a pinned search_path, and an error in words."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -11,7 +12,7 @@ from pgembedd.conninfo import read_conninfo
 from pgembedd.database.limit import LimitedConnection
 from pgembedd.database.pooler import changes_sessions
 from pgembedd.database.queries import query
-from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError
 
 Opened = TypeVar("Opened", bound=psycopg.Connection)
 
@@ -26,16 +27,16 @@ class PinnedConnection(LimitedConnection):
     keeps_session = True
 
     @classmethod
-    def connect(cls, conninfo: str = "", **options: Any) -> "PinnedConnection":
-        """Opens one connection and pins its path; `options` as for psycopg."""
-        return cls.unpinned(conninfo, **options).pinned(autocommit=bool(options.get("autocommit")))
+    def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Opens one connection and pins its path; `options` as for psycopg. Errors as of connect() below."""
+        return _open(cls.unpinned, conninfo, options).pinned(autocommit=bool(options.get("autocommit")))
 
     @classmethod
-    def unpinned(cls, conninfo: str, **options: Any) -> "PinnedConnection":
+    def unpinned(cls, conninfo: str, **options: Any) -> Self:
         """Opens one connection in autocommit."""
         return super().connect(conninfo, **options | {"autocommit": True})
 
-    def pinned(self, *, autocommit: bool) -> "PinnedConnection":
+    def pinned(self, *, autocommit: bool) -> Self:
         """Pins the path; closes the connection where that fails."""
         dsn, password = self.info.dsn, self.info.password or None
         try:
@@ -80,9 +81,11 @@ class _PinningCursor(psycopg.Cursor[Any]):
 def connect(conninfo: str, **options: Any) -> PinnedConnection:
     """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string.
 
+    DatabaseRefusedError where the server takes connections, and not this one.
+
     One that is lost before its path is pinned is psycopg's error, as it is afterwards.
     """
-    return _open(PinnedConnection.unpinned, conninfo, options).pinned(autocommit=bool(options.get("autocommit")))
+    return PinnedConnection.connect(conninfo, **options)
 
 
 def connect_unpinned(conninfo: str, **options: Any) -> LimitedConnection:
@@ -92,10 +95,16 @@ def connect_unpinned(conninfo: str, **options: Any) -> LimitedConnection:
 
 def _open(connect: Callable[..., Opened], conninfo: str, options: dict[str, Any]) -> Opened:
     given = read_conninfo(conninfo)
+    options = _with_defaults(given, options)
     try:
-        return connect(conninfo, **_with_defaults(given, options))
+        return connect(conninfo, **options)
     except psycopg.OperationalError as error:
-        raise _explain(error, given) from error
+        if not _takes_connections(error, conninfo):
+            raise _unavailable(error, given) from error
+    try:
+        return connect(conninfo, **options)  # as it may have been starting
+    except psycopg.OperationalError as error:
+        raise _refused(error, given) from error
 
 
 def reopened(connection: psycopg.Connection) -> PinnedConnection:
@@ -111,11 +120,16 @@ async def connect_async(conninfo: str, **options: Any) -> psycopg.AsyncConnectio
     Its statements are to name the schema of whatever they use.
     """
     given = read_conninfo(conninfo)
+    options = _with_defaults(given, options)
     try:
-        opened = await psycopg.AsyncConnection.connect(conninfo, **_with_defaults(given, options))
+        return await psycopg.AsyncConnection.connect(conninfo, **options)
     except psycopg.OperationalError as error:
-        raise _explain(error, given) from error
-    return opened
+        if not await asyncio.to_thread(_takes_connections, error, conninfo):
+            raise _unavailable(error, given) from error
+    try:
+        return await psycopg.AsyncConnection.connect(conninfo, **options)
+    except psycopg.OperationalError as error:
+        raise _refused(error, given) from error
 
 
 def _with_defaults(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -140,19 +154,36 @@ def pin_path(connection: psycopg.Connection, *, in_transaction: bool) -> None:
     connection.execute(query("pin_path"), {"in_transaction": in_transaction})
 
 
-def _explain(error: psycopg.OperationalError, given: dict[str, Any]) -> DatabaseUnavailableError:
-    """Returns the error with libpq's reason and the address.
+def _takes_connections(error: psycopg.OperationalError, conninfo: str) -> bool:
+    """Returns True where the server answers and is neither starting nor stopping, whatever it thinks of the role.
 
-    libpq gives a failed connection no SQLSTATE, so a wrong password and a starting server look alike: a worker that
-    was connected before retries after both, and both end a command.
+    libpq gives a failed connection no SQLSTATE; a ping tells a refusal from an outage.
     """
+    if isinstance(error, psycopg.errors.ConnectionTimeout):
+        return False
+    asked = psycopg.conninfo.make_conninfo(conninfo, connect_timeout=2)
+    return psycopg.pq.PGconn.ping(asked.encode()) == psycopg.pq.Ping.OK
+
+
+def _unavailable(error: psycopg.OperationalError, given: dict[str, Any]) -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(f"The database {_where(error, given)} cannot be reached: {_reason(error)}.")
+
+
+def _refused(error: psycopg.OperationalError, given: dict[str, Any]) -> DatabaseRefusedError:
+    return DatabaseRefusedError(
+        f"The database {_where(error, given)} refuses the connection: {_reason(error)}. Correct the connection string, "
+        "or what the server allows this role.",
+        _reason(error),
+    )
+
+
+def _reason(error: psycopg.OperationalError) -> str:
+    """Returns the reason that libpq gives, without the addresses that it tried."""
     answer = str(error).strip().splitlines() or ["no answer"]
     # One line per address tried, which we have named already; the reason stands behind the last colon, and a refused
     # setting in quotes behind another.
     before, _, reason = answer[0].strip().rstrip(".").rpartition(": ")
-    if reason.startswith('"'):
-        reason = f"{before.rpartition(': ')[2]}: {reason}"
-    return DatabaseUnavailableError(f"The database {_where(error, given)} cannot be reached: {reason}.")
+    return f"{before.rpartition(': ')[2]}: {reason}" if reason.startswith('"') else reason.lstrip()
 
 
 def _where(error: psycopg.OperationalError, given: dict[str, Any]) -> str:

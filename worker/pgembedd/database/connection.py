@@ -19,7 +19,7 @@ from pgembedd.database.limit import SessionLimit
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import LACKING, MIGRATED, SchemaVersion, SchemaWait, lacks_function
 from pgembedd.database.vector_codec import find_vector_type
-from pgembedd.errors import DatabaseUnavailableError, OtherSchemaError
+from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError, OtherSchemaError
 from pgembedd.log import get_logger
 
 Answer = TypeVar("Answer")
@@ -96,6 +96,11 @@ class Connection:
         with connect_unpinned(self._conninfo, autocommit=True, connect_timeout=2) as other:
             other.execute(query("end_process"), {"process": process})
 
+    def process(self) -> int | None:
+        """Returns the id of the server's process for it; None while it is not open. For any thread."""
+        opened = self._opened
+        return None if opened is None or opened.closed else opened.info.backend_pid
+
     def close(self) -> None:
         """Closes the connection, if there is one."""
         if self._opened is not None:
@@ -161,12 +166,11 @@ class Connection:
         if isinstance(error, OtherSchemaError):
             self._schema.begin(self.purpose, error)
             return
-        get_logger().warning(
-            "database_away" if away else "database_busy",
-            purpose=self.purpose,
-            tries=state.attempt_number,
-            error=str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__,
-        )
+        said = str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__
+        tell, event = get_logger().warning, "database_away" if away else "database_busy"
+        if isinstance(error, DatabaseRefusedError):
+            tell, event = get_logger().error, "database_refused"
+        tell(event, purpose=self.purpose, tries=state.attempt_number, error=said)
 
     def rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
         """Returns the rows of a named statement that touches no table of a user."""

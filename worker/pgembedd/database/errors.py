@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import psycopg
+from psycopg import errors
 
 from pgembedd.database.connection_errors import CONTENTION, is_connection_error
 from pgembedd.database.limit import OwnerTimeoutError
@@ -35,7 +36,8 @@ class translate_errors:  # noqa: N801  reads as a clause of `with`
         if isinstance(error, OwnerTimeoutError):
             raise self._too_slow(error) from error
         if isinstance(error, CONTENTION):
-            raise Deferred(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S) from error
+            locked = isinstance(error, errors.LockNotAvailable)
+            raise Deferred(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S, locked=locked) from error
         try:
             problem = self._pipelines.diagnose(self._pipeline, self._jobs[0].allowed_s)
         except OwnerTimeoutError as slow:

@@ -11,7 +11,7 @@ from pgembedd.database.chunk_parameters import chunk_arrays
 from pgembedd.database.connection import Connection
 from pgembedd.database.errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Chunking, Content, Due, Job, Pipeline, Result, State
+from pgembedd.database.records import Blocker, Chunking, Content, Due, Job, Pipeline, Result, State
 from pgembedd.database.vector_codec import Vectors
 from pgembedd.errors import RowFailure
 
@@ -78,10 +78,18 @@ class JobRepository:
         )
         return row[0], row[1], row[2]
 
-    def release(self, jobs: Sequence[Job], delay_s: float = 0.0) -> None:
-        """Releases jobs of one or several queues without an attempt."""
+    def release(self, jobs: Sequence[Job], delay_s: float = 0.0, why: str | None = None) -> None:
+        """Releases jobs of one or several queues without an attempt; `status` shows `why` when they do not move."""
         for queue in {job.queue for job in jobs}:
-            self.connection.value("release", queue=queue, delay_s=delay_s, **_fences(jobs, queue))
+            self.connection.value("release", queue=queue, delay_s=delay_s, why=why, **_fences(jobs, queue))
+
+    def blocker(self, pipeline: Pipeline) -> Blocker | None:
+        """Returns the lock that keeps a pipeline's rows from being read and stored; None where none does by now."""
+        return next((Blocker(*row) for row in self.connection.rows("blocker", pipeline_id=pipeline.id)), None)
+
+    def heartbeat(self, place: str, sessions: Sequence[int], busy_with: Sequence[int]) -> None:
+        """Records that this worker lives: its sessions, and the pipelines whose jobs it holds or models it loads."""
+        self.connection.value("heartbeat", place=place, sessions=list(sessions), busy_with=list(busy_with))
 
     def extend(self, jobs: Sequence[Job], lease_s: int) -> list[Job]:
         """Extends the leases; returns the jobs whose leases are lost."""

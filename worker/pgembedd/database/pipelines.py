@@ -21,9 +21,12 @@ class PipelineRepository:
         """Returns the running pipelines, each with whether a worker has noted that it cannot serve it."""
         return [(Pipeline(*row), noted) for *row, noted in self.connection.rows("models")]
 
-    def note_unserved(self, pipeline: Pipeline, reason: str) -> None:
-        """Notes why this worker cannot serve the pipeline; `status` shows it unless another worker can."""
-        self.connection.value("note_unserved", pipeline_id=pipeline.id, reason=reason)
+    def note_unserved(self, pipeline: Pipeline, reason: str, *, tried: bool) -> None:
+        """Notes why this worker cannot serve the pipeline; `status` shows it unless another worker can.
+
+        The reason of a worker that has not `tried`, as it lacks a setting, is shown where no other one has.
+        """
+        self.connection.value("note_unserved", pipeline_id=pipeline.id, reason=reason, tried=tried)
 
     def note_served(self, pipeline: Pipeline, *, loaded: bool = True) -> None:
         """Takes such a note back; while the model is not `loaded` yet, only that of a worker that is gone."""

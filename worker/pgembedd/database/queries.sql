@@ -199,7 +199,17 @@ from pgembedd.fail(%(queue)s, %(msg_id)s, %(read_ct)s, %(reason)s, %(error)s, %(
 
 -- name: release
 -- Give jobs back unworked; no attempt.
-select pgembedd.release(%(queue)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(delay_s)s)
+select pgembedd.release(%(queue)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(delay_s)s, %(why)s)
+
+-- name: blocker
+-- The lock that keeps a pipeline's rows from being read and stored, with what this role may see of its holder.
+select b.relation, b.pid, b.waits_for, a.application_name,
+       round(extract(epoch from clock_timestamp() - a.xact_start), 1)::float8
+from pgembedd.blocker(%(pipeline_id)s) b left join pg_catalog.pg_stat_activity a on a.pid = b.pid
+
+-- name: heartbeat
+-- This worker lives.
+select pgembedd.heartbeat(%(place)s, %(sessions)s::integer[], %(busy_with)s::integer[])
 
 -- name: extend
 -- Keep jobs for another lease; the ids that are still ours come back.
@@ -216,7 +226,7 @@ select pgembedd.pin_model(%(pipeline_id)s, %(fingerprint)s)
 
 -- name: note_unserved
 -- Note why this worker cannot serve a pipeline.
-select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s)
+select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s, %(tried)s)
 
 -- name: note_served
 -- Take such a note back.
@@ -465,9 +475,9 @@ where f.pronamespace = 'pgembedd'::regnamespace
       'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model', 'note_unserved',
       'note_served', 'note_slow', 'note_slow_change', 'allowed_s', 'end_turn', 'use_provider',
       'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'interface',
-      'schema_version', 'events', 'hear_embed_requests', 'take_embed_requests', 'finish_embed_requests',
-      'decline_embed_request', 'claim_answers', 'extend_answers', 'release_answers', 'read_answer',
-      'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
+      'schema_version', 'events', 'heartbeat', 'silent_sessions', 'blocker', 'hear_embed_requests',
+      'take_embed_requests', 'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers',
+      'release_answers', 'read_answer', 'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_uses
@@ -537,10 +547,11 @@ select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null
 select pgembedd._embed_problem()
 
 -- name: doctor_workers
--- How many workers are connected to this database. One that is pushed to as well has both connections.
+-- How many workers answer in this database. One that is pushed to as well has both connections.
 select greatest(count(*) filter (where a.application_name = 'pgembedd claim'),
                 count(*) filter (where a.application_name = 'pgembedd push'))
-from pg_catalog.pg_stat_activity a where a.datname = current_database()
+from pg_catalog.pg_stat_activity a, pgembedd.silent_sessions() as s(silent)
+where a.datname = current_database() and not a.pid = any (s.silent)
 
 -- name: import_triggers
 -- Triggers of others with arguments, which is what the guide's are; a partition's copies left out.
@@ -560,13 +571,14 @@ where not t.tgisinternal and t.tgparentid = 0 and t.tgnargs > 0 and f.pronamespa
 order by n.nspname, c.relname, t.tgname
 
 -- name: import_column
--- What a column is that vectors are in, and whose; the content function by its whole name; a free name for a pipeline.
+-- What a column is that vectors are in, and whose; the content function by its whole name; a free name for a pipeline;
+-- the dimensions of the model that is said to have made the vectors.
 select format('%%I.%%I', %(schema)s::text, %(table)s::text),
        (select format('%%I.%%I', n.nspname, f.proname) from pg_catalog.pg_proc f
         join pg_catalog.pg_namespace n on n.oid = f.pronamespace
         where f.oid = pgembedd._named_function(s.oid, %(function)s)),
        a.typname, a.atttypmod, p.name, pgembedd._indexed_distance(s.oid, %(column)s),
-       pgembedd._free_pipeline_name(s.oid, %(column)s)
+       pgembedd._free_pipeline_name(s.oid, %(column)s), pgembedd._model_dimensions(%(model)s::text)
 from (select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) as oid) s
 left join lateral (
     select t.typname, a.atttypmod from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
@@ -742,7 +754,7 @@ select pgembedd.grant_search({role_name}), pgembedd.grant_ask({role_name})
 
 -- name: overview
 -- What the page shows of each pipeline: status, for operators, too. What does not run or is not served comes first.
-select * from pgembedd.overview() order by state <> 'stopped', state <> 'unserved', pipeline
+select * from pgembedd.overview() order by state <> 'stopped', state <> 'unserved', state <> 'stalled', pipeline
 
 -- name: history
 -- The last hour of every pipeline by the minute; waits in seconds.

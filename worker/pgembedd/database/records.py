@@ -44,6 +44,21 @@ LANES: dict[str, Literal["fresh", "backfill"]] = {FRESH: "fresh", BACKFILL: "bac
 
 
 @dataclass(frozen=True, slots=True)
+class Blocker:
+    """A lock that is waited for in vain: on `table`, held by the server's process `blocker`.
+
+    That is None for a prepared transaction, and may itself wait for another process. `application` and `transaction_s`
+    are None where this role may not see them.
+    """
+
+    table: str
+    blocker: int | None
+    waits_for: int | None
+    application: str | None
+    transaction_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A pipeline that has jobs due in a queue."""
 

@@ -27,7 +27,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
     few_links = rows(connection, "doctor_sparse_indexes")
     for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s, index, due_s in found:
         about = f'pipeline "{name}"'
-        if state in ("stopped", "unserved") or problem:
+        if state in ("stopped", "unserved", "stalled") or problem:
             yield Finding("bad", about, state, problem or reason)
         elif state == "paused":
             yield Finding(

@@ -18,6 +18,7 @@ from pgembedd.http.auth import Authenticator
 from pgembedd.http.connection_pool import Database
 from pgembedd.http.errors import Refusal
 from pgembedd.http.language_gateway import LanguageGateway
+from pgembedd.http.queue_look import QueueLook
 from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.http.reranking import Reranking
 from pgembedd.http.search_roles import SearchRoles
@@ -66,6 +67,7 @@ class ServiceContext:
         self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
         self.database = None if conninfo is None else Database(conninfo)
+        self.queues = None if self.database is None else QueueLook(self.database)
         self.stopping = threading.Event()
         self.search_roles = SearchRoles(timeout_s=http.http_timeout_s)
         asker = Asker(self.search_roles)

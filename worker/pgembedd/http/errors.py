@@ -10,12 +10,14 @@ from pydantic import BaseModel, Field
 from pgembedd.errors import (
     ConfigurationError,
     ContextTooLongError,
+    DatabaseRefusedError,
     DatabaseUnavailableError,
     GenerationError,
     GenerationTimeoutError,
     GenerationUnavailableError,
     ModelError,
     ModelMismatchError,
+    ModelNotConfiguredError,
     ModelUnavailableError,
     OtherSchemaError,
     OverloadedError,
@@ -28,6 +30,8 @@ from pgembedd.errors import (
 from pgembedd.http.openapi import body_of
 
 RETRY_AFTER_S = 5
+UNAVAILABLE = "The database cannot be reached at the moment; try again."
+SERVICE_REMEDY = "Correct the connection string of this service (DATABASE_URL), or what the server allows its role."
 
 CODES = {
     400: "bad_request",
@@ -110,6 +114,8 @@ def refusal_of(error: Exception) -> Refusal | None:
             return error
         case ModelMismatchError():
             return Refusal(409, str(error), "model_mismatch")
+        case ModelNotConfiguredError():
+            return Refusal(501, str(error), "model_not_configured")
         case ModelUnavailableError():
             return Refusal(503, str(error), "model_unavailable")
         case ProviderRefusedError():
@@ -118,8 +124,10 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(500, str(error), "model_error")
         case OtherSchemaError():
             return Refusal(503, str(error), "schema_missing")
+        case DatabaseRefusedError():
+            return refusal_of_database(error)
         case DatabaseUnavailableError():
-            return Refusal(503, "The database cannot be reached at the moment; try again.", "database_unavailable")
+            return Refusal(503, UNAVAILABLE, "database_unavailable")
         case SearchError():
             return _search_refusal(error)
         case ProviderBusyError():
@@ -136,6 +144,11 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(400, str(error), "bad_request")
         case _:
             return None
+
+
+def refusal_of_database(error: DatabaseRefusedError, remedy: str = SERVICE_REMEDY) -> Refusal:
+    """Returns the refusal for a server that refuses the connection, without its address; `remedy` says what to do."""
+    return Refusal(502, f"The database refuses the connection: {error.reason}. {remedy}", "database_refused")
 
 
 # By SQLSTATE, or its class: status, and one word for programs.

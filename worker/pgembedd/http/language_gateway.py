@@ -47,6 +47,11 @@ class LanguageGateway:
             raise Refusal(503, "No server of tasks is set here (PGEMBEDD_TASKS_HOST).", "no_tasks")
         return self._tasks
 
+    @property
+    def has_server(self) -> bool:
+        """True where a language model's server is set."""
+        return self._endpoint is not None
+
     def endpoint(self) -> Endpoint:
         """The language model's server. Refusal 503 where none is set."""
         if self._endpoint is None:

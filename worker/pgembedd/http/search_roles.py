@@ -17,6 +17,10 @@ NO_ROLE = (
     "This service has no role to search as: set PGEMBEDD_SEARCH_URL to the URL of a login role of its own, "
     "or give the token one with search=URL in the file of tokens."
 )
+REMEDY = (
+    "Correct the URL of the role that searches (PGEMBEDD_SEARCH_URL, or search=URL in the file of tokens), or what the "
+    "server allows that role."
+)
 
 
 class SearchRoles:
@@ -59,7 +63,7 @@ class SearchRoles:
             raise Refusal(501, NO_ROLE, "no_search_role")
         with self._lock:
             if (name, url) not in self._pools:
-                self._pools[name, url] = Database(url, name=name, cleaned=name == "search")
+                self._pools[name, url] = Database(url, name=name, cleaned=name == "search", remedy=REMEDY)
             return self._pools[name, url]
 
     def close(self) -> None:

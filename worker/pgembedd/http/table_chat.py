@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from pgembedd.answers.generation import UNCITED
+from pgembedd.answers.generation import CUT
 from pgembedd.errors import GenerationError, GenerationUnavailableError
 from pgembedd.http.answer_viewer import Answers, Viewer
 from pgembedd.http.chat_threads import Threads
@@ -106,7 +106,8 @@ class Reply:
                 return self._grow(event.data["text"])
             case "done":
                 self.done = event.data
-                return self._grow(f"\n\n({UNCITED})") if UNCITED in event.data.get("notes", []) else ""
+                notes = [note for note in event.data.get("notes", []) if note != CUT.get(self.finish_reason)]
+                return self._grow(f"\n\n({' '.join(notes)})") if notes else ""
             case "status" if event.seq == 0:  # no worker takes it, and the client is told no more of it
                 raise GenerationUnavailableError(event.data["reason"])
             case "error":

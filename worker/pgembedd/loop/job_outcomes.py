@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import psycopg
 
@@ -72,12 +73,21 @@ class JobOutcomes:
     def release(self, jobs: Sequence[Job], deferred: Deferred) -> None:
         """Returns jobs to the queue without an attempt."""
         held = self._in_flight.held(jobs)
-        self._jobs.release(held, deferred.delay_s)
+        blocker = self._jobs.blocker(held[0].pipeline) if deferred.locked and held else None
+        self._jobs.release(held, deferred.delay_s, deferred.why if deferred.delay_s else None)
         self._in_flight.remove(held)
         self._observer.released(held)
         for job in held:
             self._report(job, RELEASED)
-        get_logger().info("released", jobs=len(held), delay_s=deferred.delay_s, why=deferred.why)
+        names = sorted({job.pipeline.name for job in held})
+        get_logger().info(
+            "released",
+            pipeline=", ".join(names),
+            jobs=len(held),
+            delay_s=deferred.delay_s,
+            why=deferred.why,
+            **({} if blocker is None else asdict(blocker)),
+        )
 
     @contextmanager
     def or_left_to_lease(self, jobs: Sequence[Job]) -> Iterator[None]:

@@ -1,6 +1,9 @@
-"""Extends the leases of the jobs in flight."""
+"""Says that the worker lives, and extends the leases of the jobs in flight."""
 
 import threading
+from collections.abc import Callable
+from itertools import count
+from math import ceil
 
 import psycopg
 
@@ -12,6 +15,8 @@ from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import Observer
 
+BEAT_S = 5.0  # a worker that has not beaten for 15 s does not answer (sql/40_jobs/heartbeat.sql)
+
 
 def extend_leases(
     settings: Settings,
@@ -20,27 +25,38 @@ def extend_leases(
     finished: threading.Event,
     observer: Observer,
     schema: SchemaWait,
+    beat: Callable[[], None],
 ) -> None:
-    """Extends the lease of everything in flight three times a lease, until `finished`.
+    """Calls `beat` every few seconds, and extends the leases of all in flight three times a lease, until `finished`.
 
     While this worker cannot store because the schema is another one, its jobs are left to other workers.
     """
     lost: set[Key] = set()
-    while not finished.wait(settings.lease_s / 3):
-        held = in_flight.jobs()
-        if not held or schema.stops_jobs():
-            continue
-        # Missed once, a job may have been stored this moment. Missed twice, another worker has claimed it, and
-        # whatever is still done for it here has no effect: every write is fenced.
+    beats = ceil(settings.lease_s / 3 / BEAT_S)
+    for beaten in count(1):
         try:
-            missed = {job.key for job in in_flight.held(jobs.extend(held, settings.lease_s))}
+            if not schema.stops_jobs():
+                beat()
+            if finished.wait(settings.lease_s / 3 / beats):
+                return
+            if beaten % beats == 0 and in_flight and not schema.stops_jobs():
+                lost = _extend(jobs, in_flight, settings.lease_s, lost, observer)
         except psycopg.Error as error:
             if is_connection_error(error):
                 raise
-            get_logger().error("leases_not_extended", jobs=len(held), sqlstate=error.sqlstate)
-            continue
-        twice = lost & missed
-        if twice:
-            get_logger().warning("lease_lost", jobs=len(twice))
-        observer.extended(len(held) - len(missed), len(twice))
-        lost = missed
+            get_logger().error("leases_not_extended", jobs=len(in_flight), sqlstate=error.sqlstate)
+
+
+def _extend(jobs: JobRepository, in_flight: InFlight, lease_s: int, lost: set[Key], observer: Observer) -> set[Key]:
+    """Extends the leases; returns the jobs that were missed.
+
+    Missed once, a job may have been stored this moment. Missed twice, as it is in `lost`, another worker has claimed
+    it, and whatever is still done for it here has no effect: every write is fenced.
+    """
+    held = in_flight.jobs()
+    missed = {job.key for job in in_flight.held(jobs.extend(held, lease_s))}
+    twice = lost & missed
+    if twice:
+        get_logger().warning("lease_lost", jobs=len(twice))
+    observer.extended(len(held) - len(missed), len(twice))
+    return missed

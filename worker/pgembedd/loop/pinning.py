@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Pipeline
-from pgembedd.errors import Deferred, ModelError, ModelMismatchError
+from pgembedd.errors import Deferred, ModelError, ModelMismatchError, ModelNotConfiguredError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.probes import Float32Array, Probed, differs
@@ -59,6 +59,10 @@ class PinnedModels:
     def unserved(self) -> list[int]:
         """Returns the pipelines of which no job is to be claimed."""
         return [*self._awaited, *self._refused]
+
+    def loading(self) -> set[int]:
+        """Returns the pipelines whose models are being loaded."""
+        return self._awaited.copy()
 
     def serving(self, pipeline: Pipeline, pipelines: PipelineRepository) -> Embedder:
         """Returns the pinned model of the pipeline. Deferred, logged and noted when this worker cannot serve it."""
@@ -156,7 +160,7 @@ class PinnedModels:
         if (now := time.monotonic()) >= refusal.note_at:
             refusal.delay_s = min(2 * refusal.delay_s, NOTE_EVERY_S)
             refusal.note_at = now + refusal.delay_s
-            pipelines.note_unserved(pipeline, str(error))
+            pipelines.note_unserved(pipeline, str(error), tried=not isinstance(error, ModelNotConfiguredError))
 
     def _forget_except(self, running: set[int]) -> None:
         """Forgets pipelines that were dropped, paused or stopped."""

@@ -1,6 +1,7 @@
 """A worker: starts, watches and drains up to eight threads around one model."""
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -76,7 +77,14 @@ class Worker:
         leases = JobRepository(self._connection("heartbeat", self._finished))
         work: dict[str, Callable[[], None]] = {
             "heartbeat": partial(
-                extend_leases, settings, leases, self._in_flight, self._finished, self._observer, self._schema
+                extend_leases,
+                settings,
+                leases,
+                self._in_flight,
+                self._finished,
+                self._observer,
+                self._schema,
+                partial(self._beat, leases),
             )
         }
         work |= self._lane(FRESH)
@@ -94,6 +102,14 @@ class Worker:
                 builds = self._connection("index", stopping)
                 work["index"] = lambda: run_index_builder(settings, builds, stopping)
         return work
+
+    def _beat(self, leases: JobRepository) -> None:
+        """Tells the database that this process lives, unless it waits by polling: then it has no session of its own."""
+        if self._settings.wait == "listen":
+            place = f"process {os.getpid()} on {socket.gethostname()}"
+            sessions = [process for process in map(Connection.process, self._connections) if process is not None]
+            busy_with = {job.pipeline.id for job in self._in_flight.jobs()} | self._pinned.loading()
+            leases.heartbeat(place, sessions, sorted(busy_with))
 
     def _lane(self, queue: str) -> dict[str, Callable[[], None]]:
         """Returns the two threads of a lane. They share nothing but the model with those of the other lane.

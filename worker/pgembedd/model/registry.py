@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from pgembedd.errors import ModelError
+from pgembedd.errors import ConfigurationError, ModelError, ModelNotConfiguredError
 from pgembedd.model.embedder import Embedder
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 2.0, 60.0
@@ -72,6 +72,9 @@ class LoadedModels(Generic[Model]):
             model, error = self._load(name), None
         except ModelError as refused:
             error = refused
+        except ConfigurationError as unknown:
+            error = ModelNotConfiguredError(str(unknown))
+            error.__cause__ = unknown
         except Exception as unexpected:  # of a library below: as any other reason, or its callers would wait for ever
             error = ModelError(str(unexpected) or type(unexpected).__name__)
             error.__cause__ = unexpected

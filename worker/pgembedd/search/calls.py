@@ -33,6 +33,7 @@ _ARGUMENTS: dict[str, LiteralString] = {
     "rrf_k": "rrf_k => %(rrf_k)s::pg_catalog.int4",
     "after": "after => %(after)s::pg_catalog.int4",
     "marks": "marks => %(marks)s::pg_catalog.text[]",
+    "with_hits": "with_hits => %(with_hits)s::pg_catalog.bool",
     # Without a cast: pgvector may be installed in any schema.
     "embedding": "embedding => %(embedding)s",
 }
@@ -92,12 +93,21 @@ def similar_call(pipeline: str, key: Any, options: SimilarOptions) -> Call[list[
     return _call("similar", {"pipeline": pipeline, "like_key": key}, _hits, options, SimilarOptions)
 
 
-def explain_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[dict[str, Any]]:
+def explain_call(
+    pipeline: str, text: str | None, options: SearchOptions, *, with_hits: bool = False
+) -> Call[dict[str, Any]]:
     """Returns the call of explain_search(), which takes no options of snippets, fusion and pages."""
     without = ("snippet_length", "weights", "rrf_k", "after", "marks")
     given = {name: value for name, value in options.items() if name not in without}
-    asked = {"pipeline": pipeline, "query": text}
-    return _call("explain_search", asked, lambda rows: dict(rows[0]["e"]), given, SearchOptions)
+    asked = {"pipeline": pipeline, "query": text} | ({"with_hits": True} if with_hits else {})
+    return _call("explain_search", asked, lambda rows: _ordered(rows[0]["e"]), given, SearchOptions)
+
+
+def _ordered(plan: dict[str, Any]) -> dict[str, Any]:
+    """Returns a plan with what is looked for first at its beginning; jsonb has an order of its own."""
+    first = ("semantic", "text", "path", "index", "rows_visited")
+    names = sorted(plan, key=lambda name: first.index(name) if name in first else len(first))
+    return {name: _ordered(plan[name]) if isinstance(plan[name], dict) else plan[name] for name in names}
 
 
 def row_call(pipeline: str, key: Any, limit: int | None = None) -> Call[dict[str, Any] | None]:

@@ -87,9 +87,12 @@ class Database:
         """Returns the pipelines that the role may search, by name."""
         return self._call(lambda connection: run(connection, pipelines_call()))
 
-    def explain(self, pipeline: str, query: str | None, **options: Unpack[SearchOptions]) -> dict[str, Any]:
+    def explain(
+        self, pipeline: str, query: str | None, *, with_hits: bool = False, **options: Unpack[SearchOptions]
+    ) -> dict[str, Any]:
         """Returns how this search finds what it finds, as explain_search() in SQL."""
-        return self._call(lambda connection: run(connection, explain_call(pipeline, query, options)))
+        call = explain_call(pipeline, query, options, with_hits=with_hits)
+        return self._call(lambda connection: run(connection, call))
 
     def close(self) -> None:
         """Closes the connection and the rerankers, if there are any; the next call opens another connection."""
@@ -179,9 +182,12 @@ class AsyncDatabase:
         """Returns the pipelines that the role may search, by name."""
         return await self._call(lambda connection: run_async(connection, pipelines_call()))
 
-    async def explain(self, pipeline: str, query: str | None, **options: Unpack[SearchOptions]) -> dict[str, Any]:
+    async def explain(
+        self, pipeline: str, query: str | None, *, with_hits: bool = False, **options: Unpack[SearchOptions]
+    ) -> dict[str, Any]:
         """Returns how this search finds what it finds, as explain_search() in SQL."""
-        return await self._call(lambda connection: run_async(connection, explain_call(pipeline, query, options)))
+        call = explain_call(pipeline, query, options, with_hits=with_hits)
+        return await self._call(lambda connection: run_async(connection, call))
 
     async def close(self) -> None:
         """Closes the connection and the rerankers, if there are any; the next call opens another connection."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from pgembedd.errors import ModelMismatchError, ModelUnavailableError
+from pgembedd.errors import ModelMismatchError, ModelNotConfiguredError, ModelUnavailableError
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.search.calls import pipelines_call
@@ -28,7 +28,7 @@ class LocalModels:
             return None
         try:
             embedder = self._models.get(pipeline.model)
-        except ModelUnavailableError:
+        except (ModelNotConfiguredError, ModelUnavailableError):
             return None
         check_fingerprint(pipeline, embedder.fingerprint)
         vector: list[float] = embedder.start([text], kind="query").result().vectors[0].tolist()

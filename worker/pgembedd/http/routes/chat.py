@@ -6,7 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
+from pgembedd.errors import GenerationError, SearchError
 from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.auth import require_scope
 from pgembedd.http.chat_chores import chore_reply
@@ -16,6 +18,7 @@ from pgembedd.http.generation_response import HEADERS, GenerationResponse, opena
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.routes.openai import openai_errors
+from pgembedd.http.served_models import served_models
 from pgembedd.http.table_chat import (
     PREFIX,
     Reply,
@@ -52,26 +55,20 @@ def router(service: ServiceContext) -> APIRouter:
         if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):
             raise Refusal(400, "messages: It has to be a list of messages.", "wrong_shape", param="messages")
         asked = _with_limits(asked)
-        stream, model = asked.get("stream") is True, asked.get("model")
+        model = asked.get("model")
         if model is not None and not (isinstance(model, str) and len(model) <= NAME):
             raise Refusal(400, "model: It has to be a name, of 200 characters at most.", "wrong_shape", param="model")
         if model is not None and model.startswith(PREFIX):
             require_scope(caller, "answers")
             return await _from_table(service, tables, request, caller, model, asked)
-        require_scope(caller, "generate")
-        prompt = {name: value for name, value in asked.items() if name != "model"}
-        if service.http.language_mode == "ollama" and prompt.get("max_completion_tokens"):
-            # Ollama knows OpenAI's older name alone, and would answer without a limit.
-            newer = prompt.pop("max_completion_tokens")
-            prompt["max_tokens"] = prompt.get("max_tokens") or newer
-        generation = gateway.generation(model, prompt, stream=stream, mode="openaicompatible")
-        with ExitStack() as held:
-            held.enter_context(gateway.slot())
-            if not stream:
-                answer = await while_connected(request, generation.answer())
-                return Response(json.dumps(answer), media_type="application/json")
-            await while_connected(request, generation.start())
-            return GenerationResponse(generation, openai_events, held.pop_all())
+        await _check_language_model(service, caller, model)
+        try:
+            return await _passed_on(service, request, model, asked)
+        except GenerationError as error:
+            served = await served_models(service, caller) if error.status == 404 else None
+            if served is None or not served.language or (model or service.http.language_model) in served.language:
+                raise
+            raise served.not_found() from None
 
     return routes
 
@@ -94,6 +91,36 @@ def _with_limits(asked: dict[str, Any]) -> dict[str, Any]:
     return asked
 
 
+async def _check_language_model(service: ServiceContext, caller: Caller, model: str | None) -> None:
+    """Raises Refusal 404 for a table without its prefix, and where the caller may chat with tables alone."""
+    may_pass_on = "generate" in caller.scopes and service.language.has_server
+    if may_pass_on and model not in [name for name, *_ in await run_in_threadpool(service.pipelines)]:
+        return
+    served = await served_models(service, caller)
+    if may_pass_on and (model in served.language or f"{PREFIX}{model}" not in served.tables):
+        return
+    if served.tables or "generate" not in caller.scopes:
+        raise served.not_found()
+
+
+async def _passed_on(service: ServiceContext, request: Request, model: str | None, asked: dict[str, Any]) -> Response:
+    """Returns the answer of the language models' server. GenerationError; Refusal 503 without a server."""
+    gateway, stream = service.language, asked.get("stream") is True
+    prompt = {name: value for name, value in asked.items() if name != "model"}
+    if service.http.language_mode == "ollama" and prompt.get("max_completion_tokens"):
+        # Ollama knows OpenAI's older name alone, and would answer without a limit.
+        newer = prompt.pop("max_completion_tokens")
+        prompt["max_tokens"] = prompt.get("max_tokens") or newer
+    generation = gateway.generation(model, prompt, stream=stream, mode="openaicompatible")
+    with ExitStack() as held:
+        held.enter_context(gateway.slot())
+        if not stream:
+            answer = await while_connected(request, generation.answer())
+            return Response(json.dumps(answer), media_type="application/json")
+        await while_connected(request, generation.start())
+        return GenerationResponse(generation, openai_events, held.pop_all())
+
+
 async def _from_table(
     service: ServiceContext, tables: TableChat, request: Request, caller: Caller, model: str, asked: dict[str, Any]
 ) -> Response:
@@ -111,7 +138,14 @@ async def _from_table(
     async def until_taken(viewer: Viewer) -> None:
         await while_connected(request, wait_until_taken(viewer, service.stopping))
 
-    viewer = await tables.ask(caller, model, messages, until_taken)
+    try:
+        viewer = await tables.ask(caller, model, messages, until_taken)
+    except SearchError as error:
+        refused = (error.sqlstate or "").startswith("22")  # not for want of rights
+        served = await served_models(service, caller) if refused else None
+        if served is None or model in served.tables:
+            raise
+        raise served.not_found() from None
     reply = Reply(model, viewer.state.id.hex)
     if not stream:
         whole = await while_connected(request, complete(viewer, reply, service.stopping))

@@ -1,7 +1,7 @@
 """`/livez`, `/readyz` and `/startupz`: whether to restart the process, to send it requests, to wait for it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,14 +16,20 @@ from pgembedd.http.errors import Refusal
 
 SCHEMA_EVERY_S = 10.0
 WAIT_S = 2.0  # for the database; probes have little patience
+LOOK_S = 0.5  # for what the queues hold, which takes long with many jobs: then the look before it is told
 
 
 class Health(BaseModel):
-    """The checks, each `ok` or a sentence. `missing`, of /readyz alone: the models that could not be loaded."""
+    """The checks, each `ok` or a sentence.
+
+    Of /readyz alone `missing`, the models that could not be loaded, and `stalled`, the number of pipelines with due
+    work that does not move: no reason to send requests elsewhere.
+    """
 
     status: str
     checks: dict[str, str]
     missing: list[str] = []
+    stalled: int = 0
 
 
 def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRouter:
@@ -44,7 +50,8 @@ def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRout
         """Send requests when this is 200."""
         missing = service.missing()
         checks = {"stopping": probe.stopping, "model": lambda: probe.model(missing), "loop": probe.loop}
-        return _answer(checks | ({"database": probe.database} if service.database is not None else {}), missing)
+        checks |= {"database": probe.database} if service.database is not None else {}
+        return _answer(checks, {"missing": lambda: missing, "stalled": probe.stalled})
 
     @routes.head("/startupz", include_in_schema=False)
     @routes.get("/startupz", responses={200: {"model": Health}, **unhealthy})
@@ -55,15 +62,17 @@ def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRout
     return routes
 
 
-def _answer(checks: dict[str, Callable[[], str]], missing: Sequence[str] = ()) -> Response:
+def _answer(checks: dict[str, Callable[[], str]], notes: Mapping[str, Callable[[], object]] | None = None) -> Response:
     results = {name: check() for name, check in checks.items()}
     well = all(result == "ok" for result in results.values())
     body: dict[str, Any] = {"status": "ok" if well else "unavailable", "checks": results}
-    if missing:
-        body["missing"] = missing
+    body |= {name: value for name, note in (notes or {}).items() if (value := note())}
     return Response(
         orjson.dumps(body), 200 if well else 503, media_type="application/json", headers={"cache-control": "no-store"}
     )
+
+
+_AWAY = "The database cannot be reached."
 
 
 class Probe:
@@ -97,13 +106,21 @@ class Probe:
         self._schema, self._schema_until = self._check_schema(), time.monotonic() + SCHEMA_EVERY_S
         return self._schema
 
+    def stalled(self) -> int:
+        """Returns how many pipelines have due work that does not move; 0 while the database is not well."""
+        if self._service.queues is None or self._schema != "ok":
+            return 0
+        return sum(state == "stalled" for _, state, *_ in self._service.queues.recent(LOOK_S).rows or ())
+
     def _check_connection(self) -> str:
         assert self._service.database is not None
         try:
             with self._service.database.connection(WAIT_S) as connection:
                 connection.execute("select 1")
-        except (Refusal, psycopg.Error):
-            return "The database cannot be reached."
+        except Refusal as error:
+            return _sentence(error)
+        except psycopg.Error:
+            return _AWAY
         return "ok"
 
     def _check_schema(self) -> str:
@@ -116,7 +133,12 @@ class Probe:
         except PgembeddError:
             return "This role may not use pgembedd: run `pgembedd doctor`."
         except Refusal as error:
-            return error.sentence if error.code == "schema_unusable" else "The database cannot be reached."
+            return error.sentence if error.code == "schema_unusable" else _sentence(error)
         except psycopg.Error:
-            return "The database cannot be reached."
+            return _AWAY
         return "ok"
+
+
+def _sentence(error: Refusal) -> str:
+    """Returns why there is no connection, without the names that the server's own sentence holds."""
+    return "The database refuses the connection: the log says why." if error.code == "database_refused" else _AWAY

@@ -1,38 +1,29 @@
 """`GET /metrics`: this process's counters, and gauges of the queues read from the database."""
 
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 from fastapi import APIRouter, Request, Response
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from pgembedd.database.queries import query
-from pgembedd.http.connection_pool import Database
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal, responses
-from pgembedd.log import get_logger
+from pgembedd.http.errors import responses
+from pgembedd.http.queue_look import QueueLook, Row
 from pgembedd.telemetry.observer import Observer, ObserverGroup
 from pgembedd.telemetry.prometheus import PrometheusMetrics
 
-QUERY_EVERY_S = 5.0
-PAUSE_FACTOR = 20  # the query takes at most a twentieth of one connection's time, however long the queues are
-QUERY_TIMEOUT_S = 8  # Prometheus gives a scrape ten seconds
-WAIT_S = 2.0  # for a database that may be away
-STATES = ("running", "unserved", "paused", "stopped")
+STATES = ("running", "stalled", "unserved", "paused", "stopped")
 
 
 def router(service: ServiceContext) -> APIRouter:
     """GET /metrics; without a database the process's own metrics only."""
     routes = APIRouter(tags=["metrics"], dependencies=[service.authenticator.require("admin")])
     registry = _process_metrics(service.observer).registry
-    if service.database is not None:
-        registry.register(Queues(service.database))
+    if service.queues is not None:
+        registry.register(Queues(service.queues))
     text: dict[int | str, dict[str, Any]] = {
         200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}, "description": "The metrics."}
     }
@@ -53,56 +44,22 @@ def _process_metrics(observer: Observer) -> PrometheusMetrics:
 
 
 class Queues(Collector):
-    """Gauges of the queues, queried by a scrape and cached for the scrapes that follow soon after."""
+    """Gauges of the queues."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._lock = threading.Lock()
-        self._until = 0.0
-        self._last: list[Metric] = []
+    def __init__(self, queues: QueueLook) -> None:
+        self._queues = queues
 
     def describe(self) -> list[Metric]:
         """Returns nothing, so that registering does not query the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The gauges; only pgembedd_database_up where the database is away."""
-        with self._lock:
-            if time.monotonic() >= self._until:
-                self._last, took_s = self._query()
-                self._until = time.monotonic() + max(QUERY_EVERY_S, PAUSE_FACTOR * took_s)
-            yield from self._last
-
-    def _query(self) -> tuple[list[Metric], float]:
-        """Returns the gauges and the query's seconds. After an error of the database it counts as up."""
-        found: list[Metric] = []
-        began, up = time.monotonic(), True
-        try:
-            with self._database.connection(WAIT_S) as connection:
-                began = time.monotonic()
-                found = _gauges(*_ask(connection))
-        except Refusal as refusal:
-            began, up = time.monotonic(), refusal.code == "schema_unusable"
-        except psycopg.Error as error:
-            get_logger().warning("metrics_incomplete", error=type(error).__name__, sqlstate=error.sqlstate)
-        took_s = time.monotonic() - began
-        found += [
-            _gauge("database_up", "Whether the database answered the last look.", {(): float(up)}),
-            _gauge("queue_look_seconds", "What that look took.", {(): took_s}),
-        ]
-        return found, took_s
-
-
-Row = tuple[str | None, str | None, int, int, float | None, float | None, int, dict[str, int], int, int, float]
-
-
-def _ask(connection: psycopg.Connection) -> tuple[list[Row], int]:
-    """Returns a row for each pipeline, and the number of connected workers."""
-    with connection.transaction():
-        connection.execute(query("statement_timeout"), {"milliseconds": str(QUERY_TIMEOUT_S * 1000)})
-        rows = connection.execute(query("metrics")).fetchall()
-        ((workers,),) = connection.execute(query("doctor_workers")).fetchall()
-    return rows, workers
+        """The gauges; only those of the look itself where it failed."""
+        last = self._queues.look()
+        if last.rows is not None:
+            yield from _gauges(last.rows, last.workers)
+        yield _gauge("database_up", "Whether the database answered the last look.", {(): float(last.up)})
+        yield _gauge("queue_look_seconds", "What that look took.", {(): last.seconds})
 
 
 def _gauges(rows: list[Row], workers: int) -> list[Metric]:
@@ -131,7 +88,7 @@ def _gauges(rows: list[Row], workers: int) -> list[Metric]:
         _gauge("noted_rows", "Rows that are blank or were cut.", noted, "pipeline", "state"),
         _gauge("pipeline_state", "1 for the state that it is in.", states, "pipeline", "state"),
         _gauge("pipeline_rows_per_second", "Rows done by all workers since their work began.", rates, "pipeline"),
-        _gauge("workers", "Workers that are connected to the database.", {(): workers}),
+        _gauge("workers", "Workers that answer.", {(): workers}),
     ]
 
 

@@ -15,6 +15,8 @@ from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors import Refusal
 from pgembedd.http.openapi import body_of
 from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
+from pgembedd.http.served_models import served_models
+from pgembedd.http.tokens import Caller
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
 
@@ -92,16 +94,20 @@ def router(service: ServiceContext) -> APIRouter:
 
     @routes.post(
         "/embeddings",
-        dependencies=[embed_only],
         responses={
             200: {"model": EmbeddingsAnswer},
             **openai_errors(400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 504),
         },
     )
-    async def embeddings(asked: EmbeddingsRequest, request: Request) -> Response:
+    async def embeddings(asked: EmbeddingsRequest, request: Request, caller: Caller = embed_only) -> Response:
         """The vectors of one text or several, as OpenAI's API gives them."""
         texts = texts_of(asked.input, service.http)
-        embedder = await model_for(service, asked.model, None)
+        try:
+            embedder = await model_for(service, asked.model, None)
+        except Refusal as refusal:
+            if refusal.code != "model_not_found":
+                raise
+            raise (await served_models(service, caller)).not_found() from None
         _check(service, asked, texts, embedder)
         try:
             embedded = await vectors_of(service, embedder, texts, asked.kind, request)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pgembedd.errors import (
     ConfigurationError,
     ModelError,
+    ModelNotConfiguredError,
     ModelUnavailableError,
     ProviderBusyError,
     ProviderRefusedError,
@@ -177,7 +178,7 @@ def load(name: str, providers: dict[str, Provider], on_run: OnRun, ledger: Ledge
     provider_name, model = split_model(name) or ("", name)
     provider = providers.get(provider_name)
     if provider is None:
-        raise ModelUnavailableError(
+        raise ModelNotConfiguredError(
             f"The provider {provider_name} of {name} is not enabled here: an operator enables it by name, in "
             "PGEMBEDD_PROVIDERS or PGEMBEDD_PROVIDERS_FILE of the worker."
         )

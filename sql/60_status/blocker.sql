@@ -1,0 +1,40 @@
+-- What keeps a pipeline's rows from being read and stored: the table whose lock that waits for, the process of the
+-- session that holds it, null for a prepared transaction, or that waits for it ahead of others, and what it waits for.
+-- No row where no such lock is held at this moment.
+create or replace function pgembedd.blocker(pipeline_id integer)
+returns table (relation text, pid integer, waits_for integer)
+language sql volatile security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+    select l.relation::regclass::text, l.pid, case when not l.granted then (pg_blocking_pids(l.pid))[1] end
+    from pipeline p
+    -- Vectors are written; of a source with an embedding table rows are only locked.
+    cross join lateral (
+        select t, '{ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}'::text[]
+        from _with_partitions(_target(p)) t
+        union all select s, '{ExclusiveLock,AccessExclusiveLock}' from _with_partitions(p.source) s) t(oid, modes)
+    join pg_locks l on l.relation = t.oid and l.locktype = 'relation' and l.mode = any (t.modes)
+    where p.id = $1 and l.database = (select d.oid from pg_database d where d.datname = current_database())
+      and l.pid is distinct from pg_backend_pid()
+    order by l.granted desc, l.pid limit 1
+$$;
+comment on function pgembedd.blocker is
+    'The lock that keeps a pipeline''s rows from being read and stored, and the process that holds it.';
+
+-- That as a sentence, or null. What the blocker ran last may hold content: it is told to a session that may read it in
+-- pg_stat_activity, and not to one that learns of it by the rights of our functions.
+create or replace function pgembedd._blocked(pipeline pgembedd.pipeline) returns text
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format('The table %s is locked by %s%s.', b.relation, coalesce('pid ' || b.pid, 'a prepared transaction'),
+        concat(' (' || nullif(a.application_name, '') || ')',
+            ', in a transaction for ' || _age(clock_timestamp() - a.xact_start),
+            ', which waits for pid ' || b.waits_for,
+            case when pg_has_role(session_user, a.usesysid, 'usage')
+                   or pg_has_role(session_user, 'pg_read_all_stats', 'usage') then
+                ', and ran last: ' || left(regexp_replace(case when a.state is not null then a.query end,
+                                                          '[[:space:]]+', ' ', 'g'), 100) end))
+    from blocker(pipeline.id) b left join pg_stat_activity a on a.pid = b.pid
+$$;

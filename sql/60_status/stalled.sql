@@ -1,0 +1,71 @@
+-- Due work that does not move. A running pipeline is stalled where jobs are due, or in a worker's hands, and nothing
+-- was stored for a minute; for ten minutes, as long as a worker that answers is at them: it holds some, loads their
+-- model, or stores rows of other pipelines, which go first for a while. Ten minutes are also the longest that a worker
+-- leaves a pipeline out (loop/fair_share.py). Jobs that failed and wait for another attempt are not due.
+
+-- The sentence that says so, with the cause where it is known; null where the pipeline is not stalled. `due`, `leased`,
+-- `due_since` and `why` are what _queued says of both lanes, `stored_at` when rows were stored in the last minutes.
+create or replace function pgembedd._stalled(
+    one pgembedd.pipeline, due numeric, leased numeric, due_since timestamptz, why text, stored_at timestamptz
+) returns text
+language plpgsql stable  -- as is _shown_state
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    at_present timestamptz := clock_timestamp();
+    since timestamptz := greatest(due_since, stored_at);
+    cause text;
+begin
+    if coalesce(due, 0) = 0 or since > at_present - interval '1 min' or _shown_state(one) <> 'running' then
+        return null;
+    end if;
+    since := coalesce((select max(a.at) from activity a where a.pipeline_id = one.id and a.at > due_since), since);
+    cause := coalesce(_blocked(one), _no_worker(leased > 0),
+                      'Workers gave them back, the last time for: ' || why || '.');
+    if cause is null and since > at_present - interval '10 min' and (leased > 0 or _is_attended(one.id)) then
+        return null;
+    end if;
+    return format('%s due, and none was stored for %s. %s', _counted(due::bigint, 'job is', 'jobs are'),
+        _age(at_present - since), coalesce(cause, _at_work(one.id)));
+end $$;
+
+-- Why no worker can have done anything, or null. One that works only what is pushed (`pgembedd push`) may have nothing
+-- to do, and a lease may be of a worker that is not seen, behind a pooler.
+create or replace function pgembedd._no_worker(leased boolean) returns text
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when silent.workers is not null then format('No worker that claims jobs answers: %s.', silent.workers)
+                when not leased and a.pushed = 0 then 'No worker is connected: start one with `pgembedd run`.' end
+    from (select _silent_workers()) as silent(workers), (
+        select count(*) filter (where a.application_name = 'pgembedd claim') as claiming,
+               count(*) filter (where a.application_name = 'pgembedd push') as pushed
+        from pg_stat_activity a, silent_sessions() as s(silent)
+        where a.datname = current_database() and not a.pid = any (s.silent)) a
+    where a.claiming = 0
+$$;
+
+-- Whether a worker that answers is at a pipeline, or at others.
+create or replace function pgembedd._is_attended(pipeline_id integer) returns boolean
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select exists (select from _workers() w where w.answers and $1 = any (w.busy_with))
+        or exists (select from activity a where a.at > clock_timestamp() - interval '1 min')
+$$;
+
+-- What the workers do that answer.
+create or replace function pgembedd._at_work(pipeline_id integer) returns text
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select concat_ws(' ', case
+        when at_it.workers is not null then format('A worker works on them, or loads their model: %s.', at_it.workers)
+        when exists (select from activity a where a.at > clock_timestamp() - interval '1 min')
+            then 'The workers are busy with other pipelines.'
+        else 'Workers answer and take none of them: they serve other pipelines, work only what is pushed, or leave '
+             'this one out for a while.' end,
+        'Another worker does not answer: ' || _silent_workers() || '.')
+    from (select string_agg(w.place, ', ') from _workers() w
+          where w.answers and $1 = any (w.busy_with)) as at_it(workers)
+$$;

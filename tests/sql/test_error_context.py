@@ -1,0 +1,178 @@
+"""What psql prints below a refusal: Postgres adds a line for each function and statement that raised it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from tests.support.databases import Database, fresh_database
+from tests.support.refusals import check_context
+from tests.support.sql import column, connected, create_pipeline, make_documents
+
+# A refusal of each public function.
+REFUSALS = {
+    "answer": ["call pgembedd.answer('nope', 'x')", "call pgembedd.answer('documents', 'x', timeout => null)"],
+    "ask": ["select pgembedd.ask('nope', 'x')", "select pgembedd.ask('documents', '')"],
+    "backfill": ["select pgembedd.backfill('nope')"],
+    "change_model": [
+        "select pgembedd.change_model('nope', 'gte-small')",
+        "select pgembedd.change_model('documents', model => 'text-embedding-3-small')",
+        "select pgembedd.change_model('documents', distance => 'hamming')",
+        "select pgembedd.change_model('documents', chunk_tokens => 8)",
+    ],
+    "claim": ["select pgembedd.claim(1, 'nope')"],
+    "claim_changed": ["select pgembedd.claim_changed('[]')", "select pgembedd.claim_changed('{}')"],
+    "claim_pushed": ["select pgembedd.claim_pushed('{}')"],
+    "compare_models": ["select pgembedd.compare_models('nope')", "select pgembedd.compare_models('documents')"],
+    "configure_answers": [
+        "select pgembedd.configure_answers('nope', 'x')",
+        "select pgembedd.configure_answers('documents', 'x', title_column => 'nope')",
+        "select pgembedd.configure_answers('documents', 'x', min_similarity => 3)",
+    ],
+    "create_pipeline": [
+        "select pgembedd.create_pipeline('x', 'nope', '{title}')",
+        "select pgembedd.create_pipeline('two words', 'documents', '{title}')",
+        "select pgembedd.create_pipeline('x', 'documents', '{nope}')",
+        "select pgembedd.create_pipeline('x', 'documents')",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}', model => 'text-embedding-3-small')",
+        "select pgembedd.create_pipeline('x', 'documents', content_function => 'nope')",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}')",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}', embedding_column => 'title')",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}', embedding_column => 'xmin')",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}', embedding_table => 't', chunk_tokens => 1)",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}', embedding_table => 't', formatting => 'x')",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}', embedding_column => 'e', text_config => 'nope')",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}', embedding_column => 'e', index_when => 'never')",
+        "select pgembedd.create_pipeline('x', 'documents', '{title}', embedding_table => 'nowhere.t')",
+        "select pgembedd.create_pipeline(repeat('x', 300), 'documents', '{title}')",
+    ],
+    "drop_pipeline": ["select pgembedd.drop_pipeline('nope')"],
+    "extend": ["select pgembedd.extend('nope', '{1}', '{1}', 30)"],
+    "mark_alone": ["select pgembedd.mark_alone('nope', 1, 1)"],
+    "release": ["select pgembedd.release('nope', '{1}', '{1}', 0)"],
+    "unshare_thread": ["select pgembedd.unshare_thread(gen_random_uuid(), 'postgres')"],
+    "embed": [
+        "select pgembedd.embed(' ')",
+        "select pgembedd.embed('x', pipeline => 'nope')",
+        "select pgembedd.embed('x', kind => 'nope')",
+        "select pgembedd.embed('x')",
+    ],
+    "embed_through": ["select pgembedd.embed_through(port => 0)"],
+    "explain_search": [
+        "select pgembedd.explain_search('nope', 'x')",
+        "select pgembedd.explain_search('documents', 'x', k => 0)",
+    ],
+    "expose_search": ["select pgembedd.expose_search('nope')"],
+    "grant_ask": ["select pgembedd.grant_ask(null)"],
+    "grant_embed": ["select pgembedd.grant_embed(null)"],
+    "grant_operator": ["select pgembedd.grant_operator(null)"],
+    "grant_search": ["select pgembedd.grant_search(null)"],
+    "grant_worker": ["select pgembedd.grant_worker(null)"],
+    "history": ["select pgembedd.history('nope')", "select pgembedd.history('documents', bucket => '-1 s')"],
+    "index_statements": ["select pgembedd.index_statements('nope')"],
+    "pause": ["select pgembedd.pause('nope')"],
+    "process_embeddings": ["select pgembedd.process_embeddings()"],
+    "processing_status": ["select pgembedd.processing_status('nope', '1')"],
+    "publish_vectors": [
+        "select pgembedd.publish_vectors('nope')",
+        "select pgembedd.publish_vectors('documents', 'nope')",
+    ],
+    "requeue": [
+        "select pgembedd.requeue('nope', '{1}')",
+        "select pgembedd.requeue('documents', array['\"x\"'::jsonb])",
+    ],
+    "resume": ["select pgembedd.resume('nope')"],
+    "retry_failed": ["select pgembedd.retry_failed('nope')", "select pgembedd.retry_failed('documents', 'nope')"],
+    "rollback": ["select pgembedd.rollback('nope')", "select pgembedd.rollback('documents')"],
+    "search": [
+        "select pgembedd.search('nope', 'x')",
+        "select pgembedd.search('documents', 'x', k => 0)",
+        "select pgembedd.search('documents', 'x', mode => 'nope')",
+        "select pgembedd.search('documents', 'x', min_similarity => 3)",
+        "select pgembedd.search('documents', 'x', weights => '{0,0}')",
+        "select pgembedd.search('documents', 'x', filter => '{\"nope\": 1}', mode => 'text')",
+        "select pgembedd.search('documents', 'x', filter => '{\"title\": {\"$nope\": 1}}', mode => 'text')",
+        "select pgembedd.search('documents', 'x', filter => '{\"$and\": [{\"id\": \"x\"}]}', mode => 'text')",
+        "select pgembedd.search('documents', '-x', mode => 'text')",
+        "select pgembedd.search('documents', 'x')",
+        "select pgembedd.search(null::documents, 'x', k => 0)",
+        "select pgembedd.search(1, 'x')",
+    ],
+    "search_many": [
+        "select pgembedd.search_many('{nope}', 'x')",
+        "select pgembedd.search_many('{}', 'x')",
+        "select pgembedd.search_many('{documents}', 'x', k => 0)",
+        "select pgembedd.search_many('{documents}', 'x', mode => 'nope')",
+    ],
+    "search_row": ["select pgembedd.search_row('nope', '1')", "select pgembedd.search_row('documents', '\"x\"')"],
+    "set_push": ["select pgembedd.set_push('nope')"],
+    "share_thread": ["select pgembedd.share_thread(gen_random_uuid(), 'postgres')"],
+    "similar": ["select pgembedd.similar('nope', '1')", "select pgembedd.similar('documents', '7')"],
+    "stop_answer": ["select pgembedd.stop_answer(gen_random_uuid())"],
+    "sweep": ["select pgembedd.sweep(-1)"],
+    "switch": ["select pgembedd.switch('nope')", "select pgembedd.switch('documents')"],
+    "wait_for": [
+        "call pgembedd.wait_for('nope')",
+        "call pgembedd.wait_for('documents', timeout => null)",
+        "call pgembedd.wait_for('documents', 7, '1 s')",
+        "call pgembedd.wait_for('documents', 'x', '1 s')",
+    ],
+}
+
+
+# They have no refusal of their own, or only workers call them.
+NEVER = """
+    allowed_s answer_sources backoff claim_answers correct_provider_use decline_embed_request diagnose due end_turn
+    events extend_answers fail fail_answer finish_answer finish_embed_requests hear_embed_requests interface metrics
+    models note_served note_slow note_slow_change note_unserved overview pin_model postpone_answer probe_model read
+    read_answer read_chunks release_answers release_pushed retention schema_version search_pipelines set_idle
+    stop_pipeline store store_chunks take_embed_requests tick use_provider write_answers
+"""
+
+
+@pytest.fixture(scope="module")
+def documents(server: EmbeddedPostgres, template: Database) -> Iterator[psycopg.Connection]:
+    """A pipeline without rows or workers, in autocommit: within a transaction a second error has more lines."""
+    with fresh_database(server, template.name) as database, connected(database) as connection:
+        make_documents(connection)
+        create_pipeline(connection)
+        yield connection
+
+
+def test_every_public_function_is_here(documents: psycopg.Connection) -> None:
+    public = column(
+        documents,
+        "select distinct proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and proname !~ '^_'",
+    )
+    assert REFUSALS.keys() | set(NEVER.split()) == set(public)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        """select pgembedd.search('documents', 'x', filter => jsonb_build_object(repeat('x', 50000), 1))""",
+        """select pgembedd.search('documents', 'x', filter => jsonb_build_object('id', repeat('x', 50000)))""",
+        """select pgembedd.search_row('documents', to_jsonb(repeat('x', 50000)))""",
+        """select pgembedd.requeue('documents', array[to_jsonb(repeat('x', 50000))])""",
+        """call pgembedd.wait_for('documents', repeat('x', 50000), '1 s')""",
+        """select pgembedd.create_pipeline('x', 'documents', array_fill(repeat('x', 60), array[1000]))""",
+    ],
+)
+def test_a_long_value_is_not_repeated(documents: psycopg.Connection, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+        documents.execute(statement)
+    assert len(caught.value.diag.message_primary or "") <= 1000
+    assert len(caught.value.diag.message_hint or "") <= 1000
+    check_context(caught.value)
+
+
+@pytest.mark.parametrize("function", REFUSALS)
+def test_it_is_short(documents: psycopg.Connection, function: str) -> None:
+    for statement in REFUSALS[function]:
+        with pytest.raises(psycopg.Error) as caught:
+            documents.execute(statement)
+        assert caught.value.diag.message_hint, statement
+        check_context(caught.value)

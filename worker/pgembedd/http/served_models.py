@@ -1,0 +1,50 @@
+"""What a caller may name as a model on `/v1`: embedding models, tables to chat with, language models."""
+
+from dataclasses import dataclass
+
+from fastapi.concurrency import run_in_threadpool
+
+from pgembedd.errors import GenerationError, SearchError, SearchRoleError
+from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors import Refusal
+from pgembedd.http.table_chat import PREFIX
+from pgembedd.http.tokens import Caller
+
+
+@dataclass(frozen=True)
+class ServedModels:
+    """The names by kind: the default embedding model first; `language` are those of the language models' server."""
+
+    embedding: list[str]
+    tables: list[str]
+    language: list[str]
+
+    def not_found(self) -> Refusal:
+        """Returns the refusal 404 of a name that is none of them for its path, with all of them."""
+        uses = (("for embeddings", self.embedding), ("for chats", [*self.tables, *self.language]))
+        listed = "; ".join(f"{use}: {', '.join(names)}" for use, names in uses if names)
+        sentence = f"The model asked for is not served here; {listed or 'nor is any other'}."
+        return Refusal(404, sentence, "model_not_found", param="model")
+
+
+async def served_models(service: ServiceContext, caller: Caller) -> ServedModels:
+    """Returns what the caller may use; of tables and of the server's models none where they cannot be asked for."""
+    return ServedModels(
+        await run_in_threadpool(service.served) if "embed" in caller.scopes else [],
+        await _tables(service, caller) if "answers" in caller.scopes else [],
+        await _language_models(service) if "generate" in caller.scopes else [],
+    )
+
+
+async def _tables(service: ServiceContext, caller: Caller) -> list[str]:
+    try:
+        return [f"{PREFIX}{name}" for name in await service.answers.pipelines(caller)]
+    except (Refusal, SearchError, SearchRoleError):
+        return []
+
+
+async def _language_models(service: ServiceContext) -> list[str]:
+    try:
+        return await service.language.models()
+    except GenerationError:
+        return []
