@@ -24,7 +24,7 @@ from bench.report import Result, compare, interleave, publish, timed, versions
 from bench.vectors import Vectors, filled_up, real_vectors
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.loop.index_builder import Limits, Size, build_index, memory_mb
+from pgembedd.loop.index_builder import BuildLimits, Size, build_index, memory_mb
 from pgembedd.settings import Settings
 
 BATCH = 32
@@ -33,7 +33,7 @@ SEARCHES = 20
 DIMS = 384
 SHORT, FULL = (50, 250, 1_000, 5_000), (50, 250, 1_000, 5_000, 20_000, 100_000)
 LARGE = 50_000
-LIMITS = Limits(Settings.index_memory_mb, Settings.index_workers)
+LIMITS = BuildLimits(Settings.index_memory_mb, Settings.index_workers)
 TYPES: dict[str, type[HalfVector] | type[Vector]] = {"halfvec": HalfVector, "vector": Vector}
 
 SEARCH = b"select id from documents order by embedding <=> %s limit 10"

@@ -17,7 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from pgembedd.database.connection import Connection
 from pgembedd.errors import DatabaseUnavailableError, PgembeddError
 from pgembedd.http.asking import Asker
-from pgembedd.http.errors import Refusal, refusal_of
+from pgembedd.http.error_responses import Refusal, refusal_of
 from pgembedd.http.tokens import Caller
 from pgembedd.http.viewer_places import Place, ViewerPlaces
 from pgembedd.log import get_logger

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.search_roles import SearchRoles
 from pgembedd.http.tokens import Caller
 from pgembedd.search import questions

@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.origin import check_local
 from pgembedd.http.throttle import Throttle
 from pgembedd.http.tokens import SCOPES, Caller, Scope, Token

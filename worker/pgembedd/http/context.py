@@ -15,8 +15,8 @@ from pgembedd.http.answer_hub import AnswerHub
 from pgembedd.http.answer_viewer import Answers
 from pgembedd.http.asking import Asker
 from pgembedd.http.auth import Authenticator
-from pgembedd.http.connection_pool import Database
-from pgembedd.http.errors import Refusal
+from pgembedd.http.connection_pool import DatabasePool
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.language_gateway import LanguageGateway
 from pgembedd.http.queue_look import QueueLook
 from pgembedd.http.request_batcher import RequestBatcher
@@ -66,7 +66,7 @@ class ServiceContext:
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         self.reranking = Reranking(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
-        self.database = None if conninfo is None else Database(conninfo)
+        self.database = None if conninfo is None else DatabasePool(conninfo)
         self.queues = None if self.database is None else QueueLook(self.database)
         self.stopping = threading.Event()
         self.search_roles = SearchRoles(timeout_s=http.http_timeout_s)
@@ -83,7 +83,7 @@ class ServiceContext:
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER
 
-    def job_parts(self) -> tuple[PushedJobs, Database]:
+    def job_parts(self) -> tuple[PushedJobs, DatabasePool]:
         """Returns what works jobs that are sent. Refusal 503 for a service without a database."""
         if self.pushed is None or self.database is None:
             raise Refusal(503, "This service runs with --no-database: it works no jobs.", "no_database")
@@ -96,7 +96,7 @@ class ServiceContext:
             self._read_pipelines(self.database)
         return self._pipelines
 
-    def _read_pipelines(self, database: Database) -> None:
+    def _read_pipelines(self, database: DatabasePool) -> None:
         try:
             with database.connection(PIPELINES_TIMEOUT_S) as connection, connection.transaction():
                 connection.execute(query("statement_timeout"), {"milliseconds": str(round(PIPELINES_TIMEOUT_S * 1000))})

@@ -11,7 +11,7 @@ from pgembedd.errors import ModelMismatchError
 from pgembedd.http.auth import require_scope
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import check_inputs
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.tokens import Caller
 from pgembedd.search.calls import SearchOptions, SimilarOptions, pipelines_call, row_call
 from pgembedd.search.hits import Hits, Pipeline

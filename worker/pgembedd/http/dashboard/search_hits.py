@@ -11,7 +11,7 @@ from psycopg import sql
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.queries import connection_for_page
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.searching import query_vector, search_with
 from pgembedd.search.calls import SearchOptions, pipelines_call
 from pgembedd.search.hits import Hit, Hits, Pipeline, title_of

@@ -10,7 +10,7 @@ from pgembedd import limits
 from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.bounded import Filter, Name
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.searching import Searcher
 from pgembedd.http.sse import EventStream
 from pgembedd.http.strict_model import StrictModel

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pgembedd import limits
 from pgembedd.http.bounded import Filter, Mark, Name, Similarity, Weight
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.searching import Searcher, parse_filter
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.http.tokens import Caller

@@ -13,7 +13,7 @@ import orjson
 from pgembedd.errors import ModelError, ProviderBusyError, ProviderRefusedError
 from pgembedd.limits import ERROR_BYTES, vectors_bytes
 from pgembedd.model.providers.configured import Provider
-from pgembedd.model.providers.protocol import Answer, Kind
+from pgembedd.model.providers.protocol import Kind, ProviderAnswer
 from pgembedd.servers import is_loopback, retry_after_s
 from pgembedd.text.quantities import counted
 
@@ -39,7 +39,7 @@ class Client:
             trust_env=not is_loopback(urlsplit(provider.url).hostname or ""),
         )
 
-    def embed(self, model: str, texts: Sequence[str], kind: Kind, dims: int = 0) -> Answer:
+    def embed(self, model: str, texts: Sequence[str], kind: Kind, dims: int = 0) -> ProviderAnswer:
         """Returns one vector for each text; with `dims`, where it is known, the answer is bounded.
 
         ProviderBusyError where the same request may succeed later, ProviderRefusedError where none will until the
