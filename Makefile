@@ -98,7 +98,7 @@ $(PEERS)/.installed $(PEERS)-optimum/.installed:
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-bench-report: $(STAMP) $(PEERS)/.installed ## Make docs/reference/performance.md and its plots from bench/results
+bench-report: $(STAMP) $(PEERS)/.installed ## Make the tables in bench/results, and of docs/reference/performance.md with its plots
 	@$(PEERS)/bin/python -m bench.page
 
 lock: ## Write the lock files again from pyproject.toml (needs uv)

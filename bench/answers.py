@@ -10,17 +10,17 @@ import json
 import statistics
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 
 import psycopg
-from psycopg import connect
 from psycopg.conninfo import make_conninfo
 
-from bench.http import MODEL, Cpu, free_port, server
-from bench.report import Result, arguments, compare, publish, versions
-from bench.workers import private_server
+from bench.http import MODEL, Cpu, server
+from bench.report import Result, compare, interleave, main
+from bench.workers import database
 
 CASES = {"1 viewer": (1, 1), "50 viewers of 1 answer": (1, 50), "100 answers": (100, 1)}
 SECONDS = 5.0
@@ -42,15 +42,6 @@ ASK = "select pgembedd.ask('documents', 'a question', embedding => array_fill(0.
 CLAIM = "select id, attempt from pgembedd.claim_answers(1000, 600)"
 WRITE = "select pgembedd.write_answers(%(answers)s::uuid[], %(attempts)s, %(events)s, %(data)s::jsonb[])"
 FINISH = "select pgembedd.finish_answer(%s, %s, 'complete', '', '{}', array['done'], array['{}']::jsonb[])"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Of one case: seconds of the service's processor for each delta that a viewer got, and of its delay."""
-
-    cpu_s: float
-    delay_s: float
-    share: float  # of the deltas written, those that came
 
 
 async def watch(port: int, answer: str) -> list[float]:
@@ -84,8 +75,10 @@ async def emit(connection: psycopg.Connection, held: list[tuple[str, int]], watc
 
 def run(
     connection: psycopg.Connection, asker: psycopg.Connection, port: int, cpu: Cpu, answers: int, viewers: int
-) -> Seen:
-    """Measures one case. RuntimeError where a viewer missed some."""
+) -> dict[str, float]:
+    """Measures one case: seconds of the service's processor for each delta that a viewer got, and of its delay, and
+    the share of the rate that is kept. RuntimeError where a viewer missed some.
+    """
     for _ in range(answers):
         asker.execute(ASK)
     held = [(str(answer), attempt) for answer, attempt in connection.execute(CLAIM).fetchall()]
@@ -99,51 +92,35 @@ def run(
     written, delays, before = asyncio.run(together())
     if any(len(one) != written for one in delays):
         raise RuntimeError("A viewer missed deltas.")
-    got = sum(map(len, delays))
     every = [delay for one in delays for delay in one]
-    return Seen((cpu() - before) / got, statistics.median(every), written * EVERY_S / SECONDS)
+    spent = (cpu() - before) / len(every)
+    return {"CPU a delta": spent, "delay": statistics.median(every), "rate": written * EVERY_S / SECONDS}
 
 
 @contextmanager
 def service() -> Iterator[tuple[psycopg.Connection, psycopg.Connection, int, Cpu]]:
     """The owner's and the asker's connection, the service's port and its processor time."""
-    with private_server() as postgres, connect(postgres.conninfo(), autocommit=True) as connection:
+    with database() as (connection, conninfo):
         connection.execute(SETUP)
-        url = make_conninfo(postgres.conninfo(), user=ROLE, password=PASSWORD)
-        port = free_port()
-        environment = {"DATABASE_URL": postgres.conninfo(), "PGEMBEDD_SEARCH_URL": url}
+        url = make_conninfo(conninfo, user=ROLE, password=PASSWORD)
+        environment = {"DATABASE_URL": conninfo, "PGEMBEDD_SEARCH_URL": url}
         environment |= {"PGEMBEDD_HTTP_MODELS": MODEL, "PGEMBEDD_HTTP_MAX_LISTENERS": "200"}
-        command = [sys.executable, "-m", "pgembedd", "serve", "--http-port", str(port)]
-        with server(command, port, **environment) as cpu, connect(url, autocommit=True) as asker:
+        command = (sys.executable, "-m", "pgembedd", "serve", "--http-port")
+        with server(*command, **environment) as (port, cpu), psycopg.connect(url, autocommit=True) as asker:
             yield connection, asker, port, cpu
 
 
-def measure(rounds: int) -> tuple[list[Result], list[Result], list[Result]]:
+def measure(options: Namespace) -> list[Result]:
     """Processor time, delay, and the share of the rate that is kept, by case."""
-    seen: dict[str, list[Seen]] = {name: [] for name in CASES}
-    with service() as (connection, asker, port, cpu):
-        for number in range(rounds + 1):
-            for name, (answers, viewers) in CASES.items():
-                found = run(connection, asker, port, cpu, answers, viewers)
-                if number:  # the first round warms up
-                    seen[name].append(found)
-    first = next(iter(CASES))
-    return (
-        compare("answers", "s", {f"{name}, CPU a delta": [one.cpu_s for one in all_] for name, all_ in seen.items()},
-                f"{first}, CPU a delta"),
-        compare("answers", "s", {f"{name}, delay": [one.delay_s for one in all_] for name, all_ in seen.items()},
-                f"{first}, delay"),
-        compare("answers", "share", {f"{name}, rate": [one.share for one in all_] for name, all_ in seen.items()},
-                f"{first}, rate"),
-    )  # fmt: skip
-
-
-def main() -> None:
-    """Run it."""
-    options = arguments(__doc__, rounds=3)
-    for results in measure(options.rounds):
-        publish(results, versions("pgembedd", "sse-starlette", "uvicorn"), as_json=options.json)
+    with service() as serving:
+        cases = {name: partial(run, *serving, *counts) for name, counts in CASES.items()}
+        values = interleave(cases, options.rounds, warm_up=True)
+    results = []
+    for figure, unit in (("CPU a delta", "s"), ("delay", "s"), ("rate", "share")):
+        of_all = {case: found for case, found in values.items() if case.endswith(figure)}
+        results += compare("answers", unit, of_all, next(iter(of_all)))
+    return results
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, "pgembedd", "sse-starlette", "uvicorn", rounds=3)

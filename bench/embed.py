@@ -1,28 +1,20 @@
 """Texts and tokens a second of our session, beside other libraries: same weights, texts and cores.
 
 Every engine runs in a process of its own, loaded once; all but the one that measures are stopped. Vectors are checked:
-whoever claims fp32 and has less than 0.999 cosine to ours is an error. `--tune` tries several settings of each peer and
-keeps the best; without it the ones that have been best before are taken. Peers live in virtual environments of their
-own (`make bench-setup`); those that are not there are left out, and named.
+whoever claims fp32 and has less than 0.999 cosine to ours is an error. Peers live in virtual environments of their own
+(`make bench-setup`); those that are not there are left out, and named.
 """
 
-import argparse
-import statistics
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from bench.corpus import histogram_table, load_corpus, sample, summary
-from bench.engines.catalogue import Case, ours, peers
-from bench.engines.contest import SAME, Bout, Entry, best_settings, contest
-from bench.engines.files import GTE_SHAPE, gte_shape, real_model
-from bench.machine import machine
-from bench.report import Result, publish, versions
+from bench.corpus import load_corpus, sample, summary
+from bench.engines.catalogue import OPTIMUM, PEER_CASES, Case, ours
+from bench.engines.files import add_options, model_files, write_forms
+from bench.engines.process import Bout, Engine, running
+from bench.report import Result, averaged, compare, parser, publish, versions
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.files.local_model import describe_folder
 from pgembedd.model.tokenizer import Tokenizer
@@ -38,168 +30,90 @@ SHORT = (
     "CTranslate2 int8, b",
 )
 """Beginnings of the names of the cases that `--short` keeps."""
-WARM_UP, CALIBRATION = 64, 300
-DISTURBED = 0.15
-"""Cores kept busy by other processes from which on the reader is told."""
+
+WARM_UP, CALIBRATION = 32, 300
+SAME = 0.999
+"""Least cosine to our own fp32 at which a peer of that precision computes the same model."""
+
+
+def contest(cases: Sequence[Case], bout: Bout, slices: Sequence[list[str]], missing: dict[str, str]) -> list[Engine]:
+    """Every case over every slice, A B A B ..., after the texts to warm up with; their processes have ended then."""
+    with running(cases, bout, missing) as engines:
+        for texts in (bout.warm_up, *slices):
+            for engine in engines:
+                engine.embed(texts)
+        return engines
+
+
+def results(engines: Sequence[Engine], sizes: dict[str, list[int]]) -> list[Result]:
+    """Texts and tokens a second, peak MB, and cosines to our fp32: the mean, since the worst is in the spread.
+
+    `sizes` has texts and tokens of each round, by unit; the round before was to warm up. Our fp32 is the first engine.
+    """
+    found = []
+    for unit, counts in sizes.items():
+        rates = {each.case.name: np.divide(counts, each.seconds[1:]).tolist() for each in engines}
+        found += compare("embed", unit, rates, engines[0].case.name)
+    found += compare("embed", "MB", {each.case.name: [each.peak_mb] for each in engines})
+    return found + [averaged("embed", "cosine", each.case.name, cosines(each, engines[0])) for each in engines]
+
+
+def cosines(one: Engine, other: Engine) -> list[float]:
+    """The cosine of the vectors of each text that both have embedded first."""
+    return [float(cosine) for cosine in np.einsum("ij,ij->i", one.first, other.first)]
+
+
+def used(engines: Sequence[Engine], model: str, threads: int) -> dict[str, str]:
+    """Versions, and what else a figure depends on."""
+    found = versions("pgembedd") | {"model": model, "cores used": str(threads)}
+    for each in engines:
+        # Two environments hold two versions of a library: the one of the case that names it first counts.
+        for package, number in each.versions.items():
+            found.setdefault(f"{package} (onnx)" if each.case.venv == OPTIMUM else package, number)
+    return found | {f"settings of {each.case.name}": each.case.shown() for each in engines if "best" in each.case.name}
+
+
+def divide(texts: Sequence[str], rounds: int, count: int) -> tuple[list[str], list[str], list[list[str]]]:
+    """Texts to warm up with, to calibrate by, and slices to measure, each with the same mixture of lengths."""
+    warm_up = sample(texts, WARM_UP)
+    calibration = sample([text for text in texts if text not in warm_up], CALIBRATION)
+    apart = {*warm_up, *calibration}
+    by_length = sorted((text for text in texts if text not in apart), key=len)
+    return warm_up, calibration, [sample(by_length[number::rounds], count) for number in range(rounds)]
 
 
 def main() -> None:
     """Measure, print, and complain if somebody computes something else."""
-    options = _arguments()
-    name, folder = _model(options)
+    options = parser(__doc__, rounds=3)
+    options.add_argument("--texts", type=int, default=256, help="texts of a slice")
+    options.add_argument("--short", action="store_true", help="the cases that matter most")
+    add_options(options)
+    given = options.parse_args()
+    name, folder = model_files(given.model, given.tokenizer)
     corpus = load_corpus()
-    texts = sample(corpus.texts, WARM_UP + CALIBRATION + options.texts * options.rounds)
-    lengths = _lengths(folder, texts)
-    bout, slices = _divide(folder, options, texts)
-    missing: dict[str, str] = {}
-    entries = contest(_cases(name, options, bout, slices, missing), bout, slices, missing)
-    read = dict(zip(texts, (min(each, bout.max_tokens) for each in lengths), strict=True))
-    tokens = [sum(read[text] for text in each) for each in slices]
-    used = _used(entries, options.model, bout)
-    if options.json:
-        publish(results(entries, slices, tokens), used, as_json=True)
-    else:
-        console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print(f"{options.model}, limit {bout.max_tokens}: {summary(lengths)}")
-        console.print(histogram_table(lengths))
-        console.print(table(entries, slices, tokens))
-        console.print(f"{machine()}; {', '.join(f'{name} {number}' for name, number in used.items())}")
-    _remarks(entries, missing, corpus.missing())
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="JSON lines alone")
-    parser.add_argument("--rounds", type=int, default=3, help="slices of texts that each engine embeds")
-    parser.add_argument("--texts", type=int, default=256, help="texts of a slice")
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="cores for each engine")
-    parser.add_argument("--model", default="all-MiniLM-L6-v2", help=f"a registered model, or {GTE_SHAPE}")
-    parser.add_argument("--tokenizer", type=Path, help=f"for {GTE_SHAPE}: gte-small's tokenizer.json")
-    parser.add_argument("--tune", action="store_true", help="try settings of each peer instead of the usual best")
-    parser.add_argument("--short", action="store_true", help="the cases that matter most")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="cases whose names begin so")
-    return parser.parse_args()
-
-
-def _model(options: argparse.Namespace) -> tuple[str, Path]:
-    """What `Session` is to be given, and the folder for everybody else."""
-    if options.model != GTE_SHAPE:
-        return options.model, real_model(options.model)
-    if options.tokenizer is None:
-        sys.exit(f"{GTE_SHAPE} needs gte-small's own tokenizer; give the path of its tokenizer.json with --tokenizer.")
-    folder = gte_shape(options.tokenizer)
-    return str(folder), folder
-
-
-def _lengths(folder: Path, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text before any limit."""
-    tokenizer = Tokenizer(folder / "tokenizer.json", describe_folder(folder).max_tokens)
-    return [tokenizer.count(text) for text in texts]
-
-
-def _divide(folder: Path, options: argparse.Namespace, texts: list[str]) -> tuple[Bout, list[list[str]]]:
-    """Texts to warm up with, to calibrate by, and slices to measure, each with the same mixture of lengths."""
-    rest, chosen = list(texts), []
-    for count in (WARM_UP, CALIBRATION):
-        part = set(sample(rest, count))
-        rest = [text for text in rest if text not in part]
-        chosen.append(tuple(sorted(part)))
-    by_length = sorted(rest, key=len)
-    slices = [sample(by_length[number :: options.rounds], options.texts) for number in range(options.rounds)]
-    bout = Bout(folder, describe_folder(folder).max_tokens, options.threads, chosen[0], chosen[1])
-    return bout, slices
-
-
-def _cases(
-    model: str, options: argparse.Namespace, bout: Bout, slices: Sequence[list[str]], missing: dict[str, str]
-) -> list[Case]:
-    """Ours, and each peer as it comes and at its best."""
-    wanted = tuple(options.only) or (SHORT if options.short else ("",))
-    cases = list(ours(model))
-    trial = [sample(texts, max(32, len(texts) // 4)) for texts in slices[:2]]
-    for peer in peers():
-        if peer.default.name.startswith(wanted):
-            cases.append(peer.default)
-        if peer.tuned[0].name.startswith(wanted):
-            best = best_settings(peer, bout, trial, missing) if options.tune else peer.tuned[0]
-            cases += [best] if best else []
-    return cases
-
-
-def results(entries: Sequence[Entry], slices: Sequence[list[str]], tokens: Sequence[int]) -> list[Result]:
-    """Four lines a case: texts/s, tokens/s, peak MB, and its cosine to our fp32 (mean, and from least to most)."""
-    texts = [len(each) for each in slices]
-    found = []
-    for entry in entries:
-        values = {
-            "texts/s": entry.rates(texts),
-            "tokens/s": entry.rates(tokens),
-            "MB": [entry.rounds[-1].peak_mb],
-            "cosine": [float(each) for each in entry.cosines],
-        }
-        bases = {"texts/s": entries[0].rates(texts), "tokens/s": entries[0].rates(tokens)}
-        found += [_result(entry, unit, numbers, entries[0], bases.get(unit)) for unit, numbers in values.items()]
-    return found
-
-
-def _result(entry: Entry, unit: str, numbers: list[float], base: Entry, others: list[float] | None) -> Result:
-    """The median; of cosines the mean, since the worst is in the spread. The ratio is the median over the rounds."""
-    middle = statistics.fmean(numbers) if unit == "cosine" else statistics.median(numbers)
-    compared = others is not None and entry is not base
-    ratio = statistics.median(np.divide(numbers, others)) if others is not None and compared else None
-    spread = (min(numbers), max(numbers))
-    return Result("embed", entry.case.name, middle, unit, spread, base.case.name if compared else None, ratio)
-
-
-def table(entries: Sequence[Entry], slices: Sequence[list[str]], tokens: Sequence[int]) -> Table:
-    """A line a case; the columns of ratios say how many times as fast ours is."""
-    grid = Table(box=box.SIMPLE_HEAD)
-    own = [entry for entry in entries if entry.case.engine == "ours"]
-    titles = ["texts/s", "min - max", "tokens/s", *(f"{each.case.precision} is" for each in own), "peak", "cosine"]
-    for title in ("engine", *titles):
-        grid.add_column(title, justify="left" if title == "engine" else "right")
-    texts = [len(each) for each in slices]
-    for entry in entries:
-        rates = entry.rates(texts)
-        times = [f"{statistics.median(np.divide(each.rates(texts), rates)):.2f}x" for each in own]
-        grid.add_row(
-            entry.case.name,
-            f"{statistics.median(rates):.1f}",
-            f"{min(rates):.1f} - {max(rates):.1f}",
-            f"{statistics.median(entry.rates(tokens)):.0f}",
-            *times,
-            f"{entry.rounds[-1].peak_mb:.0f} MB",
-            f"{entry.cosines.mean():.5f} / {entry.cosines.min():.4f}",
-        )
-    return grid
-
-
-def _used(entries: Sequence[Entry], model: str, bout: Bout) -> dict[str, str]:
-    """Versions, and what else a figure depends on."""
-    found = versions("pgembedd") | {"model": model, "cores used": str(bout.threads)}
-    for entry in entries:
-        # Two environments hold two versions of a library: the one of the case that names it first counts.
-        for package, number in entry.versions.items():
-            found.setdefault(package if entry.case.venv != ".venv-bench-optimum" else f"{package} (onnx)", number)
-    return found | {
-        f"settings of {entry.case.name}": entry.case.shown() for entry in entries if "best" in entry.case.name
-    }
-
-
-def _remarks(entries: Sequence[Entry], missing: dict[str, str], of_corpus: Sequence[str]) -> None:
-    """What the reader must know, on stderr: who is missing, who was disturbed, who computes something else."""
-    for sentence in of_corpus:
-        print(sentence, file=sys.stderr)
-    for name, reason in missing.items():
-        print(f"Left out: {name} ({reason}).", file=sys.stderr)
-    if missing:
-        print("`make bench-setup` installs the peers beside the project, as no dependency of it.", file=sys.stderr)
-    if entries and (others := statistics.fmean(m.others for entry in entries for m in entry.rounds)) > DISTURBED:
-        print(f"Other processes kept {others:.1f} cores busy meanwhile; the ratios are worth less.", file=sys.stderr)
-    wrong = [entry for entry in entries if entry.case.precision == "fp32" and entry.cosines.min() < SAME]
+    texts = sample(corpus.texts, WARM_UP + CALIBRATION + given.texts * given.rounds)
+    warm_up, calibration, slices = divide(texts, given.rounds, given.texts)
+    cases = [each for each in PEER_CASES if each.name.startswith(SHORT if given.short else "")]
+    bout = Bout(folder, describe_folder(folder).max_tokens, usable_cores(), warm_up)
+    missing = write_forms(folder, cases, calibration)
+    engines = contest([*ours(name), *(each for each in cases if each.name not in missing)], bout, slices, missing)
+    count = Tokenizer(folder / "tokenizer.json", bout.max_tokens).count
+    lengths = [[count(text) for text in each] for each in slices]
+    tokens = [sum(min(length, bout.max_tokens) for length in each) for each in lengths]
+    publish(
+        results(engines, {"texts/s": list(map(len, slices)), "tokens/s": tokens}),
+        used(engines, given.model, bout.threads),
+        as_json=given.json,
+    )
+    print(
+        summary([length for each in lengths for length in each], "tokens"), *corpus.missing(), sep="\n", file=sys.stderr
+    )
+    for case, reason in missing.items():
+        print(f"Left out: {case} ({reason}). `make bench-setup` installs the peers.", file=sys.stderr)
+    exact = [each for each in engines if each.case.precision == "fp32"]
+    wrong = [each.case.name for each in exact if min(cosines(each, engines[0])) < SAME]
     if wrong:
-        named = ", ".join(f"{entry.case.name} ({entry.cosines.min():.4f})" for entry in wrong)
-        sys.exit(f"Not the same model, so not comparable: {named}.")
+        sys.exit(f"Not the same model, so not comparable: {', '.join(wrong)}.")
 
 
 if __name__ == "__main__":

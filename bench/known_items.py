@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.corpus import evenly
 from pgembedd.cli.demo_documents import Document, standard_library
+from pgembedd.evaluation.evaluate import means, measure
+from pgembedd.evaluation.metrics import TOP
+from pgembedd.evaluation.questions import Question
 
-TOP = 10
 FEWEST_WORDS = 4
 """Of a question: fewer are a label rather than a sentence."""
 
@@ -20,6 +23,9 @@ SHORTEST_CHARS = 100
 """Of a document: less says too little to be found by."""
 
 Matrix = NDArray[np.float64]
+Scores = dict[str, float]
+"""Means over all questions by the name of the metric, each from 0 to 1."""
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|\n\s*\n")
 
 
@@ -32,18 +38,7 @@ class Collection:
 
     def sample(self, count: int) -> "Collection":
         """At most `count` of the pairs, evenly spread."""
-        total = len(self.questions)
-        chosen = [number * total // count for number in range(count)] if count < total else range(total)
-        return Collection(tuple(self.questions[i] for i in chosen), tuple(self.documents[i] for i in chosen))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Means over all questions, each from 0 to 1."""
-
-    mrr: float
-    recall: float
-    ndcg: float
+        return Collection(tuple(evenly(self.questions, count)), tuple(evenly(self.documents, count)))
 
 
 def load_collection() -> Collection:
@@ -75,13 +70,7 @@ def ranks(questions: Matrix, documents: Matrix) -> Matrix:
 
 
 def scores(ranks: Matrix) -> Scores:
-    """MRR@10, recall@10 and nDCG@10; a document that was not found has the rank infinity.
-
-    With one right document the ideal DCG is 1 (Järvelin and Kekäläinen 2002), so nDCG is the discount of its rank.
-    """
-    found = ranks <= TOP
-    return Scores(
-        mrr=float(np.mean(found / ranks)),
-        recall=float(np.mean(found)),
-        ndcg=float(np.mean(found / np.log2(ranks + 1))),
-    )
+    """The mean of each metric over questions with one right document; one that was not found has the rank infinity."""
+    asked = Question("", {"right": 1.0})
+    found = (["right" if rank == place else "" for place in range(1, TOP + 1)] for rank in ranks)
+    return means([measure(keys, asked) for keys in found])

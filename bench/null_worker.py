@@ -3,10 +3,8 @@
 Every text gets the same vector at once. The rest is the worker's own: what is left is what the plumbing carries.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +13,9 @@ from pgembedd import cli
 from pgembedd.loop import model_loader
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings
-from pgembedd.model.providers.protocol import Ledger
-from pgembedd.model.scheduler import Lane
-from pgembedd.settings import Settings
-from pgembedd.telemetry.observer import SILENT, Observer
 from pgembedd.text.chunker import Chunk
 
 DIMS = 384
-WORDS = 250  # of a chunk, where the pipeline leaves it to the model
 
 
 @dataclass(frozen=True)
@@ -42,53 +35,23 @@ class NullModel:
 
     name, dims, fingerprint, max_tokens = "null", DIMS, "null", 512
 
-    def start(
-        self,
-        texts: Sequence[str | tuple[int, ...]],
-        *,
-        kind: Literal["document", "query"] = "document",  # noqa: ARG002
-        lane: Lane | None = None,  # noqa: ARG002
-    ) -> Constant:
+    def start(self, texts: Sequence[object], **_: object) -> Constant:
         """As many vectors as texts."""
         return Constant(len(texts))
 
-    def split(
-        self,
-        text: str,
-        *,
-        tokens: int | None,
-        overlap: int,
-        markdown: bool,  # noqa: ARG002
-        before: str = "",  # noqa: ARG002
-        after: str = "",  # noqa: ARG002
-    ) -> list[Chunk]:
-        """`tokens` words a chunk, `overlap` of them again in the next, whatever stands around."""
-        words, size = list(re.finditer(r"\S+", text)), tokens or WORDS
-        step = max(1, size - overlap)
-        parts = [words[at : at + size] for at in range(0, max(1, len(words) - overlap), step)]
-        spans = [(part[0].start(), part[-1].end()) for part in parts if part]
-        return [Chunk(start, end, text[start:end]) for start, end in spans or [(0, len(text))]]
+    def split(self, text: str, **_: object) -> list[Chunk]:
+        """The text as one chunk."""
+        return [Chunk(0, len(text), text)]
 
-    def run(
-        self,
-        text_or_texts: Sequence[str],
-        mean_pool: bool,  # noqa: ARG002
-        normalize: bool,  # noqa: ARG002
-        *,
-        kind: Literal["document", "query"] = "document",  # noqa: ARG002
-    ) -> npt.NDArray[np.float32]:
+    def run(self, text_or_texts: Sequence[object], *_: object, **__: object) -> npt.NDArray[np.float32]:
         """As many vectors as texts, whatever is asked."""
-        return self.start(text_or_texts).result().vectors
+        return Constant(len(text_or_texts)).result().vectors
 
     def close(self) -> None:
         """Nothing to close."""
 
 
-def load(
-    settings: Settings,  # noqa: ARG001
-    observer: Observer = SILENT,  # noqa: ARG001
-    ledger: Ledger | None = None,  # noqa: ARG001
-) -> Callable[[str], Embedder]:
+def load(*_: object, **__: object) -> Callable[[str], Embedder]:
     """In place of `pgembedd.loop.model_loader.loader`: whatever the pipeline asks for, it gets this."""
     return lambda _name: NullModel()
 

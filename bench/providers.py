@@ -10,18 +10,15 @@ import json
 import math
 import tempfile
 import threading
-import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
-import psycopg
-from psycopg import connect
-
-from bench.pipeline import held_back
-from bench.report import Result, arguments, compare, publish, versions
-from bench.workers import Fleet, fleet, private_server
+from bench.pipeline import queued_run_s
+from bench.report import Result, compare, interleave, main
+from bench.workers import database, fleet
 
 LATENCY_S, AT_ONCE, DIMS = 0.05, 4, 384
 INPUTS = (8, 16, 32)
@@ -76,47 +73,28 @@ def stand_in() -> Iterator[str]:
         thread.join()
 
 
-def rate(connection: psycopg.Connection, workers: Fleet, rows: int) -> float:
-    """Rows a second that get their vectors, of rows that were all queued before."""
-    connection.execute("truncate plain")
-    connection.execute("checkpoint")
-    before = workers.done
-    with held_back(workers):
-        connection.execute("insert into plain (body) select md5(g::text) from generate_series(1, %s) g", (rows,))
-        started = time.perf_counter()
-    return rows / (workers.await_done(before + rows) - started)
-
-
-def measure(rounds: int) -> list[Result]:
+def measure(options: Namespace) -> list[Result]:
     """Texts a second by the texts of a request, each beside what the limits allow."""
-    values: dict[str, list[float]] = {}
-    with (
-        stand_in() as url,
-        tempfile.TemporaryDirectory() as folder,
-        private_server() as server,
-        connect(server.conninfo(), autocommit=True) as connection,
-    ):
+    with stand_in() as url, tempfile.TemporaryDirectory() as folder, database() as (connection, conninfo):
         connection.execute(SETUP)
         settings = Path(folder) / "providers.toml"
-        for _ in range(rounds):
-            for inputs in INPUTS:
-                settings.write_text(f'[house]\nurl = "{url}"\nmax_inputs = {inputs}\nat_once = {AT_ONCE}\n')
-                with fleet(server.conninfo(), 1, PGEMBEDD_PROVIDERS_FILE=str(settings)) as workers:
-                    rate(connection, workers, 1_000)
-                    reached = rate(connection, workers, round(limit(inputs) * RUN_S))
-                values.setdefault(f"{inputs} texts a request", []).append(reached)
+
+        def reached(inputs: int) -> float:
+            settings.write_text(f'[house]\nurl = "{url}"\nmax_inputs = {inputs}\nat_once = {AT_ONCE}\n')
+            with fleet(conninfo, 1, PGEMBEDD_PROVIDERS_FILE=str(settings)) as workers:
+                rows = round(limit(inputs) * RUN_S)
+                queued_run_s(connection, workers, 1_000, body="md5(g::text)")
+                return rows / queued_run_s(connection, workers, rows, body="md5(g::text)")
+
+        values = interleave(
+            {f"{inputs} texts a request": partial(reached, inputs) for inputs in INPUTS}, options.rounds
+        )
     results = []
-    for inputs in INPUTS:
-        case, allowed = f"{inputs} texts a request", f"{inputs} texts a request, what the limits allow"
-        results += compare("providers", "texts/s", {allowed: [limit(inputs)], case: values[case]}, allowed)
+    for inputs, (case, rates) in zip(INPUTS, values.items(), strict=True):
+        allowed = f"{case}, what the limits allow"
+        results += compare("providers", "texts/s", {allowed: [limit(inputs)], case: rates}, allowed)
     return results
 
 
-def main() -> None:
-    """Run it."""
-    options = arguments(__doc__, rounds=3)
-    publish(measure(options.rounds), versions("pgembedd", "httpx2"), as_json=options.json)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, "pgembedd", "httpx2", rounds=3)

@@ -4,21 +4,20 @@ A model passes the gate when a person who searches could not tell the two apart:
 document's vector close to its own. --model also takes a folder of your own. A minute or two on two idle cores.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from bench.known_items import Collection, Matrix, Scores, load_collection, ranks, scores
-from bench.page.aims import MEAN_COSINE, NDCG_SHARE, WORST_COSINE
-from bench.report import Result, compare, publish, versions
+from bench.page.targets import MEAN_COSINE, NDCG_SHARE, WORST_COSINE
+from bench.report import Result, averaged, compare, parser, publish, versions
 from pgembedd.model import Embeddings, Kind, Session
 
 MODEL = "all-MiniLM-L6-v2"
-SHOWN_CHARACTERS = 24
+SHOWN = 24  # characters
 
 ODD_TEXTS = (
     "",
@@ -68,7 +67,7 @@ class Quality:
 
     def gates(self) -> Iterator[tuple[str, bool]]:
         """Each condition of the gate with its figure, and whether it holds."""
-        share = self.int8.ndcg / self.fp32.ndcg if self.fp32.ndcg else 1.0
+        share = self.int8["nDCG@10"] / self.fp32["nDCG@10"] if self.fp32["nDCG@10"] else 1.0
         figures = (
             ("nDCG@10, int8 against fp32", share, NDCG_SHARE),
             ("mean cosine, documents", float(self.documents.mean()), MEAN_COSINE),
@@ -110,41 +109,32 @@ def cosines(some: Matrix, others: Matrix) -> Matrix:
 def results(quality: Quality) -> list[Result]:
     """Retrieval, then the cosines, those of odd texts one by one with the least alike first."""
     found: list[Result] = []
-    for measured, name in (("mrr", "MRR@10"), ("recall", "recall@10"), ("ndcg", "nDCG@10")):
-        values = {f"{name}, {key}": [asdict(getattr(quality, key))[measured]] for key in ("fp32", "int8")}
+    for name, value in quality.fp32.items():
+        values = {f"{name}, fp32": [value], f"{name}, int8": [quality.int8[name]]}
         found += compare("quality", "", values, f"{name}, fp32")
     for texts in ("documents", "questions"):
-        each: Matrix = getattr(quality, texts)
-        worst, best = float(each.min()), float(each.max())
-        found.append(Result("quality", f"{texts}, mean", float(each.mean()), "cosine", (worst, best), None, None))
-        found.append(Result("quality", f"{texts}, worst", worst, "cosine", (worst, worst), None, None))
-    for cosine, text in sorted(zip(quality.odd.tolist(), ODD_TEXTS, strict=True)):
-        found.append(Result("quality", f"odd text {_shown(text)}", cosine, "cosine", (cosine, cosine), None, None))
-    return found
-
-
-def _shown(text: str) -> str:
-    """As Python writes it, cut."""
-    written = repr(text)
-    return written if len(written) <= SHOWN_CHARACTERS else f"{written[: SHOWN_CHARACTERS - 3]}..."
+        each: list[float] = getattr(quality, texts).tolist()
+        found.append(averaged("quality", "cosine", f"{texts}, mean", each))
+        found += compare("quality", "cosine", {f"{texts}, worst": [min(each)]})
+    odd = sorted(zip(quality.odd.tolist(), ODD_TEXTS, strict=True))
+    return found + compare("quality", "cosine", {f"odd text {text[:SHOWN]!r}": [cosine] for cosine, text in odd})
 
 
 def main() -> None:
     """Run it; the gate's verdict goes to standard error."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="JSON lines alone")
-    parser.add_argument("--sample", type=int, metavar="N", help="N questions and their documents; whole without it")
-    parser.add_argument("--model", default=MODEL, metavar="NAME", help="a model's name or its folder")
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--sample", type=int, metavar="N", help="N questions and their documents; whole without it")
+    options.add_argument("--model", default=MODEL, metavar="NAME", help="a model's name or its folder")
+    given = options.parse_args()
     collection = load_collection()
-    if options.sample:
-        collection = collection.sample(options.sample)
-    with Session(options.model) as fp32, Session(options.model, precision="int8") as int8:
+    if given.sample:
+        collection = collection.sample(given.sample)
+    with Session(given.model) as fp32, Session(given.model, precision="int8") as int8:
         if fp32.fingerprint == int8.fingerprint:
             sys.exit(f"{fp32.name} has its one precision only; there is nothing to compare.")
         quality = measure(fp32, int8, collection)
         used = versions("pgembedd", "onnxruntime") | {"model": fp32.name}
-    publish(results(quality), used, as_json=options.json)
+    publish(results(quality), used, as_json=given.json)
     print(f"{len(collection.questions)} questions, as many documents, exact search.", file=sys.stderr)
     for sentence, holds in quality.gates():
         print("ok  " if holds else "BAD ", sentence, file=sys.stderr)

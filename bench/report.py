@@ -1,4 +1,4 @@
-"""What every bench shares: interleaved repetitions, medians and spread, one JSON line per result, a table."""
+"""What every bench shares: interleaved repetitions, medians and spread, one JSON line per result, tables."""
 
 import argparse
 import json
@@ -7,29 +7,14 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from bench.machine import machine
-
-
-@dataclass(frozen=True)
-class Result:
-    """One case: the median of its repetitions, and its ratio to the case it is compared with."""
-
-    bench: str
-    case: str
-    value: float
-    unit: str
-    spread: tuple[float, float]
-    ratio_to: str | None
-    ratio: float | None
+from bench.result import Result as Result
+from bench.result import tables
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -39,30 +24,43 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def interleave(cases: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Each case once a round, A B A B ..., so that a noisy minute hits all of them."""
-    values: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(rounds):
-        for name, measure in cases.items():
-            values[name].append(measure())
+def percentiles(values: Sequence[float], *wanted: int) -> dict[str, float]:
+    """p50, p95 and p99, or those that are wanted."""
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {f"p{each}": cuts[each - 1] for each in wanted or (50, 95, 99)}
+
+
+def interleave(
+    cases: Mapping[str, Callable[[], float | Mapping[str, float]]], rounds: int, *, warm_up: bool = False
+) -> dict[str, list[float]]:
+    """Each case once a round, A B A B ..., so that a noisy minute hits all of them; a round before, to warm up.
+
+    A case that measures several figures names them, and its own name stands before each.
+    """
+    values: dict[str, list[float]] = {}
+    for number in range(-warm_up, rounds):
+        for case, measure in cases.items():
+            found = measure()
+            for name, value in found.items() if isinstance(found, Mapping) else ((None, found),):
+                if number >= 0:
+                    values.setdefault(f"{case}, {name}" if name else case, []).append(value)
     return values
 
 
-def compare(bench: str, unit: str, values: dict[str, list[float]], baseline: str) -> list[Result]:
-    """Medians, and the ratio of each case to the baseline."""
-    base = statistics.median(values[baseline])
-    return [
-        Result(
-            bench,
-            case,
-            statistics.median(numbers),
-            unit,
-            (min(numbers), max(numbers)),
-            None if case == baseline else baseline,
-            None if case == baseline else statistics.median(numbers) / base,
-        )
-        for case, numbers in values.items()
-    ]
+def compare(bench: str, unit: str, values: Mapping[str, Sequence[float]], baseline: str | None = None) -> list[Result]:
+    """Medians with the lowest and the highest, and the ratio of each case to the baseline, if there is one."""
+    base = statistics.median(values[baseline]) if baseline else 0.0
+    found = []
+    for case, numbers in values.items():
+        middle = statistics.median(numbers)
+        compared = (baseline, middle / base) if base and case != baseline else (None, None)
+        found.append(Result(bench, case, middle, unit, (min(numbers), max(numbers)), *compared))
+    return found
+
+
+def averaged(bench: str, unit: str, case: str, values: Sequence[float]) -> Result:
+    """The mean with the lowest and the highest: of cosines and shares, whose worst matters."""
+    return Result(bench, case, statistics.fmean(values), unit, (min(values), max(values)))
 
 
 def command() -> str:
@@ -77,45 +75,46 @@ def versions(*packages: str) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
+def parser(description: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
+    """The options of a bench: `--json`, and `--rounds` where it repeats something."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--json", action="store_true", help="JSON lines alone")
+    if rounds is not None:
+        made.add_argument("--rounds", type=int, default=rounds, help="repetitions of each case")
+    return made
+
+
 def arguments(description: str | None, full: str | None = None, rounds: int = 5) -> argparse.Namespace:
     """`--json`, `--rounds`, and `--full` where a bench says what it does more."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--json", action="store_true", help="JSON lines alone")
-    parser.add_argument("--rounds", type=int, default=rounds, help="repetitions of each case")
+    made = parser(description, rounds)
     if full is not None:
-        parser.add_argument("--full", action="store_true", help=full)
-    return parser.parse_args()
+        made.add_argument("--full", action="store_true", help=full)
+    return made.parse_args()
+
+
+def main(
+    description: str | None,
+    measure: Callable[[argparse.Namespace], Sequence[Result]],
+    *packages: str,
+    full: str | None = None,
+    rounds: int = 5,
+) -> None:
+    """Run a bench: its options, what `measure` makes of them, and the versions of these packages."""
+    options = arguments(description, full, rounds)
+    publish(measure(options), versions(*packages), as_json=options.json)
 
 
 def publish(results: Sequence[Result], used: dict[str, str], *, as_json: bool) -> None:
-    """Print one JSON line per result, and a table unless only JSON is wanted."""
-    for result in results:
-        line = {
-            "bench": result.bench,
-            "case": result.case,
-            "value": round(result.value, 6),
-            "unit": result.unit,
-            "spread": [round(value, 6) for value in result.spread],
-            "ratio_to": result.ratio_to,
-            "ratio": None if result.ratio is None else round(result.ratio, 3),
-            "machine": machine(),
-            "versions": used,
-            "command": command(),
-        }
-        if as_json:
-            print(json.dumps(line))
+    """Print one JSON line per result, or tables."""
     if not as_json:
-        Console().print(_table(results))
+        print(tables(results), end="\n\n")
         print(f"{machine()}; {', '.join(f'{name} {number}' for name, number in used.items())}")
-
-
-def _table(results: Sequence[Result]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("case", "median", "min - max", "ratio", "to"):
-        table.add_column(column, justify="left" if column in ("case", "to") else "right")
-    for result in results:
-        low, high = result.spread
-        ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
-        spread = f"{low:.4g} - {high:.4g}"
-        table.add_row(result.case, f"{result.value:.4g} {result.unit}", spread, ratio, result.ratio_to or "")
-    return table
+        return
+    of_all = {"machine": machine(), "versions": used, "command": command()}
+    for each in results:
+        rounded = {
+            "value": round(each.value, 6),
+            "spread": [round(value, 6) for value in each.spread],
+            "ratio": None if each.ratio is None else round(each.ratio, 3),
+        }
+        print(json.dumps({**asdict(each), **rounded, **of_all}))

@@ -4,10 +4,10 @@ The time of the processor, which other processes of the machine add little to.
 """
 
 import time
-from collections.abc import Callable
+from argparse import Namespace
 from functools import partial
 
-from bench.report import Result, arguments, compare, interleave, publish, versions
+from bench.report import Result, compare, interleave, main
 from pgembedd.model.reranker import Reranker
 
 QUERY = "how do I reset my password"
@@ -27,24 +27,16 @@ def used_s(reranker: Reranker, text: str) -> float:
     return time.process_time() - before
 
 
-def measure(rounds: int) -> list[Result]:
+def measure(options: Namespace) -> list[Result]:
     """Seconds of a pair of each length."""
     with Reranker(threads=1) as reranker:
         texts = {length: text_of(reranker, length) for length in LENGTHS}
         read = reranker.start(QUERY, list(texts.values())).result().tokens.tolist()
         if read != list(LENGTHS):
             raise RuntimeError(f"The pairs have {read} tokens.")
-        cases: dict[str, Callable[[], float]] = {
-            f"pair of {length} tokens": partial(used_s, reranker, text) for length, text in texts.items()
-        }
-        return compare("rerank", "s", interleave(cases, rounds), f"pair of {LENGTHS[0]} tokens")
-
-
-def main() -> None:
-    """Run it."""
-    options = arguments(__doc__, rounds=20)
-    publish(measure(options.rounds), versions("pgembedd", "onnxruntime"), as_json=options.json)
+        cases = {f"pair of {length} tokens": partial(used_s, reranker, text) for length, text in texts.items()}
+        return compare("rerank", "s", interleave(cases, options.rounds), f"pair of {LENGTHS[0]} tokens")
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, "pgembedd", "onnxruntime", rounds=20)

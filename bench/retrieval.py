@@ -5,14 +5,15 @@ private Postgres, a worker embeds them, and every query is asked each way: nDCG@
 `pgembedd eval` has them. With --rerank also with the first 20 hits reranked, some seconds a query.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
-from bench.report import Result, publish, versions
+from bench.corpus import evenly
+from bench.report import Result, compare, parser, publish, versions
 from bench.retrieval_collections import Collection, read_collection
 from bench.retrieval_peers import PEERS
 from bench.workers import fleet, private_server
@@ -75,37 +76,32 @@ def run(
 def results(collection: str, found: Sequence[Measured]) -> list[Result]:
     """A line for each way and metric, compared with the first way, which is search by meaning alone."""
     lines = []
-    for metric, base in found[0].values.items():
-        for each in found:
-            value, case = each.values[metric], f"{collection}, {each.name}"
-            first = each is found[0]
-            to = None if first else f"{collection}, {found[0].name}"
-            ratio = None if first or base == 0 else value / base
-            lines.append(Result("retrieval", case, value, metric, (value, value), to, ratio))
+    for metric in found[0].values:
+        values = {f"{collection}, {each.name}": [each.values[metric]] for each in found}
+        lines += compare("retrieval", metric, values, next(iter(values)))
     return lines
 
 
 def main() -> None:
     """Run it on every folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a collection")
-    parser.add_argument("--json", action="store_true", help="JSON lines alone")
-    parser.add_argument("--model", default=MODEL, help="the model of the vectors")
-    parser.add_argument("--rerank", metavar="MODEL", help="with this reranker, too: ms-marco-minilm-l12")
-    parser.add_argument("--sample", type=int, metavar="N", help="at most N queries of each collection")
-    options = parser.parse_args()
-    used = versions("pgembedd", "onnxruntime") | {"model": options.model}
-    reranker = Reranker(options.rerank) if options.rerank else None
-    for folder in options.folders:
-        collection = read_collection(folder).sample(options.sample)
-        with Session(options.model) as session:
-            found = session.embed([each.query for each in collection.questions], kind="query").vectors
-        vectors = [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
+    options = parser(__doc__)
+    options.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a collection")
+    options.add_argument("--model", default=MODEL, help="the model of the vectors")
+    options.add_argument("--rerank", metavar="MODEL", help="with this reranker, too: ms-marco-minilm-l12")
+    options.add_argument("--sample", type=int, metavar="N", help="at most N queries of each collection")
+    given = options.parse_args()
+    used = versions("pgembedd", "onnxruntime") | {"model": given.model}
+    reranker = Reranker(given.rerank) if given.rerank else None
+    for folder in given.folders:
+        collection = read_collection(folder)
+        collection = replace(collection, questions=evenly(collection.questions, given.sample or sys.maxsize))
+        with Session(given.model) as session:
+            asked = session.embed([each.query for each in collection.questions], kind="query").vectors
+        vectors = [f"[{','.join(map(str, vector))}]" for vector in asked.tolist()]
         with private_server() as server, connect_unpinned(server.conninfo(), autocommit=True) as connection:
-            fill(connection, server.conninfo(), collection, options.model)
-            publish(
-                results(collection.name, run(connection, collection, vectors, reranker)), used, as_json=options.json
-            )
+            fill(connection, server.conninfo(), collection, given.model)
+            found = run(connection, collection, vectors, reranker)
+        publish(results(collection.name, found), used, as_json=given.json)
         counted = f"{len(collection.documents)} documents, {len(collection.questions)} queries"
         print(f"{collection.name}: {counted}.", file=sys.stderr)
     if reranker:

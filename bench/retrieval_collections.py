@@ -35,13 +35,6 @@ class Collection:
     documents: list[Document]
     questions: list[Question]
 
-    def sample(self, count: int | None) -> "Collection":
-        """All documents, with at most `count` of the questions, evenly spread."""
-        total = len(self.questions)
-        if count is None or count >= total:
-            return self
-        return Collection(self.name, self.documents, [self.questions[i * total // count] for i in range(count)])
-
 
 def read_collection(folder: Path) -> Collection:
     """Reads a folder of any of the layouts. ValueError for a folder of none."""

@@ -4,6 +4,7 @@ The table has `fts`, a generated tsvector of title and text in English, as their
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -61,14 +62,8 @@ def _rows(connection: psycopg.Connection, statement: str, text: str, vector: str
     return connection.execute(statement.encode(), {"query": text, "vector": vector, "limit": TOP}).fetchall()
 
 
-def supabase(connection: psycopg.Connection, text: str, vector: str) -> list[str]:
-    """Supabase's `hybrid_search`."""
-    return [row[0] for row in _rows(connection, SUPABASE, text, vector)]
-
-
-def pg_vectorize(connection: psycopg.Connection, text: str, vector: str) -> list[str]:
-    """pg_vectorize's hybrid search."""
-    return [row[0] for row in _rows(connection, PG_VECTORIZE, text, vector)]
+def _ids(statement: str, connection: psycopg.Connection, text: str, vector: str) -> list[str]:
+    return [row[0] for row in _rows(connection, statement, text, vector)]
 
 
 def langchain(connection: psycopg.Connection, text: str, vector: str) -> list[str]:
@@ -89,13 +84,13 @@ def _scaled(scores: Sequence[float]) -> list[float]:
 
 def llamaindex(connection: psycopg.Connection, text: str, vector: str) -> list[str]:
     """LlamaIndex's PGVectorStore: the nearest first, then those found by words that were not among them."""
-    nearest = [row[0] for row in _rows(connection, DENSE, text, vector)]
-    return list(dict.fromkeys([*nearest, *(row[0] for row in _rows(connection, LLAMAINDEX_WORDS, text, vector))]))[:TOP]
+    legs = (_ids(statement, connection, text, vector) for statement in (DENSE, LLAMAINDEX_WORDS))
+    return list(dict.fromkeys(found for leg in legs for found in leg))[:TOP]
 
 
 PEERS: dict[str, Ask] = {
-    "Supabase": supabase,
+    "Supabase": partial(_ids, SUPABASE),
     "LangChain": langchain,
     "LlamaIndex": llamaindex,
-    "pg_vectorize": pg_vectorize,
+    "pg_vectorize": partial(_ids, PG_VECTORIZE),
 }

@@ -6,32 +6,25 @@ attention, normalisation, quantising and pooling are in the time, but only the o
 Rounds are interleaved.
 """
 
-import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
 
 from bench.corpus import load_corpus, sample
-from bench.engines.catalogue import OWN, PEERS, Case, ours
-from bench.engines.contest import Bout, running
-from bench.engines.files import GTE_SHAPE, gte_shape, real_model
-from bench.engines.process import OFFLINE, interpreter
-from bench.report import Result, compare, publish, versions
+from bench.engines.catalogue import OWN, PEERS, ours
+from bench.engines.files import add_options, model_files
+from bench.engines.process import Bout, MissingEngineError, run_module, running
+from bench.report import Result, compare, parser, publish, versions
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.files.local_model import describe_folder
 from pgembedd.model.onnx.checkpoint import BertConfig, read_config
 from pgembedd.model.tokenizer import Tokenizer
 
 LIBRARIES = {"onnxruntime": OWN, "torch": PEERS}
-PERCENT = "%"
 
-Rates = dict[tuple[str, str, int], list[float]]
-"""GFLOP/s a core by library, precision and number of tokens, one a round."""
+Rates = dict[str, dict[str, list[float]]]
+"""By precision, then by case, a rate of each round: GFLOP/s a core of products, texts a second of sessions."""
 
 
 def operations(tokens: int, config: BertConfig) -> int:
@@ -47,85 +40,63 @@ def operations(tokens: int, config: BertConfig) -> int:
     return config.num_hidden_layers * (linear + 4 * tokens * tokens * width)
 
 
-def multiply(library: str, threads: int) -> dict[tuple[str, str, int], float]:
-    """GFLOP/s a core of one library, by itself in a process that ends; nothing where it is not installed."""
-    python = interpreter(LIBRARIES[library])
-    command = [str(python), "-W", "ignore", "-m", "bench.engines.multiply", library, "--threads", str(threads)]
-    if not python.exists():
-        return {}
-    done = subprocess.run(command, env=os.environ | OFFLINE, capture_output=True, text=True, check=False)
-    if done.returncode:
-        complaint = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        print(f"Left out: {library} ({complaint}).", file=sys.stderr)
-        return {}
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return {(library, line["precision"], line["tokens"]): line["gflops"] for line in lines}
-
-
-def measure(cases: Sequence[Case], bout: Bout, texts: list[str], rounds: int) -> tuple[Rates, dict[str, list[float]]]:
-    """Each library's products and each session's texts a second, in turns."""
-    products: Rates = defaultdict(list)
-    sessions: dict[str, list[float]] = defaultdict(list)
+def measure(model: str, bout: Bout, texts: list[str], rounds: int) -> tuple[Rates, Rates]:
+    """Each library's products and each session's texts a second, in turns; nothing of a library that is not there."""
+    products: Rates = defaultdict(lambda: defaultdict(list))
+    sessions: Rates = defaultdict(lambda: defaultdict(list))
     missing: dict[str, str] = {}
-    with running(cases, bout, missing) as engines:
+    with running(ours(model), bout, missing) as engines:
         for engine in engines:
-            engine.embed(list(bout.warm_up))
+            engine.embed(bout.warm_up)
         for _ in range(rounds):
-            for library in LIBRARIES:
-                for key, rate in multiply(library, bout.threads).items():
-                    products[key].append(rate)
+            for library, venv in LIBRARIES.items():
+                try:
+                    lines = run_module(venv, "bench.engines.multiply", library, str(bout.threads)).splitlines()
+                except MissingEngineError as reason:
+                    missing[library] = str(reason)
+                    continue
+                for line in map(json.loads, lines):
+                    case = f"{library} {line['precision']} products, {line['tokens']} tokens"
+                    products[line["precision"]][case].append(line["gflops"])
             for engine in engines:
-                sessions[engine.case.precision].append(len(texts) / engine.embed(texts).seconds)
-    for name, reason in missing.items():
-        print(f"Left out: {name} ({reason}).", file=sys.stderr)
+                sessions[engine.case.precision][engine.case.name].append(len(texts) / engine.embed(texts))
+    for name, why in missing.items():
+        print(f"Left out: {name} ({why}).", file=sys.stderr)
     return products, sessions
 
 
-def results(products: Rates, sessions: dict[str, list[float]], cores: int, gflop_per_text: float) -> list[Result]:
+def results(products: Rates, sessions: Rates, cores: int, gflop_per_text: float) -> list[Result]:
     """Peaks, what the sessions do, and the shares."""
     found = []
-    for precision, rates in sessions.items():
-        speeds = {
-            f"{library} {precision} products, {tokens} tokens": numbers
-            for (library, kind, tokens), numbers in products.items()
-            if kind == precision
-        }
+    for precision, session in sessions.items():
+        speeds = products[precision]
         peak = max(speeds, key=lambda case: statistics.median(speeds[case]))
-        ours = [rate * gflop_per_text / cores for rate in rates]
-        found += compare("roofline", "GFLOP/s a core", speeds | {f"pgembedd, {precision}": ours}, peak)
-        shares = [100 * one / other for one, other in zip(ours, speeds[peak], strict=True)]
-        middle, spread = statistics.median(shares), (min(shares), max(shares))
-        found.append(Result("roofline", f"pgembedd, {precision}, of the peak", middle, PERCENT, spread, None, None))
+        own = {case: [rate * gflop_per_text / cores for rate in rates] for case, rates in session.items()}
+        found += compare("roofline", "GFLOP/s a core", speeds | own, peak)
+        shares = {
+            f"{case}, of the peak": [100 * one / other for one, other in zip(rates, speeds[peak], strict=True)]
+            for case, rates in own.items()
+        }
+        found += compare("roofline", "%", shares)
     return found
 
 
 def main() -> None:
     """Measure and print."""
-    options = _arguments()
-    if options.model == GTE_SHAPE and options.tokenizer is None:
-        sys.exit(f"{GTE_SHAPE} needs gte-small's own tokenizer; give the path of its tokenizer.json with --tokenizer.")
-    folder = gte_shape(options.tokenizer) if options.model == GTE_SHAPE else real_model(options.model)
+    options = parser(__doc__, rounds=3)
+    options.add_argument("--texts", type=int, default=192, help="texts that a session embeds in a round")
+    add_options(options)
+    given = options.parse_args()
+    name, folder = model_files(given.model, given.tokenizer)
     limit = describe_folder(folder).max_tokens
-    texts = sample(load_corpus().texts, options.texts)
+    texts = sample(load_corpus().texts, given.texts)
     config, tokenizer = read_config(folder / "config.json"), Tokenizer(folder / "tokenizer.json", limit)
     lengths = [len(tokenizer.encode(text).ids) for text in texts]
     gflop = statistics.fmean(operations(length, config) for length in lengths) / 1e9
-    cases = ours(str(folder) if options.model == GTE_SHAPE else options.model)
-    bout = Bout(folder, limit, options.threads, tuple(texts[:32]), ())
-    products, sessions = measure(cases, bout, texts, options.rounds)
-    used = versions("pgembedd", "onnxruntime") | {"model": options.model, "cores used": str(options.threads)}
-    publish(results(products, sessions, options.threads, gflop), used, as_json=options.json)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="JSON lines alone")
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions")
-    parser.add_argument("--texts", type=int, default=192, help="texts that a session embeds in a round")
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="cores to use")
-    parser.add_argument("--model", default="all-MiniLM-L6-v2", help=f"a registered model, or {GTE_SHAPE}")
-    parser.add_argument("--tokenizer", type=Path, help=f"for {GTE_SHAPE}: gte-small's tokenizer.json")
-    return parser.parse_args()
+    bout = Bout(folder, limit, usable_cores(), texts[:32])
+    products, sessions = measure(name, bout, texts, given.rounds)
+    used = versions("pgembedd", "onnxruntime") | {"model": given.model, "cores used": str(bout.threads)}
+    publish(results(products, sessions, bout.threads, gflop), used, as_json=given.json)
 
 
 if __name__ == "__main__":

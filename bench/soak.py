@@ -5,105 +5,73 @@ bench corpus over and over. Printed are the median of each minute, of the second
 (the first is left out, since caches fill in it), and the peak.
 """
 
-import argparse
-import statistics
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import psycopg
-from psycopg import connect
-
 from bench.corpus import load_corpus
 from bench.pipeline import MODEL, make_table
-from bench.report import Result, publish, versions
-from bench.workers import Fleet, fleet, private_server
+from bench.report import Result, compare, parser, publish, versions
+from bench.workers import Fleet, database, fleet
 
 PRECISIONS = ("fp32", "int8")
-TABLE = "plain"
 AHEAD_ROWS = 500
 """Rows that are kept queued: enough for the second between two looks."""
 
 
-class Subject:
-    """One worker, what it is fed with, and its memory in MB, sample by sample."""
-
-    def __init__(self, connection: psycopg.Connection, workers: Fleet, texts: Sequence[str]) -> None:
-        self._connection, self._workers, self._texts = connection, workers, texts
-        self._fed = 0
-        self.megabytes: list[float] = []
-
-    @property
-    def done(self) -> int:
-        """Rows embedded."""
-        return self._workers.done
-
-    def step(self) -> None:
-        """Sample, and fill the queue up again. RuntimeError when the worker has ended or had nothing to do."""
-        (worker,) = self._workers.members
-        if worker.process.poll() is not None:
-            raise RuntimeError("The worker has ended.")
-        self.megabytes.append(worker.rss_bytes() / 1e6)
-        if self._fed and self.done >= self._fed:
-            raise RuntimeError("The worker had nothing to do for a while; keep more rows ahead of it.")
-        lacking = self.done + AHEAD_ROWS - self._fed
-        if lacking > 0:
-            texts = [self._texts[(self._fed + i) % len(self._texts)] for i in range(lacking)]
-            self._connection.execute(f"insert into {TABLE} (body) select unnest(%s::text[])".encode(), (texts,))
-            self._fed += lacking
+Subjects = dict[str, tuple[Fleet, list[float]]]
+"""By precision a worker, and its memory in MB, sample by sample."""
 
 
-def soak(minutes: float) -> dict[str, Subject]:
-    """Both workers at work for so long."""
-    texts = load_corpus().texts
+def soak(minutes: float) -> Subjects:
+    """Both workers at work for so long. RuntimeError when one has ended, or had nothing to do."""
+    texts, subjects = load_corpus().texts, Subjects()
     with ExitStack() as stack:
-        subjects = {}
+        connections = {}
         for precision in PRECISIONS:
-            server = stack.enter_context(private_server())
-            connection = stack.enter_context(connect(server.conninfo(), autocommit=True))
-            make_table(connection, TABLE, MODEL, index=False)
-            workers = stack.enter_context(fleet(server.conninfo(), PGEMBEDD_PRECISION=precision))
-            subjects[precision] = Subject(connection, workers, texts)
+            connections[precision], conninfo = stack.enter_context(database())
+            make_table(connections[precision], "plain", MODEL, index=False)
+            subjects[precision] = (stack.enter_context(fleet(conninfo, PGEMBEDD_PRECISION=precision)), [])
+        fed = dict.fromkeys(PRECISIONS, 0)
         end = time.monotonic() + minutes * 60
         while time.monotonic() < end:
-            for subject in subjects.values():
-                subject.step()
+            for precision, (workers, megabytes) in subjects.items():
+                megabytes.append(workers.members[0].rss_bytes() / 1e6)
+                workers.await_done(0)  # fails when it has ended
+                if 0 < fed[precision] <= workers.done:
+                    raise RuntimeError("The worker had nothing to do for a while; keep more rows ahead of it.")
+                upto = workers.done + AHEAD_ROWS
+                more = [texts[number % len(texts)] for number in range(fed[precision], upto)]
+                connections[precision].execute("insert into plain (body) select unnest(%s::text[])", (more,))
+                fed[precision] = max(upto, fed[precision])
             time.sleep(1)
-        return subjects
+    return subjects
 
 
 def results(precision: str, megabytes: Sequence[float], minutes: float) -> list[Result]:
     """Medians of the minutes and quarters with the lowest and highest sample, and the peak."""
-    quarter = len(megabytes) // 4
-    a_minute = len(megabytes) / minutes
+    quarter, a_minute = len(megabytes) // 4, len(megabytes) / minutes
     spans = {
-        f"after {number} minutes": megabytes[round((number - 1) * a_minute) : round(number * a_minute)]
+        f"{precision}, after {number} minutes": megabytes[round((number - 1) * a_minute) : round(number * a_minute)]
         for number in range(1, int(minutes) + 1)
     }
-    spans |= {"second quarter": megabytes[quarter : 2 * quarter], "last quarter": megabytes[-quarter:]}
-    found = [
-        Result("soak", f"{precision}, {name}", statistics.median(span), "MB", (min(span), max(span)), None, None)
-        for name, span in spans.items()
-    ]
-    peak = max(megabytes)
-    return [*found, Result("soak", f"{precision}, peak", peak, "MB", (peak, peak), None, None)]
+    spans[f"{precision}, second quarter"] = megabytes[quarter : 2 * quarter]
+    spans[f"{precision}, last quarter"] = megabytes[-quarter:]
+    return compare("soak", "MB", {**spans, f"{precision}, peak": [max(megabytes)]})
 
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="JSON lines alone")
-    parser.add_argument("--minutes", type=float, default=30.0, help="how long; 1 or more")
-    options = parser.parse_args()
-    if options.minutes < 1:
-        parser.error("less than a minute says nothing; give --minutes 1 or more")
-    subjects = soak(options.minutes)
-    found = [
-        line for precision in PRECISIONS for line in results(precision, subjects[precision].megabytes, options.minutes)
-    ]
+    options = parser(__doc__)
+    options.add_argument("--minutes", type=float, default=30.0, help="how long; 1 or more")
+    given = options.parse_args()
+    if given.minutes < 1:
+        options.error("less than a minute says nothing; give --minutes 1 or more")
+    subjects = soak(given.minutes)
+    found = [line for name, (_, sizes) in subjects.items() for line in results(name, sizes, given.minutes)]
     used = versions("pgembedd", "psycopg", "onnxruntime", "tokenizers")
-    used |= {f"rows embedded, {precision}": str(subject.done) for precision, subject in subjects.items()}
-    publish(found, used, as_json=options.json)
+    used |= {f"rows embedded, {name}": str(workers.done) for name, (workers, _) in subjects.items()}
+    publish(found, used, as_json=given.json)
 
 
 if __name__ == "__main__":

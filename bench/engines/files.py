@@ -1,104 +1,103 @@
 """One folder per model with everything that any engine reads, made from the files our own session uses."""
 
+import argparse
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import save_file
+
 from bench.engines.catalogue import PEERS, Case
-from bench.engines.common import CTRANSLATE2, EXPORTED_ONNX, OPENVINO, STOCK_ONNX
-from bench.engines.process import OFFLINE, MissingEngineError, interpreter
-from bench.random_bert import write_random_checkpoint
-from bench.stock_graph import write_stock_graph
+from bench.engines.common import FORMS
+from bench.engines.process import MissingEngineError, run_module
 from pgembedd.model.files.cache import cache_root, sha256_of
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
 from pgembedd.model.model_spec import CHECKPOINT, CONFIG, TOKENIZER
 from pgembedd.model.specs import resolve
+from tests.support.tiny_models import TINY_CONFIG, tiny_weights
 
 GTE_SHAPE = "gte-shape"
-CALIBRATION_FILE = "calibration.json"
-_SPECIAL = {
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "mask_token": "[MASK]",
+GTE_CONFIG: dict[str, Any] = TINY_CONFIG | {
+    "architectures": ["BertModel"],
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_size": 384,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 512,
+    "vocab_size": 30522,
+    "pad_token_id": 0,
 }
-CHIEF = {
-    "stock": STOCK_ONNX,
-    "exported": EXPORTED_ONNX,
-    "ctranslate2": f"{CTRANSLATE2}/model.bin",
-    **{form: OPENVINO.format(form=form) for form in ("fp32", "nomask", "nncf", "weights")},
-}
-"""Each form's chief file; where it is, all of the form is."""
+"""gte-small's architecture, for random weights: as fast as the real ones, where these cannot be had."""
+
+SPECIAL = {f"{name.lower()}_token": f"[{name}]" for name in ("CLS", "SEP", "PAD", "UNK", "MASK")}
 
 
-def real_model(name: str) -> Path:
-    """The folder of a registered model with its real weights."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """`--model` and `--tokenizer`, for `model_files`."""
+    parser.add_argument("--model", default="all-MiniLM-L6-v2", help=f"a registered model, or {GTE_SHAPE}")
+    parser.add_argument("--tokenizer", type=Path, help=f"for {GTE_SHAPE}: gte-small's own tokenizer.json")
+
+
+def model_files(name: str, tokenizer: Path | None = None) -> tuple[str, Path]:
+    """What `Session` is to be given for a registered model or GTE_SHAPE, and the folder for everybody else.
+
+    SystemExit for GTE_SHAPE without a tokenizer.
+    """
+    if name == GTE_SHAPE:
+        if tokenizer is None:
+            raise SystemExit(f"{GTE_SHAPE} needs the path of gte-small's own tokenizer.json with --tokenizer.")
+        folder = _folder(name, tokenizer, tokenizer, 512)
+        if not (folder / CHECKPOINT).exists():
+            (folder / CONFIG).write_text(json.dumps(GTE_CONFIG), encoding="utf-8")
+            save_file(tiny_weights(GTE_CONFIG, seed=12, deviation=0.05), folder / CHECKPOINT)
+        return str(folder), folder
     spec = resolve(name)
     fetcher = select_fetcher(spec)
     sources = {each: obtain(spec, fetcher, each) for each in (CONFIG, CHECKPOINT, TOKENIZER)}
-    folder = _folder(name, sources[CHECKPOINT])
+    folder = _folder(name, sources[CHECKPOINT], sources[TOKENIZER], spec.max_tokens)
     for each in (CONFIG, CHECKPOINT):
         if not (folder / each).exists():
             shutil.copyfile(sources[each], folder / each)
-    _write_conventions(folder, sources[TOKENIZER], spec.max_tokens)
-    return folder
+    return name, folder
 
 
-def gte_shape(tokenizer: Path) -> Path:
-    """gte-small's architecture with random weights of a fixed seed, and the real tokenizer at this path."""
-    folder = _folder(GTE_SHAPE, tokenizer)
-    if not (folder / CHECKPOINT).exists():
-        write_random_checkpoint(folder / CONFIG, folder / CHECKPOINT)
-    _write_conventions(folder, tokenizer, 512)
-    return folder
+def write_forms(folder: Path, cases: Sequence[Case], calibration: Sequence[str]) -> dict[str, str]:
+    """Write the files that these cases read, unless they are there; returns why some cannot be written, by case.
+
+    `calibration` is texts for the forms that are quantised by them.
+    """
+    missing = {}
+    for case in cases:
+        chief = folder / FORMS[case.form]
+        try:
+            if not chief.exists():
+                (folder / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
+                run_module(PEERS, "bench.engines.export", str(folder), case.form)
+        except MissingEngineError as reason:
+            missing[case.name] = f"its files cannot be written: {reason}"
+    return missing
 
 
-def ensure_form(folder: Path, case: Case, calibration: Sequence[str]) -> None:
-    """Write the files this case reads, unless they are there; MissingEngineError where they cannot be written."""
-    chief = folder / CHIEF[case.form]
-    if chief.exists():
-        return
-    if case.form == "stock":
-        write_stock_graph(folder, chief)
-        return
-    python = interpreter(PEERS)
-    if not python.exists():
-        raise MissingEngineError(f"{PEERS} is not there")
-    (folder / CALIBRATION_FILE).write_text(json.dumps(calibration), encoding="utf-8")
-    command = [str(python), "-W", "ignore", "-m", "bench.engines.export", str(folder), case.form]
-    done = subprocess.run(command, env=os.environ | OFFLINE, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise MissingEngineError(f"its files cannot be written ({done.stderr.strip().splitlines()[-1]})")
-
-
-def _folder(name: str, source: Path) -> Path:
-    folder = cache_root() / "bench" / f"{name}-{sha256_of(source)[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _write_conventions(folder: Path, tokenizer: Path, max_tokens: int) -> None:
-    """The small files by which other libraries learn limit and pooling.
+def _folder(name: str, source: Path, tokenizer: Path, max_tokens: int) -> Path:
+    """The folder of a model, with the small files by which other libraries learn limit and pooling.
 
     A `tokenizer.json` in the wild says "cut at 128, pad to 128", and some loaders believe it; so that all
     read the same tokens, this one says the model's real limit and leaves padding to the engine.
     """
+    folder = cache_root() / "bench" / f"{name}-{sha256_of(source)[:12]}"
     definition: dict[str, Any] = json.loads(tokenizer.read_text(encoding="utf-8"))
     definition["padding"] = None
     definition["truncation"] = {"direction": "Right", "max_length": max_tokens, "strategy": "LongestFirst", "stride": 0}
+    for path, content in ({TOKENIZER: definition} | _conventions(max_tokens)).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    (folder / "2_Normalize").mkdir(exist_ok=True)
     vocabulary = sorted(definition["model"]["vocab"].items(), key=lambda item: int(item[1]))
     (folder / "vocab.txt").write_text("".join(f"{word}\n" for word, _ in vocabulary), encoding="utf-8")
-    (folder / "2_Normalize").mkdir(exist_ok=True)
-    for name, content in ({TOKENIZER: definition} | _conventions(max_tokens)).items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return folder
 
 
 def _conventions(max_tokens: int) -> dict[str, Any]:
@@ -108,9 +107,9 @@ def _conventions(max_tokens: int) -> dict[str, Any]:
             "tokenizer_class": "BertTokenizer",
             "model_max_length": max_tokens,
             "do_lower_case": True,
-            **_SPECIAL,
+            **SPECIAL,
         },
-        "special_tokens_map.json": _SPECIAL,
+        "special_tokens_map.json": SPECIAL,
         "sentence_bert_config.json": {"max_seq_length": max_tokens, "do_lower_case": False},
         "modules.json": [
             {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}

@@ -1,15 +1,14 @@
 """How fast a library multiplies matrices of a BERT's shapes, on every core at once, one thread each.
 
-`python -m bench.engines.multiply LIBRARY --threads N` prints a JSON line for each precision and number of tokens: the
-library, `gflops` a core over the products of one layer in the mixture the model has. An int8 multiply-add counts
+`python -m bench.engines.multiply LIBRARY THREADS` prints a JSON line for each precision and number of tokens:
+`gflops` a core over the products of one layer in the mixture the model has. An int8 multiply-add counts
 as two operations, as in fp32. int8 is unsigned times signed or unsigned, the one that is exact on this processor, into
 int32 in onnxruntime (`MatMulInteger`, zero point 128 on the left), and oneDNN's linear, scaled to fp32, in torch.
 """
 
-import argparse
-import importlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -110,19 +109,14 @@ def layer_gflops(library: str, precision: str, tokens: int, threads: int) -> flo
 
 def main() -> None:
     """Print the lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("library", choices=LIBRARIES)
-    parser.add_argument("--threads", type=int, required=True)
-    options = parser.parse_args()
+    library, threads = sys.argv[1], int(sys.argv[2])
     # Before the library is imported: its threads are to be ours.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    version = importlib.import_module(options.library).__version__
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     for precision in ("fp32", "int8"):
         for tokens in TOKENS:
-            gflops = layer_gflops(options.library, precision, tokens, options.threads)
-            line = {"precision": precision, "tokens": tokens, "gflops": gflops, "version": version}
-            print(json.dumps(line), flush=True)
+            gflops = layer_gflops(library, precision, tokens, threads)
+            print(json.dumps({"precision": precision, "tokens": tokens, "gflops": gflops}), flush=True)
 
 
 if __name__ == "__main__":

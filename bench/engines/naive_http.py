@@ -1,21 +1,17 @@
 """The embedding server that one writes in ten minutes: FastAPI on uvicorn, fastembed as it comes. For bench.http.
 
-`python -m bench.engines.naive_http FOLDER PORT`, in the peers' own environment. Prints the versions and serves.
+`python -m bench.engines.naive_http FOLDER PORT`, in the peers' own environment.
 """
 
-import json
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from bench.engines import fastembed
 from bench.engines.common import Setup
-
-PACKAGES = ("fastapi", "fastembed", "uvicorn")
+from bench.engines.libraries import fastembed
 
 
 class Asked(BaseModel):
@@ -26,7 +22,7 @@ class Asked(BaseModel):
 
 def main() -> None:
     """Load and serve until killed."""
-    embed = fastembed.load(Setup(Path(sys.argv[1]), max_tokens=256, threads=0))
+    embed = fastembed(Setup(Path(sys.argv[1]), max_tokens=256, threads=0))
     app = FastAPI()
 
     @app.post("/embed")
@@ -35,7 +31,6 @@ def main() -> None:
             return {"embedding": embed([asked.input])[0].tolist()}
         return {"embeddings": embed(asked.input).tolist()}
 
-    print(json.dumps({name: version(name) for name in PACKAGES}), flush=True)
     uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
 
 

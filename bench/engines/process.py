@@ -1,20 +1,20 @@
-"""Engines as child processes: started once, told what to embed, stopped while another one measures."""
+"""Engines as child processes, side by side: all loaded, one working at a time, the others stopped."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from bench.engines.catalogue import Case
-from bench.engines.common import Float32Array
+from bench.engines.common import Float32Array, Setup
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -24,97 +24,108 @@ OFFLINE = {
 }
 
 
-def interpreter(venv: str) -> Path:
-    """The Python of a virtual environment in the checkout, or the running one's."""
-    return Path(venv, "bin", "python") if venv else Path(sys.executable)
+def python_of(venv: str) -> Path:
+    """The Python of a virtual environment in the checkout, or the running one's. MissingEngineError without it."""
+    python = Path(venv, "bin", "python") if venv else Path(sys.executable)
+    if not python.exists():
+        raise MissingEngineError(f"{venv} is not there")
+    return python
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What one request took, in wall clock and processor time, and the process's peak memory so far.
+def run_module(venv: str, *arguments: str) -> str:
+    """What a module prints in an environment. MissingEngineError, with its last line, where that fails."""
+    command = [str(python_of(venv)), "-W", "ignore", "-m", *arguments]
+    done = subprocess.run(command, env=os.environ | OFFLINE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MissingEngineError(last_line(done.stderr))
+    return done.stdout
 
-    `others` is how many cores were busy with anything else meanwhile, on average: figures are worth less then.
-    """
 
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
-    others: float
+def last_line(said: str) -> str:
+    """The last line of what a process said."""
+    return (said.strip().splitlines() or ["it ended without a word"])[-1]
 
 
 class MissingEngineError(Exception):
     """This engine cannot run here; the message says why."""
 
 
-class Engine:
-    """A running engine. Between requests it is stopped, so that no pool of threads of its spins."""
+@dataclass(frozen=True)
+class Bout:
+    """What all engines are given: the model's files, limit, cores, and texts to warm up with."""
 
-    def __init__(self, case: Case, folder: Path, *, max_tokens: int, threads: int) -> None:
+    folder: Path
+    max_tokens: int
+    threads: int
+    warm_up: list[str]
+
+
+class Engine:
+    """A running engine. Between requests it is stopped, so that no pool of threads of its spins.
+
+    `seconds` are those of all requests, `first` the vectors of the first one's texts, (n, dims).
+    """
+
+    first: Float32Array
+
+    def __init__(self, case: Case, bout: Bout) -> None:
         """Start it and wait until it has loaded its model; MissingEngineError where it cannot."""
-        if not interpreter(case.venv).exists():
-            raise MissingEngineError(f"{case.venv} is not there")
-        command = [str(interpreter(case.venv)), "-W", "ignore", "-m", "bench.engines.serve", case.engine]
-        command += ["--folder", str(folder), "--max-tokens", str(max_tokens), "--threads", str(threads)]
+        setup = Setup(bout.folder, bout.max_tokens, bout.threads, case.precision, case.form, case.settings)
+        given = json.dumps(asdict(setup) | {"folder": str(bout.folder)})
+        command = [str(python_of(case.venv)), "-W", "ignore", "-m", "bench.engines.serve", case.engine, given]
         self._process = subprocess.Popen(
-            [*command, "--settings", json.dumps(case.settings)], env=os.environ | OFFLINE,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+            command, env=os.environ | OFFLINE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, encoding="utf-8",
         )  # fmt: skip
         ready = self._answer()
         if reason := ready.get("missing"):
             self.close()
             raise MissingEngineError(reason)
-        self.case, self.load_s, self.versions = case, float(ready["load_s"]), dict(ready["versions"])
+        self.case, self.versions = case, dict[str, str](ready["versions"])
+        self.peak_mb, self.seconds = 0.0, list[float]()
         self._process.send_signal(signal.SIGSTOP)
 
-    def embed(self, texts: list[str], save: Path | None = None) -> Measured:
-        """Embed the texts, alone on the machine as far as the other engines go."""
-        request: dict[str, Any] = {"texts": texts} | ({"save": str(save)} if save else {})
+    def embed(self, texts: list[str]) -> float:
+        """Seconds that it takes for the texts, alone on the machine as far as the other engines go."""
+        assert self._process.stdin is not None
         self._process.send_signal(signal.SIGCONT)
         try:
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.write(json.dumps({"texts": texts, "vectors": not self.seconds}) + "\n")
             self._process.stdin.flush()
-            busy, started = busy_seconds(), time.monotonic()
             answer = self._answer()
-            elapsed = time.monotonic() - started
-            others = (busy_seconds() - busy - answer["cpu_seconds"]) / elapsed
-            return Measured(**answer, others=max(0.0, others))
         finally:
             self._process.send_signal(signal.SIGSTOP)
-
-    def vectors(self, texts: list[str], scratch: Path) -> Float32Array:
-        """What it computes for the texts, (n, dims)."""
-        path = scratch / "vectors.npy"
-        self.embed(texts, save=path)
-        found: Float32Array = np.load(path)
-        return found
+        if not self.seconds:
+            self.first = np.asarray(answer["vectors"], np.float32)
+        self.peak_mb = float(answer["peak_mb"])
+        self.seconds.append(float(answer["seconds"]))
+        return self.seconds[-1]
 
     def close(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.communicate()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            complaint = self._process.communicate()[1].strip().splitlines()
-            raise MissingEngineError(complaint[-1] if complaint else "it ended without a word")
+            raise MissingEngineError(last_line(self._process.communicate()[1]))
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
-def busy_seconds() -> float:
-    """Processor time that the whole machine has spent on anything since it started."""
-    user, nice, system, _, _, irq, softirq, steal = map(
-        int, Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
-    )
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+@contextmanager
+def running(cases: Sequence[Case], bout: Bout, missing: dict[str, str]) -> Iterator[list[Engine]]:
+    """The engines that can be had; why the others cannot goes to `missing`, by name."""
+    with ExitStack() as stack:
+        engines = []
+        for case in cases:
+            try:
+                engine = Engine(case, bout)
+            except MissingEngineError as reason:
+                missing.setdefault(case.name, str(reason))
+                continue
+            stack.callback(engine.close)
+            engines.append(engine)
+        yield engines

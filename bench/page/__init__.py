@@ -1,1 +1,1 @@
-"""`python -m bench.page` makes docs/reference/performance.md and its plots from the results in bench/results."""
+"""`python -m bench.page` makes the tables beside the results, and those of the page with its plots (`__main__`)."""

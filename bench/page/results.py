@@ -5,56 +5,52 @@ The benches print these lines with --json; the folder's machine.txt says which m
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from bench.machine import DESCRIPTION, RESULTS
+from bench.result import Result
 
-
-@dataclass(frozen=True)
-class Line:
-    """One result: see `bench.report.Result`. `command` is what made it, where the bench has said so."""
-
-    bench: str
-    case: str
-    value: float
-    unit: str
-    spread: tuple[float, float]
-    ratio_to: str | None
-    ratio: float | None
-    machine: str
-    versions: dict[str, str]
-    command: str | None
+SETTINGS = "settings of "
+"""How names begin under which a bench notes settings beside the versions."""
 
 
 @dataclass(frozen=True)
 class Run:
     """The results of one run, which may be compared with each other; not with those of another run.
 
-    `name` is that of its file in bench/results: folder/file, without the ending. `machine` is the folder's.
+    `folder` is the machine's in bench/results, `name` the file's without its ending. `versions` may hold settings.
     """
 
+    folder: str
     name: str
     machine: str
-    lines: tuple[Line, ...]
+    command: str
+    versions: dict[str, str]
+    results: tuple[Result, ...]
 
     @property
     def bench(self) -> str:
         """Which bench it is a run of."""
-        return self.lines[0].bench
+        return self.results[0].bench
 
-    def command(self) -> str:
-        """What made it."""
-        return self.lines[0].command or f"python -m bench.{self.bench}"
+    @property
+    def model(self) -> str:
+        """The model, where the bench notes one."""
+        return self.versions.get("model", "")
 
-    def matching(self, pattern: str, unit: str | None = None) -> Iterator[tuple[Line, re.Match[str]]]:
-        """The lines whose whole case matches, with the match."""
-        for line in self.lines:
-            match = re.fullmatch(pattern, line.case)
-            if match and unit in (None, line.unit):
-                yield line, match
+    def matching(self, pattern: str, unit: str | None = None) -> list[Result]:
+        """Those whose whole case matches. LookupError where there is none."""
+        found = [each for each in self.results if re.fullmatch(pattern, each.case) and unit in (None, each.unit)]
+        if not found:
+            raise LookupError(f"{self.name} has no {pattern!r}.")
+        return found
+
+    def value(self, pattern: str, unit: str | None = None) -> float:
+        """The value of the one case that matches. ValueError where there are several, LookupError where none."""
+        (found,) = self.matching(pattern, unit)
+        return found.value
 
 
 def load_runs(folder: Path = RESULTS) -> list[Run]:
@@ -76,38 +72,16 @@ def by_machine(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 def _run(path: Path) -> Run:
     try:
-        lines = tuple(_line(json.loads(text)) for text in path.read_text(encoding="utf-8").splitlines())
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.name} does not hold results of a bench alone: {error!r}") from error
-    if len({(line.bench, line.machine, line.command) for line in lines}) != 1:
-        raise ValueError(f"{path.name} does not hold one run of one bench.")
-    cases = [(line.case, line.unit) for line in lines]
-    if twice := {case for case, unit in cases if cases.count((case, unit)) > 1}:
-        raise ValueError(f"{path.name} holds {min(twice)!r} twice.")
-    return Run(f"{path.parent.name}/{path.stem}", _machine(path, lines[0].machine), lines)
-
-
-def _machine(path: Path, named: str) -> str:
-    """The folder's machine; the oldest results say less of it than the folder does."""
-    description = path.with_name(DESCRIPTION)
-    described = description.read_text(encoding="utf-8").strip() if description.exists() else ""
-    if not described.startswith(named):
+        lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+        ((bench, named, command),) = {(line["bench"], line["machine"], line["command"]) for line in lines}
+        results = [Result(**{field.name: line[field.name] for field in fields(Result)}) for line in lines]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path.name} does not hold one run of one bench: {error!r}") from error
+    if len({(each.case, each.unit) for each in results}) < len(results):
+        raise ValueError(f"{path.name} of {bench} holds a case twice.")
+    described = path.with_name(DESCRIPTION)
+    machine = described.read_text(encoding="utf-8").strip() if described.exists() else ""
+    if not machine.startswith(named):  # the oldest results say less of it than the folder does
         raise ValueError(f"{path.name} is of {named}: it belongs into the folder that python -m bench.machine makes.")
-    return described
-
-
-def _line(record: dict[str, Any]) -> Line:
-    value = float(record["value"])
-    low, high = record.get("spread") or (value, value)
-    return Line(
-        bench=record["bench"],
-        case=record["case"],
-        value=value,
-        unit=record["unit"],
-        spread=(float(low), float(high)),
-        ratio_to=record["ratio_to"],
-        ratio=record["ratio"],
-        machine=record["machine"],
-        versions=record["versions"],
-        command=record.get("command"),
-    )
+    versions = {name: version for line in lines for name, version in line["versions"].items()}
+    return Run(path.parent.name, path.stem, machine, command, versions, tuple(results))

@@ -1,119 +1,141 @@
-"""What is aimed at, as data: a name, a limit, and how the figure is computed from the results of one run."""
+"""The figures that a release is held to, as data: a limit, and how each is computed from the results of one run."""
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from bench.page.figures import TIMES, amount
 from bench.page.results import Run
+from bench.result import TIMES, amount
 
-Formula = Callable[[Run], float | None]
-"""A figure computed from a run; None where the run lacks what it takes."""
+Formula = Callable[[Run], float]
+"""A figure of a run. LookupError where the run lacks what it takes."""
+
+SENSES = {"≥": operator.ge, "≤": operator.le}
+NDCG_SHARE, MEAN_COSINE, WORST_COSINE = 0.995, 0.999, 0.99
+"""The quality gate of a precision: the least nDCG@10 as a share of fp32's, and the least cosines to fp32."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """`limit` may depend on the run; then `rule` says in words what it is."""
+    """`asked` is a sense, a limit and a unit, as in `≥ 0.9 x`; x stands for times."""
 
     bench: str
     name: str
-    sense: Literal["at least", "at most"]
-    limit: Formula
+    asked: str
     measured: Formula
-    unit: str
-    rule: str = ""
+
+    def shown(self, figure: float) -> str:
+        """The figure, and whether it misses the limit."""
+        sense, limit, unit = self.asked.split(" ", 2)
+        return amount(figure, TIMES if unit == "x" else unit) + (
+            "" if SENSES[sense](figure, float(limit)) else ", **missed**"
+        )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A target in one run; None where it was not measured."""
-
-    run: Run
-    limit: float
-    measured: float
-    met: bool
-
-
-def judge(target: Target, runs: Sequence[Run]) -> Outcome | None:
-    """The worst outcome over the runs that measured it."""
-    outcomes = [outcome for run in runs if run.bench == target.bench and (outcome := _judge(target, run))]
-    sign = 1 if target.sense == "at least" else -1
-    return min(outcomes, key=lambda outcome: sign * outcome.measured / outcome.limit, default=None)
+def judge(target: Target, runs: Sequence[Run]) -> float | None:
+    """The worst figure of the runs that measured it; None where none has."""
+    figures = []
+    for run in runs:
+        try:
+            figures += [target.measured(run)] if run.bench == target.bench else []
+        except LookupError:
+            continue
+    return (min if target.asked.startswith("≥") else max)(figures, default=None)
 
 
-def _judge(target: Target, run: Run) -> Outcome | None:
-    limit, measured = target.limit(run), target.measured(run)
-    if limit is None or measured is None:
-        return None
-    met = measured >= limit if target.sense == "at least" else measured <= limit
-    return Outcome(run, limit, measured, met)
+def only(case: str, pick: Callable[[list[float]], float] = max) -> Formula:
+    """The value of a case; of several the one to pick."""
+    return lambda run: pick([each.value for each in run.matching(case)])
 
 
-def asked(target: Target, outcome: Outcome | None) -> str:
-    """The limit in words."""
-    sign = "≥" if target.sense == "at least" else "≤"
-    if target.rule:
-        return f"{sign} {target.rule}" + (f" = {amount(outcome.limit, target.unit)}" if outcome else "")
-    limit = target.limit(Run("", "", ()))
-    unit = target.unit if target.unit == TIMES else f" {target.unit}"
-    return f"{sign} {limit:,g}{unit}"
+def over(ours: str, theirs: str, pick: Callable[[list[float]], float] = max) -> Formula:
+    """The value of a case divided by that of another."""
+    return lambda run: only(ours, pick)(run) / only(theirs)(run)
 
 
-def constant(value: float) -> Formula:
-    """The same in every run."""
-    return lambda _: value
+def speed(precision: str, peers: str, *, faithful: bool = False) -> Formula:
+    """Our speed at a precision against the fastest peer whose case matches; among those as exact as the gate asks."""
+
+    def measured(run: Run) -> float:
+        near = {each.case for each in run.matching(".*", "cosine") if each.value >= MEAN_COSINE or not faithful}
+        chosen = [each for each in run.matching(peers, "texts/s") if each.case in near]
+        if not chosen:
+            raise LookupError(f"{run.name} has no such peer.")
+        (ours,) = run.matching(f"pgembedd, {precision}", "texts/s")
+        return (ours.ratio or 1.0) / max(each.ratio or 1.0 for each in chosen)
+
+    return measured
 
 
-def only(pattern: str, unit: str | None = None) -> Formula:
-    """The value of the one case that matches; several are an error of this table."""
-
-    def formula(run: Run) -> float | None:
-        values = [line.value for line, _ in run.matching(pattern, unit)]
-        if len(values) > 1:
-            raise ValueError(f"{pattern!r} matches several cases of {run.name}.")
-        return values[0] if values else None
-
-    return formula
+def commit_to_vector(run: Run) -> float:
+    """The median wait for a vector, as a share of three bare embeddings of the same text and 10 ms."""
+    return run.value("commit to vector, idle, p50") / (3 * run.value("one embedding, bare, p50") + 0.010)
 
 
-def highest(pattern: str, unit: str | None = None) -> Formula:
-    """The highest value of all cases that match."""
-    return lambda run: max((line.value for line, _ in run.matching(pattern, unit)), default=None)
+def start(run: Run) -> float:
+    """The time to the first vector, as a share of 0.7 s, or of 1.3 times a bare script's if that is more."""
+    return run.value("worker, start to vector stored") / max(0.7, 1.3 * run.value("bare script, start to vector"))
 
 
-def lowest(pattern: str, unit: str | None = None) -> Formula:
-    """The lowest value of all cases that match."""
-    return lambda run: min((line.value for line, _ in run.matching(pattern, unit)), default=None)
+def in_sql(run: Run) -> float:
+    """How much longer a question takes inside SQL than in the bare model."""
+    return run.value(r"embed\(\) in SQL, p50") - run.value("one question, bare, p50")
 
 
-def relative(pattern: str, unit: str, wanted: Callable[[Run, str], bool] | None = None) -> Formula:
-    """The highest ratio of all cases that match, 1 for the one that others are compared with.
+INT8, EXACT = (rf"(?!pgembedd)(?{sign}.*\bint8\b).*, best settings" for sign in "=!")
+SENTENCE = "sentence-transformers, defaults"
+INSERTS, OTHER = "insert of 100000 rows of 1 KB", "update of another column"
+THERE = f"{OTHER}, vector there"
+QUEUED, SHALLOW = r"null model, [\d,]+ queued", "null model, 1,000 queued"
+LIMIT = "16 texts a request, what the limits allow"
 
-    A ratio is the median over the rounds, so it is steadier than the quotient of two medians. `wanted` chooses further.
-    """
+CHIEF = (
+    Target("embed", "fp32, against fastembed at its defaults", "≥ 5.5 x", speed("fp32", "fastembed, defaults")),
+    Target("embed", "fp32, against the best tuned peer", "≥ 1 x", speed("fp32", EXACT)),
+    Target("embed", "int8, against fastembed at its defaults", "≥ 10 x", speed("int8", "fastembed, defaults")),
+    Target("embed", "int8, against the best tuned peer as faithful", "≥ 1 x", speed("int8", INT8, faithful=True)),
+    Target("embed", "int8, against pgembedd at fp32", "≥ 1 x", speed("int8", "pgembedd, fp32")),
+    Target("quality", "int8, nDCG@10 against fp32", f"≥ {NDCG_SHARE} x", over("nDCG@10, int8", "nDCG@10, fp32")),
+    Target("roofline", "fp32, share of the multiplication peak", "≥ 65 %", only("pgembedd, fp32, of the peak")),
+    Target(
+        "pipeline", "end to end, share of the bare model's rate", "≥ 0.9 x", over(".*to end, .*", "model alone", min)
+    ),
+    Target("latency", "commit to vector, share of 3 embeddings + 10 ms", "≤ 1 x", commit_to_vector),
+    Target("sql_embed", "a question inside SQL, beyond the bare model", "≤ 0.03 s", in_sql),
+    Target("soak", "peak memory of a worker, fp32", "≤ 450 MB", only("fp32, peak")),
+    Target(
+        "triggers", "bulk insert, against a bare table", "≤ 2.5 x", over(f"{INSERTS}, pipeline", f"{INSERTS}, bare")
+    ),
+    Target("providers", "through a provider, share of its limits", "≥ 0.9 x", over("16 texts a request", LIMIT)),
+)
+"""Shown on the page, and with all others beside the results."""
 
-    def formula(run: Run) -> float | None:
-        lines = [line for line, _ in run.matching(pattern, unit) if wanted is None or wanted(run, line.case)]
-        return max((1.0 if line.ratio is None else line.ratio for line in lines), default=None)
-
-    return formula
-
-
-def quotient(dividend: Formula, divisor: Formula) -> Formula:
-    """One through the other."""
-
-    def formula(run: Run) -> float | None:
-        above, below = dividend(run), divisor(run)
-        return None if above is None or not below else above / below
-
-    return formula
-
-
-def computed(of: Callable[..., float], *parts: Formula) -> Formula:
-    """`of` the parts, where all of them are there."""
-
-    def formula(run: Run) -> float | None:
-        values = [part(run) for part in parts]
-        return None if None in values else of(*values)
-
-    return formula
+TARGETS = (
+    *CHIEF,
+    Target("embed", "fp32, against sentence-transformers at its defaults", "≥ 2.8 x", speed("fp32", SENTENCE)),
+    Target("embed", "int8, against sentence-transformers at its defaults", "≥ 5 x", speed("int8", SENTENCE)),
+    Target("embed", "int8, against the best tuned peer at int8", "≥ 1 x", speed("int8", INT8)),
+    Target("quality", "int8, mean cosine of documents", f"≥ {MEAN_COSINE} cosine", only("documents, mean")),
+    Target("quality", "int8, worst cosine of documents", f"≥ {WORST_COSINE} cosine", only("documents, worst")),
+    Target("roofline", "int8, share of the multiplication peak", "≥ 45 %", only("pgembedd, int8, of the peak")),
+    Target("pipeline", "null model, without an index", "≥ 5000 rows/s", only(r"null model, \d+ workers?")),
+    Target("pipeline", "null model, a row at the dearest depth of the queue", "≤ 1.2 x", over(QUEUED, SHALLOW)),
+    Target("latency", "process start to first vector, share of 0.7 s or 1.3 bare scripts", "≤ 1 x", start),
+    Target("soak", "peak memory of a worker, int8", "≤ 300 MB", only("int8, peak")),
+    *(
+        Target("soak", f"memory in the last quarter against the second, {precision}", "≤ 1.05 x",
+               over(f"{precision}, last quarter", f"{precision}, second quarter"))
+        for precision in ("fp32", "int8")
+    ),
+    *(
+        Target("triggers", name, asked, over(f"{case}, pipeline", f"{case}, {base}"))
+        for name, asked, case, base in (
+            ("single insert", "≤ 1.3 x", "insert of one row", "bare"),
+            ("update of an unrelated column, row without a vector", "≤ 1.1 x", OTHER, "bare"),
+            ("update of an unrelated column, row with a vector", "≤ 1.1 x", THERE, "bare"),
+            ("update of an unrelated column, the triggers alone", "≤ 1.1 x", THERE, "columns"),
+        )
+    ),
+    Target("generation", "processor time of a delta", "≤ 0.0002 s", only("worker, 1 answer, CPU a delta")),
+    Target("generation", "from a question to its first delta", "≤ 0.05 s", only(r"worker, first delta after ask\(\)")),
+)  # fmt: skip

@@ -82,7 +82,7 @@ def test_search_takes_what_search_in_sql_takes(documents: Database) -> None:
     close = pgembedd("search", "The cat sleeps on the sofa", "--min-similarity", "0.9", database=documents.conninfo)
     assert [line.split()[2] for line in close.out.splitlines()[1:]] == ["cat's"]
     told = json.loads(pgembedd("search", "baking", "--explain", database=documents.conninfo).out)
-    assert (told["pipeline"], told["semantic"]["hits"][0]["key"]) == ("docs", "bread")
+    assert (told["pipeline"], told["semantic"]["index"], "hits" in told["semantic"]) == ("docs", None, False)
 
 
 @pytest.mark.slow

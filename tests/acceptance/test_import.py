@@ -182,7 +182,7 @@ def test_the_published_guide_keeps_its_vectors_of_openai_and_leaves_openai_later
 def leaving_openai() -> list[str]:
     """The statements of moving.md."""
     page = (ROOT / "docs/how-to/moving.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^### Leave OpenAI.*?^```postgresql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^### Leave OpenAI.*?^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     return str(block).splitlines()
 
 

@@ -16,6 +16,7 @@ from pgembedd.database.connect import connect
 from pgembedd.database.connection import Connection
 from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.database.schema_check import check_schema
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import SchemaError
 from pgembedd.http.connection_pool import DatabasePool as Pool
 from pgembedd.http.error_responses import Refusal
@@ -97,7 +98,7 @@ def test_a_worker_behind_a_pooler_looks_with_its_own_path(roles: Roles, empty_da
     with empty_database.connect() as admin:
         admin.execute("set search_path = pg_catalog")
         admin.execute("select pgembedd.grant_worker(%s::regrole)", [role])
-    made = Connection(conninfo_as(empty_database, role), threading.Event(), "test", pooled=True)
+    made = Connection(Sessions(conninfo_as(empty_database, role), "test", pooled=True), threading.Event())
     with closing(made) as worker:
         worker.rows("models")
         with pytest.raises(psycopg.errors.DivisionByZero):

@@ -17,6 +17,7 @@ from pgembedd.database.connect import connect
 from pgembedd.database.connection import Connection
 from pgembedd.database.limit import OwnerTimeoutError
 from pgembedd.database.queries import query
+from pgembedd.database.sessions import Sessions
 from pgembedd.verify.snapshot import read_rows
 from tests.faults import pgbouncer
 from tests.faults.pgbouncer import Bouncer
@@ -114,7 +115,7 @@ def test_the_limit_begins_when_the_pooler_has_a_session(roles: Roles, database: 
                 lost.append(purpose)
                 other.rollback()
 
-        limited = Connection(conninfo, Event(), "store", pooled=True, limit_s=0.01, on_change=release)
+        limited = Connection(Sessions(conninfo, "store", pooled=True, limit_s=0.01, on_change=release), Event())
         with psycopg.connect(conninfo) as other, closing(limited):
             before = limited.rows_once("process", {})
             assert other.execute("select pg_backend_pid()").fetchall() == before
@@ -132,13 +133,14 @@ def test_a_lower_limit_of_the_role_itself_holds_as_long_as_it_is_there(
         role = str(conninfo_to_dict(pooler)["user"])
         conninfo = pooler if through == "pooler" else conninfo_as(database, role)
         connection.execute(f"alter role {role} set statement_timeout = '1s'")
-        with closing(Connection(conninfo, Event(), "store", pooled=through == "pooler", limit_s=60.0)) as limited:
+        sessions = Sessions(conninfo, "store", pooled=through == "pooler", limit_s=60.0)
+        with closing(Connection(sessions, Event())) as limited:
             with pytest.raises(OwnerTimeoutError, match="within 1 s"):
                 limited.rows_once("due", waits)
             connection.execute(f"alter role {role} reset statement_timeout")
             limited.close()
             limited.rows("process")
-            assert limited.limit.limit_s == 60.0
+            assert sessions.limit_s == 60.0
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from pgembedd.answers.answerer import Answerer
 from pgembedd.answers.prompt import REFUSAL
 from pgembedd.database.connection import Connection
 from pgembedd.database.queries import query
+from pgembedd.database.sessions import Sessions
 from pgembedd.language_settings import LanguageSettings
 from tests.support.databases import Database
 from tests.support.schemas import without
@@ -100,7 +101,7 @@ def answering(
     opened: list[Connection] = []
 
     def connect(purpose: str, until: threading.Event) -> Connection:
-        opened.append(Connection(database.conninfo, until, purpose))
+        opened.append(Connection(Sessions(database.conninfo, purpose), until))
         return opened[-1]
 
     answerer = Answerer(
@@ -178,12 +179,15 @@ CASES: dict[str, tuple[tuple[Answer, ...], str, str | None, list[int], str, int,
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "names", [("whole", "wrong key", "repeats"), pytest.param(tuple(CASES), marks=pytest.mark.slow)], ids=["few", "all"]
+)
 def test_what_a_server_sends_ends_in_one_state_and_one_sentence(
-    database: Database, connection: psycopg.Connection, ollama: StandInOllama
+    database: Database, connection: psycopg.Connection, ollama: StandInOllama, names: tuple[str, ...]
 ) -> None:
     with answering(database, ollama.url, language_context_tokens=1500):
-        for name, (answers, status, text, citations, holds, attempts, requests) in CASES.items():
+        for name in names:
+            answers, status, text, citations, holds, attempts, requests = CASES[name]
             ollama.answer, ollama.received[:] = in_turn(*answers), []
             one = queue(connection, "How do I reset it?", "Open the settings. " * 10, "Else " * 200)
             found = finished(connection, one)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.http.throttle import MAX_FAILURES, WINDOW_S, Throttle
+from pgembedd.http.throttle import MAX_ADDRESSES, MAX_FAILURES, WINDOW_S, Throttle
 from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
@@ -184,3 +184,12 @@ def test_the_throttle_counts_each_address_for_a_minute() -> None:
     assert throttle.wait_s("b") == 0
     clock.now_s += WINDOW_S - MAX_FAILURES
     assert throttle.wait_s("a") == 0
+
+
+def test_the_throttle_forgets_the_oldest_of_too_many_addresses() -> None:
+    throttle = Throttle(now=Clock())
+    for number in range(MAX_ADDRESSES + 1):
+        for _ in range(MAX_FAILURES):
+            throttle.record_failure(str(number))
+    assert [throttle.wait_s(str(number)) for number in (0, 1, MAX_ADDRESSES)] == [0, WINDOW_S, WINDOW_S]
+    assert len(throttle._failures) == MAX_ADDRESSES

@@ -113,12 +113,12 @@ def test_a_batch_ends_where_its_tokens_do_and_what_is_left_keeps_its_order(model
     batcher = batcher_of(model, max_batch_tokens=10)
     batcher.ask("m", ["first"])
     model.await_batches(1)
-    waiting = [batcher.ask("m", [tuple(range(size))]) for size in (4, 30, 3, 9)]  # each with one more for safety
+    waiting = [batcher.ask("m", [tuple(range(size))]) for size in (4, 30, 4, 9)]  # each with one more for safety
     model.let(4)
     for future in waiting:
         future.result(PATIENCE_S)
     batcher.close()
-    assert [[len(text) for text in texts] for texts in model.texts_of_batches[1:]] == [[4, 3], [30], [9]]
+    assert [[len(text) for text in texts] for texts in model.texts_of_batches[1:]] == [[4, 4], [30], [9]]
 
 
 def test_a_bad_text_fails_its_own_request_only(batcher: RequestBatcher, model: StandIn) -> None:

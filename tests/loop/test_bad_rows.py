@@ -223,16 +223,39 @@ def test_what_the_worker_itself_fails_of_is_not_handed_back(
     assert [(job.read_ct, job.unrecorded) for job in waiting(connection)] == [(1, 1), (1, 1)]
 
 
-def test_a_vector_that_the_tables_own_trigger_keeps_out_is_given_up(
+def test_each_bad_row_of_a_claim_fails_alone(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
-    make_documents(connection)
-    connection.execute("create function keep() returns trigger language plpgsql as $$ begin return null; end $$")
-    connection.execute(
-        "create trigger keep before update on documents for each row when (old.id = 2) execute function keep()"
+    """Of the content function, of a check, as a trigger keeps the vector out in silence, and of the model."""
+    connection.execute("""
+        create table documents (id int primary key, body text, embedding halfvec(384));
+        alter table documents add check (embedding is null or id <> 4);
+        create function content_of(d documents) returns text language plpgsql as $$
+        begin
+            if d.id = 2 then raise exception 'no'; end if;
+            return d.body;
+        end $$;
+        create function keep() returns trigger language plpgsql as $$ begin return null; end $$;
+        create trigger keep before update on documents for each row when (old.id = 6) execute function keep()
+    """)
+    call(
+        connection,
+        "create_pipeline",
+        name="documents",
+        source="documents",
+        content_function="content_of",
+        model=MODEL,
+        max_attempts=1,
     )
-    connection.execute("update pgembedd.pipeline set max_attempts = 1")
-    insert(connection, [1, 2, 3])
-    with worker_thread(database, only(Wrapped(model))):
-        eventually(lambda: rows(connection, "select key, reason from pgembedd.failures") == [(2, "write")])
-        eventually(lambda: missing(connection) == [2])
+    put_off_upkeep(connection)
+
+    def fails_on_the_eighth(texts: Sequence[str]) -> None:
+        if "text 8" in texts:
+            raise ModelError("no")
+
+    insert(connection, range(1, 10))
+    with worker_thread(database, only(Wrapped(model, on_result=fails_on_the_eighth)), claim_size=9):
+        await_quiet(connection)
+    failures = rows(connection, "select key, reason, attempts from pgembedd.failures order by key")
+    assert failures == [(2, "content", 1), (4, "write", 1), (6, "write", 1), (8, "model", 1)]
+    assert missing(connection) == [2, 4, 6, 8]

@@ -75,6 +75,21 @@ def wrong(connection: psycopg.Connection, model: Session) -> list[tuple[int, int
     ]
 
 
+def test_of_a_changed_text_only_the_new_chunk_is_embedded(
+    database: Database, documents: psycopg.Connection, model: Session
+) -> None:
+    """The short form of the next one."""
+    asked: list[list[str]] = []
+    first, second, third = ("\n".join([f"A line about {word}."] * 8) for word in ("ships", "shoes", "cabbages"))
+    with worker_thread(database, only(Wrapped(model, on_start=lambda texts: asked.append(list(texts))))):
+        documents.execute("insert into documents values (1, 'Title', %s)", [f"{first}\n\n{second}"])
+        await_quiet(documents)
+        documents.execute("update documents set body = %s", [f"{first}\n\n{third}"])
+        await_quiet(documents)
+    assert asked == [[f"Title: {first}", f"Title: {second}"], [f"Title: {third}"]]
+    assert wrong(documents, model) == []
+
+
 @pytest.mark.slow
 def test_every_chunk_has_its_vector_and_only_new_ones_are_embedded(
     database: Database, documents: psycopg.Connection, model: Session

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import psycopg
 import pytest
 from structlog.typing import EventDict
 
+from pgembedd.database.connection import Connection
+from pgembedd.database.jobs import JobRepository
+from pgembedd.database.records import Due
+from pgembedd.database.schema_check import SchemaWait
+from pgembedd.loop.in_flight import InFlight
+from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.model import Session
+from tests.loop.test_observer import Ear
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale, waiting
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.schemas import without
-from tests.support.sql import claim, extend, fail, let_leases_run_out, release, value
+from tests.support.sql import FRESH, claim, extend, fail, let_leases_run_out, release, value
 from tests.support.waiting import PATIENCE_S, eventually
-from tests.support.worker import worker_thread
+from tests.support.worker import brisk, worker_thread
 
 LEASE_S = 60  # no machine is so busy that a heartbeat comes later
 
@@ -110,6 +119,62 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
         (1, None),
         (None, 1),
     ]
+
+
+def test_a_suspect_whose_lease_is_lost_before_its_turn_is_not_worked(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """It may kill the worker, and only deaths of those that are noted to be alone count."""
+    make_documents(connection)
+    insert(connection, [1])
+    for _ in range(2):  # a worker reads it and dies
+        claim(connection)
+        let_leases_run_out(connection)
+    insert(connection, [2])
+    gate, asked = Gate(), list[Sequence[str]]()
+    with worker_thread(database, only(Wrapped(model, on_start=asked.append, on_result=gate)), lease_s=LEASE_S):
+        assert gate.reached.wait(PATIENCE_S)
+        connection.execute("update pgmq.q_pgembedd_jobs set read_ct = read_ct + 1 where message -> 'id' = '1'")
+        gate.open()
+        eventually(lambda: [job.id for job in waiting(connection)] == [1])
+    assert asked == [["text 2"]]
+
+
+class Steps:
+    """The event that a heartbeat waits for: takes the next step before each beat, and has come after the last."""
+
+    def __init__(self, *steps: Callable[[], object]) -> None:
+        self._steps = list(steps)
+
+    def wait(self, _timeout_s: float) -> bool:
+        """Whether the event has come."""
+        if not self._steps:
+            return True
+        self._steps.pop(0)()
+        return False
+
+
+def test_a_lease_is_lost_at_the_second_beat_that_misses_it(
+    database: Database, connection: psycopg.Connection, log: list[EventDict]
+) -> None:
+    """At the first one the job may have been stored a moment ago, and is about to leave what is in flight."""
+    make_documents(connection)
+    insert(connection, [1, 2])
+    jobs = JobRepository(Connection(database.conninfo, threading.Event(), "heartbeat"))
+    in_flight, ear = InFlight(), Ear()
+    stored, stolen = claimed = jobs.claim(Due(1, FRESH), 2, LEASE_S)
+    in_flight.add(claimed)
+    steps = Steps(
+        lambda: connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id = %s", [stored.msg_id]),
+        lambda: in_flight.remove([stored]),
+        lambda: connection.execute("update pgmq.q_pgembedd_jobs set read_ct = 2"),
+        lambda: None,
+    )
+    extend_leases(brisk(), jobs, in_flight, cast(threading.Event, steps), ear, SchemaWait())
+    jobs.connection.close()
+    assert ear.heard == [("extended", 1, 0), ("extended", 1, 0), ("extended", 0, 0), ("extended", 0, 1)]
+    assert [event["jobs"] for event in log if event["event"] == "lease_lost"] == [1]
+    assert in_flight.jobs() == [stolen]
 
 
 def await_beats(heartbeat: list[float]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.records import FRESH, Due
+from pgembedd.database.sessions import Sessions
 from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
@@ -114,7 +115,7 @@ class Stages:
     """What takes a job from its claim to its acknowledgement, over one connection and without threads."""
 
     def __init__(self, database: Database, model: Session, share: FairShare) -> None:
-        self.connection = Connection(database.conninfo, threading.Event(), "test")
+        self.connection = Connection(Sessions(database.conninfo, "test"), threading.Event())
         self.in_flight, self.batches = InFlight(), Queue[EmbeddingBatch | None]()
         registry = ModelRegistry(only(Wrapped(model)))
         registry.get(MODEL)
@@ -139,7 +140,7 @@ def test_the_statements_of_a_claim_are_a_constant(
     for size in (1, 1, 300):
         if counts:
             insert(connection, range(size * 1000, size * 1000 + size))
-        stages.connection.current.cursor_factory = Counting
+        stages.connection.call(lambda session: setattr(session, "cursor_factory", Counting))
         Counting.executed = 0
         assert stages.claimer.claim_due()
         batch = stages.batches.get_nowait()

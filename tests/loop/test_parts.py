@@ -19,6 +19,7 @@ from pgembedd.database.connection_errors import TRANSIENT, is_connection_error
 from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Job, ServedPipeline, by_pipeline
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.in_flight import InFlight
@@ -115,11 +116,11 @@ def test_a_suspect_starts_after_what_is_in_progress_and_before_anything_else() -
         assert held.start([job(4)], never)
         order.append("4 begins")
 
-    threads = [threading.Thread(target=alone, args=[2]), threading.Thread(target=alone, args=[3])]
+    threads = [threading.Thread(target=alone, args=[number], daemon=True) for number in (2, 3)]
     for number, thread in enumerate(threads, 1):
         thread.start()
         assert held.wait_for(lambda _keys, number=number: len(held._suspects) == number, 30)  # type: ignore[misc]
-    threads.append(threading.Thread(target=together))
+    threads.append(threading.Thread(target=together, daemon=True))
     threads[-1].start()
     assert not held.wait_for_room(set(), 0, 0.01)
     held.remove([job(1)])
@@ -183,7 +184,7 @@ class Diagnosed(PipelineRepository):
     """Finds that problem, without a database."""
 
     def __init__(self, problem: str | None) -> None:
-        super().__init__(Connection("", threading.Event(), "test"))
+        super().__init__(Connection(Sessions("", "test"), threading.Event()))
         object.__setattr__(self, "problem", problem)
 
     def diagnose(self, pipeline: ServedPipeline, allowed_s: float | None = None) -> str | None:  # noqa: ARG002

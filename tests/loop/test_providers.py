@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.database.provider_use import ProviderUse
-from pgembedd.errors import ModelError
+from pgembedd.errors import ModelError, ProviderBusyError
 from pgembedd.loop.model_loader import loader
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
@@ -23,7 +23,7 @@ from pgembedd.settings import Settings
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale
-from tests.support.embedders import MODEL, Wrapped
+from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.sql import column, rows, value
 from tests.support.stand_in import Answer, Received, json_answer
 from tests.support.stand_in_provider import StandInProvider, answer, provider
@@ -86,6 +86,25 @@ def test_from_a_local_model_to_1536_dimensions_and_back(
         assert not stale(connection, model)
 
 
+def test_a_busy_provider_is_asked_again_and_charges_no_attempt(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    busy = iter([ProviderBusyError("It asked to wait.", 0.0)])
+
+    def at_first(_texts: Sequence[str]) -> None:
+        if error := next(busy, None):
+            raise error
+
+    make_documents(connection, max_attempts=1)
+    with worker_thread(database, only(Wrapped(model, on_result=at_first))):
+        insert(connection, [1, 2, 3])
+        await_embedded(connection, [1, 2, 3])
+    told = [
+        event for event in log if event["event"] in ("released", "job_failed", "dead_letter", "model_failed_on_claim")
+    ]
+    assert [(event["event"], event["jobs"], event["why"]) for event in told] == [("released", 3, "It asked to wait.")]
+
+
 @pytest.mark.slow
 def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
     database: Database,
@@ -131,6 +150,19 @@ def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
         eventually(lambda: shown(connection, "others")[0] == "unserved")
         assert "The provider cohere of cohere:embed-v4.0 is not enabled here" in str(shown(connection, "others")[1])
     assert all(asked.path == "/v1/embeddings" for asked in provider.received)
+
+
+def test_what_is_asked_of_a_provider_in_a_day_is_added_up_to_its_budget(database: Database) -> None:
+    """The request that reaches a budget is still made, and one that is refused is not counted."""
+    with closing(ProviderUse(database.conninfo)) as ledger:
+        assert [ledger.take("by tokens", 3, 6, None) for _ in range(3)] == [True, True, False]
+        assert [ledger.take("by requests", 3, None, 2) for _ in range(3)] == [True, True, False]
+        ledger.correct("by tokens", -2)
+        assert [ledger.take("by tokens", 3, 6, 9) for _ in range(2)] == [True, False]
+        ledger.correct("by requests", -100)
+    with database.connect() as connection:
+        used = rows(connection, "select provider, tokens, requests from pgembedd.provider_use order by provider")
+    assert used == [("by requests", 0, 2), ("by tokens", 7, 3)]
 
 
 @pytest.mark.slow

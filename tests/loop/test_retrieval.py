@@ -55,8 +55,8 @@ def by_words(connection: psycopg.Connection[Any], collection: Collection) -> Mat
 def test_meaning_beats_full_text_search(session: Session, database: Database, sample: int) -> None:
     collection = whole_collection().sample(sample)
     with database.connect() as connection:
-        words = scores(by_words(connection, collection)).ndcg
-    meaning = scores(by_meaning(session, collection)).ndcg
+        words = scores(by_words(connection, collection))["nDCG@10"]
+    meaning = scores(by_meaning(session, collection))["nDCG@10"]
     print(
         f"nDCG@10 of the document that a sentence was taken from, among {len(collection.documents)}:"
         f" {session.name} {meaning:.3f}, full-text search {words:.3f}"

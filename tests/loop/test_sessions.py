@@ -11,6 +11,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.notifications import JobNotifications
 from pgembedd.database.queries import query
+from pgembedd.database.sessions import Sessions
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet
@@ -56,31 +57,33 @@ def spoiled(connection: psycopg.Connection) -> psycopg.Connection:
 
 def test_a_session_keeps_nothing_of_it(database: Database, spoiled: psycopg.Connection) -> None:
     create_pipeline(spoiled, content_function="spoil", embedding_column="embedding")
-    made = Connection(database.conninfo, threading.Event(), "test")
+    made = Connection(Sessions(database.conninfo, "test"), threading.Event())
     notifications = JobNotifications(made)
     notifications.listen()
-    before = made.current.execute(STATE).fetchall()
+    session = made.call(lambda session: session)
+    before = session.execute(STATE).fetchall()
     assert before == [(before[0][0], 0, 0, True, "pg_catalog, pg_temp")]
     found = made.rows_once("read", {"pipeline_id": 1, "ids": ["1", "2"]})
     assert [row[0] for row in found] == ["ok", "ok"]
-    assert made.current.execute(STATE).fetchall() == before
-    assert made.current.execute("select pg_catalog.pg_listening_channels()").fetchall() == [("pgembedd",)]
-    assert made.current.execute("show application_name").fetchall() == [("pgembedd test",)]
+    assert session.execute(STATE).fetchall() == before
+    assert session.execute("select pg_catalog.pg_listening_channels()").fetchall() == [("pgembedd",)]
+    assert session.execute("show application_name").fetchall() == [("pgembedd test",)]
     made.close()
 
 
 def test_behind_a_pooler_nothing_is_set_for_the_session(database: Database, spoiled: psycopg.Connection) -> None:
     """It belongs to the next client. What we look up is looked up under our own path all the same."""
     create_pipeline(spoiled)
-    made = Connection(database.conninfo, threading.Event(), "test", pooled=True)
+    made = Connection(Sessions(database.conninfo, "test", pooled=True), threading.Event())
     assert len(JobRepository(made).connection.rows("models")) == 1
-    assert made.current.execute("show search_path").fetchall() == [('"$user", public',)]
-    with made.current.transaction():
-        made.current.execute(query("pin_path"), {"in_transaction": True})
-        assert made.current.execute("show search_path").fetchall() == [("pg_catalog, pg_temp",)]
+    session = made.call(lambda session: session)
+    assert session.execute("show search_path").fetchall() == [('"$user", public',)]
+    with session.transaction():
+        session.execute(query("pin_path"), {"in_transaction": True})
+        assert session.execute("show search_path").fetchall() == [("pg_catalog, pg_temp",)]
     for _ in range(10):
         made.rows("models")
-    assert made.current.execute("select count(*) from pg_prepared_statements").fetchall() == [(0,)]
+    assert session.execute("select count(*) from pg_prepared_statements").fetchall() == [(0,)]
     made.close()
 
 

@@ -221,6 +221,16 @@ def test_a_row_that_fails_in_time_holds_up_no_others_of_a_slow_pipeline(
     assert value(connection, "select count(*) from pgembedd.failures") == 4
 
 
+@pytest.mark.parametrize(
+    ("limit_s", "asked_s", "allowed_s"),
+    [(60.0, 2.0, 2.0), (2.0, 60.0, 2.0), (60.0, None, 60.0), (None, 2.0, 2.0), (None, None, None)],
+)
+def test_a_statement_is_allowed_the_lower_of_two_limits(
+    limit_s: float | None, asked_s: float | None, allowed_s: float | None
+) -> None:
+    assert SessionLimit(limit_s, "store", lambda _: None, pooled=False).allowed(asked_s) == allowed_s
+
+
 @pytest.mark.slow
 def test_no_owner_is_blamed_where_the_database_is_away(database: Database, connection: psycopg.Connection) -> None:
     def end(_: int) -> None:

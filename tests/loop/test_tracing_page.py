@@ -71,7 +71,7 @@ def test_sqlalchemy(database: Database, documents: psycopg.Connection) -> None:
 
 
 def test_sql(documents: psycopg.Connection) -> None:
-    statements = example("", "set local")
+    statements = example("sql", "set local")
     documents.execute(statements.encode())
 
     assert f"'{traceparent(documents)}'" in statements

@@ -9,6 +9,7 @@ import pytest
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.pipelines import PipelineRepository
+from pgembedd.database.sessions import Sessions
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, insert, make_documents, stale, waiting
@@ -46,7 +47,7 @@ def test_one_at_a_time(database: Database, connection: psycopg.Connection) -> No
     make_documents(connection)
     insert_unseen(connection, [1, 2, 3])
     connection.execute(DUE)
-    upkeep = Connection(database.conninfo, threading.Event(), "upkeep")
+    upkeep = Connection(Sessions(database.conninfo, "upkeep"), threading.Event())
     pipelines = PipelineRepository(upkeep)
     with database.connect(autocommit=False) as other:
         other.execute("select from pgembedd.installation for update")

@@ -10,6 +10,7 @@ import pytest
 from pgembedd.database.connection import Connection
 from pgembedd.database.notifications import JobNotifications
 from pgembedd.database.pipelines import PipelineRepository
+from pgembedd.database.sessions import Sessions
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, missing, stale
@@ -152,7 +153,7 @@ def test_poll_mode_works_without_listen_and_without_prepared_statements(
 
 
 def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, connection: psycopg.Connection) -> None:
-    made = Connection(database.conninfo, threading.Event(), "test")
+    made = Connection(Sessions(database.conninfo, "test"), threading.Event())
     notifications = JobNotifications(made)
     notifications.listen()
     for _ in range(50):

@@ -15,6 +15,7 @@ from pgembedd.database.connect import connect, connect_unpinned
 from pgembedd.database.connection import Connection
 from pgembedd.database.encoding import replace_foreign_characters
 from pgembedd.database.migrate import migrate
+from pgembedd.database.sessions import Sessions
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import SearchError
 from pgembedd.search.run import search
@@ -97,7 +98,7 @@ def test_what_the_encoding_lacks(encoded: Encoded) -> None:
                 with pytest.raises(SearchError, match="Connect with client_encoding=utf8") as caught:
                     search(own, "documents", "\U0001f600", embedding=[0.1, 0.2, 0.3])
                 assert caught.value.exit_code == 2
-        workers = Connection(conninfo, threading.Event(), "test").current
+        workers = Connection(Sessions(conninfo, "test"), threading.Event()).call(lambda session: session)
         lacking = "\U0001f600" if ascii_only else "?"
         assert value(workers, "select %s::jsonb ->> 0", Jsonb([f"{text} \U0001f600"])) == f"{text} {lacking}"
         fail(workers, claim_one(workers, "pgembedd_backfill"), error=f"{text} \U0001f600", permanent=True)

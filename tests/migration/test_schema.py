@@ -204,3 +204,36 @@ def test_downgrade_stops_at_what_a_user_built_on_it(empty_database: Database) ->
         check_schema(connection)
         connection.execute("insert into documents values (1, 'still enqueued')")
         assert connection.execute("select count(*) from pgmq.q_pgembedd_jobs").fetchone() == (1,)
+
+
+# What pg_upgrade asks before an upgrade; it looks into domains, arrays, rows and ranges, too.
+REFUSED_COLUMNS = """
+with recursive refused as (
+    select t.oid from pg_type t where t.typnamespace = 'pg_catalog'::regnamespace and t.typname in (
+        'regcollation', 'regconfig', 'regdictionary', 'regnamespace', 'regoper', 'regoperator', 'regproc',
+        'regprocedure')
+    union
+    select made.oid from refused join lateral (
+        select t.oid from pg_type t where t.typtype = 'd' and t.typbasetype = refused.oid
+        union all select t.oid from pg_type t where t.typtype = 'b' and t.typelem = refused.oid
+        union all select t.oid from pg_type t join pg_attribute a on a.attrelid = t.typrelid
+            where t.typtype = 'c' and not a.attisdropped and a.atttypid = refused.oid
+        union all select r.rngtypid from pg_range r where r.rngsubtype = refused.oid) made on true)
+select c.oid::regclass::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid
+where a.atttypid in (select oid from refused) and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'm', 'i')
+  and c.relnamespace::regnamespace::text not in ('pg_catalog', 'information_schema')
+"""
+
+
+def test_pg_upgrade_refuses_no_column(connection: psycopg.Connection) -> None:
+    """Neither of our tables nor of those that are made for a pipeline."""
+    connection.execute("""
+        create table documents (id int primary key, body text, language text default 'english');
+        select pgembedd.create_pipeline('column', 'documents', array['body']);
+        select pgembedd.create_pipeline('chunks', 'documents', array['body'], embedding_table => 'document_chunks',
+                                        text_config => 'language');
+        select pgembedd.change_model('column', model => 'all-MiniLM-L6-v2')""")
+    assert connection.execute(REFUSED_COLUMNS.encode()).fetchall() == []
+
+    connection.execute("create domain configured as regconfig; alter table documents add config configured[]")
+    assert connection.execute(REFUSED_COLUMNS.encode()).fetchall() == [("documents", "config")]

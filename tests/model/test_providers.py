@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +106,12 @@ class Counted:
 
 def error(status: int, **members: str) -> Answer:
     """A refusal in OpenAI's form."""
-    return json_answer({"error": {"message": f"No: {KEY}.", **members}}, status)
+    return json_answer({"error": {"message": f"No: {KEY}.", **members}}, status, retry_after="0")
 
 
 FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
     (error(429), ProviderBusyError, r"status 429: No: \[key\]"),
-    (error(503), ProviderBusyError, "status 503"),
+    *[(error(status), ProviderBusyError, f"status {status}") for status in (408, 425, 502, 503, 504)],
     (json_answer({"error": "x" * 290 + KEY}, 503), ProviderBusyError, r"x\[key\]$"),
     (Answer(503, {}, [b'{"error": "No: sk-of\\/this\\u002btest"}']), ProviderBusyError, r"No: \[key\]"),
     (Answer(503, {}, [b"<p>" + b"x" * 290 + KEY.encode()]), ProviderBusyError, r"x\[key\]$"),
@@ -121,6 +123,7 @@ FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
     (error(500), ModelError, "status 500"),
     (json_answer({"data": []}), ModelError, "0 vectors for 1 text."),
     (json_answer({"data": [{"index": 1, "embedding": [1.0]}]}), ModelError, "something else than vectors"),
+    (json_answer({"data": [{"index": i, "embedding": [1.0]} for i in (0, 1)]}), ModelError, "2 vectors for 1 text."),
     (json_answer({"data": [{"index": 0, "embedding": ["x"]}]}), ModelError, "without numbers"),
     (json_answer({"data": [{"index": 0, "embedding": [1.0, 2.0]}]}), ProviderRefusedError, "now gives 2"),
     (json_answer({"data": [{"index": 0, "embedding": [0.0] * 1536}]}), ModelError, "a vector of zeros"),
@@ -129,20 +132,43 @@ FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
 ]
 
 
-@pytest.mark.slow
 def test_failures_are_types_and_none_shows_the_key(provider: StandInProvider, tmp_path: Path) -> None:
-    well = provider.answer
-    for answer, kind, sentence in FAILURES:
-        provider.answer = well
-        model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
-        provider.answer = lambda _, given=answer: given  # type: ignore[misc]
-        try:
+    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
+    try:
+        for answer, kind, sentence in FAILURES:
+            provider.answer = lambda _, given=answer: given  # type: ignore[misc]
             with pytest.raises(kind, match=sentence) as raised:
                 model.embed(["text"])
-        finally:
-            model.close()
-        assert type(raised.value) is kind
-        assert KEY not in str(raised.value)
+            assert type(raised.value) is kind
+            assert KEY not in str(raised.value)
+    finally:
+        model.close()
+
+
+def test_a_vector_of_zeros_among_others_is_refused(provider: StandInProvider, tmp_path: Path) -> None:
+    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
+    vectors = [{"index": i, "embedding": [float(i)] * model.dims} for i in (1, 0)]
+    provider.answer = lambda _: json_answer({"data": vectors})
+    try:
+        with pytest.raises(ModelError, match="a vector of zeros"):
+            model.embed(["a", "b"])
+    finally:
+        model.close()
+
+
+def test_a_busy_provider_says_when_it_is_to_be_asked_again(provider: StandInProvider, tmp_path: Path) -> None:
+    """In seconds or as a date, an hour at most."""
+    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
+    soon, past = (formatdate(time.time() + in_s) for in_s in (1800, -9))
+    told = {"7": 7, "0.5": 0.5, "-1": 0, "1e9": 3600, "nan": 5, "soon": 5, "": 5, past: 0, soon: 1800}
+    try:
+        for given, delay_s in told.items():
+            provider.answer = lambda _, given=given: json_answer({}, 503, retry_after=given)  # type: ignore[misc]
+            with pytest.raises(ProviderBusyError) as raised:
+                model.embed(["text"])
+            assert raised.value.retry_after_s == pytest.approx(delay_s, abs=0 if delay_s != 1800 else 900)
+    finally:
+        model.close()
 
 
 @pytest.mark.parametrize(("told", "counted"), [(-5, 0), (7, 7), (10**30, 10**9)])

@@ -7,17 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.corpus import histogram, load_corpus, sample
-from bench.engines.catalogue import ours, peers
-from bench.engines.common import Batch, Float32Array, batches, by_length, in_order, map_batches, pooled
-from bench.engines.files import CHIEF
-from bench.random_bert import CONFIG
+from bench.corpus import load_corpus, sample
+from bench.engines.catalogue import PEER_CASES, ours
+from bench.engines.common import FORMS, Batch, Float32Array, Setup, batches, collect, in_threads, pooled
+from bench.engines.files import GTE_CONFIG
+from bench.engines.libraries import LIBRARIES
 from bench.roofline import operations
 from bench.texts import manual_sections, plain
 from pgembedd.cli.demo_documents import Document
 from pgembedd.model.onnx.checkpoint import BertConfig
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=80)
+
+
+def planned(plan: str, size: int, multiple: int = 1) -> Setup:
+    """Settings of batches."""
+    return Setup(Path(), 512, 2, settings={"plan": plan, "size": size, "multiple": multiple})
 
 
 @pytest.mark.slow
@@ -32,8 +37,8 @@ def test_every_plan_embeds_every_text_once_and_keeps_the_order(
         hidden = np.stack([batch.ids, np.ones_like(batch.ids)], axis=-1).astype(np.float32)
         return pooled(hidden, batch.mask)
 
-    for plan in (in_order(encoded, size), by_length(encoded, size, multiple)):
-        vectors = map_batches(run, batches(encoded, plan, multiple), callers)
+    for plan in ("arrival", "length"):
+        vectors = collect(in_threads(run, callers)(batches(encoded, planned(plan, size, multiple))))
         found = vectors[:, 0] / vectors[:, 1]
         assert np.allclose(found, np.arange(1, len(lengths) + 1))
 
@@ -41,7 +46,7 @@ def test_every_plan_embeds_every_text_once_and_keeps_the_order(
 @given(lengths=LENGTHS, size=st.integers(1, 200))
 def test_texts_share_a_batch_only_where_nothing_is_padded(lengths: list[int], size: int) -> None:
     encoded = [[1] * length for length in lengths]
-    for batch in batches(encoded, by_length(encoded, size)):
+    for batch in batches(encoded, planned("length", size)):
         assert batch.mask.all()
         assert len(batch.positions) == 1 or batch.ids.size <= size
 
@@ -54,10 +59,6 @@ def test_a_sample_is_the_same_each_time_and_has_the_corpus_own_lengths() -> None
     ranks = (10, 50, 90)
     of_all, of_some = (np.percentile([len(text) for text in some], ranks) for some in (texts, chosen))
     assert np.allclose(of_all, of_some, rtol=0.05)
-
-
-def test_the_histogram_counts_every_length() -> None:
-    assert histogram([0, 15, 16, 511, 512, 5000]) == [2, 1, 0, 0, 0, 1, 1, 1]
 
 
 @pytest.mark.slow
@@ -79,20 +80,18 @@ def test_sections_of_a_manual_page_become_texts(tmp_path: Path) -> None:
 
 
 def test_troff_loses_its_requests_and_escapes() -> None:
-    assert plain('.PP\n\\fBbold\\fR and \\(dqquoted\\(dq\n.in +4\n.I one "two"') == 'bold and "quoted"\none "two'
+    assert plain('.PP\n\\fBbold\\fR and \\(dqquoted\\(dq\n.in +4\n.I one "two"') == "bold and quoted\none two"
 
 
 def test_the_operations_of_gte_small() -> None:
     """42.5 MFLOP a token, and 18.4 kFLOP a pair of tokens: 12 layers of 2 (4 x 384^2 + 2 x 384 x 1536), 4 x 384."""
-    fields = {name: CONFIG[name] for name in BertConfig.__dataclass_fields__}
+    fields = {name: GTE_CONFIG[name] for name in BertConfig.__dataclass_fields__}
     config = BertConfig(**fields)
     assert operations(100, config) == 100 * 42_467_328 + 100 * 100 * 18_432
 
 
 def test_every_case_reads_files_that_can_be_written_under_a_name_of_its_own() -> None:
-    names = [each.name for each in ours("a model")]
-    for peer in peers():
-        assert {case.form for case in (peer.default, *peer.tuned)} <= CHIEF.keys()
-        assert {case.precision for case in peer.tuned} == {peer.default.precision}
-        names += [peer.default.name, peer.tuned[0].name]
-    assert len(names) == len(set(names))
+    cases = [*ours("a model"), *PEER_CASES]
+    assert {case.form for case in cases} == FORMS.keys()
+    assert {case.engine for case in cases} == LIBRARIES.keys()
+    assert len({case.name for case in cases}) == len(cases)

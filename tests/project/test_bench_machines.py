@@ -1,4 +1,4 @@
-"""Results of several machines stand side by side on the page, each in its folder, and are never compared."""
+"""Results of several machines stand side by side on the page, each in its folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.machine import describe, machine, results_folder
-from bench.page.figures import TIMES
-from bench.page.markdown import render
-from bench.page.results import Run, load_runs
-from tests.project.test_bench_page import ABACUS, record, run_of
+from bench.page.__main__ import readme, render
+from bench.page.results import Run, by_machine, load_runs
+from bench.result import TIMES
+from tests.project.test_bench_page import ABACUS, blocks, record, run_of
 
 LOOM = "Loom, 4 cores, AVX2 without VNNI"
 
@@ -20,62 +20,40 @@ def two_machines(folder: Path) -> list[Run]:
     """One has measured two benches, and int8 where the other refuses it."""
     for described, named, int8 in ((LOOM, LOOM, []), (ABACUS, "Abacus, 2 cores", [("pgembedd, int8", 60, 2.5)])):
         shown = [("pgembedd, fp32", 24, None), *int8, ("fastembed, defaults", 4, 0.125)]
-        said = {"bench": "embed", "unit": "texts/s", "machine": named, "versions": {"model": "tiny"}}
-        lines = (
-            record(case, value, ratio=ratio, ratio_to=ratio and "pgembedd, fp32", **said)
-            for case, value, ratio in shown
-        )
-        run_of(folder, *lines, name="embed", described=described)
-    run_of(folder, record("insert of one row, bare", 1))
+        said = {"bench": "embed", "machine": named, "versions": {"model": "tiny"}}
+        rates = [record(case, value, unit="texts/s", ratio=ratio, **said) for case, value, ratio in shown]
+        near = [record(case, 1, unit="cosine", **said) for case, _, _ in shown]
+        run_of(folder, *rates, *near, name="embed", described=described)
+    run_of(folder, record("insert of one row, bare", 1), record("insert of one row, pipeline", 1.4))
     return load_runs(folder)
 
 
-def section(page: str, heading: str) -> str:
-    """What stands under a heading, up to the next of its kind."""
-    return page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+def test_the_made_parts_of_a_page_are_made_again_and_the_prose_stays(tmp_path: Path) -> None:
+    page = "before\n<!-- make machines -->\nold\n<!-- end -->\n<!-- make latency -->\n<!-- end -->\nafter\n"
+    made = render(page, two_machines(tmp_path))
+
+    assert made.startswith("before\n<!-- make machines -->\n\n- [")
+    assert made.endswith("<!-- end -->\nafter\n")
+    assert "old" not in made
+    assert "Not measured yet: `python -m bench.latency`." in made
+    assert render(made, two_machines(tmp_path)) == made
 
 
-def test_the_page_says_which_machine_has_which_figures(tmp_path: Path) -> None:
-    machines = section(render(two_machines(tmp_path)), "Machines")
-
-    embed, triggers = "[embed](#texts-a-second-beside-other-libraries)", "[triggers](#what-writers-pay)"
-    assert f"- {ABACUS}: {embed}, {triggers}\n- {LOOM}: {embed}\n" in machines
-
-
-def test_what_int8_brings_is_of_each_run(tmp_path: Path) -> None:
+def test_machines_stand_side_by_side_and_what_one_lacks_is_empty(tmp_path: Path) -> None:
     runs = two_machines(tmp_path)
-    speeds = [("pgembedd, fp32", 50), ("pgembedd, int8", 60), ("onnxruntime int8 products, 16 tokens", 100)]
-    said = {"bench": "roofline", "unit": "GFLOP/s a core", "machine": LOOM, "versions": {"model": "small"}}
-    roofline = run_of(tmp_path, *(record(case, value, **said) for case, value in speeds), described=LOOM)
-    machines = section(render([*runs, roofline]), "Machines")
+    page = blocks(
+        render("<!-- make machines --><!-- make figures -->\n<!-- end -->\n<!-- make embed -->\n<!-- end -->", runs)
+    )
+    readmes = [readme(its) for its in by_machine(runs).values()]
 
-    assert f"| {ABACUS} | embed | tiny | 2.50{TIMES} |" in machines
-    assert f"| {LOOM} | embed | tiny | int8 did not run |" in machines
-    assert f"| {LOOM} | roofline | small | 1.20{TIMES} |" in machines
-    assert "The gain of int8 by processor" not in render([run_of(tmp_path / "other", record("a", 1))])
-
-
-def test_each_machine_has_its_own_targets(tmp_path: Path) -> None:
-    _, first, second = section(render(two_machines(tmp_path)), "Targets").split("On ")
-
-    assert first.startswith(f"{ABACUS}:\n")
-    assert second.startswith(f"{LOOM}:\n")
-    assert f"int8, against fastembed at its defaults | ≥ 10{TIMES} | 20.0{TIMES} | yes |" in first
-    assert f"end to end, share of the bare model's rate | ≥ 0.9{TIMES} | not yet |  |" in first
-    assert f"fp32, against fastembed at its defaults | ≥ 5.5{TIMES} | 8.00{TIMES} | yes |" in second
-    assert "int8" not in second
-    assert "not yet" not in second
-
-
-def test_a_chapter_of_several_machines_has_a_heading_for_each(tmp_path: Path) -> None:
-    runs = two_machines(tmp_path)
-    chapter = section(render(runs), "Texts a second, beside other libraries")
-    first, second = chapter.index(f"### On {ABACUS}\n"), chapter.index(f"### On {LOOM}\n")
-
-    assert first < chapter.index("(../plots/abacus-2-cores-vnni/embed-speed.svg)") < second
-    assert second < chapter.index("(../plots/loom-4-cores-avx2-without-vnni/embed-speed.svg)")
-    assert "### " not in section(render(runs), "What writers pay")
-    assert f"{ABACUS}; python 3.11.7." in section(render(runs), "What writers pay")
+    assert f"| bench | figure | asked | {ABACUS} | {LOOM} |" in page["figures"]
+    against = "against fastembed at its defaults, tiny"
+    assert f"| embed | fp32, {against} | ≥ 5.5{TIMES} | 8.00{TIMES} | 8.00{TIMES} |" in page["figures"]
+    assert f"| embed | int8, {against} | ≥ 10{TIMES} | 20.0{TIMES} |  |" in page["figures"]
+    assert f"| triggers | single insert | ≤ 1.3{TIMES} | 1.40{TIMES}, **missed** |" in readmes[0]
+    assert "int8" not in readmes[1]
+    assert page["embed"].index("(../plots/abacus-2-cores-vnni/embed.svg)") < page["embed"].index("(../plots/loom-4-")
+    assert f"\n\n[{LOOM}: embed](../../bench/results/loom-4-cores-avx2-without-vnni/README.md#embed)" in page["embed"]
 
 
 def test_results_outside_a_machines_folder_are_refused(tmp_path: Path) -> None:

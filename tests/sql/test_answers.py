@@ -105,6 +105,7 @@ def test_a_follow_up_knows_what_was_said(connection: psycopg.Connection, asker: 
     claim(connection)
     finish(connection, first, 1)
     thread = value(connection, "select thread from pgembedd.answers")
+    value(connection, "select pgembedd.stop_answer(%s)", ask(connection, "and when", thread))
     ask(connection, "and why", thread)
     ((_, _, _, question, history, _),) = claim(connection)
     assert question == "and why"

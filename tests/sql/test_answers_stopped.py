@@ -26,21 +26,24 @@ STATE = "select status, answer, citations, finished_at is not null from pgembedd
 
 def test_an_answer_that_is_made_is_stopped_with_what_was_written(connection: psycopg.Connection, asker: str) -> None:
     answer = ask(connection)
+    claim(connection, lease_s=-1)
+    lost = [Jsonb({"text": "Of an attempt that is over."})]
+    assert as_worker(connection, WRITE, [answer], [1], ["delta"], lost) == [(answer,)]
     claim(connection)
     told = [Jsonb({"text": "So it [1]"}), Jsonb({"n": 1})]
-    assert as_worker(connection, WRITE, [answer] * 2, [1, 1], ["delta", "citation"], told) == [(answer,)]
+    assert as_worker(connection, WRITE, [answer] * 2, [2, 2], ["delta", "citation"], told) == [(answer,)]
     assert value(connection, STOP, answer) is True
     assert rows(connection, STATE) == [("stopped", "So it [1]", [1], True)]
     assert [event[1:] for event in events(connection, answer)[-2:]] == [
-        ("status", {"status": "stopped", "attempt": 1}),
+        ("status", {"status": "stopped", "attempt": 2}),
         ("done", {"status": "stopped", "citations": [1]}),
     ]
     # The worker learns it from each of its statements, and changes nothing.
     before = events(connection, answer)
-    assert as_worker(connection, WRITE, [answer], [1], ["delta"], [Jsonb({"text": "more"})]) == []
-    assert as_worker(connection, "select pgembedd.extend_answers(%s, '{1}', 60)", [answer]) == []
-    as_worker(connection, "select pgembedd.release_answers(%s, '{1}')", [answer])
-    assert not finish(connection, answer, 1)
+    assert as_worker(connection, WRITE, [answer], [2], ["delta"], [Jsonb({"text": "more"})]) == []
+    assert as_worker(connection, "select pgembedd.extend_answers(%s, '{2}', 60)", [answer]) == []
+    as_worker(connection, "select pgembedd.release_answers(%s, '{2}')", [answer])
+    assert not finish(connection, answer, 2)
     assert claim(connection, lease_s=-1) == []
     assert value(connection, STOP, answer) is False  # again: nothing changes
     assert events(connection, answer) == before

@@ -30,7 +30,6 @@ from tests.support.sql import (
     work,
 )
 from tests.support.undone import connection
-from tests.support.waiting import PATIENCE_S
 
 __all__ = ["connection"]
 
@@ -164,13 +163,6 @@ def test_a_retried_job_starts_afresh(connection: psycopg.Connection, job: Job) -
 def test_a_row_that_dies_twice_has_one_letter(connection: psycopg.Connection, job: Job) -> None:
     fail(connection, job, error="first", permanent=True)
     connection.execute("update documents set title = 'new'")
-    fail(connection, claim_one(connection), error="second", permanent=True)
-    assert column(connection, "select error from pgembedd.failures") == ["second"]
-
-
-def test_an_event_tells_of_a_death(connection: psycopg.Connection, other: psycopg.Connection, job: Job) -> None:
-    other.execute("listen pgembedd_events")
-    fail(connection, job, permanent=True)
-    (notice,) = other.notifies(timeout=PATIENCE_S, stop_after=1)
-    assert '"event": "dead_letter"' in notice.payload
-    assert "title" not in notice.payload
+    fail(connection, claim_one(connection), reason="write", error="second", permanent=True)
+    letter = "select reason, error, history -> 0 ->> 'error', jsonb_array_length(history) from pgembedd.failures"
+    assert rows(connection, letter) == [("write", "second", "second", 1)]

@@ -13,6 +13,7 @@ from tests.support.sql import (
     claim_one,
     connected,
     create_pipeline,
+    fail,
     made_up,
     make_documents,
     queued,
@@ -121,6 +122,31 @@ def test_a_truncated_row_is_remembered_until_it_fits(connection: psycopg.Connect
         store(connection, [claim_one(connection)], dropped=dropped)
         assert rows(connection, STATES) == remembered
     assert value(connection, "select truncated from pgembedd.status") == 0
+
+
+def test_a_truncated_row_whose_change_fails_is_dead(connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection, backfill=False)
+    connection.execute("update documents set title = 'long'")
+    store(connection, [claim_one(connection)], dropped=7)
+    connection.execute("update documents set title = 'bad'")
+    fail(connection, claim_one(connection), permanent=True)
+    assert rows(connection, STATES) == [(1, "dead", None)]
+    assert rows(connection, "select dead, truncated from pgembedd.status") == [(1, 0)]
+
+
+def test_what_is_noted_of_a_row_stays_until_its_job_is_done(
+    connection: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    make_documents(connection)
+    create_pipeline(connection)
+    connection.execute("insert into documents values (1, ' ')")
+    work(connection)
+    connection.execute("update documents set title = '  '")
+    with other.transaction():
+        other.execute("select from documents for update")
+        assert store(connection, [claim_one(connection)]) == ["locked"]
+    assert rows(connection, STATES) == [(1, "blank", None)]
 
 
 def test_a_row_that_is_gone_is_forgotten(connection: psycopg.Connection) -> None:

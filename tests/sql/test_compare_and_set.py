@@ -144,6 +144,25 @@ def test_content_that_is_never_the_same_is_read_ever_less_often(connection: psyc
     assert waits[-1] > 30
 
 
+def test_changes_with_a_lock_between_them_are_not_one_after_another(
+    connection: psycopg.Connection, other: psycopg.Connection, job: Job
+) -> None:
+    for changed in (True, True, False, False, True):
+        contents = read(connection, [job])
+        with other.transaction():
+            other.execute(
+                "update documents set title = title || '!'" if changed else "select from documents for update"
+            )
+            if not changed:
+                assert store(connection, [job], contents) == ["locked"]
+        if changed:
+            assert store(connection, [job], contents) == ["changed"]
+            connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id <> %s", [job.msg_id])
+        else:
+            let_leases_run_out(connection)
+        job = claim_one(connection)  # at once after each change
+
+
 def test_several_jobs_of_one_row(connection: psycopg.Connection, job: Job) -> None:
     for number in range(3):
         connection.execute("update documents set title = %s", [f"title {number}"])

@@ -199,3 +199,14 @@ def test_a_column_called_like_the_row_is_not_taken_for_it(connection: psycopg.Co
     connection.execute("insert into documents values (1, 'mine', 's')")
     work(connection)
     assert vectors(connection) == [made_up("mine")]
+
+
+def test_the_model_that_serves_a_pipeline_first_is_pinned(connection: psycopg.Connection) -> None:
+    """Whichever of two workers comes later is told of the first one's."""
+    make_documents(connection)
+    create_pipeline(connection)
+    assert call(connection, "pin_model", pipeline_id=1, fingerprint="first") == "first"
+    assert call(connection, "pin_model", pipeline_id=1, fingerprint="second") == "first"
+    assert value(connection, "select fingerprint from pgembedd.status") == "first"
+    for vector in ([1.0], [2.0]):
+        assert value(connection, "select pgembedd.probe_model(1, %s::real[])", vector) == [1.0]

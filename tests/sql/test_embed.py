@@ -14,6 +14,7 @@ import pytest
 from pgembedd.database.connection import Connection
 from pgembedd.database.embed_requests import EmbedRequestRepository
 from pgembedd.database.migrate import migrate
+from pgembedd.database.sessions import Sessions
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
 from tests.support.prepared import prepared
@@ -223,7 +224,9 @@ def test_a_session_with_old_rules_for_strings_may_ask(database: Database, hand: 
 
 def test_a_worker_that_disconnected_is_no_listener(database: Database, asker: psycopg.Connection) -> None:
     """Also within a transaction that has seen it."""
-    line = EmbedRequestRepository(connection := Connection(database.conninfo, threading.Event(), "embed requests"))
+    line = EmbedRequestRepository(
+        connection := Connection(Sessions(database.conninfo, "embed requests"), threading.Event())
+    )
     line.take(1)
     with asker.transaction():
         assert value(asker, "select cardinality(pgembedd._listeners())") == 1
@@ -475,6 +478,8 @@ def test_two_workers_share_what_waits(database: Database, asker: psycopg.Connect
         assert (len(first_half), len(second_half), len({*first_half, *second_half})) == (2, 2, 4)
         assert len(hand.take()) == 1
         assert second.take() == []
+        assert second.answer(first_half[0]) == 0, "it is another's"
+        assert hand.answer(first_half[0]) == 1
 
 
 def test_what_one_worker_declines_another_gets(database: Database, asker: psycopg.Connection, hand: Hand) -> None:

@@ -116,16 +116,22 @@ def test_a_chunk_that_moves_keeps_its_vector(chunked: psycopg.Connection) -> Non
     assert chunks(chunked) == [(1, 0, "three")]
 
 
-def test_a_chunk_to_be_taken_over_that_is_gone_is_read_again(chunked: psycopg.Connection) -> None:
+@pytest.mark.parametrize(
+    "meanwhile", ["delete from chunks where chunk = 'one'", "update chunks set model = 'another' where chunk = 'one'"]
+)
+def test_a_chunk_to_be_taken_over_that_is_gone_or_of_another_model_is_read_again(
+    chunked: psycopg.Connection, meanwhile: str
+) -> None:
     insert(chunked, 1, "one", "two")
     work(chunked)
     chunked.execute("update documents set content = E'one\n\nnew' where id = 1")
     job = claim_one(chunked)
     contents = read(chunked, [job])
-    chunked.execute("delete from chunks where chunk = 'one'")
+    chunked.execute(meanwhile)
     assert store(chunked, [job], contents) == ["changed"]
     assert work(chunked) == {1: "written"}
     assert chunks(chunked) == [(1, 0, "one"), (1, 1, "new")]
+    assert value(chunked, "select count(distinct model) from chunks") == 1
 
 
 def test_another_model_embeds_everything_anew(chunked: psycopg.Connection) -> None:

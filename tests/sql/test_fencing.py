@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.prepared import prepared
 from tests.support.sql import (
-    BACKFILL,
     FRESH,
     Job,
     claim,
@@ -143,21 +142,3 @@ def test_either_both_or_neither(connection: psycopg.Connection, job: Job) -> Non
         assert store(connection, [job]) == ["written"]
     assert vectors(connection) == [None]
     assert queued(connection) == [1]
-
-
-def test_the_order_of_a_claim_is_the_order_of_arrival(connection: psycopg.Connection) -> None:
-    make_documents(connection)
-    create_pipeline(connection)
-    connection.execute("insert into documents select i from generate_series(1, 20) i")
-    assert [job.id for job in claim(connection, size=15)] == list(range(1, 16))
-    assert [job.id for job in claim(connection, size=15)] == list(range(16, 21))
-
-
-def test_two_workers_share_a_queue(connection: psycopg.Connection, other: psycopg.Connection) -> None:
-    make_documents(connection, 4)
-    create_pipeline(connection)
-    with connection.transaction(), other.transaction():  # neither has committed when the other claims
-        mine = claim(connection, BACKFILL, size=2)
-        theirs = claim(other, BACKFILL, size=4)
-    assert sorted(job.id for job in mine + theirs) == [1, 2, 3, 4]
-    assert store(connection, mine) + store(other, theirs) == ["written"] * 4

@@ -10,7 +10,18 @@ import pytest
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
-from tests.support.sql import claim, connected, create_pipeline, fail, make_documents, rows, store, value, work
+from tests.support.sql import (
+    claim,
+    connected,
+    create_pipeline,
+    fail,
+    let_leases_run_out,
+    make_documents,
+    rows,
+    store,
+    value,
+    work,
+)
 from tests.support.undone import connection
 
 __all__ = ["connection"]
@@ -105,6 +116,22 @@ def test_the_status_is_told_to_those_who_know_the_content(
     assert [value(connection, guess, one, version) for version in guesses] == [0, 0]
     connection.execute(f"reset role; grant select on documents to {reader}; set role {reader}")
     assert statuses(connection)[1][0] == told
+
+
+def test_a_row_that_waits_for_its_next_attempt_or_has_changed_is_queued(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    create_pipeline(connection)
+    connection.execute("insert into documents values (1, 'a'), (2, ' ')")
+    first, second = claim(connection)
+    fail(connection, first)
+    store(connection, [second])
+    assert statuses(connection) == {1: ("queued", None, 1), 2: ("blank", None, 0)}
+    let_leases_run_out(connection)
+    (first,) = claim(connection)
+    fail(connection, first, permanent=True)
+    assert statuses(connection)[1] == ("failed", "content", 2)
+    connection.execute("update documents set title = title || 'b'")
+    assert statuses(connection) == dict.fromkeys((1, 2), ("queued", None, 0))
 
 
 def test_the_table_with_the_vectors_is_published(database: Database) -> None:

@@ -98,6 +98,14 @@ def test_posts_that_nobody_gets_blame_nobody(pushed: psycopg.Connection) -> None
     assert store(pushed, [job]) == ["written"]
 
 
+def test_what_a_worker_has_claimed_is_not_taken_from_it_by_a_post(pushed: psycopg.Connection) -> None:
+    pushed.execute("insert into documents (id, title) values (1, 'text')")
+    (job,) = claim(pushed)
+    made_up = [{"jobId": job.msg_id, "queue": FRESH, "readCt": job.read_ct, "id": 1, "pipeline": 1}]
+    assert rows(pushed, TAKE, json.dumps(made_up)) == [("failed", "Another request or worker has claimed it.", None)]
+    assert store(pushed, [job]) == ["written"]
+
+
 def test_a_paused_pipeline_is_not_posted(pushed: psycopg.Connection) -> None:
     pushed.execute("insert into documents (id, title) values (1, 'text')")
     call(pushed, "pause", name="documents")

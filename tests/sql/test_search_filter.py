@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.refusals import refused
 from tests.support.search import search
-from tests.support.sql import create_pipeline, rows, work
+from tests.support.sql import create_pipeline, rows, value, work
 from tests.support.undone import connection
 
 __all__ = ["connection"]
@@ -147,6 +147,17 @@ def documents(connection: psycopg.Connection, request: pytest.FixtureRequest) ->
     connection.execute("select pgembedd.pin_model(1, 'made up')")
     work(connection)
     return connection
+
+
+def test_the_condition_of_a_filter_is_that_of_its_sql(connection: psycopg.Connection) -> None:
+    """The short form of the next one, without the searches."""
+    connection.execute(SOURCE)
+    for filter, condition in FILTERS:
+        made = value(connection, "select pgembedd._search_filter('documents'::regclass, %s)", json.dumps(filter))
+        kept = [
+            {id_ for (id_,) in rows(connection, f"select id from documents s where {one}")} for one in (made, condition)
+        ]
+        assert kept[0] == kept[1], filter
 
 
 @pytest.mark.slow

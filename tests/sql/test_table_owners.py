@@ -11,11 +11,13 @@ from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
+    claim_one,
     column,
     create_pipeline,
     look_twice,
     make_documents,
     queued,
+    read,
     rows,
     value,
     work,
@@ -165,6 +167,29 @@ def test_a_malicious_content_function_gets_no_further(roles: Roles, connection: 
     with pytest.raises(psycopg.Error) as caught:
         work(connection)
     assert caught.value.sqlstate in ("42501", "22023", "0A000", "42P13")
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
+def test_what_a_content_function_does_is_undone_with_the_read(
+    connection: psycopg.Connection, options: dict[str, str]
+) -> None:
+    make_documents(connection)
+    connection.execute("""
+        create table said (path text);
+        create function telling(d documents) returns text language plpgsql as $$
+        begin
+            insert into said values (set_config('search_path', 'elsewhere', false));
+            perform set_config('default_transaction_read_only', 'on', false);
+            return d.title;
+        end $$""")
+    create_pipeline(connection, content_function="telling", **options)
+    connection.execute("insert into documents values (1, 'title')")
+    before = value(connection, "show search_path")
+    (content,) = read(connection, [claim_one(connection)])
+    assert content.text == "title"
+    assert rows(connection, "select * from said") == []
+    assert value(connection, "show search_path") == before
+    assert value(connection, "show default_transaction_read_only") == "off"
 
 
 def test_a_new_owner_takes_over_after_resume(roles: Roles, connection: psycopg.Connection) -> None:

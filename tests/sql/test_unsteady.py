@@ -65,6 +65,16 @@ def test_a_busy_row_is_not_given_up(connection: psycopg.Connection, options: dic
     assert rows(connection, "select * from pgembedd.failures") == []
 
 
+def test_only_content_of_a_row_that_stays_as_it_was_is_given_up(connection: psycopg.Connection) -> None:
+    """The short form of both: the message is made to look as after nineteen rounds."""
+    prepared(connection, "$1.title || clock_timestamp()", {})
+    assert rounds(connection, "select", 5) == ["changed"] * 5
+    for between, given_up in (("update documents set title = title || '!'", []), ("select", [(1, "unsteady_content")])):
+        connection.execute("update pgmq.q_pgembedd_jobs set headers = jsonb_set(headers, '{pgembedd,same}', '15')")
+        assert rounds(connection, between, 1) == ["changed"]
+        assert rows(connection, "select key, reason from pgembedd.failures") == given_up
+
+
 @pytest.mark.slow
 def test_the_rounds_span_minutes(connection: psycopg.Connection) -> None:
     prepared(connection, "$1.title || clock_timestamp()", {})

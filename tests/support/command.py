@@ -26,15 +26,20 @@ class Outcome:
         return self.err.strip()
 
 
-def pgembedd(*arguments: str, database: str | None = None, timeout_s: float = 60, **environment: str) -> Outcome:
-    """Run a command to its end. Nothing of the caller's database environment reaches it."""
+def pgembedd(
+    *arguments: str, database: str | None = None, timeout_s: float = 60, module: str = "pgembedd", **environment: str
+) -> Outcome:
+    """Run a command to its end. Nothing of the caller's database environment reaches it.
+
+    `module` is `pgembedd`, or one of tests.support that changes something before it calls the same command.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
     # The cache of models is the machine's, not a database's.
     kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
     named = {} if database is None else {"DATABASE_URL": database}
     env = {**inherited, **kept, "COLUMNS": "200", **named, **environment}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = start("pgembedd", arguments, env, out.fileno(), err.fileno(), frees=False)
+        process = start(module, arguments, env, out.fileno(), err.fileno(), frees=False)
         try:
             code = process.wait(timeout_s)
         except BaseException:

@@ -48,7 +48,7 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def tiny_weights(config: dict[str, Any], seed: int = 1) -> dict[str, NDArray[np.float32]]:
+def tiny_weights(config: dict[str, Any], seed: int = 1, deviation: float = 0.3) -> dict[str, NDArray[np.float32]]:
     """Random tensors under BERT's names, large enough in scale for every part to matter."""
     random = np.random.default_rng(seed)
     width, inner = config["hidden_size"], config["intermediate_size"]
@@ -67,7 +67,7 @@ def tiny_weights(config: dict[str, Any], seed: int = 1) -> dict[str, NDArray[np.
         shapes |= _dense(f"{name}.intermediate.dense", inner, width)
         shapes |= _dense(f"{name}.output.dense", width, inner)
         shapes |= _norm(f"{name}.output.LayerNorm", width)
-    return {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    return {name: random.normal(0, deviation, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def _dense(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:

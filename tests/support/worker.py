@@ -88,7 +88,8 @@ class WorkerProcess:
         """
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
         kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
-        own = {"PYTHONPATH": IMPORTABLE, "DATABASE_URL": conninfo, "PGEMBEDD_SWEEP_EVERY_S": "3600"}
+        own = {"PYTHONPATH": IMPORTABLE, "PGEMBEDD_SWEEP_EVERY_S": "3600"}
+        own |= {"DATABASE_URL": conninfo} if conninfo else {}
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         within = ["ip", "netns", "exec", namespace] if namespace else []

@@ -44,6 +44,11 @@ class Settings(ProviderSettings):
         "PGEMBEDD_OWNER_TIMEOUT",
         "Seconds that code of a table's owner (content function, triggers, checks) may take in one statement.",
     )
+    connections: int = setting(
+        10,
+        "PGEMBEDD_CONNECTIONS",
+        "Most connections of this worker to the database; one that is not used for half a minute is closed.",
+    )
     threads: int = setting(
         0, "PGEMBEDD_THREADS", "Texts embedded at the same time; 0 takes the CPUs this process may use."
     )
@@ -180,6 +185,7 @@ MINIMUM: dict[str, float] = {
     "poll_max_s": 0.05,
     "sweep_every_s": 1,
     "owner_timeout_s": 0.1,
+    "connections": 6,
     "threads": 0,
     "index_memory_mb": 0,
     "index_workers": 0,
@@ -204,6 +210,7 @@ MAXIMUM: dict[str, float] = {
     "poll_max_s": 3_600,
     "sweep_every_s": 86_400,
     "owner_timeout_s": 86_400,
+    "connections": 1_000,
     "threads": 4_096,
     "index_memory_mb": 1_000_000,
     "index_workers": 1_024,

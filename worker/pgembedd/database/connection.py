@@ -1,6 +1,6 @@
-"""A Connection to Postgres that reconnects.
+"""Statements of one thread over sessions with Postgres, which are opened again when they are lost.
 
-After a lost connection a call waits, reconnects and is repeated. Every statement of ours is safe to repeat, because
+After a lost session a call waits, and is repeated over another one. Every statement of ours is safe to repeat, because
 each is fenced on the claim and does nothing for a job that is no longer claimed by this worker.
 """
 
@@ -12,13 +12,11 @@ import psycopg
 from psycopg import errors, sql
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from pgembedd.database.connect import connect_unpinned, pin_path
+from pgembedd.database.connect import pin_path
 from pgembedd.database.connection_errors import COLLISION, TRANSIENT, UserCodeError, is_connection_error
-from pgembedd.database.encoding import replace_foreign_characters
-from pgembedd.database.limit import SessionLimit
 from pgembedd.database.queries import query
-from pgembedd.database.schema_check import LACKING, MIGRATED, SchemaVersion, SchemaWait, lacks_function
-from pgembedd.database.vector_codec import find_vector_type
+from pgembedd.database.schema_check import LACKING, MIGRATED, lacks_function
+from pgembedd.database.sessions import Session, Sessions
 from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError, OtherSchemaError
 from pgembedd.log import get_logger
 
@@ -30,81 +28,23 @@ LONGEST_WAIT_S = 10.0  # between two tries
 MOST_COLLISIONS = 5  # of one statement; code of a user's may raise the same error each time
 
 
-def ignore_change(purpose: str, *, up: bool) -> None:
-    """The `on_change` of a connection that has no observer."""
-
-
 class Connection:
-    """A connection that is opened on demand and reopened after a loss; for one thread at a time."""
+    """The statements of one thread: each over a session of `sessions`, or over another one where that is lost."""
 
     def __init__(
-        self,
-        conninfo: str,
-        stopping: threading.Event,
-        purpose: str,
-        *,
-        pooled: bool = False,
-        limit_s: float | None = None,
-        on_change: Callable[..., None] = ignore_change,
-        schema: SchemaWait | None = None,
+        self, sessions: Sessions, stopping: threading.Event, purpose: str = "", *, limit_times: int = 1
     ) -> None:
         """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError.
 
-        `pooled` says that a pooler hands every transaction to another server process, so that nothing may be set for
-        the session. Users' code gets `limit_s`. `on_change(purpose, up=…)` is called when it was opened or lost.
-        `schema` is shared by the connections of a process.
+        `purpose` names the thread in the log, as the sessions do where they are its own. Users' code gets `limit_times`
+        as long as the limit of the sessions.
         """
-        self._conninfo, self._stopping, self.purpose = conninfo, stopping, purpose
-        self._pooled, self._on_change = pooled, on_change
-        self.limit = SessionLimit(limit_s, purpose, self._end_process, pooled=pooled)
-        self._schema = schema or SchemaWait()
-        self._version: SchemaVersion | None = None
-        self._on_open: list[Callable[[psycopg.Connection], None]] = []
-        self._opened: psycopg.Connection | None = None
-        self._vector = sql.Identifier("vector")
-
-    @property
-    def current(self) -> psycopg.Connection:
-        """The open connection, opened if needed; autocommit, so that each statement is a transaction."""
-        if self._opened is None or self._opened.closed:
-            opened = connect_unpinned(self._conninfo, autocommit=True, application_name=f"pgembedd {self.purpose}")
-            try:
-                with opened.transaction():
-                    pin_path(opened, in_transaction=self._pooled)
-                    self.limit.open(opened)
-                    replace_foreign_characters(opened)
-                    self._version = self._schema.check(opened)
-                    self._vector = find_vector_type(opened) or self._vector
-                for prepare_session in self._on_open:
-                    prepare_session(opened)
-            except (psycopg.Error, OtherSchemaError) as error:
-                opened.close()  # half prepared, it would serve the next call
-                if isinstance(error, OtherSchemaError):
-                    raise
-                raise DatabaseUnavailableError(f"The session could not be prepared: {type(error).__name__}.") from error
-            self._opened = opened
-            self._on_change(self.purpose, up=True)
-        return self._opened
-
-    def on_open(self, prepare_session: Callable[[psycopg.Connection], None]) -> None:
-        """Calls `prepare_session` with the connection, opened anew, and after each reconnection."""
-        self._on_open.append(prepare_session)
-        self.close()
-        self.call(lambda _: None)
-
-    def _end_process(self, process: int) -> None:
-        with connect_unpinned(self._conninfo, autocommit=True, connect_timeout=2) as other:
-            other.execute(query("end_process"), {"process": process})
-
-    def process(self) -> int | None:
-        """Returns the id of the server's process for it; None while it is not open. For any thread."""
-        opened = self._opened
-        return None if opened is None or opened.closed else opened.info.backend_pid
+        self.sessions, self._stopping, self.purpose = sessions, stopping, purpose or sessions.purpose
+        self._limit_times = limit_times
 
     def close(self) -> None:
-        """Closes the connection, if there is one."""
-        if self._opened is not None:
-            self._opened.close()
+        """Closes the sessions that are not in use."""
+        self.sessions.close()
 
     def call(
         self,
@@ -116,8 +56,16 @@ class Connection:
 
         A schema that does not fit is waited for like a database that is away.
 
-        `transient` errors are retried, too, on the same connection.
+        `transient` errors are retried, too.
         """
+        return self._call(lambda session: work(session.connection), transient, until)
+
+    def _call(
+        self,
+        work: Callable[[Session], Answer],
+        transient: tuple[type[psycopg.Error], ...] = TRANSIENT,
+        until: threading.Event | None = None,
+    ) -> Answer:
         ended = until or self._stopping
 
         def sleep(seconds: float) -> None:
@@ -131,29 +79,25 @@ class Connection:
             before_sleep=self._log_retry,
             reraise=True,
         )
-        return retrying(lambda: self._try(work))
+        return retrying(lambda: self._try(work, ended))
 
-    def _try(self, work: Callable[[psycopg.Connection], Answer]) -> Answer:
-        """Returns `work(connection)`. OtherSchemaError for an error that is the schema's, and not a row's."""
-        connection = self.current
-        try:
-            answer = work(connection)
-        except psycopg.Error as error:
-            if connection.closed or is_connection_error(error) or isinstance(error, TRANSIENT):
+    def _try(self, work: Callable[[Session], Answer], until: threading.Event) -> Answer:
+        """Returns `work(session)`. OtherSchemaError for an error that is the schema's, and not a row's."""
+        with self.sessions.session(until) as session:
+            try:
+                answer = work(session)
+            except psycopg.Error as error:
+                if is_connection_error(error):
+                    session.connection.close()
+                if session.connection.closed or isinstance(error, TRANSIENT):
+                    raise
+                if self.sessions.check_schema(session) != session.version:
+                    raise OtherSchemaError(MIGRATED) from error
+                if lacks_function(error):
+                    raise OtherSchemaError(LACKING) from error
                 raise
-            if self._check_schema(connection) != self._version:
-                raise OtherSchemaError(MIGRATED) from error
-            if lacks_function(error):
-                raise OtherSchemaError(LACKING) from error
-            raise
-        self._schema.end(self.purpose)
+        self.sessions.schema.end(self.purpose)
         return answer
-
-    def _check_schema(self, connection: psycopg.Connection) -> SchemaVersion:
-        with connection.transaction():
-            if self._pooled:
-                pin_path(connection, in_transaction=True)
-            return self._schema.check(connection)
 
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -161,10 +105,9 @@ class Connection:
             return
         away = error is not None and is_connection_error(error)
         if away:
-            self.close()
-            self._on_change(self.purpose, up=False)
+            self.sessions.lost()
         if isinstance(error, OtherSchemaError):
-            self._schema.begin(self.purpose, error)
+            self.sessions.schema.begin(self.purpose, error)
             return
         said = str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__
         tell, event = get_logger().warning, "database_away" if away else "database_busy"
@@ -174,7 +117,7 @@ class Connection:
 
     def rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
         """Returns the rows of a named statement that touches no table of a user."""
-        return self.call(lambda connection: self._execute(connection, query(name), values))
+        return self._call(lambda session: self._execute(session, name, values))
 
     def value(self, name: str, **values: Any) -> Any:
         """Returns the first column of the first row."""
@@ -191,21 +134,21 @@ class Connection:
         """
         tries = 0
 
-        def work(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+        def work(session: Session) -> list[tuple[Any, ...]]:
             nonlocal tries
             tries += 1
-            limit_s = self.limit.allowed(allowed_s)
+            limit_s = session.limit.allowed(allowed_s, self._limit_times)
             try:
-                with self.limit.over(connection, limit_s):
-                    return self._execute(connection, self.with_vector_type(name), values, limit_s)
+                with session.limit.over(session.connection, limit_s):
+                    return self._execute(session, name, values, limit_s)
             except psycopg.Error as error:
-                if self._is_raised(connection, error, tries):
+                if self._is_raised(session.connection, error, tries):
                     raise UserCodeError(error) from error
                 raise
             finally:
-                self.limit.clean(connection)
+                session.limit.clean(session.connection)
 
-        return self.call(work, COLLISION, until)
+        return self._call(work, COLLISION, until)
 
     def _is_raised(self, connection: psycopg.Connection, error: psycopg.Error, tries: int) -> bool:
         """Tells that a user's code raised an error that would be retried without end."""
@@ -217,17 +160,15 @@ class Connection:
             return connection.execute(query("is_read_only")).fetchone() == (False,)
         return True
 
-    def with_vector_type(self, name: str) -> sql.Composed:
-        """Returns a named statement with the vector type, whose schema is known once there is a connection."""
-        return sql.SQL(query(name)).format(vector=self._vector)
-
     def _execute(
-        self, connection: psycopg.Connection, statement: Statement, values: Values, limit_s: float | None = None
+        self, session: Session, name: str, values: Values, limit_s: float | None = None
     ) -> list[tuple[Any, ...]]:
-        if not self._pooled:
+        connection, text = session.connection, query(name)
+        statement: Statement = sql.SQL(text).format(vector=session.vector) if "{vector}" in text else text
+        if not self.sessions.pooled:
             return connection.execute(statement, values).fetchall()
         with connection.transaction():
             pin_path(connection, in_transaction=True)
             if limit_s is not None:
-                self.limit.limit_transaction(connection, limit_s)
+                session.limit.limit_transaction(connection, limit_s)
             return connection.execute(statement, values).fetchall()

@@ -71,13 +71,11 @@ class EmbedRequestRepository:
 
     def finish(self, results: Sequence[EmbedResult]) -> None:
         """Sends the results to their callers, unless they have stopped waiting."""
-        values = {
-            "ids": [result.id for result in results],
-            "embeddings": Vectors([result.vector for result in results]),
-            "refusals": [result.refusal for result in results],
-        }
-        self._connection.call(
-            lambda connection: connection.execute(self._connection.with_vector_type("finish_embed_requests"), values)
+        self._connection.value(
+            "finish_embed_requests",
+            ids=[result.id for result in results],
+            embeddings=Vectors([result.vector for result in results]),
+            refusals=[result.refusal for result in results],
         )
 
     def decline(self, request: VectorRequest, reason: str) -> None:

@@ -11,6 +11,7 @@ import psycopg
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.queries import query
+from pgembedd.database.sessions import Sessions
 
 REMEMBERED = 100_000  # of the events that were told, so that none is told twice while it is kept
 
@@ -91,7 +92,7 @@ class Channel:
 
     def __init__(self, conninfo: str, stopping: threading.Event) -> None:
         """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError."""
-        self._connection = Connection(conninfo, stopping, "events")
+        self._connection = Connection(Sessions(conninfo, "events"), stopping)
         self._listens: psycopg.Connection | None = None
         self._since = ""  # a snapshot: what was committed before we listened is not told, whatever is sent
         self._told: dict[int, None] = {}

@@ -121,9 +121,13 @@ class SessionLimit:
             get_logger().warning("session_closed", purpose=self._purpose, error=type(error).__name__)
             connection.close()
 
-    def allowed(self, allowed_s: float | None) -> float | None:
-        """Returns what a statement may take that is to have `allowed_s` at most; None for as long as it likes."""
-        return min((one for one in (allowed_s, self.limit_s) if one is not None), default=None)
+    def allowed(self, allowed_s: float | None, times: int = 1) -> float | None:
+        """Returns what a statement may take that is to have `allowed_s` at most; None for as long as it likes.
+
+        `times` as long as the limit, unless the role has a lower one.
+        """
+        limit_s = self.limit_s if self.limit_s is None or self.limit_s != self._given_s else self.limit_s * times
+        return min((one for one in (allowed_s, limit_s) if one is not None), default=None)
 
     def limit_transaction(self, connection: psycopg.Connection, allowed_s: float) -> None:
         """Limits the open transaction, from now on."""

@@ -38,7 +38,8 @@ class JobNotifications:
 
     def listen(self) -> None:
         """Starts to listen for the triggers' NOTIFY."""
-        self._connection.on_open(self._listen)
+        self._connection.sessions.on_open(self._listen)
+        self._connection.call(lambda _: None)
 
     def _listen(self, connection: psycopg.Connection) -> None:
         connection.execute(f"listen {self._channel}")

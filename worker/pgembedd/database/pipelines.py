@@ -55,7 +55,7 @@ class PipelineRepository:
             "note_slow",
             pipeline_id=job.pipeline.id,
             allowed_s=allowed_s,
-            timeout_s=self.connection.limit.limit_s or allowed_s,
+            timeout_s=self.connection.sessions.limit_s or allowed_s,
             tried=job.allowed_s is not None,
         )
 

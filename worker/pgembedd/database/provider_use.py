@@ -8,6 +8,7 @@ import psycopg
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError, ProviderBusyError
 from pgembedd.log import get_logger
 
@@ -21,7 +22,7 @@ class ProviderUse:
         """Connects when something is first counted; `pooled` as for a Connection."""
         at_once = threading.Event()
         at_once.set()
-        self._connection = Connection(conninfo, at_once, "provider use", pooled=pooled)
+        self._connection = Connection(Sessions(conninfo, "provider use", pooled=pooled), at_once)
         self._lock = threading.Lock()
 
     def take(self, provider: str, tokens: int, tokens_per_day: int | None, requests_per_day: int | None) -> bool:

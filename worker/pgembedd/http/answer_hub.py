@@ -15,6 +15,7 @@ import psycopg
 from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.database.connection import Connection
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError, PgembeddError
 from pgembedd.http.asking import Asker
 from pgembedd.http.error_responses import Refusal, refusal_of
@@ -174,9 +175,9 @@ class AnswerHub:
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self._conninfo is not None
-        connection = Connection(self._conninfo, self._stopping, "answer viewers")
+        connection = Connection(Sessions(self._conninfo, "answer viewers"), self._stopping)
         try:
-            connection.on_open(_listen)
+            connection.sessions.on_open(_listen)
             while self._is_needed():
                 if hints := connection.call(_hints):
                     loop.call_soon_threadsafe(self._hint, hints)

@@ -13,6 +13,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pushed_jobs import Posted, release_pushed
 from pgembedd.database.records import Job
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.log import get_logger
 from pgembedd.loop.deadline import Deadline
@@ -140,8 +141,8 @@ class PushedJobs:
             return
         until = Deadline(threading.Event(), RELEASE_TIMEOUT_S)
         try:
-            with closing(Connection(self._conninfo, until, "release", pooled=self._pooled)) as connection:
-                _release(connection, left)
+            with closing(Sessions(self._conninfo, "release", pooled=self._pooled)) as sessions:
+                _release(Connection(sessions, until), left)
         except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
 

@@ -20,6 +20,7 @@ from pgembedd.database.schema_check import SchemaWait
 from pgembedd.errors import DatabaseUnavailableError, Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.claimer import Claimer
+from pgembedd.loop.connections import WorkerConnections
 from pgembedd.loop.embed_requests import EmbedRequests
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
@@ -58,7 +59,7 @@ class Worker:
         observer: Observer = SILENT,
     ) -> None:
         """`own_models` closes `models` at the end."""
-        self._conninfo, self._settings, self._observer = conninfo, settings, observer
+        self._settings, self._observer = settings, observer
         self._models, self._own_models, self._role = models, own_models, role or Role()
         self._stopping = threading.Event()  # claim no more
         self._finished = threading.Event()  # no job is in flight, or the grace period is over
@@ -66,7 +67,8 @@ class Worker:
         self._schema = SchemaWait(self._role.check)
         self._in_flight = InFlight() if self._role.pushed is None else self._role.pushed.in_flight
         self._batches: list[Queue[EmbeddingBatch | None]] = []
-        self._connections: list[Connection] = []
+        self._connections = WorkerConnections(conninfo, settings, self._schema, observer)
+        self._connection = self._connections.connection
         self._pinned = PinnedModels(models, self._role.pipelines, pulls=self._role.pulls)
         self._outcomes = self._outcomes_over(self._connection("release", self._finished))
         self._threads = {name: self._thread(name, work) for name, work in self._work().items()}
@@ -90,7 +92,7 @@ class Worker:
         work |= self._lane(FRESH)
         if role.pulls:
             work |= self._lane(BACKFILL)
-            upkeep = PipelineRepository(self._connection("upkeep", stopping, UPKEEP_TIMES * settings.owner_timeout_s))
+            upkeep = PipelineRepository(self._connection("upkeep", stopping, limit_times=UPKEEP_TIMES))
             work["upkeep"] = lambda: run_maintenance(settings, upkeep, stopping)
             if role.language is not None and role.language.language_host:
                 answerer = Answerer(settings, role.language, self._connection, stopping, self._finished)
@@ -107,9 +109,8 @@ class Worker:
         """Tells the database that this process lives, unless it waits by polling: then it has no session of its own."""
         if self._settings.wait == "listen":
             place = f"process {os.getpid()} on {socket.gethostname()}"
-            sessions = [process for process in map(Connection.process, self._connections) if process is not None]
             busy_with = {job.pipeline.id for job in self._in_flight.jobs()} | self._pinned.loading()
-            leases.heartbeat(place, sessions, sorted(busy_with))
+            leases.heartbeat(place, self._connections.processes(), sorted(busy_with))
 
     def _lane(self, queue: str) -> dict[str, Callable[[], None]]:
         """Returns the two threads of a lane. They share nothing but the model with those of the other lane.
@@ -142,15 +143,6 @@ class Worker:
 
     def _outcomes_over(self, connection: Connection) -> JobOutcomes:
         return JobOutcomes(JobRepository(connection), self._in_flight, self._role.pushed, self._observer)
-
-    def _connection(self, purpose: str, until: threading.Event, limit_s: float | None = None) -> Connection:
-        pooled, on_change = self._settings.wait == "poll", self._observer.connection
-        allowed_s, schema = limit_s or self._settings.owner_timeout_s, self._schema
-        made = Connection(
-            self._conninfo, until, purpose, pooled=pooled, limit_s=allowed_s, on_change=on_change, schema=schema
-        )
-        self._connections.append(made)
-        return made
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -189,8 +181,7 @@ class Worker:
         try:
             return self._run()
         finally:
-            for connection in self._connections:
-                connection.close()
+            self._connections.close()
 
     def _run(self) -> bool:
         for thread in self._threads.values():
@@ -201,6 +192,7 @@ class Worker:
         self._role.started.set()
         notify_systemd("READY=1")
         while not self._stopping.wait(1.0):
+            self._connections.close_idle()
             if self.health() == "ok":
                 notify_systemd("WATCHDOG=1")
         drained = self._drain()

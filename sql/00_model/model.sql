@@ -1,0 +1,26 @@
+-- The model on one page. A pipeline keeps the vectors of one table up to date; the rest serves that.
+--
+-- Tables       pipeline         a source table, its content, a model, where the vectors are; running, paused or stopped
+--              row_state        rows that are an exception: blank, truncated, dead
+--              dead_letter      jobs that are given up, with reason and history
+--              worker           workers by their heartbeat; activity, sample, event: what they did, for status
+--              answer           questions; answer_source: the rows they are answered from; answer_event: the answer
+-- Queues       pgembedd_jobs    of pgmq: changes of rows, the fresh lane
+--              pgembedd_backfill    everything else. A message names a pipeline and a key, {"pipeline": 1, "id": 7}
+--
+-- A job is     queued           by a trigger, in the transaction of the change; by backfill() or sweep()
+--              leased           by claim(), until its vt; read_ct counts the claims, extend() moves vt on
+--              done             store() wrote the vector and deleted the message, in one transaction, and only where
+--                               the content still had the hash of what was embedded
+--              released         without an attempt: the row is locked or has changed, or the worker stops
+--              failed           fail() noted the attempt in its headers, and it is due again after backoff()
+--              dead             after max_attempts; retry_failed() queues it again
+-- Every act on a leased job names (msg_id, read_ct) of its claim. After another claim it does nothing: it is fenced.
+--
+-- Who calls    writers          triggers (30_triggers), which insert a message and run no code of a user's
+--              workers          due, claim, read, store, fail, release, extend, tick (40_jobs, 50_maintenance)
+--              users            create_pipeline, backfill, status, search, ask, embed (20 to 74)
+--              table owners     their content functions, triggers and checks run in functions that are generated for
+--                               each pipeline and run as the owner (32_generated_code)
+--
+-- Files are applied in the order of their paths after every migration; CONTRIBUTING.md has the rules.

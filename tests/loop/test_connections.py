@@ -1,0 +1,118 @@
+"""A worker has few connections to the database, and fewer while nothing is to be done."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from pgembedd.database.connection import Connection
+from pgembedd.database.sessions import Sessions
+from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.model import Session
+from tests.support.databases import Database
+from tests.support.documents import await_quiet, backends, insert, make_documents, stale
+from tests.support.embedders import Wrapped, only
+from tests.support.sql import column, value
+from tests.support.waiting import eventually
+from tests.support.worker import worker_thread
+
+OURS = "application_name like 'pgembedd %'"
+STORING = "query ~ 'pgembedd.store' and state = 'active'"
+
+
+def names(connection: psycopg.Connection) -> list[str]:
+    """The names of a worker's sessions."""
+    return column(
+        connection,
+        f"select application_name from pg_stat_activity where datname = current_database() and {OURS} order by 1",
+    )
+
+
+def test_an_idle_worker_has_one_session_besides_those_that_listen(
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgembedd.loop.connections.IDLE_S", 1.0)
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model)), poll_max_s=60.0):
+        insert(connection, range(20))
+        await_quiet(connection)
+        kept = ["pgembedd claim", "pgembedd embed requests", "pgembedd index", "pgembedd leases", "pgembedd work"]
+        eventually(lambda: names(connection) == kept)
+    assert stale(connection, model) == []
+
+
+def test_a_worker_has_no_more_connections_than_it_may(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """All threads together, while both lanes are busy; the upkeep and both stores share what is left."""
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model)), connections=6, sweep_every_s=1.0):
+        insert(connection, range(200))
+        value(connection, "select pgembedd.backfill('documents', true)")
+        seen = {backends(connection, OURS)}
+        eventually(lambda: backends(connection, "query ~ 'pgembedd.store'") > 0)
+        await_quiet(connection)
+        seen.add(backends(connection, OURS))
+    assert max(seen) <= 6
+    assert stale(connection, model) == []
+
+
+def test_leases_are_extended_while_owners_code_holds_all_other_sessions(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """Two sessions are left for four threads, and the stores of both lanes hold them."""
+    make_documents(connection)
+    connection.execute("alter table documents disable trigger all")
+    insert(connection, range(20))
+    connection.execute("alter table documents enable trigger all")
+    connection.execute("create table gate (closed int)")
+    connection.execute("insert into gate values (1)")
+    connection.execute(
+        "create function wait() returns trigger language plpgsql as $$ begin "
+        "while exists (select from gate) loop perform pg_sleep(0.05); end loop; return new; end $$"
+    )
+    connection.execute("create trigger wait before update on documents for each row execute function wait()")
+    with worker_thread(database, only(Wrapped(model)), connections=6, lease_s=1):
+        value(connection, "select pgembedd.backfill('documents')")
+        insert(connection, range(101, 120))
+        eventually(lambda: backends(connection, STORING) == 2)
+        now = value(connection, "select clock_timestamp()")
+        extended = f"application_name = 'pgembedd leases' and query ~ 'pgembedd.extend' and query_start > '{now}'"
+        eventually(lambda: backends(connection, extended) == 1)
+        assert backends(connection, STORING) == 2
+        connection.execute("delete from gate")
+        await_quiet(connection)
+    assert stale(connection, model) == []
+
+
+def test_a_session_is_one_thread_s_at_a_time(database: Database) -> None:
+    sessions, stopping = Sessions(database.conninfo, "test", most=1), threading.Event()
+    one, other = Connection(sessions, stopping, "one"), Connection(sessions, stopping, "other")
+    with sessions.session(stopping):
+        stopping.set()
+        with pytest.raises(DatabaseUnavailableError, match="All 1 sessions are in use"):
+            other.call(lambda _: None)
+    assert one.value("process") == other.value("process")
+    sessions.close()
+
+
+def test_all_sessions_are_opened_again_after_a_loss(database: Database, connection: psycopg.Connection) -> None:
+    """One that a restart of the server ended costs one try, and not a try for each session that nobody uses."""
+    sessions, stopping = Sessions(database.conninfo, "test", most=3), threading.Event()
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(sessions.session(stopping))
+    assert backends(connection, "application_name = 'pgembedd test'") == 3
+    value(
+        connection,
+        "select count(pg_terminate_backend(pid, 30000)) from pg_stat_activity where application_name = 'pgembedd test'",
+    )
+    tries = []
+    made = Connection(sessions, stopping)
+    made.call(lambda session: tries.append(session.execute("select 1")))
+    assert len(tries) == 1
+    assert backends(connection, "application_name = 'pgembedd test'") == 1
+    sessions.close()

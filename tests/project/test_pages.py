@@ -1,0 +1,250 @@
+"""The pages work in the order of reading: each is read from top to bottom, and all of its code is run.
+
+README and the first page begin with nothing. Each how-to begins with a copy of the database that the first page leaves
+behind (docs/start/first-pipeline.md), and with its worker. What is not run stands in NOT_RUN, with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.model.providers.configured import enabled_providers
+from pgembedd.settings import Settings
+from tests.support.command import pgembedd
+from tests.support.databases import Database, fresh_database, initialized, open_directory, running_server
+from tests.support.guide import follow_guide, guide_table, process_as_the_guide
+from tests.support.npm import npm_folder
+from tests.support.pages import ROOT, Block, Reader, blocks, commands
+from tests.support.stand_in import Answer, Received
+from tests.support.stand_in_huggingface import StandInHuggingFace
+from tests.support.stand_in_ollama import StandInOllama, line
+
+README, FIRST = "README.md", "docs/start/first-pipeline.md"
+ROOMS = [ROOT / "docs" / "start", ROOT / "docs" / "how-to"]
+PAGES = [README, *sorted(str(page.relative_to(ROOT)) for room in ROOMS for page in room.glob("*.md"))]
+RUN = {"sql", "console", "python", "json", "toml"}
+
+ALEMBIC, TRACES = "tests/migration/test_operations.py", "tests/loop/test_tracing_page.py"
+NOT_RUN = {
+    (README, "make demo"): "tests/acceptance/test_demo.py runs it",
+    (README, "make test"): "it is what runs this",
+    ("docs/how-to/alembic.md", "# env.py"): f"{ALEMBIC} runs it",
+    ("docs/how-to/alembic.md", "# models.py"): f"{ALEMBIC} runs it",
+    ("docs/how-to/alembic.md", "# versions/0001_documents.py"): f"{ALEMBIC} runs it",
+    ("docs/how-to/alembic.md", "class Chunk"): "tests/migration/test_autogenerate.py runs it",
+    ("docs/how-to/answers.md", "supabase.channel"): "needs Supabase's Realtime, in a browser",
+    ("docs/how-to/measure-search.md", "python -m bench.retrieval"): "needs collections that cannot be shipped",
+    ("docs/how-to/moving.md", 'psql -c "select cron.unschedule'): "needs pg_cron",
+    (
+        "docs/how-to/moving.md",
+        "select pgembedd.change_model('documents.embedding'",
+    ): "tests/acceptance/test_import.py runs it",
+    ("docs/how-to/operations.md", "create extension vector;"): "needs a bare server with pg_cron",
+    ("docs/how-to/operations.md", "grant usage, create on schema pgmq"): "needs pgmq of another owner",
+    ("docs/how-to/operations.md", "select pgmq.create("): "needs pgmq before 1.6",
+    ("docs/how-to/search.md", "export DATABASE_URL=postgresql://worker@primary"): "needs a standby",
+    ("docs/how-to/search.md", 'pgembedd search "how do I reset my password" documents --database'): "needs a standby",
+    ("docs/how-to/search.md", 'import { sql } from "drizzle-orm"'): "needs npm: a test below runs it",
+    ("docs/how-to/tracing.md", "from opentelemetry.propagate import inject"): f"{TRACES} runs it",
+}
+"""Blocks and commands that are not run, by their page and their beginning, with the reason."""
+
+FILES = {
+    ("docs/how-to/answers.md", '{"query": "How do I reset my password?"'): "questions.jsonl",
+    ("docs/how-to/measure-search.md", '{"query": "how do I reset my password"'): "questions.jsonl",
+}
+"""Blocks that a command further down reads from a file."""
+
+CODES = {(page, "pgembedd doctor"): 1 for page in (README, FIRST)}
+"""Exit codes: the doctor of these pages looks at a database in which nothing is installed."""
+
+SUPABASE = "create publication supabase_realtime; create role authenticated; "
+
+
+def beginning(page: str, text: str, table: dict[tuple[str, str], str]) -> tuple[str, str] | None:
+    """The entry of a table that a block or a command of a page begins with."""
+    return next((key for key in table if key[0] == page and text.startswith(key[1])), None)
+
+
+def pieces(block: Block) -> list[str]:
+    """What may be left out by itself: a command, or a whole block."""
+    return [each.line for each in commands(block.text)] if block.language == "console" else [block.text]
+
+
+def test_all_code_is_run_but_what_is_listed_with_a_reason() -> None:
+    """Every block names its language; one that is not run here stands in the table, which has nothing else."""
+    used = set()
+    for block in (each for page in PAGES for each in blocks(page)):
+        assert block.language in RUN | {"text", "js"}, f"{block} is of no language that is known here"
+        assert block.language != "text" or not re.search(r"^\$ |;$", block.text, re.MULTILINE), f"{block} is code"
+        left_out = [beginning(block.page, text, NOT_RUN) for text in pieces(block)]
+        used |= set(left_out)
+        assert block.language != "js" or left_out != [None], block
+    assert used - {None} == set(NOT_RUN)
+    for reason in NOT_RUN.values():
+        assert all((ROOT / file).is_file() for file in re.findall(r"tests/\S+\.py", reason)), reason
+
+
+def test_settings_of_providers_are_taken(tmp_path: Path) -> None:
+    page = blocks("docs/how-to/providers.md")
+    (tmp_path / "openai").write_text("a key", encoding="utf-8")
+    for text in (block.text for block in page if block.language == "toml"):
+        file = tmp_path / "providers.toml"
+        file.write_text(text.replace("/run/secrets/openai", str(tmp_path / "openai")), encoding="utf-8")
+        assert "openai" in enabled_providers(Settings(providers_file=str(file)))
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What all readers have: a server of Postgres, and servers that stand in for those of others."""
+
+    server: EmbeddedPostgres
+    example: Database
+    here: dict[str, str]
+
+    @property
+    def psql(self) -> str:
+        return str(self.server.bin_dir / "psql")
+
+
+@pytest.fixture(scope="module")
+def desk() -> Iterator[Desk]:
+    """Its database `example` is what the first page leaves behind."""
+    if missing := [program for program in ("bash", "curl", "openssl") if shutil.which(program) is None]:
+        pytest.skip(f"the pages use {', '.join(missing)}, which this machine lacks")
+    with ExitStack() as ended:
+        server = ended.enter_context(running_server())
+        ollama, huggingface = StandInOllama(), StandInHuggingFace()
+        ollama.answer = with_a_source(ollama.answer)
+        ended.enter_context(ollama.running())
+        ended.enter_context(huggingface.running())
+        here = {
+            "http://127.0.0.1:11434": ollama.url,
+            "hf_…": "hf_token",
+            "token => '…'": "token => 'a-token-of-a-reader'",
+            "PGEMBEDD_TASKS_HOST=huggingface": f"PGEMBEDD_TASKS_HOST={huggingface.url}",
+            "min_similarity => 0.8,": "min_similarity => 0.3,",  # of the model that stands in for gte-small
+            "min_similarity => 0.75": "min_similarity => 0.2",
+        }
+        example = ended.enter_context(fresh_database(server))
+        assert pgembedd("migrate", database=example.conninfo).code == 0
+        with open_directory() as folder, Reader(str(server.bin_dir / "psql"), example.conninfo, folder, here) as reader:
+            reader.start("run")
+            for block in blocks(FIRST):
+                if block.language == "sql":
+                    reader.run(block)
+        with example.connect() as connection:
+            connection.execute("select pgembedd.configure_answers('documents', min_similarity => 0.3)")
+        yield Desk(server, example, here)
+
+
+def with_a_source(answer: Callable[[Received], Answer]) -> Callable[[Received], Answer]:
+    """A language model that cites a source in chats."""
+
+    def cite(asked: Received) -> Answer:
+        if not asked.path.endswith("/api/chat"):
+            return answer(asked)
+        said = {"role": "assistant", "content": "Open the settings, then Security, then Reset [1]."}
+        kind = {"content-type": "application/x-ndjson"}
+        return Answer(200, kind, [line(model="mistral", message=said, done=True, done_reason="stop", eval_count=9)])
+
+    return cite
+
+
+def read(reader: Reader, page: str) -> None:
+    """Runs all of a page that is not listed."""
+    for block in blocks(page):
+        if beginning(page, block.text, NOT_RUN) or block.language == "text":
+            continue
+        file = beginning(page, block.text, FILES)
+        if file is not None:
+            reader.save(FILES[file], block.text)
+        reader.run(block, code=lambda text: None if beginning(page, text, NOT_RUN) else CODES.get((page, text[:15]), 0))
+
+
+def prepare(page: str, database: Database) -> None:
+    """What a reader of that page has besides."""
+    with database.connect() as connection:
+        if page == "docs/how-to/answers.md":
+            connection.execute(SUPABASE)
+        if page == "docs/how-to/push.md":
+            follow_guide(connection)
+            process_as_the_guide(connection, "https://project.example.com")
+        if page == "docs/how-to/moving.md":
+            connection.execute("select pgembedd.drop_pipeline('documents', drop_vectors => true); drop table documents")
+            follow_guide(connection)
+            guide_table(connection)
+            connection.execute("insert into documents (id, title, content) values (1, 'Passwords', 'How to reset one')")
+
+
+@pytest.fixture
+def no_roles_left(desk: Desk) -> Iterator[None]:
+    """Drops the roles that a page made, which belong to the whole server."""
+    with psycopg.connect(desk.server.conninfo(), autocommit=True) as admin:
+        names = "select array_agg(rolname::text) from pg_roles"
+        before = admin.execute(names).fetchone()
+        yield
+        for (name,) in admin.execute("select rolname::text from pg_roles where rolname <> all (%s)", before).fetchall():
+            admin.execute(f'drop role "{name}"'.encode())
+
+
+@contextmanager
+def reading(desk: Desk, database: Database, *, named: bool = True) -> Iterator[Reader]:
+    """A reader of one page, in a folder of its own, which is the directory of this process meanwhile."""
+    with (
+        open_directory() as folder,
+        chdir(folder),
+        Reader(desk.psql, database.conninfo, folder, desk.here, named=named) as reader,
+    ):
+        yield reader
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_roles_left")
+@pytest.mark.parametrize("page", [page for page in PAGES if "/how-to/" in page])
+def test_a_how_to_works(desk: Desk, page: str) -> None:
+    with fresh_database(desk.server, desk.example.name) as database:
+        prepare(page, database)
+        with reading(desk, database) as reader:
+            reader.start("run")
+            read(reader, page)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_roles_left")
+def test_the_readme_works(desk: Desk) -> None:
+    with fresh_database(desk.server) as database, reading(desk, database, named=False) as reader:
+        read(reader, README)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_roles_left")
+def test_the_first_pages_work(desk: Desk) -> None:
+    """On a private Postgres at first, which `pgembedd up` starts; the second page describes it."""
+    with fresh_database(desk.server) as database, reading(desk, database, named=False) as reader:
+        Path(".pgembedd").mkdir()
+        initialized(Path(".pgembedd/postgres").absolute())
+        for page in PAGES:
+            if "/start/" in page:
+                read(reader, page)
+
+
+@pytest.mark.slow
+def test_the_program_with_drizzle_finds_the_row(desk: Desk) -> None:
+    script = npm_folder("drizzle", "drizzle-orm@0.45.4", "pg@8.23.1") / "search.mjs"
+    (program,) = [block.text for block in blocks("docs/how-to/search.md") if block.language == "js"]
+    script.write_text(program, encoding="utf-8")
+
+    with fresh_database(desk.server, desk.example.name) as database, reading(desk, database) as reader:
+        reader.start("run")
+        printed = reader.output_of("node", str(script))
+    assert "title: 'Passwords'" in printed

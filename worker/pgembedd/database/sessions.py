@@ -1,0 +1,169 @@
+"""The sessions of a process with the database: opened on demand, shared by its threads, closed when they are not used.
+
+A session is prepared when it is opened, and not looked at again when it is taken: a loss is found by its next
+statement, which a Connection repeats over another session.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from pgembedd.database.connect import connect_unpinned, pin_path
+from pgembedd.database.encoding import replace_foreign_characters
+from pgembedd.database.limit import LimitedConnection, SessionLimit
+from pgembedd.database.queries import query
+from pgembedd.database.schema_check import SchemaVersion, SchemaWait
+from pgembedd.database.vector_codec import find_vector_type
+from pgembedd.errors import DatabaseUnavailableError, OtherSchemaError
+
+IDLE_S = 30.0  # after which a shared session is closed
+WAIT_S = 0.25  # between two looks at whether one that waits for a session is to stop
+
+
+def ignore_change(purpose: str, *, up: bool) -> None:
+    """The `on_change` of sessions that have no observer."""
+
+
+class Session:
+    """One session, for one thread at a time."""
+
+    def __init__(self, connection: LimitedConnection, limit: SessionLimit, version: SchemaVersion) -> None:
+        self.connection, self.limit, self.version = connection, limit, version
+        self.process = connection.info.backend_pid
+        self.vector = find_vector_type(connection) or sql.Identifier("vector")
+        self.unused_since = time.monotonic()
+
+
+class Sessions:
+    """Sessions of one kind: at most `most` at a time, each closed when unused for `idle_s` seconds, None for never."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        purpose: str,
+        *,
+        most: int = 1,
+        idle_s: float | None = None,
+        pooled: bool = False,
+        limit_s: float | None = None,
+        on_change: Callable[..., None] = ignore_change,
+        schema: SchemaWait | None = None,
+    ) -> None:
+        """`purpose` is shown in pg_stat_activity.
+
+        `pooled` says that a pooler hands every transaction to another server process, so that nothing may be set for
+        the session. Users' code gets `limit_s`. `on_change(purpose, up=…)` is called when one was opened or lost.
+        `schema` is shared by the sessions of a process.
+        """
+        self._conninfo, self.purpose, self.most, self._idle_s = conninfo, purpose, most, idle_s
+        self.pooled, self._on_change = pooled, on_change
+        self.limit_s = self._given_limit_s = limit_s
+        self.schema = schema or SchemaWait()
+        self._on_open: list[Callable[[psycopg.Connection], None]] = []
+        self._all: list[Session] = []
+        self._unused: list[Session] = []
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def session(self, until: threading.Event) -> Iterator[Session]:
+        """Yields a session that no other thread uses, opened if needed.
+
+        DatabaseUnavailableError where it cannot be opened, or where none was given back before `until` was set.
+        """
+        taken = self._take(until)
+        try:
+            session = taken or self._open()
+        except BaseException:
+            self._give_back(None)
+            raise
+        try:
+            yield session
+        finally:
+            self._give_back(session)
+
+    def on_open(self, prepare_session: Callable[[psycopg.Connection], None]) -> None:
+        """Calls `prepare_session` with each session that is opened from now on."""
+        self._on_open.append(prepare_session)
+        self.close()
+
+    def processes(self) -> list[int]:
+        """Returns the ids of the server's processes for its sessions."""
+        return [one.process for one in self._all if not one.connection.closed]
+
+    def lost(self) -> None:
+        """Notes that a session was lost, or could not be opened: those that nobody uses are likely lost, too."""
+        self.close()
+        self._on_change(self.purpose, up=False)
+
+    def close(self, unused_s: float = 0.0) -> None:
+        """Closes the sessions that have not been used for `unused_s` seconds."""
+        with self._changed:
+            old = [one for one in self._unused if time.monotonic() - one.unused_since >= unused_s]
+            self._unused = [one for one in self._unused if one not in old]
+        for one in old:
+            one.connection.close()
+
+    def close_idle(self) -> None:
+        """Closes the sessions that have not been used for `idle_s` seconds."""
+        if self._idle_s is not None:
+            self.close(self._idle_s)
+
+    def _take(self, until: threading.Event) -> Session | None:
+        """Takes the session that was used last, or the place of one that is to be opened."""
+        with self._changed:
+            while self._taken >= self.most and not until.is_set():
+                self._changed.wait(WAIT_S)
+            if self._taken >= self.most:
+                raise DatabaseUnavailableError(f"All {self.most} sessions are in use.")
+            self._taken += 1
+            while self._unused:
+                session = self._unused.pop()
+                if not session.connection.closed:
+                    return session
+        return None
+
+    def _give_back(self, session: Session | None) -> None:
+        with self._changed:
+            self._taken -= 1
+            if session is not None and not session.connection.closed:
+                session.unused_since = time.monotonic()
+                self._unused.append(session)
+            self._changed.notify()
+
+    def _open(self) -> Session:
+        opened = connect_unpinned(self._conninfo, autocommit=True, application_name=f"pgembedd {self.purpose}")
+        limit = SessionLimit(self._given_limit_s, self.purpose, self._end_process, pooled=self.pooled)
+        try:
+            with opened.transaction():
+                pin_path(opened, in_transaction=self.pooled)
+                limit.open(opened)
+                self.limit_s = limit.limit_s
+                replace_foreign_characters(opened)
+                session = Session(opened, limit, self.schema.check(opened))
+            for prepare_session in self._on_open:
+                prepare_session(opened)
+        except (psycopg.Error, OtherSchemaError) as error:
+            opened.close()  # half prepared, it would serve the next call
+            if isinstance(error, OtherSchemaError):
+                raise
+            raise DatabaseUnavailableError(f"The session could not be prepared: {type(error).__name__}.") from error
+        with self._changed:
+            self._all = [one for one in self._all if not one.connection.closed] + [session]
+        self._on_change(self.purpose, up=True)
+        return session
+
+    def check_schema(self, session: Session) -> SchemaVersion:
+        """Returns the version that the schema has by now. OtherSchemaError where it does not fit."""
+        with session.connection.transaction():
+            if self.pooled:
+                pin_path(session.connection, in_transaction=True)
+            return self.schema.check(session.connection)
+
+    def _end_process(self, process: int) -> None:
+        with connect_unpinned(self._conninfo, autocommit=True, connect_timeout=2) as other:
+            other.execute(query("end_process"), {"process": process})
