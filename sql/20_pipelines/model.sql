@@ -11,8 +11,7 @@ as $$
     where lower(regexp_replace($1, '^huggingface:|(?<=^ollama:[^:]*):.*', '')) = any (m.names)
 $$;
 
--- The dimensions of a model's vectors; null where that is not known here. A model that a worker has files of, and
--- pgembedd does not know, is taken to have as many as most small ones.
+-- The dimensions of a model's vectors; null where that is not known here. Of a worker's own files 384 are expected.
 create or replace function pgembedd._model_dimensions(model text) returns integer
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp

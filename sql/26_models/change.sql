@@ -63,8 +63,7 @@ comment on function pgembedd.change_model is
     'Begin to embed a pipeline''s rows with another model or another '
     'chunking, beside what is there. Returns how many rows were queued.';
 
--- Those of the new model where it is known, or the old one is a provider's: other models of a worker are taken to be
--- alike.
+-- Those of the new model where it is known or one of the two is a provider's: others are taken to be alike.
 create or replace function pgembedd._dimensions_after(current pgembedd.pipeline, model text) returns integer
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp

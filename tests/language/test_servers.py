@@ -1,4 +1,4 @@
-"""What clients of other servers, and the service itself, take for this machine; and how long a server asks to wait."""
+"""Names and addresses of this machine, and how long a server asks its clients to wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client has to know of a server: whether it is on this machine, and when it may be asked again."""
+"""Tells of another server whether it is on this machine, and when it may be asked again."""
 
 import time
 from collections.abc import Mapping
