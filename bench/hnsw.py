@@ -20,7 +20,7 @@ from pgvector.psycopg import register_vector
 from bench.report import Result, averaged, compare, interleave, main, timed
 from bench.vectors import Vectors, filled_up, real_vectors
 from bench.workers import database
-from pgembedd.loop.index_builder import Limits, Size, build_index, memory_mb
+from pgembedd.loop.index_builder import BuildLimits, Size, build_index, memory_mb
 from pgembedd.settings import Settings
 
 BATCH = 32
@@ -76,7 +76,7 @@ class Bench:
 
     def _build(self) -> None:
         """The index that was put off."""
-        limits = Limits(Settings.index_memory_mb, Settings.index_workers)
+        limits = BuildLimits(Settings.index_memory_mb, Settings.index_workers)
         if not build_index(self._connection, "bench", limits, threading.Event()):
             raise RuntimeError("somebody else holds the index's lock")
 

@@ -18,8 +18,8 @@ from bench.report import compare, interleave, parser, publish, versions
 from pgembedd.model import Session
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.graph_cache import GRAPH_FILE, graph_folder
+from pgembedd.model.model_spec import Precision
 from pgembedd.model.onnx.runtime import as_ids
-from pgembedd.model.specs import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 KINDS = {

@@ -15,7 +15,8 @@ from bench.engines.process import MissingEngineError, run_module
 from pgembedd.model.files.cache import cache_root, sha256_of
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
-from pgembedd.model.specs import CHECKPOINT, CONFIG, TOKENIZER, resolve
+from pgembedd.model.model_spec import CHECKPOINT, CONFIG, TOKENIZER
+from pgembedd.model.specs import resolve
 from tests.support.tiny_models import TINY_CONFIG, tiny_weights
 
 GTE_SHAPE = "gte-shape"

@@ -59,6 +59,22 @@ comment on sequence pgembedd.upkeep_at is
     'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
 """
 
+# What SQL asks of the built-in models. The rows are those of the release that migrates.
+MODELS = """
+create table pgembedd.model (
+    name              text primary key,
+    names             text[] not null,
+    dimensions        integer,
+    min_similarity    double precision
+);
+comment on table pgembedd.model is 'The built-in models, as `pgembedd migrate` wrote them.';
+comment on column pgembedd.model.names is
+    'The names that mean it, in small letters; one with a colon is that of a provider for the same vectors.';
+comment on column pgembedd.model.dimensions is 'Of its vectors; null for a reranker, which has none.';
+comment on column pgembedd.model.min_similarity is
+    'Below it a text says nothing about a question; null where that is not known.';
+"""
+
 # A worker that lacks a setting does not overwrite what one that has it found out.
 UNSERVED = """
 alter table pgembedd.pipeline add unserved_tried boolean;
@@ -85,6 +101,7 @@ comment on column pgembedd.worker.busy_with is 'The pipelines whose jobs it hold
 """
 
 DOWNGRADE = """
+drop table pgembedd.model;
 drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column unserved_tried;
 drop sequence pgembedd.upkeep_at;
@@ -105,7 +122,7 @@ drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS):
+    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS):
         raw(op.get_bind()).execute(statements)
 
 

@@ -145,27 +145,17 @@ begin
     return made;
 end $$;
 
+-- What is null has its default.
 create or replace function pgembedd._insert_pipeline(made pgembedd.pipeline) returns pgembedd.pipeline
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    columns text;
 begin
-    insert into pipeline (
-        name, source, source_name, key_columns, content_columns, content_function, watch_columns, embedding_column,
-        embedding_table, embedding_table_name, chunk_tokens, chunk_overlap, splitter, formatting,
-        text_config, text_config_column, words_table, model, dimensions, vector_type, distance, on_update,
-        max_attempts, search_path,
-        m, ef_construction, index_name, index_due_at, created_indexes, enable_always, triggers,
-        content_shape)
-    values (
-        made.name, made.source, made.source_name, made.key_columns, made.content_columns, made.content_function,
-        made.watch_columns, made.embedding_column, made.embedding_table, made.embedding_table_name,
-        made.chunk_tokens, coalesce(made.chunk_overlap, 0), made.splitter, made.formatting, made.text_config,
-        made.text_config_column, made.words_table, made.model, made.dimensions, made.vector_type, made.distance,
-        made.on_update,
-        made.max_attempts, made.search_path, made.m, made.ef_construction, made.index_name, made.index_due_at,
-        coalesce(made.created_indexes, '{}'), made.enable_always,
-        coalesce(made.triggers, true), _content_shape(made))
-    returning * into made;
+    made.content_shape := _content_shape(made);
+    select string_agg(quote_ident(c.key), ', ') into columns from jsonb_each(jsonb_strip_nulls(to_jsonb(made))) c;
+    execute format('insert into pipeline (%1$s) select %1$s from (select ($1).*) as m returning *', columns)
+    into made using made;
     return made;
 end $$;

@@ -1,43 +1,40 @@
 -- Models by name: `openai:text-embedding-3-small` is a provider's, and what has no colon is computed by the worker.
 
--- The dimensions of a model's vectors; null where that is not known here.
-create or replace function pgembedd._model_dimensions(model text) returns integer
-language sql immutable
-set search_path = pg_catalog, pg_temp
+-- The built-in model of that name, whatever its capitals, or the one whose vectors a provider has under it; else null.
+-- Hugging Face has repositories, which are names of ours, too; Ollama has names of its own, with tags.
+create or replace function pgembedd._known_model(
+    model text, out name text, out dimensions integer, out min_similarity double precision)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case
+    select m.name, m.dimensions, m.min_similarity from model m
+    where lower(regexp_replace($1, '^huggingface:|(?<=^ollama:[^:]*):.*', '')) = any (m.names)
+$$;
+
+-- The dimensions of a model's vectors; null where that is not known here. Of a worker's own files 384 are expected.
+create or replace function pgembedd._model_dimensions(model text) returns integer
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select coalesce((_known_model(model)).dimensions, case
         when strpos(model, ':') = 0 then 384
         when model = 'openai:text-embedding-3-large' then 3072
         when model like 'openai:text-embedding-%' or model = 'cohere:embed-v4.0' then 1536
         when model ~ '^ollama:nomic-embed-text(:|$)' then 768
-        when model ~ '^ollama:all-minilm(:|$)'
-          or model in ('huggingface:sentence-transformers/all-MiniLM-L6-v2', 'huggingface:thenlper/gte-small') then 384
         when model ~ '^ollama:(mxbai-embed-large|bge-m3)(:|$)'
           or model ~ E'^cohere:embed-(english|multilingual)-v3\\.0$'
           or model ~ E'^voyage:voyage-(3|3-large|3\\.5|3\\.5-lite)$' then 1024
-    end
+    end)
 $$;
 
 -- The dimensions that the model's vectors are known to have where they cannot have these: null where they can, as an
 -- operator may have a provider shorten them, and where it is not known here.
 create or replace function pgembedd._fixed_dimensions(model text, dimensions integer) returns integer
-language sql immutable
+language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case when _own_model(model) is not null or strpos(model, ':') > 0 and _model_dimensions(model) < dimensions
-                then _model_dimensions(model) end
-$$;
-
--- What a model of pgembedd's own does, whatever the capitals of its name: `embeds` or `reranks`; null for any other.
-create or replace function pgembedd._own_model(model text) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select case
-        when lower(model) in ('gte-small', 'thenlper/gte-small', 'supabase/gte-small', 'all-minilm-l6-v2',
-                              'sentence-transformers/all-minilm-l6-v2', 'e5-small-v2-int8') then 'embeds'
-        when lower(model) = 'ms-marco-minilm-l12' then 'reranks'
-    end
+    select case when strpos(model, ':') = 0 then (_known_model(model)).dimensions
+                when _model_dimensions(model) < dimensions then _model_dimensions(model) end
 $$;
 
 -- The provider's model that a name without a provider means; null for any other.
@@ -56,7 +53,10 @@ create or replace function pgembedd._check_model(made pgembedd.pipeline) returns
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    known record;
 begin
+    select k.* into known from _known_model(made.model) k;
     if coalesce(made.model, '') = '' then
         raise exception using message = 'The pipeline needs a model.',
             hint = 'Leave it out for gte-small, or see `pgembedd model list`.', errcode = '22023';
@@ -64,9 +64,9 @@ begin
         raise exception using message = format('%s is a model of a provider''s.', made.model),
             hint = format('Say whose: model => %L. Its texts leave this machine, so an operator enables the provider.',
                 _model_meant(made.model)), errcode = '22023';
-    elsif _own_model(made.model) = 'reranks' then
+    elsif known.name is not null and known.dimensions is null then
         raise exception using message = format('%s reranks texts and has no vectors.', made.model),
-            hint = 'Take gte-small, all-MiniLM-L6-v2 or e5-small-v2-int8.', errcode = '22023';
+            hint = format('Take one of %s.', _model_names()), errcode = '22023';
     elsif made.dimensions is null then
         raise exception using message = format('The dimensions of the model %s are not known here.', made.model),
             hint = 'Say how many its vectors have, as in dimensions => 1536.', errcode = '22023';
@@ -83,15 +83,25 @@ create or replace function pgembedd._note_model(made pgembedd.pipeline) returns 
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    known record;
 begin
-    if _own_model(made.model) = 'embeds' and made.dimensions <> _model_dimensions(made.model) then
-        raise notice '% has % dimensions, so no worker will serve a pipeline of %.', made.model,
-            _model_dimensions(made.model), made.dimensions
-            using hint = 'Drop it, and create it again without dimensions.';
-    elsif _own_model(made.model) is null and strpos(made.model, ':') = 0 then
+    select k.* into known from _known_model(made.model) k;
+    if strpos(made.model, ':') > 0 then
+        return;  -- a provider's
+    elsif known.name is null then
         raise notice 'pgembedd has no model %: a worker serves it only from files of yours, with --model-dir.',
             made.model
-            using hint = 'Its own are gte-small, all-MiniLM-L6-v2 and e5-small-v2-int8; a provider''s has the provider '
-                         'in front, as in openai:text-embedding-3-small.';
+            using hint = format('Its own are %s; a provider''s has the provider in front, as in '
+                                'openai:text-embedding-3-small.', _model_names());
+    elsif made.dimensions <> known.dimensions then
+        raise notice '% has % dimensions, so no worker will serve a pipeline of %.', made.model, known.dimensions,
+            made.dimensions
+            using hint = 'Drop it, and create it again without dimensions.';
     end if;
 end $$;
+
+create or replace function pgembedd._model_names() returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select string_agg(m.name, ', ' order by m.name) from model m where m.dimensions is not null $$;

@@ -23,15 +23,18 @@ set quote_all_identifiers = off
 as $$
 declare
     current pgembedd.pipeline := _pipeline(name);
-    next pgembedd.pipeline := current;
+    -- All but what became of the pipeline since it was made, and what is made for one pipeline alone.
+    next pgembedd.pipeline := jsonb_populate_record(null::pgembedd.pipeline, to_jsonb(current) - '{
+        id, fingerprint, shape, created_at, embedding_table, words_table, index_name, index_due_at, created_indexes,
+        state, state_reason, state_since, unserved_reason, unserved_since, unserved_at, unserved_tried, problem_since,
+        sweep_due_at, sweep_error, requeued_reason, requeued_at, slow_reason, slow_until, slow_pause, slow_ends,
+        upkeep_after}'::text[]);
     queued bigint;
     ignored text := _check_texts('{model,vector_type,distance,splitter,formatting}',
                                  array[model, vector_type, distance, splitter, formatting]);
 begin
     ignored := _check_change(current);
     next.name := current.name || '.next';
-    next.id := null; next.fingerprint := null; next.index_name := null; next.index_due_at := null;
-    next.created_indexes := null; next.embedding_table := null; next.words_table := null;
     next.model := coalesce(change_model.model, current.model);
     next.dimensions := coalesce(change_model.dimensions, _dimensions_after(current, change_model.model));
     next.vector_type := coalesce(change_model.vector_type, current.vector_type);
@@ -60,12 +63,12 @@ comment on function pgembedd.change_model is
     'Begin to embed a pipeline''s rows with another model or another '
     'chunking, beside what is there. Returns how many rows were queued.';
 
--- Those of the new model where it or the old one is a provider's: models of a worker are taken to be alike.
+-- Those of the new model where it is known or one of the two is a provider's: others are taken to be alike.
 create or replace function pgembedd._dimensions_after(current pgembedd.pipeline, model text) returns integer
-language sql immutable
+language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case when model is not null and strpos(model || current.model, ':') > 0
+    select case when strpos(model || current.model, ':') > 0 or (_known_model(model)).name is not null
                 then _model_dimensions(model) else current.dimensions end
 $$;
 

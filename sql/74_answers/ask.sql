@@ -131,16 +131,11 @@ begin
     left join _readable_rows(target ->> 'name', array(select f.key from found f)) r on r.key = f.key;
 end $$;
 
--- Below this similarity a text says nothing about a question. Models differ in where their similarities lie: MiniLM's
--- was measured with `pgembedd eval --answers`, gte-small's is estimated from its range, which is narrow and high.
+-- Below this similarity a text says nothing about a question. Models differ in where their similarities lie.
 create or replace function pgembedd._answer_threshold(model text) returns double precision
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select case when model ilike '%gte-small%' then 0.78
-                when model ilike '%MiniLM%' then 0.3
-                else 0.2 end::double precision
-$$;
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select coalesce((_known_model(model)).min_similarity, 0.2) $$;
 
 -- A question is no query: its quotes and dashes mean nothing to a search.
 create or replace function pgembedd._without_operators(question text) returns text

@@ -106,7 +106,7 @@ begin
     ignored := _check_role(role);
     perform grant_search(role);
     execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_event, '
-                   '_readable_sources to %s', role);
+                   'model, _readable_sources to %s', role);
     execute format('grant insert (id, role, subject) on answer_thread to %s', role);
     execute format('grant insert on thread_member, answer_source to %s', role);
     execute format('grant delete on thread_member to %s', role);
@@ -127,7 +127,7 @@ as $$
     where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
         'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread',
         '_check_role', '_check_question', '_check_language_model', '_is_readable_source', '_subject',
-        '_find_sources', '_without_operators', '_answer_threshold', '_answer_title', '_answer_url', '_begin_answer',
-        '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_refuse_to_wait_unseen',
+        '_find_sources', '_without_operators', '_answer_threshold', '_known_model', '_answer_title', '_answer_url',
+        '_begin_answer', '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_refuse_to_wait_unseen',
         '_refuse_to_wait_for_ever', 'stop_answer', '_end_stopped', '_is_untaken', '_answer_state')
 $$;

@@ -9,7 +9,7 @@ begin
     perform _check_role(role);
     execute format('grant usage on schema pgembedd to %s', role);
     perform grant_search(role);  -- what it finds is what it may read
-    execute format('grant select on pgembedd.pipeline, pgembedd.failures, pgembedd.truncated to %s', role);
+    execute format('grant select on pipeline, model, failures, truncated to %s', role);
     for function in
         select f.oid::regprocedure from pg_proc f
         where f.pronamespace = 'pgembedd'::regnamespace

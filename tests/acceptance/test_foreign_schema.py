@@ -16,7 +16,7 @@ from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.database.own_version import HEAD, sql_digest
 from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import SchemaError
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.search_roles import SearchRoles
 from pgembedd.http.tokens import Caller
 from tests.support.command import pgembedd

@@ -16,7 +16,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.tokens import Caller
 from pgembedd.http.viewer_places import ViewerPlaces
 from pgembedd.model import Session

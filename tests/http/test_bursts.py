@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgembedd.http.connection_pool import Database as Connections
+from pgembedd.http.connection_pool import DatabasePool as Connections
 from pgembedd.http.context import PIPELINES_EVERY_S, ServiceContext
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.server import ACCEPTS, HttpServer
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry

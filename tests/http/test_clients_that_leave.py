@@ -11,7 +11,7 @@ import pytest
 from fastapi import Request
 
 from pgembedd.http.embedding import vectors_of
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.request_batcher import RequestBatcher
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.loop import deadline, pushed_jobs, pushed_request
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
@@ -82,7 +82,7 @@ def test_what_cannot_be_released_at_once_is_released_by_the_worker(
         posting(client, PATH, first) as answer,
     ):
         assert gate.reached.wait(PATIENCE_S)
-        monkeypatch.setattr("pgembedd.http.connection_pool.Database.connection", unreachable)
+        monkeypatch.setattr("pgembedd.http.connection_pool.DatabasePool.connection", unreachable)
         assert client.post(PATH, json=second).status_code == 503
         gate.open()
         eventually(lambda: value(connection, SOON) == 3)

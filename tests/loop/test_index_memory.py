@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgembedd.loop.index_builder import Limits, Size, build_index, memory_mb, set_index_memory
+from pgembedd.loop.index_builder import BuildLimits, Size, build_index, memory_mb, set_index_memory
 from tests.support.databases import Database
 from tests.support.indexes import NAME, built_up, hnsw_indexes, loaded
 from tests.support.sql import value
 
 __all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
 
-LIMITS = Limits(64, 2)
+LIMITS = BuildLimits(64, 2)
 NEVER = threading.Event()
 NUMBER_BYTES = {"halfvec": 2, "vector": 4}
 # -- Its memory --------------------------------------------------------------------------------------------
@@ -37,11 +37,11 @@ def test_the_session_gets_what_it_needs_up_to_the_limit(database: Database, buil
     large = Size(1_000_000, 384, "halfvec", 16)
     built_up.execute(f"alter database {database.name} set maintenance_work_mem = '8MB'")
     with database.connect() as builder:
-        assert set_index_memory(builder, large, Limits(64, 3)) == 64
+        assert set_index_memory(builder, large, BuildLimits(64, 3)) == 64
         assert value(builder, "show maintenance_work_mem") == "64MB"
         assert value(builder, "show max_parallel_maintenance_workers") == "3"
-        assert set_index_memory(builder, Size(10, 384, "halfvec", 16), Limits(64, 3)) == 16
-        assert set_index_memory(builder, large, Limits(1, 0)) == 8, "never below what the server gives"
+        assert set_index_memory(builder, Size(10, 384, "halfvec", 16), BuildLimits(64, 3)) == 16
+        assert set_index_memory(builder, large, BuildLimits(1, 0)) == 8, "never below what the server gives"
 
 
 def test_where_shared_memory_is_short_it_is_built_alone(database: Database, built_up: psycopg.Connection) -> None:

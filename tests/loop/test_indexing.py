@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.loop import index_builder
-from pgembedd.loop.index_builder import Limits, build_index
+from pgembedd.loop.index_builder import BuildLimits, build_index
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, missing
@@ -38,7 +38,7 @@ from tests.support.worker import PATIENCE_S, worker_thread
 
 __all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
 
-LIMITS = Limits(64, 2)
+LIMITS = BuildLimits(64, 2)
 NEVER = threading.Event()
 
 

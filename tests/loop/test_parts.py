@@ -16,9 +16,9 @@ from psycopg import errors
 from pgembedd.database.connect import connect
 from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import TRANSIENT, is_connection_error
-from pgembedd.database.errors import translate_errors
+from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Job, Pipeline, by_pipeline
+from pgembedd.database.records import Job, ServedPipeline, by_pipeline
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
@@ -27,7 +27,7 @@ from pgembedd.loop.in_flight import InFlight
 
 def job(msg_id: int, pipeline: int = 1, read_ct: int = 1) -> Job:
     """A job of a pipeline."""
-    return Job("queue", msg_id, read_ct, "1", suspect=False, pipeline=Pipeline(pipeline, "p", "m", None, 3))
+    return Job("queue", msg_id, read_ct, "1", suspect=False, pipeline=ServedPipeline(pipeline, "p", "m", None, 3))
 
 
 @given(st.lists(st.booleans(), max_size=64))
@@ -187,7 +187,7 @@ class Diagnosed(PipelineRepository):
         super().__init__(Connection(Sessions("", "test"), threading.Event()))
         object.__setattr__(self, "problem", problem)
 
-    def diagnose(self, pipeline: Pipeline, allowed_s: float | None = None) -> str | None:  # noqa: ARG002
+    def diagnose(self, pipeline: ServedPipeline, allowed_s: float | None = None) -> str | None:  # noqa: ARG002
         """The problem."""
         problem: str | None = vars(self)["problem"]
         return problem

@@ -327,6 +327,16 @@ CREATE TABLE pgembedd.missed (
     key jsonb NOT NULL
 );
 COMMENT ON TABLE pgembedd.missed IS 'Rows that changed while their queue was missing, as in a database that was restored without it.';
+CREATE TABLE pgembedd.model (
+    name text NOT NULL,
+    names text[] NOT NULL,
+    dimensions integer,
+    min_similarity double precision
+);
+COMMENT ON TABLE pgembedd.model IS 'The built-in models, as `pgembedd migrate` wrote them.';
+COMMENT ON COLUMN pgembedd.model.names IS 'The names that mean it, in small letters; one with a colon is that of a provider for the same vectors.';
+COMMENT ON COLUMN pgembedd.model.dimensions IS 'Of its vectors; null for a reranker, which has none.';
+COMMENT ON COLUMN pgembedd.model.min_similarity IS 'Below it a text says nothing about a question; null where that is not known.';
 ALTER TABLE pgembedd.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgembedd.pipeline_id_seq
     START WITH 1
@@ -452,6 +462,8 @@ ALTER TABLE ONLY pgembedd.listener
     ADD CONSTRAINT listener_pkey PRIMARY KEY (pid);
 ALTER TABLE ONLY pgembedd.loopback
     ADD CONSTRAINT loopback_pkey PRIMARY KEY (only_row);
+ALTER TABLE ONLY pgembedd.model
+    ADD CONSTRAINT model_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY pgembedd.pipeline
     ADD CONSTRAINT pipeline_embedding_table_key UNIQUE (embedding_table);
 ALTER TABLE ONLY pgembedd.pipeline
@@ -641,6 +653,7 @@ GRANT UPDATE(indexes_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(sample_due_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.listener TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.missed TO pgembedd;
+GRANT SELECT ON TABLE pgembedd.model TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.provider_probe TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.provider_use TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.row_state TO pgembedd;

@@ -10,7 +10,8 @@ import pytest
 from pgembedd.model import Session
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
-from pgembedd.model.specs import ALL_MINILM_L6_V2, CHECKPOINT
+from pgembedd.model.model_spec import CHECKPOINT
+from pgembedd.model.specs import ALL_MINILM_L6_V2
 from tests.support.reference_bert import ReferenceBert
 from tests.support.tiny_models import write_tiny_model
 

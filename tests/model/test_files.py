@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
-from pgembedd.model import Session, describe_models, pull
+from pgembedd.model import Session, is_cached, pull
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import obtain
 from pgembedd.model.graph_cache import graph_folder
-from pgembedd.model.specs import CHECKPOINT, REGISTRY, TOKENIZER, FolderSource, ModelSpec
+from pgembedd.model.model_spec import CHECKPOINT, TOKENIZER, FolderSource, ModelSpec
+from pgembedd.model.specs import REGISTRY
 from tests.support.tiny_models import TINY_FILES, pinned_spec, write_tiny_model, write_wheel
 
 
@@ -103,12 +104,9 @@ def test_no_such_wheel_is_one_sentence(wheel_model: ModelSpec, index: Path, tmp_
 @pytest.mark.slow
 def test_the_list_tells_what_is_cached(wheel_model: ModelSpec, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    before = {info.name: info for info in describe_models(cache)}
-    assert not before["tiny-wheel"].cached
-    assert pull("tiny-wheel", cache_dir=cache).cached
-    after = {info.name: info for info in describe_models(cache)}
-    assert after["tiny-wheel"].cached
-    assert (before["gte-small"].dims, before["gte-small"].licence) == (384, "MIT")
+    assert not is_cached(wheel_model, cache)
+    assert pull("tiny-wheel", cache_dir=cache) is wheel_model
+    assert is_cached(wheel_model, cache)
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ import pytest
 
 from pgembedd.model import Session
 from pgembedd.model.files.select_source import select_fetcher
-from pgembedd.model.specs import GTE_SMALL, HubSource
+from pgembedd.model.model_spec import HubSource
+from pgembedd.model.specs import GTE_SMALL
 from tests.support.hub_standin import HubStandIn, hub_stand_in
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -26,21 +27,23 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tests.support.tiny_models import pinned_spec
 from pgembedd.errors import PgembeddError
 from pgembedd.model import REGISTRY, Session, default_model
 from pgembedd.model.files import hub
-from pgembedd.model.specs import FolderSource, HubSource
+from pgembedd.model.model_spec import FolderSource, HubSource
 
 folder, cache, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 hub._ANSWER_TIMEOUT_S = float(os.environ.get("ANSWER_S", "60"))
-REGISTRY["tiny-hub"] = pinned_spec(folder, "tiny-hub", HubSource("somebody/tiny", "REVISION"))
+source = HubSource("somebody/tiny", "REVISION")
+REGISTRY["tiny-hub"] = replace(pinned_spec(folder, "tiny-hub", source), stand_in="tiny-folder")
 REGISTRY["tiny-folder"] = pinned_spec(folder, "tiny-folder", FolderSource(folder))
 try:
     if what == "default":
         for _ in range(2):
-            print(*default_model("tiny-hub", fallback="tiny-folder", cache_dir=cache, notify=print))
+            print(*default_model("tiny-hub", cache_dir=cache, notify=print))
     else:
         with Session("tiny-hub", cache_dir=cache, offline=what == "offline", notify=print) as session:
             print("vector", session.run("fox")[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgembedd.model import Session, verify
-from pgembedd.model.known_outputs import KNOWN, KnownVector
+from pgembedd.model.specs import GTE_SMALL
 
 
 def test_the_real_model_passes(minilm: Session) -> None:
@@ -18,10 +18,9 @@ def test_the_real_model_passes(minilm: Session) -> None:
 
 
 def test_another_model_does_not(minilm: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = KNOWN["all-MiniLM-L6-v2"][0]
-    assert isinstance(known, KnownVector)
-    moved = replace(known, starts=(known.starts[0] + 2e-5, *known.starts[1:]))
-    monkeypatch.setitem(KNOWN, "all-MiniLM-L6-v2", (moved, *KNOWN["gte-small"]))
+    known = minilm.spec.known[0]
+    moved = replace(known, numbers=(known.numbers[0] + 2e-5, *known.numbers[1:]))
+    monkeypatch.setattr(minilm, "spec", replace(minilm.spec, known=(moved, *GTE_SMALL.known)))
     checks = {check.name: check for check in verify(minilm)}
     assert not checks["vector of 'hello world'"].ok
     assert [check.ok for name, check in checks.items() if name.startswith("cosine of")] == [False]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.model.specs import ALL_MINILM_L6_V2, GTE_SMALL, REGISTRY, RERANKERS, TOKENIZER, ModelFile, resolve
+from pgembedd.model.model_spec import TOKENIZER, ModelFile
+from pgembedd.model.specs import ALL_MINILM_L6_V2, GTE_SMALL, REGISTRY, RERANKERS, resolve
 
 
 @pytest.mark.parametrize("spec", [*REGISTRY.values(), *RERANKERS.values()], ids=[*REGISTRY, *RERANKERS])

@@ -90,6 +90,30 @@ def begin(connection: psycopg.Connection, **options: Any) -> int:
     return queued
 
 
+# Columns of `pipeline` that say how one was made, beside those called as parameters of create_pipeline().
+MADE = {"source_name", "key_columns", "embedding_table_name", "search_path", "text_config_column"}
+ODD = {"boolean": "true", "text": "odd", "text[]": "{odd}", "jsonb": '"odd"', "interval": "7 s"}
+ODD["timestamp with time zone"] = "2001-01-01"
+
+
+def test_nothing_that_became_of_the_pipeline_goes_to_the_next_one(documents: psycopg.Connection) -> None:
+    made = {*value(documents, "select proargnames from pg_proc where proname = 'create_pipeline'"), *MADE}
+    columns = (
+        "select attname, format_type(atttypid, null) from pg_attribute where attrelid = %s::regclass and attnum > 0"
+    )
+    types = {name: type_ for name, type_ in rows(documents, columns, "pgembedd.pipeline") if name not in made}
+    odd = [
+        f"{name} = '{ODD[type_]}'" for name, type_ in types.items() if type_ in ODD and name not in ("state", "shadow")
+    ]
+    documents.execute(f"update pgembedd.pipeline set {', '.join(odd)}, state = 'paused'")
+    begin(documents)
+    old, new = column(documents, "select to_jsonb(p) from pgembedd.pipeline p order by id")
+    assert len(odd) > 15
+    assert [name for name in types if old[name] == new[name] is not None] == []
+    changed = {name for name in made if old.get(name) != new.get(name)}
+    assert changed <= {"name", "model", "embedding_column", "embedding_table", "embedding_table_name"}
+
+
 @pytest.mark.slow
 def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     assert begin(documents) == 10

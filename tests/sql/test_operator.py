@@ -26,7 +26,7 @@ FUNCTIONS = {
 }
 SEARCHER = {"schema_version()"}
 """Those that a role of grant_search() has, too."""
-RELATIONS = {"pipeline", "failures", "truncated"}
+RELATIONS = {"pipeline", "model", "failures", "truncated"}
 
 
 @prepared

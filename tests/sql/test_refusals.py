@@ -12,7 +12,7 @@ from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model.specs import REGISTRY, RERANKERS
 from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
-from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state, value
+from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state
 from tests.support.undone import connection
 
 __all__ = ["connection"]
@@ -231,8 +231,11 @@ def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connect
 
 
 def test_the_models_that_sql_knows_are_pgembedds(connection: psycopg.Connection) -> None:
-    for specs, does, dims in ((REGISTRY, "embeds", 384), (RERANKERS, "reranks", 0)):
-        for spec in specs.values():
-            names = [spec.name, *spec.aliases, spec.name.upper()]
-            assert {value(connection, "select pgembedd._own_model(%s)", name) for name in names} == {does}
-            assert spec.dims == dims
+    known = "select name, dimensions, min_similarity from pgembedd._known_model(%s)"
+    for spec in [*REGISTRY.values(), *RERANKERS.values()]:
+        for name in [spec.name, spec.name.upper(), *spec.aliases, *(f"huggingface:{name}" for name in spec.aliases)]:
+            assert rows(connection, known, name) == [(spec.name, spec.dims or None, spec.min_similarity)], name
+    for name in ("ollama:all-minilm", "ollama:all-minilm:33m"):
+        assert rows(connection, known, name) == [("all-MiniLM-L6-v2", 384, 0.3)]
+    for name in ("null", "ollama:gte-small", "openai:gte-small", "all-minilm", "huggingface:all-minilm:22m"):
+        assert rows(connection, known, name) == [(None, None, None)], name

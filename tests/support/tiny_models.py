@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from pgembedd.model.files.cache import sha256_of
-from pgembedd.model.specs import ModelFile, ModelSpec, WheelSource
+from pgembedd.model.model_spec import ModelFile, ModelSpec, WheelSource
 
 TINY_CONFIG: dict[str, Any] = {
     "model_type": "bert",

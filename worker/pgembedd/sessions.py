@@ -2,27 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.language import LanguageSession
 from pgembedd.language.endpoint import HOST_VARIABLE, endpoint_from_environment
 from pgembedd.model import REGISTRY
 from pgembedd.model import Session as EmbeddingSession
-from pgembedd.model.specs import find
+from pgembedd.model.specs import DEFAULT_MODEL, find
 
 LANGUAGE_OPTIONS = frozenset({"host", "key", "mode", "timeout"})
 
-Registered = Literal["gte-small", "all-MiniLM-L6-v2", "e5-small-v2-int8"]
-
 
 @overload
-def Session(name: Registered = "gte-small", **options: Any) -> EmbeddingSession: ...
+def Session(name: str = DEFAULT_MODEL, *, model_dir: Path | str, **options: Any) -> EmbeddingSession: ...
 @overload
-def Session(name: str, *, model_dir: Path | str, **options: Any) -> EmbeddingSession: ...
-@overload
-def Session(name: str, **options: Any) -> Any: ...
-def Session(name: str = "gte-small", **options: Any) -> Any:  # noqa: N802  named as in the Edge Functions API
+def Session(name: str = DEFAULT_MODEL, **options: Any) -> Any: ...
+def Session(name: str = DEFAULT_MODEL, **options: Any) -> Any:  # noqa: N802  named as in the Edge Functions API
     """Returns a session: of the embedding model of that name or at that path, else of a language model.
 
     `options` are those of `pgembedd.model.Session` for an embedding model, and of

@@ -15,7 +15,7 @@ from pgembedd.answers.generation import LanguageModel, Written
 from pgembedd.answers.lanes import Claims, Lane, Sources
 from pgembedd.answers.outbox import Outbox
 from pgembedd.answers.statements import StatementThread
-from pgembedd.database.answers import AnswerJob, AnswerRepository, Event
+from pgembedd.database.answers import AnswerEvent, AnswerJob, AnswerRepository
 from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.errors import DatabaseUnavailableError, GenerationError, GenerationUnavailableError
@@ -156,7 +156,7 @@ class Answerer:
             left_s -= STOP_CHECK_S
 
     async def _answer(self, job: AnswerJob, sources: Sources) -> None:
-        def show(event: Event) -> None:
+        def show(event: AnswerEvent) -> None:
             self._outbox.add(job, event)
             self._shown.set()
 
@@ -172,7 +172,7 @@ class Answerer:
         finally:
             self._let_go(job)
 
-    def _let_go(self, job: AnswerJob) -> Sequence[Event]:
+    def _let_go(self, job: AnswerJob) -> Sequence[AnswerEvent]:
         """Ends the extension of its lease; returns its events that are not written yet."""
         self._held.pop(job, None)
         return self._outbox.take_of(job)

@@ -8,7 +8,7 @@ from typing import Any
 from pgembedd.answers.citations import Citations, is_refusal, repeats_itself
 from pgembedd.answers.delimiters import Undelimited
 from pgembedd.answers.prompt import Prompt, Source, Turn, make_prompt
-from pgembedd.database.answers import AnswerJob, Event
+from pgembedd.database.answers import AnswerEvent, AnswerJob
 from pgembedd.errors import ContextTooLongError, GenerationError
 from pgembedd.language import Chunk, Endpoint, Generation
 from pgembedd.language.endpoint import KEY_FILE_VARIABLE
@@ -46,18 +46,18 @@ class Written:
     def __post_init__(self) -> None:
         self._undelimited = Undelimited(self.prompt.mark)
 
-    def add(self, chunk: Chunk) -> list[Event]:
+    def add(self, chunk: Chunk) -> list[AnswerEvent]:
         """Takes a part from the server; returns what viewers are shown."""
         self.tokens = _tokens(chunk) or self.tokens
         if chunk.done_reason in ("length", "content_filter"):
             self.cut = chunk.done_reason
         return self._grow(self._undelimited.add(self._parts.add(chunk.response)))
 
-    def end(self) -> list[Event]:
+    def end(self) -> list[AnswerEvent]:
         """Returns what viewers are shown after the last part."""
         return self._grow(self._undelimited.add(self._parts.end()) + self._undelimited.end())
 
-    def _grow(self, text: str) -> list[Event]:
+    def _grow(self, text: str) -> list[AnswerEvent]:
         text = text.replace("\0", "")  # which Postgres cannot store
         if not text:
             return []
@@ -65,10 +65,10 @@ class Written:
         if len(self.text) >= self._checked + CHECK_EVERY:
             self._checked = len(self.text)
             self.cut = "repetition" if repeats_itself(self.text) else self.cut
-        cited = [Event("citation", {"n": n}) for n in self.citations.add(text)]
-        return [Event("delta", {"text": text}), *cited]
+        cited = [AnswerEvent("citation", {"n": n}) for n in self.citations.add(text)]
+        return [AnswerEvent("delta", {"text": text}), *cited]
 
-    def done(self) -> tuple[str, Event]:
+    def done(self) -> tuple[str, AnswerEvent]:
         """Returns the status of the whole answer, and its last event."""
         status = "refused" if is_refusal(self.text) else "complete"
         data = {
@@ -81,7 +81,7 @@ class Written:
             "model": self.model,
             "tokens": self.tokens,
         }
-        return status, Event("done", data)
+        return status, AnswerEvent("done", data)
 
     def _notes(self, status: str) -> list[str]:
         """Returns sentences for the reader: why it was cut off, and which sources it does not have."""
@@ -107,7 +107,7 @@ class LanguageModel:
         )
         self._context_tokens = settings.language_context_tokens
 
-    async def answer(self, job: AnswerJob, show: Callable[[Event], None]) -> Written:
+    async def answer(self, job: AnswerJob, show: Callable[[AnswerEvent], None]) -> Written:
         """Returns the whole answer; `show` gets its parts as they come. GenerationError, also in mid-answer.
 
         A prompt that the server finds too long is cut by whole sources, and what it reads is remembered.
@@ -138,7 +138,7 @@ class LanguageModel:
         prompt = make_prompt(job.question, sources, history, budget)
         return Written(job.model or self._settings.language_model, prompt, Citations(prompt.sent))
 
-    async def _generate(self, written: Written, show: Callable[[Event], None]) -> Written:
+    async def _generate(self, written: Written, show: Callable[[AnswerEvent], None]) -> Written:
         async with aclosing(self._generation(written)) as generation:
             async for chunk in generation:
                 for event in written.add(chunk):

@@ -33,9 +33,9 @@ def command(pipeline: str | None, database: str | None, settings: Settings) -> N
 
 
 def _build(connection: psycopg.Connection, name: str, settings: Settings) -> None:
-    from pgembedd.loop.index_builder import Limits, build_index
+    from pgembedd.loop.index_builder import BuildLimits, build_index
 
-    began, limits = time.monotonic(), Limits(settings.index_memory_mb, settings.index_workers)
+    began, limits = time.monotonic(), BuildLimits(settings.index_memory_mb, settings.index_workers)
     if _state(connection, name) == "valid":
         click.echo(f"{name}: its index is valid.")
         return

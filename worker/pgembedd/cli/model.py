@@ -17,17 +17,17 @@ def command() -> None:
 @command.command("list")
 def list_models() -> None:
     """The models pgembedd knows, and whether their files are on this machine."""
-    from pgembedd.model import describe_models
+    from pgembedd.model import built_in, is_cached
 
     table = Table(box=None, padding=(0, 1, 0, 0))
     for column in ("model", "here", "download", "dims", "tokens", "licence", "fingerprint"):
         table.add_column(column, no_wrap=True)
-    for info in describe_models():
-        size = f"{info.download_bytes / 1e6:.0f} MB"
-        here = "yes" if info.cached else "no"
-        dims = str(info.dims or "reranks")
-        fingerprint = info.fingerprint.split("@")[-1]
-        table.add_row(info.name, here, size, dims, str(info.max_tokens), info.licence, fingerprint)
+    for spec in built_in():
+        size = f"{spec.download_bytes / 1e6:.0f} MB"
+        here = "yes" if is_cached(spec) else "no"
+        dims = str(spec.dims or "reranks")
+        fingerprint = spec.fingerprint.split("@")[-1]
+        table.add_row(spec.name, here, size, dims, str(spec.max_tokens), spec.licence, fingerprint)
     Console().print(table)
 
 
@@ -37,8 +37,8 @@ def pull_model(name: str) -> None:
     """Fetch a model's files, check their digests and build its graph, so that a start needs no network."""
     from pgembedd.model import pull
 
-    info = pull(name, notify=_say)
-    click.echo(f"{info.name} is here and checked; fingerprint {info.fingerprint}.")
+    spec = pull(name, notify=_say)
+    click.echo(f"{spec.name} is here and checked; fingerprint {spec.fingerprint}.")
 
 
 @command.command("verify")
@@ -48,14 +48,11 @@ def pull_model(name: str) -> None:
 )
 def verify_model(name: str, model_dir: Path | None) -> None:
     """Compare what the model computes on this machine with what is known of it."""
-    from pgembedd.model import RERANKERS, Reranker, Session, verify, verify_reranker
+    from pgembedd.model import RERANKERS, Reranker, Session, verify
 
-    if name.casefold() in RERANKERS:
-        with Reranker(name, model_dir=model_dir, notify=_say) as reranker:
-            checks = verify_reranker(reranker)
-    else:
-        with Session(name, model_dir=model_dir, notify=_say) as session:
-            checks = verify(session)
+    kind = Reranker if name.casefold() in RERANKERS else Session
+    with kind(name, model_dir=model_dir, notify=_say) as model:
+        checks = verify(model)
     for check in checks:
         mark = click.style("ok  ", fg="green") if check.ok else click.style("BAD ", fg="red")
         click.echo(f"{mark} {check.name}: {check.got} (expected {check.expected})")

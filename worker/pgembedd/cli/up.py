@@ -13,8 +13,6 @@ from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.errors import PgembeddError
 from pgembedd.settings import HttpSettings, Settings
 
-DEFAULT_MODEL = "gte-small"  # of create_pipeline()
-
 
 @click.command("up")
 @database_option
@@ -52,6 +50,7 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
 def example(model_dir: str) -> Iterator[str]:
     """Yields how to register a table with a model that can be had on this machine, and why that is not the default."""
     from pgembedd.model.catalogue import default_model, model_in_folder
+    from pgembedd.model.specs import DEFAULT_MODEL
 
     arguments = ""
     try:
@@ -60,7 +59,7 @@ def example(model_dir: str) -> Iterator[str]:
             if name != DEFAULT_MODEL:
                 arguments = f", model => {_quoted(name)}, dimensions => {dims}"
         else:
-            chosen = default_model(DEFAULT_MODEL, notify=click.echo)
+            chosen = default_model(notify=click.echo)
             if chosen.notice:
                 yield chosen.notice
                 arguments = f", model => {_quoted(chosen.name)}"

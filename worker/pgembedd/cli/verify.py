@@ -21,7 +21,7 @@ from pgembedd.verify.verifier import Options, pipelines_to_verify, verify
 if TYPE_CHECKING:
     import psycopg
 
-    from pgembedd.database.records import Pipeline
+    from pgembedd.database.records import ServedPipeline
     from pgembedd.model.embedder import Embedder
     from pgembedd.model.providers.configured import Provider
     from pgembedd.settings import Settings
@@ -92,7 +92,9 @@ def _loading_once(load: "Callable[[str], Embedder]") -> "Iterator[Callable[[str]
         yield cache(lambda name: loaded.enter_context(closing(load(name))))
 
 
-def _verify(connection: "psycopg.Connection", pipeline: "Pipeline", embedder: "Embedder", options: Options) -> Report:
+def _verify(
+    connection: "psycopg.Connection", pipeline: "ServedPipeline", embedder: "Embedder", options: Options
+) -> Report:
     """Verifies one pipeline, with the tolerance of the model's precision."""
     from pgembedd.loop.model_loader import precision_of
     from pgembedd.verify.similarity import TOLERANCE
@@ -104,7 +106,7 @@ def _verify(connection: "psycopg.Connection", pipeline: "Pipeline", embedder: "E
 
 def _say_cost(
     connection: "psycopg.Connection",
-    pipeline: "Pipeline",
+    pipeline: "ServedPipeline",
     providers: "dict[str, Provider]",
     options: Options,
     *,

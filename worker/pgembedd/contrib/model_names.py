@@ -3,12 +3,10 @@
 import re
 
 from pgembedd.errors import ConfigurationError
+from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.providers.configured import split_model
-from pgembedd.model.specs import REGISTRY, RERANKERS, ModelSpec, find
+from pgembedd.model.specs import REGISTRY, RERANKERS, find
 
-# The name in Ollama's library; the weights are the same, in half precision.
-OLLAMA = {"all-minilm": "all-MiniLM-L6-v2"}
-OLLAMA_TAGS = ("latest", "l6-v2", "22m", "22m-l6-v2-fp16", "l6-v2-fp16")
 OPENAIS = "openai:text-embedding-3-small"
 PROVIDERS = ("huggingface/", "ollama/", "sentence_transformers/", "openai/")
 
@@ -34,13 +32,10 @@ def known_model(name: str) -> ModelSpec | None:
     short = name.casefold()
     for provider in PROVIDERS:
         short = short.removeprefix(provider)
-    base, _, tag = short.partition(":")
-    if base in OLLAMA and (not tag or tag in OLLAMA_TAGS):
-        base = OLLAMA[base]
-    elif tag:
-        return None
-    spec = find(base)
-    return spec if spec and not spec.document_prefix and not spec.ready_made else None
+    for spec in REGISTRY.values():
+        if short in spec.names or short in spec.ollama_names:
+            return None if spec.document_prefix or spec.ready_made else spec
+    return None
 
 
 def pipeline_name(*parts: str) -> str:

@@ -10,7 +10,7 @@ from psycopg import sql
 from pgembedd.contrib.model_names import known_model, name_with_model, pipeline_name
 from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
 from pgembedd.database.queries import query
-from pgembedd.model.specs import ModelSpec
+from pgembedd.model.model_spec import ModelSpec
 
 # pgai counts characters, we count tokens; English and its like take four of the one for one of the other.
 CHARACTERS_A_TOKEN = 4

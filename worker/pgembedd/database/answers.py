@@ -26,7 +26,7 @@ class AnswerJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class AnswerEvent:
     """The next thing that viewers are shown."""
 
     name: str
@@ -67,13 +67,13 @@ class AnswerRepository:
         """Extends leases; returns the ids of the answers that are still this worker's."""
         return {id for (id,) in self._connection.rows("extend_answers", lease_s=lease_s, **_fences(jobs))}
 
-    def write(self, events: Sequence[tuple[AnswerJob, Event]]) -> set[UUID]:
+    def write(self, events: Sequence[tuple[AnswerJob, AnswerEvent]]) -> set[UUID]:
         """Appends events of any number of answers in one statement; returns the ids that are still this worker's."""
         values = {**_fences([job for job, _ in events]), **_columns([event for _, event in events])}
         return {id for (id,) in self._connection.rows("write_answers", **values)}
 
     def finish(
-        self, job: AnswerJob, status: str, content: str, citations: Sequence[int], last: Sequence[Event]
+        self, job: AnswerJob, status: str, content: str, citations: Sequence[int], last: Sequence[AnswerEvent]
     ) -> bool:
         """Stores the whole answer with its last events, both or neither; False where another worker has it."""
         values = {"answer": job.id, "attempt": job.attempt, "status": status, "content": content, **_columns(last)}
@@ -94,5 +94,5 @@ def _fences(jobs: Sequence[AnswerJob]) -> dict[str, list[Any]]:
     return {"answers": [job.id for job in jobs], "attempts": [job.attempt for job in jobs]}
 
 
-def _columns(events: Sequence[Event]) -> dict[str, list[Any]]:
+def _columns(events: Sequence[AnswerEvent]) -> dict[str, list[Any]]:
     return {"events": [event.name for event in events], "data": [Jsonb(event.data) for event in events]}

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from pgembedd.database.chunk_parameters import chunk_arrays
 from pgembedd.database.connection import Connection
-from pgembedd.database.errors import translate_errors
+from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Blocker, Chunking, Content, Due, Job, Pipeline, Result, State
+from pgembedd.database.records import Blocker, Chunking, Content, Due, Job, Result, ServedPipeline, State
 from pgembedd.database.vector_codec import Vectors
 from pgembedd.errors import RowFailure
 
@@ -83,7 +83,7 @@ class JobRepository:
         for queue in {job.queue for job in jobs}:
             self.connection.value("release", queue=queue, delay_s=delay_s, why=why, **_fences(jobs, queue))
 
-    def blocker(self, pipeline: Pipeline) -> Blocker | None:
+    def blocker(self, pipeline: ServedPipeline) -> Blocker | None:
         """Returns the lock that keeps a pipeline's rows from being read and stored; None where none does by now."""
         return next((Blocker(*row) for row in self.connection.rows("blocker", pipeline_id=pipeline.id)), None)
 
@@ -141,7 +141,7 @@ def job_of(row: Sequence[Any]) -> Job:
         read_ct=job["read_ct"],
         id=job["id"],
         suspect=job["suspect"],
-        pipeline=Pipeline(
+        pipeline=ServedPipeline(
             id=job["pipeline_id"],
             name=job["pipeline"],
             model=job["model"],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from pgembedd.database.connect import connect, connect_unpinned, pin_path
 from pgembedd.database.definitions import Definitions, Text
@@ -64,8 +65,11 @@ def _alembic_config(conninfo: str) -> "Config":
     return config
 
 
-def run_migrations(context: Any, conninfo: str | None) -> None:
-    """Runs versions and sql/ in one transaction, one migrator at a time; called by migrations/env.py."""
+def run_migrations(context: Any, conninfo: str | None, models: list[dict[str, Any]]) -> None:
+    """Runs versions and sql/ in one transaction, one migrator at a time; called by migrations/env.py.
+
+    `models` are the rows of the table `model`: they replace those of another release.
+    """
     if conninfo is None:
         raise ConfigurationError(
             "No database is named: set DATABASE_URL or libpq's own variables (PGHOST, PGDATABASE, ...)."
@@ -83,10 +87,10 @@ def run_migrations(context: Any, conninfo: str | None) -> None:
         use_native_hstore=False,
     )
     with _explain_errors():
-        migrate_patiently(conninfo, lambda watch: _attempt(context, engine, watch))
+        migrate_patiently(conninfo, lambda watch: _attempt(context, engine, watch, models))
 
 
-def _attempt(context: Any, engine: "Engine", watch: LockWatch) -> None:
+def _attempt(context: Any, engine: "Engine", watch: LockWatch, models: list[dict[str, Any]]) -> None:
     """Runs all of it in one transaction."""
     with engine.connect() as connection, connection.begin():
         driver = raw(connection)
@@ -110,6 +114,8 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch) -> None:
             driver.execute("drop schema pgembedd")
         else:
             apply_sql(driver, definitions)
+            driver.execute("delete from pgembedd.model")
+            driver.execute(query("add_models"), {"models": Jsonb(models)})
 
 
 def _lock_schema(connection: psycopg.Connection) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.records import Job, Pipeline
+from pgembedd.database.records import Job, ServedPipeline
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -17,33 +17,33 @@ class PipelineRepository:
 
     connection: Connection
 
-    def running(self) -> list[tuple[Pipeline, bool]]:
+    def running(self) -> list[tuple[ServedPipeline, bool]]:
         """Returns the running pipelines, each with whether a worker has noted that it cannot serve it."""
-        return [(Pipeline(*row), noted) for *row, noted in self.connection.rows("models")]
+        return [(ServedPipeline(*row), noted) for *row, noted in self.connection.rows("models")]
 
-    def note_unserved(self, pipeline: Pipeline, reason: str, *, tried: bool) -> None:
+    def note_unserved(self, pipeline: ServedPipeline, reason: str, *, tried: bool) -> None:
         """Notes why this worker cannot serve the pipeline; `status` shows it unless another worker can.
 
         The reason of a worker that has not `tried`, as it lacks a setting, is shown where no other one has.
         """
         self.connection.value("note_unserved", pipeline_id=pipeline.id, reason=reason, tried=tried)
 
-    def note_served(self, pipeline: Pipeline, *, loaded: bool = True) -> None:
+    def note_served(self, pipeline: ServedPipeline, *, loaded: bool = True) -> None:
         """Takes such a note back; while the model is not `loaded` yet, only that of a worker that is gone."""
         self.connection.value("note_served", pipeline_id=pipeline.id, loaded=loaded)
 
-    def pin_model(self, pipeline: Pipeline, fingerprint: str) -> str | None:
+    def pin_model(self, pipeline: ServedPipeline, fingerprint: str) -> str | None:
         """Pins the pipeline to this fingerprint if it has none; returns the one that it is pinned to."""
         pinned: str | None = self.connection.value("pin_model", pipeline_id=pipeline.id, fingerprint=fingerprint)
         return pinned
 
-    def probe(self, pipeline: Pipeline, vectors: Float32Array) -> Float32Array | None:
+    def probe(self, pipeline: ServedPipeline, vectors: Float32Array) -> Float32Array | None:
         """Returns the vectors of the probe texts that the pipeline was first served with; these, if it has none."""
         values = vectors.ravel().tolist()
         stored = self.connection.value("probe_model", pipeline_id=pipeline.id, vectors=values)
         return None if stored is None else np.array(stored, np.float32).reshape(-1, vectors.shape[1])
 
-    def diagnose(self, pipeline: Pipeline, allowed_s: float | None = None) -> str | None:
+    def diagnose(self, pipeline: ServedPipeline, allowed_s: float | None = None) -> str | None:
         """Returns the reason why the pipeline cannot run, and stops it; None if it can."""
         rows = self.connection.rows_once("diagnose", {"pipeline_id": pipeline.id}, allowed_s=allowed_s)
         reason: str | None = rows[0][0]
@@ -59,11 +59,11 @@ class PipelineRepository:
             tried=job.allowed_s is not None,
         )
 
-    def end_turn(self, pipeline: Pipeline) -> None:
+    def end_turn(self, pipeline: ServedPipeline) -> None:
         """Ends this worker's turn at a slow pipeline, of which a row was done, or failed, in time."""
         self.connection.value("end_turn", pipeline_id=pipeline.id)
 
-    def stop(self, pipeline: Pipeline, reason: str) -> None:
+    def stop(self, pipeline: ServedPipeline, reason: str) -> None:
         """Stops the pipeline, with a reason that `status` shows."""
         self.connection.value("stop_pipeline", pipeline_id=pipeline.id, reason=reason)
 

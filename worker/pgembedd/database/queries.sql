@@ -50,6 +50,11 @@ select pg_catalog.set_config('pgembedd.own_path', pg_catalog.current_setting('se
 select pg_catalog.set_config('search_path', pg_catalog.current_setting('pgembedd.own_path'), true)
 where pg_catalog.current_setting('pgembedd.own_path', true) operator(pg_catalog.<>) ''
 
+-- name: add_models
+-- The built-in models, of which SQL knows what stands here.
+insert into pgembedd.model
+select m.* from pg_catalog.jsonb_populate_recordset(null::pgembedd.model, %(models)s) m
+
 -- name: foreign_owner
 -- What in these schemas belongs to a role that this one does not trust, and that role; then the schemas that are missing,
 -- in the same snapshot, as any role could have made and dropped one between two statements. Trusted are the role

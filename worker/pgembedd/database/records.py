@@ -24,7 +24,7 @@ class Chunking:
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class ServedPipeline:
     """The properties of a pipeline that a worker needs; `fingerprint` is None until a worker has pinned it.
 
     `chunking` is None where a row has one vector, in a column of its table.
@@ -80,7 +80,7 @@ class Job:
     read_ct: int
     id: str
     suspect: bool
-    pipeline: Pipeline
+    pipeline: ServedPipeline
     traceparent: str | None = None
     waited_s: float = 0.0
     attempt: int = 1

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import psycopg
 
 from pgembedd.doctor.finding import Finding, Level, rows
-from pgembedd.model import ModelInfo, describe_models
+from pgembedd.model import is_cached
 from pgembedd.model.providers.configured import split_model
+from pgembedd.model.specs import find
 from pgembedd.text.quantities import counted
 
 # A worker that may build an index does so within seconds, and pg_cron within minutes.
@@ -24,7 +25,6 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
     if not found:
         yield Finding("note", "pipelines", "none yet", "select pgembedd.create_pipeline(...)")
     few_links = rows(connection, "doctor_sparse_indexes")
-    models = {info.name: info for info in describe_models()}
     for name, state, reason, problem, model, fingerprint, dimensions, waiting, dead, oldest_s, index, due_s in found:
         about = f'pipeline "{name}"'
         if state in ("stopped", "unserved", "stalled") or problem:
@@ -45,7 +45,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
             )
         yield from _index(about, name, index, due_s)
         yield from (_sparse(about, *sparse) for pipeline, *sparse in few_links if pipeline == name)
-        yield from _model(about, model, fingerprint, dimensions, models.get(model))
+        yield from _model(about, model, fingerprint, dimensions)
 
 
 def _index(about: str, name: str, state: str | None, due_s: float | None) -> Iterator[Finding]:
@@ -69,23 +69,22 @@ def _sparse(about: str, index: str, m: int, vectors: int) -> Finding:
     return Finding("note", about, text, "See docs/how-to/search.md, It is complete: an index with more links.")
 
 
-def _model(
-    about: str, model: str, fingerprint: str | None, dimensions: int, info: ModelInfo | None
-) -> Iterator[Finding]:
+def _model(about: str, model: str, fingerprint: str | None, dimensions: int) -> Iterator[Finding]:
+    spec = find(model)
     if (provided := split_model(model)) is not None:
         yield Finding(
             "note", about, f"its texts are sent to the provider {provided[0]}", "See docs/how-to/providers.md."
         )
-    elif info is None:
+    elif spec is None:
         yield Finding(
             "note", about, f"its model {model} is none that this version knows", "Give --model-dir to the worker."
         )
-    elif info.dims != dimensions:
+    elif spec.dims != dimensions:
         yield Finding(
-            "bad", about, f"{model} gives {info.dims} dimensions, the column has {dimensions}", "Create it again."
+            "bad", about, f"{model} gives {spec.dims} dimensions, the column has {dimensions}", "Create it again."
         )
-    elif fingerprint not in (None, info.fingerprint):
+    elif fingerprint not in (None, spec.fingerprint):
         remedy = "Run the version that made them, or backfill a new pipeline."
-        yield Finding("bad", about, f"its vectors are of {fingerprint}, this version makes {info.fingerprint}", remedy)
-    elif not info.cached:
+        yield Finding("bad", about, f"its vectors are of {fingerprint}, this version makes {spec.fingerprint}", remedy)
+    elif not is_cached(spec):
         yield Finding("note", about, f"the files of {model} are not on this machine", f"pgembedd model pull {model}")

@@ -18,7 +18,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError, PgembeddError
 from pgembedd.http.asking import Asker
-from pgembedd.http.errors import Refusal, refusal_of
+from pgembedd.http.error_responses import Refusal, refusal_of
 from pgembedd.http.tokens import Caller
 from pgembedd.http.viewer_places import Place, ViewerPlaces
 from pgembedd.log import get_logger

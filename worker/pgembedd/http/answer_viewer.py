@@ -15,7 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from pgembedd.errors import GenerationUnavailableError
 from pgembedd.http.answer_hub import AnswerHub, Feed
 from pgembedd.http.asking import NOT_FOUND, Asker
-from pgembedd.http.errors import refusal_of
+from pgembedd.http.error_responses import refusal_of
 from pgembedd.http.tokens import Caller
 from pgembedd.http.viewer_places import Place
 from pgembedd.log import get_logger

@@ -10,7 +10,7 @@ from pgembedd.http.connection_limits import RequestsInProgress
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import routes as dashboard
 from pgembedd.http.error_handlers import add_handlers
-from pgembedd.http.errors import Problem
+from pgembedd.http.error_responses import Problem
 from pgembedd.http.middleware.body_limit import BodyLimit
 from pgembedd.http.middleware.request_metrics import RequestMetrics
 from pgembedd.http.middleware.security_headers import SecurityHeaders

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.search_roles import SearchRoles
 from pgembedd.http.tokens import Caller
 from pgembedd.search import questions

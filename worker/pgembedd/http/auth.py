@@ -12,11 +12,12 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.errors import Refusal
-from pgembedd.http.origin import check_local, is_loopback
+from pgembedd.http.error_responses import Refusal
+from pgembedd.http.origin import check_local
 from pgembedd.http.throttle import Throttle
 from pgembedd.http.tokens import SCOPES, Caller, Scope, Token
 from pgembedd.http.user_tokens import UserTokens
+from pgembedd.servers import is_loopback
 from pgembedd.text.quantities import counted
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})

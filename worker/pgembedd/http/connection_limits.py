@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pgembedd.http.errors import Refusal, refusal_response
+from pgembedd.http.error_responses import Refusal, refusal_response
 from pgembedd.http.middleware.body_limit import HEAD_BYTES
 
 HEAD_TIMEOUT_S = 10.0
@@ -29,14 +29,14 @@ class ConnectionLimits:
 
     def __init__(self, max_connections: int) -> None:
         self.max_connections = max_connections
-        self.open: set[Connection] = set()
+        self.open: set[HttpConnection] = set()
         self.busy = 0  # those with a request in progress
 
     def protocol(self, **arguments: Any) -> asyncio.Protocol:
         """Returns the protocol of a new connection, for uvicorn."""
-        return Connection(self, **arguments)
+        return HttpConnection(self, **arguments)
 
-    def add(self, connection: "Connection") -> None:
+    def add(self, connection: "HttpConnection") -> None:
         """Adds a connection. If there are too many, closes another; those that are closing do not count."""
         self.open.add(connection)
         if len(self.open) <= self.max_connections:
@@ -47,7 +47,7 @@ class ConnectionLimits:
             min(idle, key=lambda one: one.idle_since).abort()
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One connection: uvicorn's protocol behind a deadline for the head of each request."""
 
     transport: asyncio.Transport

@@ -15,7 +15,7 @@ from pgembedd.database.owners import check_owners
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import lacks_function
 from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaError, SearchError
-from pgembedd.http.errors import SERVICE_REMEDY, UNAVAILABLE, Refusal, refusal_of_database
+from pgembedd.http.error_responses import SERVICE_REMEDY, UNAVAILABLE, Refusal, refusal_of_database
 from pgembedd.log import get_logger
 
 MAX_CONNECTIONS = 4
@@ -23,7 +23,7 @@ WAIT_S = 5.0
 _NO_LOG = logging.NullHandler()
 
 
-class Database:
+class DatabasePool:
     """A pool of connections in autocommit, each used by one request at a time."""
 
     def __init__(

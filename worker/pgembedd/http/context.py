@@ -15,8 +15,8 @@ from pgembedd.http.answer_hub import AnswerHub
 from pgembedd.http.answer_viewer import Answers
 from pgembedd.http.asking import Asker
 from pgembedd.http.auth import Authenticator
-from pgembedd.http.connection_pool import Database
-from pgembedd.http.errors import Refusal
+from pgembedd.http.connection_pool import DatabasePool
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.language_gateway import LanguageGateway
 from pgembedd.http.queue_look import QueueLook
 from pgembedd.http.request_batcher import RequestBatcher
@@ -30,11 +30,11 @@ from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.specs import DEFAULT_MODEL
 from pgembedd.search.role import check_search_url
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
-FALLBACK_MODEL = "gte-small"
 PIPELINES_EVERY_S = 5.0
 PIPELINES_STALE_S = 60.0  # so long the old list is used while a thread reads the new one
 NEVER = float("-inf")
@@ -66,7 +66,7 @@ class ServiceContext:
         self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
         self.reranker = ServedReranker(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
-        self.database = None if conninfo is None else Database(conninfo)
+        self.database = None if conninfo is None else DatabasePool(conninfo)
         self.queues = None if self.database is None else QueueLook(self.database)
         self.stopping = threading.Event()
         self.search_roles = SearchRoles(timeout_s=http.http_timeout_s)
@@ -83,7 +83,7 @@ class ServiceContext:
         self._pipelines: list[tuple[str, str, str | None]] = []
         self._pipelines_until = NEVER
 
-    def job_parts(self) -> tuple[PushedJobs, Database]:
+    def job_parts(self) -> tuple[PushedJobs, DatabasePool]:
         """Returns what works jobs that are sent. Refusal 503 for a service without a database."""
         if self.pushed is None or self.database is None:
             raise Refusal(503, "This service runs with --no-database: it works no jobs.", "no_database")
@@ -96,7 +96,7 @@ class ServiceContext:
             self._read_pipelines(self.database)
         return self._pipelines
 
-    def _read_pipelines(self, database: Database) -> None:
+    def _read_pipelines(self, database: DatabasePool) -> None:
         try:
             with database.connection(PIPELINES_TIMEOUT_S) as connection, connection.transaction():
                 connection.execute(query("statement_timeout"), {"milliseconds": str(round(PIPELINES_TIMEOUT_S * 1000))})
@@ -108,7 +108,7 @@ class ServiceContext:
     def served(self) -> list[str]:
         """Returns the names of the served models, the default one first."""
         names = list(dict.fromkeys([*self._named(), *(model for _, model, _ in self.pipelines())]))
-        return names or [FALLBACK_MODEL]
+        return names or [DEFAULT_MODEL]
 
     def _named(self) -> list[str]:
         return [name.strip() for name in self.http.http_models.split(",") if name.strip()]

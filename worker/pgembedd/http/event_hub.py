@@ -18,7 +18,7 @@ from sse_starlette import ServerSentEvent
 
 from pgembedd.database.event_channel import GAP, Channel, Event, EventFilter, gap
 from pgembedd.errors import DatabaseUnavailableError
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.log import get_logger
 
 HISTORY = 500  # newest events, for a reader that comes back; as many may wait for a reader
@@ -40,7 +40,7 @@ class NumberedEvent:
         return ServerSentEvent(self.event.json, event=self.event.word, id=f"{self.epoch}-{self.nth}", sep="\n")
 
 
-class Reader:
+class EventReader:
     """One client: the events that wait for it, and whether it was too slow."""
 
     def __init__(self, wanted: EventFilter) -> None:
@@ -69,7 +69,7 @@ class EventHub:
     def __init__(self, conninfo: str, stopping: threading.Event, *, max_readers: int) -> None:
         """At most `max_readers` at a time."""
         self._conninfo, self._stopping, self._max_readers = conninfo, stopping, max_readers
-        self._readers: set[Reader] = set()
+        self._readers: set[EventReader] = set()
         self._history: deque[NumberedEvent] = deque(maxlen=HISTORY)
         self._epoch = ""  # identifies an unbroken time of listening; "" without one
         self._nth = 0
@@ -77,13 +77,13 @@ class EventHub:
         self._thread: threading.Thread | None = None
         self._unused_since = 0.0
 
-    def join(self, wanted: EventFilter, last_id: str | None = None) -> Reader:
+    def join(self, wanted: EventFilter, last_id: str | None = None) -> EventReader:
         """Adds a reader whose last event was `last_id`. Refusal 503 when there are too many."""
         if self._stopping.is_set():
             raise Refusal(503, "The service is stopping; try again.", "stopping")
         if len(self._readers) >= self._max_readers:
             raise Refusal(503, f"{self._max_readers} clients follow the events already; try again later.", "busy")
-        reader = Reader(wanted)
+        reader = EventReader(wanted)
         with self._lock:
             if self._thread is None:
                 self._epoch = ""
@@ -96,12 +96,12 @@ class EventHub:
         reader.listening = self._epoch != ""
         return reader
 
-    def leave(self, reader: Reader) -> None:
+    def leave(self, reader: EventReader) -> None:
         """Removes a reader whose connection has ended."""
         self._readers.discard(reader)
         self._unused_since = time.monotonic()
 
-    def _catch_up(self, reader: Reader, last_id: str) -> None:
+    def _catch_up(self, reader: EventReader, last_id: str) -> None:
         """Gives the reader the events since then if all of them are in the history, else a gap."""
         epoch, _, nth = last_id.rpartition("-")
         oldest = self._history[0].nth if self._history else self._nth + 1

@@ -1,6 +1,5 @@
 """Checks of Host, Origin and Sec-Fetch-Site: a browser must not act here on behalf of another site's page."""
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +8,8 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
+from pgembedd.servers import is_loopback
 
 PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")
@@ -72,16 +72,6 @@ def requested_host(request: Request) -> tuple[str, int | None] | None:
         return None
     name, port = found[1].strip("[]").lower(), found[2]
     return name, int(port) if port else None
-
-
-def is_loopback(host: str) -> bool:
-    """Returns true for an address or name that every machine uses for itself alone."""
-    if host.rstrip(".").casefold() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def parse_origins(listed: str) -> list[str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.http.connection_pool import Database
-from pgembedd.http.errors import Refusal
+from pgembedd.http.connection_pool import DatabasePool
+from pgembedd.http.error_responses import Refusal
 from pgembedd.log import get_logger
 
 QUERY_EVERY_S = 5.0
@@ -35,7 +35,7 @@ class Look:
 class QueueLook:
     """Looks at the queues, and remembers that for the requests that follow soon after."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: DatabasePool) -> None:
         self._database = database
         self._lock = threading.Lock()
         self._until = 0.0

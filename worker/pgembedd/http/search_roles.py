@@ -8,8 +8,8 @@ from typing import Any, LiteralString
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.http.connection_pool import Database
-from pgembedd.http.errors import Refusal
+from pgembedd.http.connection_pool import DatabasePool
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.tokens import Caller
 from pgembedd.search.role import begin_search, check_role, session_values
 
@@ -28,7 +28,7 @@ class SearchRoles:
 
     def __init__(self, *, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._pools: dict[tuple[str, str], Database] = {}
+        self._pools: dict[tuple[str, str], DatabasePool] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -57,13 +57,13 @@ class SearchRoles:
             check_role(session.fetchone())
             return found.fetchall()
 
-    def _pool(self, caller: Caller, name: str) -> Database:
+    def _pool(self, caller: Caller, name: str) -> DatabasePool:
         """Returns a pool of the caller's role; the sessions of `search` are cleaned, as code of users runs in them."""
         if not (url := caller.search_url):
             raise Refusal(501, NO_ROLE, "no_search_role")
         with self._lock:
             if (name, url) not in self._pools:
-                self._pools[name, url] = Database(url, name=name, cleaned=name == "search", remedy=REMEDY)
+                self._pools[name, url] = DatabasePool(url, name=name, cleaned=name == "search", remedy=REMEDY)
             return self._pools[name, url]
 
     def close(self) -> None:

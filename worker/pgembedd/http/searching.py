@@ -12,7 +12,7 @@ import psycopg
 from pgembedd.http.auth import require_scope
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import check_inputs
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.tokens import Caller
 from pgembedd.mcp.tools import AssistantSearches
 from pgembedd.search.fingerprints import check_fingerprint

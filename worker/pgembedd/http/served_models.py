@@ -6,7 +6,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.errors import GenerationError, SearchError, SearchRoleError
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.table_chat import PREFIX
 from pgembedd.http.tokens import Caller
 

@@ -8,7 +8,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from pgembedd.http.event_hub import Reader
+from pgembedd.http.event_hub import EventReader
 from pgembedd.log import get_logger
 
 RETRY_MS = 3000
@@ -64,7 +64,7 @@ class EventStream(EventSourceResponse):
         raise SendTimeoutError
 
 
-async def reader_events(reader: Reader, stopping: threading.Event) -> AsyncIterator[ServerSentEvent]:
+async def reader_events(reader: EventReader, stopping: threading.Event) -> AsyncIterator[ServerSentEvent]:
     """Yields the events of a reader of `/events`."""
     yield ServerSentEvent(retry=RETRY_MS, sep="\n")
     announced = False

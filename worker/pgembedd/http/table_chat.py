@@ -16,7 +16,7 @@ from pgembedd.answers.generation import CUT
 from pgembedd.errors import GenerationError, GenerationUnavailableError
 from pgembedd.http.answer_viewer import Answers, Viewer
 from pgembedd.http.chat_threads import Threads
-from pgembedd.http.errors import Refusal, openai_problem, refusal_of
+from pgembedd.http.error_responses import Refusal, openai_problem, refusal_of
 from pgembedd.http.generation_response import HEADERS
 from pgembedd.http.tokens import Caller
 from pgembedd.search.questions import AnswerEvent, Question

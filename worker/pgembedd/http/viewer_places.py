@@ -5,7 +5,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Self
 
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.tokens import Caller
 
 USER_SHARE = 8  # a user has one in so many of the places

@@ -8,9 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pgembedd.addresses import is_loopback
 from pgembedd.errors import ConfigurationError
 from pgembedd.secret_files import read_key
+from pgembedd.servers import is_loopback
 
 if TYPE_CHECKING:
     import httpx2
@@ -136,7 +136,7 @@ def http_client(host: str, headers: Mapping[str, str], timeout_s: float) -> "htt
         timeout=httpx2.Timeout(timeout_s),
         follow_redirects=False,  # another host would get the content and the key
         verify=_certificates() if host.startswith("https:") else _no_certificates(),
-        trust_env=not is_loopback(host),  # no proxy reaches this machine's own servers
+        trust_env=not is_loopback(urlsplit(host).hostname or ""),  # no proxy reaches this machine's own servers
     )
 
 

@@ -15,12 +15,12 @@ from pgembedd.errors import (
 from pgembedd.language.chunks import sentence_of
 from pgembedd.language.endpoint import KEY_FILE_VARIABLE
 from pgembedd.limits import ERROR_BYTES
+from pgembedd.servers import retry_after_s
 
 if TYPE_CHECKING:
     import httpx2
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-MAX_RETRY_AFTER_S = 3_600
 _CONTEXT = re.compile(r"context length (?:is|of) (\d{1,9})\b(.{0,300})", re.DOTALL)
 _NUMBER = re.compile(r"\b\d{1,9}\b")
 REMEDY = "start it, or set AI_INFERENCE_API_HOST to where it runs"
@@ -68,7 +68,7 @@ def failure(
     error = _error_object(body)
     sentence = f"{where} answered with status {status}: {_remedied(status, error, key_variable, secret)}"
     if status in TRANSIENT:
-        return GenerationUnavailableError(sentence, status=status, retry_after_s=_retry_after_s(headers))
+        return GenerationUnavailableError(sentence, status=status, retry_after_s=retry_after_s(headers))
     if isinstance(error, dict) and (exceeded := _exceeded(error)) is not None:
         prompt, context = exceeded
         return ContextTooLongError(
@@ -112,8 +112,3 @@ def _remedied(status: int, error: object, key_variable: str, secret: str | None)
     if status in (301, 302, 303, 307, 308):
         return "it is a redirect, which is not followed; name its destination as the host."
     return sentence_of(error, secret)
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> int | None:
-    given = headers.get("retry-after", "")
-    return min(int(given), MAX_RETRY_AFTER_S) if given.isdecimal() and len(given) < 9 else None

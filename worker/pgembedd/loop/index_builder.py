@@ -26,7 +26,7 @@ NUMBER_BYTES = {"halfvec": 2, "vector": 4}
 
 
 @dataclass(frozen=True)
-class Limits:
+class BuildLimits:
     """The limits of a build: memory in MB, and parallel workers besides the leader."""
 
     memory_mb: int
@@ -56,7 +56,7 @@ def memory_mb(size: Size) -> int:
 def build_index(
     connection: psycopg.Connection,
     pipeline: str,
-    limits: Limits,
+    limits: BuildLimits,
     stopping: threading.Event,
     started: Callable[[int], None] = lambda _: None,
 ) -> bool:
@@ -82,7 +82,7 @@ def build_index(
     return True
 
 
-def set_index_memory(connection: psycopg.Connection, size: Size, limits: Limits) -> int:
+def set_index_memory(connection: psycopg.Connection, size: Size, limits: BuildLimits) -> int:
     """Sets the session's memory and workers, never below the server's own settings; returns the MB it may take."""
     wanted = min(memory_mb(size), limits.memory_mb)
     values = {"memory": wanted * 1024, "workers": str(limits.workers)}
@@ -146,7 +146,7 @@ def cancelled_by(connection: psycopg.Connection, stopping: threading.Event) -> I
 def run_index_builder(settings: Settings, connection: Connection, stopping: threading.Event) -> None:
     """Builds the indexes that are due until `stopping`; returns at once where this role may not build any."""
     may_build = False
-    builder = IndexBuilder(Limits(settings.index_memory_mb, settings.index_workers), stopping)
+    builder = IndexBuilder(BuildLimits(settings.index_memory_mb, settings.index_workers), stopping)
     while settings.index_memory_mb and not stopping.is_set():
         try:
             if not (may_build := may_build or connection.call(_may_build)):
@@ -168,7 +168,7 @@ def _may_build(connection: psycopg.Connection) -> bool:
 class IndexBuilder:
     """Builds the indexes that are due; one that fails is retried after a pause that doubles each time."""
 
-    def __init__(self, limits: Limits, stopping: threading.Event) -> None:
+    def __init__(self, limits: BuildLimits, stopping: threading.Event) -> None:
         self._limits, self._stopping = limits, stopping
         self._pauses: dict[str, tuple[float, float]] = {}  # pipeline → (how long, until when)
 

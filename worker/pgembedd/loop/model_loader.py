@@ -15,7 +15,7 @@ from pgembedd.telemetry.observer import SILENT, InferenceStats, Observer
 
 if TYPE_CHECKING:
     from pgembedd.model import Reranker
-    from pgembedd.model.specs import Precision
+    from pgembedd.model.model_spec import Precision
 
 
 def loader(settings: Settings, observer: Observer = SILENT, ledger: Ledger | None = None) -> Callable[[str], Embedder]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Pipeline
+from pgembedd.database.records import ServedPipeline
 from pgembedd.errors import Deferred, ModelError, ModelMismatchError, ModelNotConfiguredError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder
@@ -64,7 +64,7 @@ class PinnedModels:
         """Returns the pipelines whose models are being loaded."""
         return self._awaited.copy()
 
-    def serving(self, pipeline: Pipeline, pipelines: PipelineRepository) -> Embedder:
+    def serving(self, pipeline: ServedPipeline, pipelines: PipelineRepository) -> Embedder:
         """Returns the pinned model of the pipeline. Deferred, logged and noted when this worker cannot serve it."""
         try:
             embedder = self._models.get(pipeline.model)
@@ -76,7 +76,7 @@ class PinnedModels:
         self._accept(pipeline)
         return embedder
 
-    def refused(self, pipeline: Pipeline, error: ModelError, pipelines: PipelineRepository) -> Deferred:
+    def refused(self, pipeline: ServedPipeline, error: ModelError, pipelines: PipelineRepository) -> Deferred:
         """Gives up a model whose provider refuses requests, until it loads anew; returns what its jobs are told."""
         self._models.refuse(pipeline.model, error)
         self._refuse(pipeline, error, pipelines)
@@ -106,12 +106,12 @@ class PinnedModels:
             self._ready.set()
         self.gained += not self._served <= known
 
-    def _concerns(self, pipeline: Pipeline) -> bool:
+    def _concerns(self, pipeline: ServedPipeline) -> bool:
         if self._pulls:
             return not self._names or pipeline.name in self._names
         return pipeline.id in self._served or pipeline.id in self._refused
 
-    def _try(self, pipeline: Pipeline, pipelines: PipelineRepository, *, noted: bool) -> bool | None:
+    def _try(self, pipeline: ServedPipeline, pipelines: PipelineRepository, *, noted: bool) -> bool | None:
         """Returns whether the pipeline can be served; None while its model is being loaded."""
         try:
             embedder = self._models.poll(pipeline.model)
@@ -132,7 +132,7 @@ class PinnedModels:
         self._accept(pipeline)
         return True
 
-    def _compare(self, pipeline: Pipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
+    def _compare(self, pipeline: ServedPipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
         """Raises ModelMismatchError where a provider changed the model since it first served the pipeline."""
         if not isinstance(embedder, Probed) or self._compared.get(pipeline.id) is (now := embedder.probes):
             return
@@ -146,12 +146,12 @@ class PinnedModels:
             )
         self._compared[pipeline.id] = now
 
-    def _accept(self, pipeline: Pipeline) -> None:
+    def _accept(self, pipeline: ServedPipeline) -> None:
         self._served.add(pipeline.id)
         if self._refused.pop(pipeline.id, None) is not None:
             get_logger().info("model_served", pipeline=pipeline.name, model=pipeline.model)
 
-    def _refuse(self, pipeline: Pipeline, error: ModelError, pipelines: PipelineRepository) -> None:
+    def _refuse(self, pipeline: ServedPipeline, error: ModelError, pipelines: PipelineRepository) -> None:
         """Logs once, and repeats the note in the database from time to time."""
         self._served.discard(pipeline.id)
         if (refusal := self._refused.get(pipeline.id)) is None:
@@ -169,7 +169,7 @@ class PinnedModels:
             del self._refused[pipeline_id]
 
 
-def _pin(pipeline: Pipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
+def _pin(pipeline: ServedPipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
     """Pins a pipeline that has no fingerprint yet; raises where its fingerprint is another model's."""
     if embedder.dims != pipeline.dimensions:
         reason = (

@@ -3,12 +3,13 @@
 Of the rest of the package it imports the errors, and how texts are cut.
 """
 
-from pgembedd.model.catalogue import DefaultModel, ModelInfo, default_model, describe_models, pull
+from pgembedd.model.catalogue import DefaultModel, default_model, is_cached, pull
 from pgembedd.model.futures import Embeddings, Kind, RunFutures, Text
-from pgembedd.model.known_outputs import Check, verify, verify_reranker
+from pgembedd.model.known_outputs import Check, verify
+from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.model.session import Session
-from pgembedd.model.specs import REGISTRY, RERANKERS, ModelSpec, resolve
+from pgembedd.model.specs import REGISTRY, RERANKERS, built_in, resolve
 
 __all__ = [
     "REGISTRY",
@@ -17,17 +18,16 @@ __all__ = [
     "DefaultModel",
     "Embeddings",
     "Kind",
-    "ModelInfo",
     "ModelSpec",
     "Reranker",
     "RunFutures",
     "Scores",
     "Session",
     "Text",
+    "built_in",
     "default_model",
-    "describe_models",
+    "is_cached",
     "pull",
     "resolve",
     "verify",
-    "verify_reranker",
 ]

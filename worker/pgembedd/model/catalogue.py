@@ -1,6 +1,5 @@
-"""The registered models: listing them, fetching one ahead of time, the default model and its fallback."""
+"""The registered models: whether one is here, fetching one ahead of time, the default model and its stand-in."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,54 +9,25 @@ from pgembedd.model.files.local_model import describe_folder
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import Notify, is_pinned, obtain, silent
 from pgembedd.model.graph_cache import ensure_graph
+from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.session import Session
-from pgembedd.model.specs import REGISTRY, RERANKERS, ModelSpec, resolve
-
-FALLBACK_MODEL = "all-MiniLM-L6-v2"
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """One line of `pgembedd model list`. `cached`: all files are on this machine (not yet checked).
-
-    `dims` is 0 for a reranker.
-    """
-
-    name: str
-    cached: bool
-    download_bytes: int
-    dims: int
-    max_tokens: int
-    licence: str
-    fingerprint: str
+from pgembedd.model.specs import DEFAULT_MODEL, REGISTRY, resolve
 
 
 class DefaultModel(NamedTuple):
-    """The model to use, and the line that must be printed where it is the fallback."""
+    """The model to use, and the line that must be printed where it is a stand-in."""
 
     name: str
     notice: str | None
 
 
-def describe_models(cache_dir: Path | None = None) -> list[ModelInfo]:
-    """Every registered model, rerankers last; touches no network."""
-    return [_describe(spec, cache_dir) for spec in (*REGISTRY.values(), *RERANKERS.values())]
-
-
-def _describe(spec: ModelSpec, cache_dir: Path | None) -> ModelInfo:
+def is_cached(spec: ModelSpec, cache_dir: Path | None = None) -> bool:
+    """Tells that all files of the model are on this machine; they are not checked. Touches no network."""
     fetcher = select_fetcher(spec, cache_dir=cache_dir)
-    return ModelInfo(
-        name=spec.name,
-        cached=all(fetcher.locate(file) is not None for file in spec.files),
-        download_bytes=spec.download_bytes,
-        dims=spec.dims,
-        max_tokens=spec.max_tokens,
-        licence=spec.licence,
-        fingerprint=spec.fingerprint,
-    )
+    return all(fetcher.locate(file) is not None for file in spec.files)
 
 
-def pull(name: str, *, cache_dir: Path | None = None, offline: bool = False, notify: Notify = silent) -> ModelInfo:
+def pull(name: str, *, cache_dir: Path | None = None, offline: bool = False, notify: Notify = silent) -> ModelSpec:
     """Fetch and check all files of a registered model, and build its graph, so that a start needs no network.
 
     ConfigurationError for an unknown name, ModelUnavailableError where it cannot be fetched.
@@ -68,27 +38,25 @@ def pull(name: str, *, cache_dir: Path | None = None, offline: bool = False, not
         obtain(spec, fetcher, file.name)
     if not spec.ready_made:
         ensure_graph(spec, fetcher, cache_root(cache_dir), notify)
-    return _describe(spec, cache_dir)
+    return spec
 
 
 def default_model(
-    prefer: str = "gte-small",
-    *,
-    fallback: str = FALLBACK_MODEL,
-    cache_dir: Path | None = None,
-    offline: bool = False,
-    notify: Notify = silent,
+    prefer: str = DEFAULT_MODEL, *, cache_dir: Path | None = None, offline: bool = False, notify: Notify = silent
 ) -> DefaultModel:
-    """Returns the preferred model where it can be fetched, else the fallback with a notice; for the demo and the tests.
+    """Returns the preferred model where it can be fetched, else its stand-in with a notice; for the demo and the tests.
 
-    The notice must be printed. Never use this for a pipeline, which names its model: a fallback
+    The notice must be printed. Never use this for a pipeline, which names its model: a stand-in
     would give it another model's vectors. The model returned is fetched and ready.
     """
     try:
         return DefaultModel(pull(prefer, cache_dir=cache_dir, offline=offline, notify=notify).name, None)
     except ModelUnavailableError as error:
-        name = pull(fallback, cache_dir=cache_dir, offline=offline, notify=notify).name
-        return DefaultModel(name, f"{name} stands in for {resolve(prefer).name} here: {error}")
+        preferred = resolve(prefer)
+        if not preferred.stand_in:
+            raise
+        name = pull(preferred.stand_in, cache_dir=cache_dir, offline=offline, notify=notify).name
+        return DefaultModel(name, f"{name} stands in for {preferred.name} here: {error}")
 
 
 def model_in_folder(folder: Path) -> tuple[str, int]:

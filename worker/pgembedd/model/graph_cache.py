@@ -8,8 +8,8 @@ from pathlib import Path
 from pgembedd.errors import ModelError
 from pgembedd.model.files.cache import exclusive_lock, publish, sha256_of, sweep_unfinished, workspace
 from pgembedd.model.files.sources import Fetcher, Notify, obtain, silent
+from pgembedd.model.model_spec import CHECKPOINT, CONFIG, RECIPES, TOKENIZER, ModelSpec
 from pgembedd.model.onnx.cpu_check import exact_signedness
-from pgembedd.model.specs import CHECKPOINT, CONFIG, RECIPES, TOKENIZER, ModelSpec
 
 LAYOUT_VERSION = 3
 """The version of the graphs that `graph.py` writes. Raise it with every change there: older graphs are not loaded."""

@@ -18,11 +18,12 @@ from pgembedd.model.cpu import usable_cores
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import Notify, obtain, silent
+from pgembedd.model.model_spec import READY_MADE, TOKENIZER, ModelSpec
 from pgembedd.model.onnx.runtime import OnnxFileEncoder, as_ids
 from pgembedd.model.pooling import Float32Array
 from pgembedd.model.scheduler import Lane, Scheduler
 from pgembedd.model.session import OnRun, ignore
-from pgembedd.model.specs import MS_MARCO_MINILM_L12, READY_MADE, REGISTRY, RERANKERS, TOKENIZER, ModelSpec
+from pgembedd.model.specs import MS_MARCO_MINILM_L12, REGISTRY, RERANKERS
 from pgembedd.model.tokenizer import Pair, Tokenizer
 
 OUTPUT = "logits"

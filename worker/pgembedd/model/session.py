@@ -20,10 +20,11 @@ from pgembedd.model.files.select_source import select_fetcher
 from pgembedd.model.files.sources import Fetcher, Notify, obtain, silent
 from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text
 from pgembedd.model.graph_cache import ensure_graph
+from pgembedd.model.model_spec import READY_MADE, TOKENIZER, ModelSpec, Precision
 from pgembedd.model.onnx.runtime import BuiltEncoder, Encoder, OnnxFileEncoder, as_ids
 from pgembedd.model.pooling import Float32Array, normalize, pool
 from pgembedd.model.scheduler import Lane, Scheduler
-from pgembedd.model.specs import READY_MADE, REGISTRY, TOKENIZER, ModelSpec, Precision
+from pgembedd.model.specs import DEFAULT_MODEL, REGISTRY
 from pgembedd.model.tokenizer import Tokenizer, Tokens
 from pgembedd.text.chunker import Chunk
 
@@ -44,7 +45,7 @@ class Session:
 
     def __init__(
         self,
-        name: str = "gte-small",
+        name: str = DEFAULT_MODEL,
         *,
         precision: Precision = "fp32",
         model_dir: Path | None = None,

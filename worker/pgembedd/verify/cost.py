@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from pgembedd.database.records import Pipeline
+from pgembedd.database.records import ServedPipeline
 from pgembedd.model.providers.configured import Provider, split_model
 from pgembedd.model.providers.estimate import cut, estimating_tokenizer
 from pgembedd.text.unicode import well_formed
@@ -22,14 +22,16 @@ class Cost:
     tokens: int
 
 
-def paid_provider(pipeline: Pipeline, providers: dict[str, Provider]) -> Provider | None:
+def paid_provider(pipeline: ServedPipeline, providers: dict[str, Provider]) -> Provider | None:
     """Returns the provider of the pipeline's model if it has a key, which is what costs; None for any other model."""
     provider_name, _ = split_model(pipeline.model) or ("", "")
     provider = providers.get(provider_name)
     return provider if provider is not None and provider.key_file else None
 
 
-def estimate_cost(connection: psycopg.Connection, pipeline: Pipeline, provider: Provider, options: Options) -> Cost:
+def estimate_cost(
+    connection: psycopg.Connection, pipeline: ServedPipeline, provider: Provider, options: Options
+) -> Cost:
     """Reads some of the rows. Their chunks are counted as they are stored, without overlaps."""
     total = check(connection, pipeline)
     wanted = total if options.sample is None else min(options.sample, total)

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from pgembedd.database.queries import query
-from pgembedd.database.records import Chunking, Pipeline
+from pgembedd.database.records import Chunking, ServedPipeline
 from pgembedd.errors import ConfigurationError, ModelMismatchError
 from pgembedd.model.embedder import Embedder
 from pgembedd.verify.compare import compare_chunks, compare_vectors
@@ -32,7 +32,7 @@ class Options:
     tolerance: float
 
 
-def pipelines_to_verify(connection: psycopg.Connection, names: Sequence[str]) -> list[Pipeline]:
+def pipelines_to_verify(connection: psycopg.Connection, names: Sequence[str]) -> list[ServedPipeline]:
     """Returns the pipelines of these names, or all. ConfigurationError for an unknown name or a missing right."""
     allowed = connection.execute(query("verify_rights")).fetchone()
     if allowed is None or not allowed[0]:
@@ -51,13 +51,13 @@ def pipelines_to_verify(connection: psycopg.Connection, names: Sequence[str]) ->
 
 def _pipeline(
     number: int, name: str, model: str, fingerprint: str | None, dimensions: int, chunked: bool, *rules: Any
-) -> Pipeline:
-    return Pipeline(number, name, model, fingerprint, dimensions, Chunking(*rules) if chunked else None)
+) -> ServedPipeline:
+    return ServedPipeline(number, name, model, fingerprint, dimensions, Chunking(*rules) if chunked else None)
 
 
 def verify(
     connection: psycopg.Connection,
-    pipeline: Pipeline,
+    pipeline: ServedPipeline,
     embedder: Embedder,
     options: Options,
     progress: Callable[[Report], None] = lambda _: None,
@@ -87,7 +87,7 @@ def verify(
     return report
 
 
-def _check_model(pipeline: Pipeline, embedder: Embedder) -> None:
+def _check_model(pipeline: ServedPipeline, embedder: Embedder) -> None:
     if pipeline.fingerprint not in (None, embedder.fingerprint):
         raise ModelMismatchError(
             f'The pipeline "{pipeline.name}" holds vectors of {pipeline.fingerprint}, but {pipeline.model} here is '
@@ -101,7 +101,7 @@ def _check_model(pipeline: Pipeline, embedder: Embedder) -> None:
         )
 
 
-def check(connection: psycopg.Connection, pipeline: Pipeline) -> int:
+def check(connection: psycopg.Connection, pipeline: ServedPipeline) -> int:
     """Returns the approximate number of rows. ConfigurationError where the pipeline cannot be verified."""
     try:
         rows: int = _all(connection, "verify_check", pipeline)[0][1]
@@ -111,11 +111,11 @@ def check(connection: psycopg.Connection, pipeline: Pipeline) -> int:
     return rows
 
 
-def _all(connection: psycopg.Connection, name: str, pipeline: Pipeline, **values: Any) -> list[tuple[Any, ...]]:
+def _all(connection: psycopg.Connection, name: str, pipeline: ServedPipeline, **values: Any) -> list[tuple[Any, ...]]:
     return connection.execute(query(name), {"name": pipeline.name, **values}).fetchall()
 
 
-def _pages(connection: psycopg.Connection, pipeline: Pipeline, options: Options) -> Iterator[list[str]]:
+def _pages(connection: psycopg.Connection, pipeline: ServedPipeline, options: Options) -> Iterator[list[str]]:
     """Yields pages of keys as JSON: of rows, and then of chunks whose row is gone."""
     pages = _every_page if options.sample is None else sampled_pages
     yield from pages(connection, pipeline, options, orphans=False)
@@ -123,12 +123,12 @@ def _pages(connection: psycopg.Connection, pipeline: Pipeline, options: Options)
         yield from pages(connection, pipeline, options, orphans=True)
 
 
-def _page_rows(pipeline: Pipeline) -> int:
+def _page_rows(pipeline: ServedPipeline) -> int:
     return PAGE_ROWS if pipeline.chunking is None else PAGE_CHUNKED_ROWS
 
 
 def sampled_pages(
-    connection: psycopg.Connection, pipeline: Pipeline, options: Options, *, orphans: bool
+    connection: psycopg.Connection, pipeline: ServedPipeline, options: Options, *, orphans: bool
 ) -> Iterator[list[str]]:
     """Yields pages of keys at random, as many as `options.sample`."""
     values = {"sample": options.sample, "seed": options.seed, "orphans": orphans}
@@ -138,7 +138,7 @@ def sampled_pages(
 
 
 def _every_page(
-    connection: psycopg.Connection, pipeline: Pipeline, _options: Options, *, orphans: bool
+    connection: psycopg.Connection, pipeline: ServedPipeline, _options: Options, *, orphans: bool
 ) -> Iterator[list[str]]:
     values: dict[str, Any] = {"after": None, "at_most": _page_rows(pipeline), "orphans": orphans}
     while page := list(dict.fromkeys(row[0] for row in _all(connection, "verify_next", pipeline, **values))):
@@ -146,7 +146,7 @@ def _every_page(
         values["after"] = page[-1]
 
 
-def _recheck(connection: psycopg.Connection, pipeline: Pipeline, suspects: Sequence[Row]) -> dict[str, Verdict]:
+def _recheck(connection: psycopg.Connection, pipeline: ServedPipeline, suspects: Sequence[Row]) -> dict[str, Verdict]:
     """Returns the suspects that are not wrong: changed meanwhile, queued, or dead letters."""
     if not suspects:
         return {}

@@ -17,7 +17,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import Renderer
 from pgembedd.http.dashboard.sentences import Sentences, is_web
-from pgembedd.http.errors import Refusal, refusal_of
+from pgembedd.http.error_responses import Refusal, refusal_of
 from pgembedd.http.origin import require_own_origin
 from pgembedd.http.search_roles import NO_ROLE
 from pgembedd.http.tokens import Caller

@@ -13,7 +13,7 @@ from pgembedd.http.dashboard import queries, search_hits
 from pgembedd.http.dashboard.chat import add_chat
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import PageRoute, Renderer, asset
-from pgembedd.http.errors import Refusal, refusal_of
+from pgembedd.http.error_responses import Refusal, refusal_of
 from pgembedd.http.origin import require_own_origin
 from pgembedd.http.searching import parse_filter
 from pgembedd.search.fields import Name

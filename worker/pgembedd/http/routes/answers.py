@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pgembedd import limits
 from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.searching import searches_of
 from pgembedd.http.sse import EventStream
 from pgembedd.http.strict_model import StrictModel

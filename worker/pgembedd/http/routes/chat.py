@@ -13,7 +13,7 @@ from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.auth import require_scope
 from pgembedd.http.chat_chores import chore_reply
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.generation_response import HEADERS, GenerationResponse, openai_events
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal, refusal_of
+from pgembedd.http.error_responses import Refusal, refusal_of
 from pgembedd.http.searching import CallersSearches, searches_of
 from pgembedd.http.tokens import Caller
 

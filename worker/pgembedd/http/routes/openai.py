@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 from pgembedd.errors import UnknownTokenError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.openapi import body_of
 from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
 from pgembedd.http.served_models import served_models

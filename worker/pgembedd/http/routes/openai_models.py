@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal
+from pgembedd.http.error_responses import Refusal
 from pgembedd.http.routes.openai import openai_errors
 from pgembedd.http.served_models import ServedModels, served_models
 from pgembedd.http.tokens import Caller

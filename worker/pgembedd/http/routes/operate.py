@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries
-from pgembedd.http.errors import responses
+from pgembedd.http.error_responses import responses
 from pgembedd.http.origin import parse_origins, require_own_origin
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.limits import NAME

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pgembedd import limits
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.searching import parse_filter, searches_of
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.http.tokens import Caller

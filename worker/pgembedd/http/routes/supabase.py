@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 
 from pgembedd.database.pushed_jobs import Posted, PushedJobRepository, release_pushed
 from pgembedd.http import guide_function
-from pgembedd.http.connection_pool import Database
+from pgembedd.http.connection_pool import DatabasePool
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, split_array, translate_errors
 from pgembedd.http.routes.embed import Embeddings, OneEmbedding
 from pgembedd.loop.pushed_jobs import RELEASE_DELAY_S, PushedJobs
@@ -24,7 +24,7 @@ PART_SIZE = 16  # jobs claimed at a time: a request with many lets others in bet
 RETRY_AFTER_S = 10  # as often as pg_cron posts
 
 
-class Answer(BaseModel):
+class JobsAnswer(BaseModel):
     """Each job as it was posted; those that failed with an `error`, a sentence."""
 
     completed: list[Any] = Field(alias="completedJobs")
@@ -45,8 +45,8 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.post(
         "/functions/v1/embed",
         responses={
-            200: {"model": Answer | OneEmbedding | Embeddings},
-            MULTI_STATUS: {"model": Answer, "description": "Some of the jobs failed."},
+            200: {"model": JobsAnswer | OneEmbedding | Embeddings},
+            MULTI_STATUS: {"model": JobsAnswer, "description": "Some of the jobs failed."},
             **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
         openapi_extra=body_schema(
@@ -86,7 +86,7 @@ def _is_guides(job: Any) -> bool:
     return isinstance(job, dict) and "pipeline" not in job
 
 
-def _process(pushed: PushedJobs, items: list[str], database: Database) -> list[Outcome]:
+def _process(pushed: PushedJobs, items: list[str], database: DatabasePool) -> list[Outcome]:
     """Has the jobs processed; what finds no room or no time is released at once. Refusal where none was started."""
     parts = [f"[{','.join(items[start : start + PART_SIZE])}]" for start in range(0, len(items), PART_SIZE)]
     results: list[tuple[Posted, Outcome]] = []
@@ -101,7 +101,7 @@ def _process(pushed: PushedJobs, items: list[str], database: Database) -> list[O
     return [outcome for _, outcome in results] + [UNFINISHED] * (len(items) - len(results))
 
 
-def _release(pushed: PushedJobs, jobs: str, database: Database) -> None:
+def _release(pushed: PushedJobs, jobs: str, database: DatabasePool) -> None:
     """Releases what was not claimed, which would else be hidden until the lease of its sender expires.
 
     At once where the database can be reached, else by the worker, once it is there again.

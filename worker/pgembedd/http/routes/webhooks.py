@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pgembedd.database.pushed_jobs import Posted, queue_changed
 from pgembedd.errors import OtherSchemaError
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.errors import Refusal, responses
+from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.raw_json import Body, body_schema, parse_json, translate_errors
 from pgembedd.loop.pushed_request import BusyError, Outcome
 
@@ -22,7 +22,7 @@ class PipelineOutcome(BaseModel):
     message: str | None = None
 
 
-class Answer(BaseModel):
+class ChangesAnswer(BaseModel):
     """One entry for each pipeline of the table and each row: an UPDATE that changes the key is about two."""
 
     pipelines: list[PipelineOutcome]
@@ -58,7 +58,7 @@ def router(service: ServiceContext) -> APIRouter:
 
     @routes.post(
         "/webhooks/database",
-        response_model=Answer,
+        response_model=ChangesAnswer,
         responses=responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503),
         openapi_extra=body_schema("What Supabase's database webhooks post.", _webhook),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pgembedd.errors import ModelUnavailableError
 from pgembedd.model.files.sources import Notify
-from pgembedd.model.specs import HubSource, ModelFile, ModelSpec
+from pgembedd.model.model_spec import HubSource, ModelFile, ModelSpec
 
 _ANSWER_TIMEOUT_S = 5.0
 

@@ -4,19 +4,10 @@ from pathlib import Path
 
 from pgembedd.errors import ModelError
 from pgembedd.model.files.cache import sha256_of
+from pgembedd.model.model_spec import CHECKPOINT, CONFIG, READY_MADE, TOKENIZER, FolderSource, ModelFile, ModelSpec
 from pgembedd.model.onnx.checkpoint import read_config, read_json
 from pgembedd.model.pooling import Pooling
-from pgembedd.model.specs import (
-    CHECKPOINT,
-    CONFIG,
-    READY_MADE,
-    TOKENIZER,
-    FolderSource,
-    ModelFile,
-    ModelSpec,
-    find,
-    resolve,
-)
+from pgembedd.model.specs import find, resolve
 
 _DEFAULT_MAX_TOKENS = 512
 

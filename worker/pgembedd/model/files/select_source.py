@@ -6,7 +6,7 @@ from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.hub import HubFetcher
 from pgembedd.model.files.sources import Fetcher, FolderFetcher, Notify, OfflineFetcher, silent
 from pgembedd.model.files.wheel_source import WheelFetcher
-from pgembedd.model.specs import FolderSource, HubSource, ModelSpec
+from pgembedd.model.model_spec import FolderSource, HubSource, ModelSpec
 
 
 def select_fetcher(

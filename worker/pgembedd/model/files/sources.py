@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pgembedd.errors import ModelError, ModelUnavailableError
 from pgembedd.model.files.cache import sha256_of
-from pgembedd.model.specs import READY_MADE, FolderSource, ModelFile, ModelSpec
+from pgembedd.model.model_spec import READY_MADE, FolderSource, ModelFile, ModelSpec
 
 Notify = Callable[[str], None]
 

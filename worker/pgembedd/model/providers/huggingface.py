@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pgembedd.model.providers.protocol import Answer, Kind, Limits
+from pgembedd.model.providers.protocol import Kind, Limits, ProviderAnswer
 
 
 class HuggingFace:
@@ -20,6 +20,6 @@ class HuggingFace:
         """Its own prompts for queries are the model's matter; vectors are never shortened."""
         return {"inputs": list(texts), "normalize": True}
 
-    def answer(self, body: Any) -> Answer:
+    def answer(self, body: Any) -> ProviderAnswer:
         """In the order of the texts; it counts no tokens."""
-        return Answer(body)
+        return ProviderAnswer(body)

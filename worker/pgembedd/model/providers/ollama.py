@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pgembedd.model.providers.protocol import Answer, Kind, Limits
+from pgembedd.model.providers.protocol import Kind, Limits, ProviderAnswer
 
 
 class Ollama:
@@ -21,6 +21,6 @@ class Ollama:
         shortened = {} if dimensions is None else {"dimensions": dimensions}
         return {"model": model, "input": list(texts), "truncate": False, **shortened}
 
-    def answer(self, body: Any) -> Answer:
+    def answer(self, body: Any) -> ProviderAnswer:
         """In the order of the texts."""
-        return Answer(body["embeddings"], int(body.get("prompt_eval_count") or 0))
+        return ProviderAnswer(body["embeddings"], int(body.get("prompt_eval_count") or 0))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pgembedd.model.providers.protocol import Answer, Kind, Limits
+from pgembedd.model.providers.protocol import Kind, Limits, ProviderAnswer
 
 
 class OpenAI:
@@ -21,13 +21,13 @@ class OpenAI:
         shortened = {} if dimensions is None else {"dimensions": dimensions}
         return {"model": model, "input": list(texts), "encoding_format": "float", **shortened}
 
-    def answer(self, body: Any) -> Answer:
+    def answer(self, body: Any) -> ProviderAnswer:
         """In the order of their `index`."""
         items = sorted(body["data"], key=lambda item: int(item["index"]))
         if [item["index"] for item in items] != list(range(len(items))):
             raise ValueError("the vectors of an answer are not numbered from 0")
         usage = body.get("usage") or {}
-        return Answer([item["embedding"] for item in items], int(usage.get("prompt_tokens") or 0))
+        return ProviderAnswer([item["embedding"] for item in items], int(usage.get("prompt_tokens") or 0))
 
 
 class Compatible(OpenAI):

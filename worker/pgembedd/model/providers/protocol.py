@@ -31,7 +31,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProviderAnswer:
     """An answer's vectors, and the tokens that the provider counted: 0 where it says nothing of them."""
 
     vectors: Sequence[Any]
@@ -66,6 +66,6 @@ class Protocol(Interface):
         """Returns the body of a request."""
         ...
 
-    def answer(self, body: Any) -> Answer:
+    def answer(self, body: Any) -> ProviderAnswer:
         """Returns what the body of an answer holds. Any of LookupError, TypeError and ValueError for another shape."""
         ...

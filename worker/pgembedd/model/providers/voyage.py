@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgembedd.model.providers.openai import OpenAI
-from pgembedd.model.providers.protocol import Answer, Kind, Limits
+from pgembedd.model.providers.protocol import Kind, Limits, ProviderAnswer
 
 
 class Voyage(OpenAI):
@@ -18,7 +18,7 @@ class Voyage(OpenAI):
         shortened = {} if dimensions is None else {"output_dimension": dimensions}
         return {"model": model, "input": list(texts), "input_type": kind, "truncation": False, **shortened}
 
-    def answer(self, body: Any) -> Answer:
+    def answer(self, body: Any) -> ProviderAnswer:
         """Its usage has one number."""
         found = super().answer(body)
-        return Answer(found.vectors, int((body.get("usage") or {}).get("total_tokens") or 0))
+        return ProviderAnswer(found.vectors, int((body.get("usage") or {}).get("total_tokens") or 0))
