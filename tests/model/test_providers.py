@@ -157,10 +157,10 @@ def test_a_vector_of_zeros_among_others_is_refused(provider: StandInProvider, tm
 
 
 def test_a_busy_provider_says_when_it_is_to_be_asked_again(provider: StandInProvider, tmp_path: Path) -> None:
-    """In seconds or as a date, an hour at most."""
+    """In whole seconds or as a date, an hour at most."""
     model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
     soon, past = (formatdate(time.time() + in_s) for in_s in (1800, -9))
-    told = {"7": 7, "0.5": 0.5, "-1": 0, "1e9": 3600, "nan": 5, "soon": 5, "": 5, past: 0, soon: 1800}
+    told = {"7": 7, "0.5": 1, "-1": 0, "1e9": 3600, "nan": 5, "soon": 5, "": 5, past: 0, soon: 1800}
     try:
         for given, delay_s in told.items():
             provider.answer = lambda _, given=given: json_answer({}, 503, retry_after=given)  # type: ignore[misc]
