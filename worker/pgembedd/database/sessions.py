@@ -96,7 +96,7 @@ class Sessions:
         return [one.process for one in self._all if not one.connection.closed]
 
     def lost(self) -> None:
-        """Notes that a session was lost, or could not be opened: those that nobody uses are likely lost, too."""
+        """Notes that a session was lost, or could not be opened: the unused ones are likely lost, too."""
         self.close()
         self._on_change(self.purpose, up=False)
 

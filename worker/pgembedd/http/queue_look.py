@@ -1,4 +1,4 @@
-"""What the database says of the pipelines and their queues, for /metrics and /readyz, looked up seldom."""
+"""Looks, seldom, at what the database says of the pipelines and their queues, for /metrics and /readyz."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What a caller may name as a model on `/v1`: embedding models, tables to chat with, language models."""
+"""The models that a caller may name on `/v1`: embedding models, tables to chat with, language models."""
 
 from dataclasses import dataclass
 
