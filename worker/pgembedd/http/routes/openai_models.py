@@ -42,7 +42,7 @@ def router(service: ServiceContext) -> APIRouter:
 
     @routes.get("/models", responses=openai_errors(401, 403, 429, 500))
     async def models(caller: Caller = any_of) -> ModelList:
-        """The models that the caller may use: embedding models; tables to chat with; language models while their server is up."""
+        """The models for the caller: embedding; tables to chat with; language models while their server is up."""
         return ModelList(data=_listed(service, await served_models(service, caller), started))
 
     @routes.get("/models/{model:path}", responses=openai_errors(400, 401, 403, 404, 429, 500))
