@@ -5,7 +5,7 @@ select p.name as pipeline,
        coalesce(p.embedding_column, case when pgembedd._exists(p.embedding_table) then p.embedding_table::text
                                          else p.embedding_table_name end)
            as destination, p.model, p.fingerprint,
-       case when s.stalled is null then pgembedd._shown_state(p) else 'stalled' end as state,
+       n.state,
        nullif(concat_ws(' ', s.stalled, pgembedd._shown_reason(p)), '') as reason,
        coalesce(q.fresh, 0)::bigint as queued, coalesce(q.backfill, 0)::bigint as backfill,
        clock_timestamp() - q.oldest as oldest_age,
@@ -14,7 +14,7 @@ select p.name as pipeline,
        pgembedd._coverage(p,
            (coalesce(q.fresh, 0) + coalesce(q.backfill, 0) + coalesce(r.dead, 0))::bigint) as coverage, a.lag,
        pgembedd._index_state(p) as index, p.index_due_at, p.triggers,
-       case when s.stalled is null then
+       case when n.state = 'running' then
            pgembedd._time_left(coalesce(q.fresh, 0) + coalesce(q.backfill, 0), v.rows_per_minute) end as time_left
 from pgembedd.pipeline p
 left join (select pipeline_id, sum(queued) filter (where lane = 'fresh') as fresh,
@@ -31,7 +31,9 @@ cross join lateral (
     select pgembedd._rate(coalesce(q.fresh, 0) + coalesce(q.backfill, 0), a.rows, a.began_at, a.ended_at)
                as rows_per_minute) v
 cross join lateral (
-    select pgembedd._stalled(p, q.due, q.leased, q.due_since, q.why, a.ended_at) as stalled) s;
+    select pgembedd._stalled(p, q.due, q.leased, q.due_since, q.why, a.ended_at) as stalled) s
+cross join lateral (
+    select case when s.stalled is null then pgembedd._shown_state(p) else 'stalled' end as state) n;
 comment on view pgembedd.status is
     'One line a pipeline: its state, what is queued in both lanes '
     'and since when, what failed, how fast it goes, how far it is.';

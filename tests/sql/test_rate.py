@@ -91,6 +91,13 @@ def test_the_rate_is_zero_once_the_work_is_done(documents: psycopg.Connection) -
     assert rate(documents) > 0
 
 
+def test_a_pipeline_that_does_not_run_has_no_time_left(documents: psycopg.Connection) -> None:
+    stored(documents, 1, 100)
+    assert time_left(documents) is not None
+    documents.execute("select pgembedd.pause('documents')")
+    assert time_left(documents) is None
+
+
 def test_without_work_there_is_neither(documents: psycopg.Connection) -> None:
     assert (rate(documents), time_left(documents)) == (0, None)
 
