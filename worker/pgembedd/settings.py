@@ -45,7 +45,7 @@ class Settings(ProviderSettings):
         "Seconds that code of a table's owner (content function, triggers, checks) may take in one statement.",
     )
     connections: int = setting(
-        10,
+        12,
         "PGEMBEDD_CONNECTIONS",
         "Most connections of this worker to the database; one that is not used for half a minute is closed.",
     )
