@@ -291,6 +291,30 @@ def test_what_is_said_of_a_slow_pipeline_is_in_operations() -> None:
     assert [said for said in sentences if longest_piece(said.split(",")[0]) not in " ".join(text.split())] == []
 
 
+def test_every_reason_of_a_stopped_pipeline_is_in_operations_with_its_cure() -> None:
+    listed = "".join(section(OPERATIONS, "… a pipeline is stopped").partition("| reason begins like")[2])
+    begins = [
+        each for line in re.findall(r"^\| (`.*?) \|", listed, re.MULTILINE) for each in re.findall(r"`(.*?)`", line)
+    ]
+    known = [re.compile(".+".join(map(re.escape, re.split(r" ?… ?", each.rstrip("."))))) for each in begins]
+    files = [
+        "20_pipelines/problem",
+        "20_pipelines/check_owner",
+        "22_embedding_table/problem",
+        "40_jobs/nondeterministic",
+    ]
+    stated = "".join(
+        (ROOT / f"sql/{name}.sql").read_text() for name in (*files, "50_maintenance/repair", "50_maintenance/sweep")
+    )
+    code = re.sub(r"--.*|comment on [^;]*;|'\s*\n\s*'", "", stated)
+    strings = re.findall(r"'((?:[^']|'')*)'", code)
+    # With its remedy; the content that is another one each time is a dead letter.
+    said = [each for each in strings if re.match(r"(?!The content was)(%s|[A-Z]).{25,}[.:] .+\.$", each)]
+
+    assert len(said) >= 10
+    assert [each for each in said if not any(one.match(re.sub(r"%[sIL]", "x", each)) for one in known)] == []
+
+
 # -- Exit codes and events ---------------------------------------------------------------------------------
 
 
