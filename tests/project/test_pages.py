@@ -27,6 +27,7 @@ from tests.support.pages import ROOT, Block, Reader, blocks, commands
 from tests.support.stand_in import Answer, Received
 from tests.support.stand_in_huggingface import StandInHuggingFace
 from tests.support.stand_in_ollama import StandInOllama, line
+from tests.support.stand_in_provider import StandInProvider, provider
 
 README, FIRST = "README.md", "docs/start/first-pipeline.md"
 ROOMS = [ROOT / "docs" / "start", ROOT / "docs" / "how-to"]
@@ -34,6 +35,8 @@ PAGES = [README, *sorted(str(page.relative_to(ROOT)) for room in ROOMS for page 
 RUN = {"sql", "console", "python", "json", "toml"}
 
 ALEMBIC, TRACES = "tests/migration/test_operations.py", "tests/loop/test_tracing_page.py"
+__all__ = ["provider"]
+
 NOT_RUN = {
     (README, "make demo"): "tests/acceptance/test_demo.py runs it",
     (README, "make test"): "it is what runs this",
@@ -182,7 +185,7 @@ def prepare(page: str, database: Database) -> None:
         if page == "docs/how-to/moving.md":
             connection.execute("select pgembedd.drop_pipeline('documents', drop_vectors => true); drop table documents")
             follow_guide(connection)
-            guide_table(connection)
+            guide_table(connection, vector="halfvec(1536)")
             connection.execute("insert into documents (id, title, content) values (1, 'Passwords', 'How to reset one')")
 
 
@@ -211,10 +214,15 @@ def reading(desk: Desk, database: Database, *, named: bool = True) -> Iterator[R
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_roles_left")
 @pytest.mark.parametrize("page", [page for page in PAGES if "/how-to/" in page])
-def test_a_how_to_works(desk: Desk, page: str) -> None:
+def test_a_how_to_works(desk: Desk, provider: StandInProvider, page: str) -> None:
     with fresh_database(desk.server, desk.example.name) as database:
         prepare(page, database)
         with reading(desk, database) as reader:
+            if page == "docs/how-to/moving.md":  # as the reader has it from providers.md
+                reader.save("key", "sk-right")
+                reader.save(
+                    "providers.toml", f'[openai]\nurl = "{provider.url}"\nkey_file = "{Path("key").absolute()}"\n'
+                )
             reader.start("run")
             read(reader, page)
 

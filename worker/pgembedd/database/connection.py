@@ -109,11 +109,14 @@ class Connection:
         if isinstance(error, OtherSchemaError):
             self.sessions.schema.begin(self.purpose, error)
             return
-        said = str(error) if isinstance(error, DatabaseUnavailableError) else type(error).__name__
-        tell, event = get_logger().warning, "database_away" if away else "database_busy"
+        tries, said = state.attempt_number, str(error)
         if isinstance(error, DatabaseRefusedError):
-            tell, event = get_logger().error, "database_refused"
-        tell(event, purpose=self.purpose, tries=state.attempt_number, error=said)
+            get_logger().error("database_refused", purpose=self.purpose, tries=tries, error=said)
+            return
+        said = said if isinstance(error, DatabaseUnavailableError) else type(error).__name__
+        get_logger().warning(
+            "database_away" if away else "database_busy", purpose=self.purpose, tries=tries, error=said
+        )
 
     def rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
         """Returns the rows of a named statement that touches no table of a user."""
