@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import psycopg
 import pytest
 
 from pgembedd.database.connection import Connection
+from pgembedd.database.notifications import JobNotifications
+from pgembedd.database.schema_check import SchemaWait
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.loop.connections import WorkerConnections
 from pgembedd.model import Session
+from pgembedd.telemetry.observer import SILENT
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, stale
 from tests.support.embedders import Wrapped, only
 from tests.support.sql import column, value
 from tests.support.waiting import eventually
-from tests.support.worker import worker_thread
+from tests.support.worker import PATIENCE_S, brisk, worker_thread
 
 OURS = "application_name like 'pgembedd %'"
 STORING = "query ~ 'pgembedd.store' and state = 'active'"
@@ -115,4 +120,72 @@ def test_all_sessions_are_opened_again_after_a_loss(database: Database, connecti
     made.call(lambda session: tries.append(session.execute("select 1")))
     assert len(tries) == 1
     assert backends(connection, "application_name = 'pgembedd test'") == 1
+    sessions.close()
+
+
+def test_threads_take_turns_at_a_session(database: Database) -> None:
+    """One that takes it again as soon as it gave it back, as an idle claimer does, leaves it to others in between."""
+    sessions, stopping, stored = Sessions(database.conninfo, "test"), threading.Event(), threading.Event()
+    idle, store = Connection(sessions, stopping, "idle"), Connection(sessions, stopping, "store")
+    held, turns = threading.Event(), list[bool]()
+
+    def wait_for_jobs() -> None:
+        while not stored.is_set() and len(turns) < 40:
+            turns.append(idle.call(lambda _: held.set() or stored.wait(0.05)))
+
+    claimer = threading.Thread(target=wait_for_jobs)
+    claimer.start()
+    assert held.wait(PATIENCE_S)
+    store.call(lambda _: stored.set())
+    claimer.join()
+    assert len(turns) < 40
+    sessions.close()
+
+
+def test_the_jobs_in_flight_get_a_session_while_the_worker_drains(database: Database) -> None:
+    """Others have all sessions at the moment of SIGTERM: what was claimed is read, and what is left released, after."""
+    stopping = threading.Event()
+    stopping.set()
+    made = WorkerConnections(database.conninfo, brisk(connections=6), SchemaWait(), SILENT)
+    for purpose, most in (("release", 1), ("claim backfill", 5)):
+        last, tried = made.connection(purpose, stopping), threading.Event()
+        with ThreadPoolExecutor(1) as pool, ExitStack() as held:
+            for _ in range(most):
+                held.enter_context(last.sessions.session(stopping))
+
+            def read(last: Connection = last, tried: threading.Event = tried) -> int:
+                tried.set()
+                return int(last.value("process"))
+
+            reading = pool.submit(read)
+            assert tried.wait(PATIENCE_S)
+            held.close()
+            assert reading.result(PATIENCE_S) > 0
+    made.close()
+
+
+def test_a_session_that_was_in_use_listens_too(database: Database) -> None:
+    """The upkeep may have one while the claimer of backfills begins to listen."""
+    sessions, stopping = Sessions(database.conninfo, "test", most=2), threading.Event()
+    made = Connection(sessions, stopping)
+    with sessions.session(stopping):
+        JobNotifications(made).listen()
+    channels = "select pg_catalog.pg_listening_channels()"
+    assert made.call(lambda session: session.execute(channels).fetchall()) == [("pgembedd",)]
+    sessions.close()
+
+
+def test_after_the_loss_of_one_session_the_others_are_up(database: Database, connection: psycopg.Connection) -> None:
+    """One that was in use serves the next statement, so none is opened."""
+    changes: list[bool] = []
+    stopping = threading.Event()
+    sessions = Sessions(database.conninfo, "test", most=2, on_change=lambda _, up: changes.append(up))
+    made = Connection(sessions, stopping)
+    with sessions.session(stopping) as kept:
+        process = made.value("process")
+        assert process != kept.process
+        value(connection, "select pg_terminate_backend(%s, 30000)", process)
+        sessions.lost()
+    assert made.value("process") == kept.process
+    assert changes == [True, True, False, True]
     sessions.close()

@@ -96,6 +96,7 @@ class Connection:
                 if lacks_function(error):
                     raise OtherSchemaError(LACKING) from error
                 raise
+        self.sessions.works()
         self.sessions.schema.end(self.purpose)
         return answer
 

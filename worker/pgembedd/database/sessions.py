@@ -6,6 +6,7 @@ statement, which a Connection repeats over another session.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -31,8 +32,11 @@ def ignore_change(purpose: str, *, up: bool) -> None:
 class Session:
     """One session, for one thread at a time."""
 
-    def __init__(self, connection: LimitedConnection, limit: SessionLimit, version: SchemaVersion) -> None:
-        self.connection, self.limit, self.version = connection, limit, version
+    def __init__(
+        self, connection: LimitedConnection, limit: SessionLimit, version: SchemaVersion, prepared: int
+    ) -> None:
+        """`prepared` is how many functions of `on_open` it was passed to."""
+        self.connection, self.limit, self.version, self.prepared = connection, limit, version, prepared
         self.process = connection.info.backend_pid
         self.vector = find_vector_type(connection) or sql.Identifier("vector")
         self.unused_since = time.monotonic()
@@ -50,30 +54,35 @@ class Sessions:
         idle_s: float | None = None,
         pooled: bool = False,
         limit_s: float | None = None,
+        last_wait_s: float = 0.0,
         on_change: Callable[..., None] = ignore_change,
         schema: SchemaWait | None = None,
     ) -> None:
         """`purpose` is shown in pg_stat_activity.
 
         `pooled` says that a pooler hands every transaction to another server process, so that nothing may be set for
-        the session. Users' code gets `limit_s`. `on_change(purpose, up=…)` is called when one was opened or lost.
+        the session. Users' code gets `limit_s`. One that is to stop still waits `last_wait_s` for a session that others
+        use. `on_change(purpose, up=…)` is called when one was opened or lost, and when one works after a loss.
         `schema` is shared by the sessions of a process.
         """
         self._conninfo, self.purpose, self.most, self._idle_s = conninfo, purpose, most, idle_s
         self.pooled, self._on_change = pooled, on_change
         self.limit_s = self._given_limit_s = limit_s
+        self._last_wait_s = last_wait_s
         self.schema = schema or SchemaWait()
         self._on_open: list[Callable[[psycopg.Connection], None]] = []
         self._all: list[Session] = []
         self._unused: list[Session] = []
         self._taken = 0
+        self._line: deque[object] = deque()  # who wants a session, in the order of their turns
+        self._up = True
         self._changed = threading.Condition()
 
     @contextmanager
     def session(self, until: threading.Event) -> Iterator[Session]:
         """Yields a session that no other thread uses, opened if needed.
 
-        DatabaseUnavailableError where it cannot be opened, or where none was given back before `until` was set.
+        DatabaseUnavailableError where it cannot be opened, or where none was given back in time once `until` was set.
         """
         taken = self._take(until)
         try:
@@ -95,9 +104,16 @@ class Sessions:
         """Returns the ids of the server's processes for its sessions."""
         return [one.process for one in self._all if not one.connection.closed]
 
+    def works(self) -> None:
+        """Notes that a session works. After a loss that may be one that was in use and was not lost."""
+        if not self._up:
+            self._up = True
+            self._on_change(self.purpose, up=True)
+
     def lost(self) -> None:
         """Notes that a session was lost, or could not be opened: the unused ones are likely lost, too."""
         self.close()
+        self._up = False
         self._on_change(self.purpose, up=False)
 
     def close(self, unused_s: float = 0.0) -> None:
@@ -116,10 +132,7 @@ class Sessions:
     def _take(self, until: threading.Event) -> Session | None:
         """Takes the session that was used last, or the place of one that is to be opened."""
         with self._changed:
-            while self._taken >= self.most and not until.is_set():
-                self._changed.wait(WAIT_S)
-            if self._taken >= self.most:
-                raise DatabaseUnavailableError(f"All {self.most} sessions are in use.")
+            self._wait_for_turn(until)
             self._taken += 1
             while self._unused:
                 session = self._unused.pop()
@@ -127,13 +140,30 @@ class Sessions:
                     return session
         return None
 
+    def _wait_for_turn(self, until: threading.Event) -> None:
+        """Waits in line: a thread that takes sessions without a pause would leave none to others."""
+        turn, ended_at = object(), None
+        self._line.append(turn)
+        try:
+            while self._taken >= self.most or self._line[0] is not turn:
+                if until.is_set():
+                    ended_at = ended_at or time.monotonic()
+                    if time.monotonic() >= ended_at + self._last_wait_s:
+                        raise DatabaseUnavailableError(f"All {self.most} sessions are in use.")
+                self._changed.wait(WAIT_S)
+        finally:
+            self._line.remove(turn)
+            self._changed.notify_all()
+
     def _give_back(self, session: Session | None) -> None:
+        if session is not None and session.prepared < len(self._on_open):
+            session.connection.close()  # it was in use when another function was added
         with self._changed:
             self._taken -= 1
             if session is not None and not session.connection.closed:
                 session.unused_since = time.monotonic()
                 self._unused.append(session)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _open(self) -> Session:
         opened = connect_unpinned(self._conninfo, autocommit=True, application_name=f"pgembedd {self.purpose}")
@@ -144,8 +174,8 @@ class Sessions:
                 limit.open(opened)
                 self.limit_s = limit.limit_s
                 replace_foreign_characters(opened)
-                session = Session(opened, limit, self.schema.check(opened))
-            for prepare_session in self._on_open:
+                session = Session(opened, limit, self.schema.check(opened), len(self._on_open))
+            for prepare_session in self._on_open[: session.prepared]:
                 prepare_session(opened)
         except (psycopg.Error, OtherSchemaError) as error:
             opened.close()  # half prepared, it would serve the next call
@@ -154,6 +184,7 @@ class Sessions:
             raise DatabaseUnavailableError(f"The session could not be prepared: {type(error).__name__}.") from error
         with self._changed:
             self._all = [one for one in self._all if not one.connection.closed] + [session]
+        self._up = True
         self._on_change(self.purpose, up=True)
         return session
 

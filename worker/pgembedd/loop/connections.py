@@ -54,6 +54,7 @@ class WorkerConnections:
             idle_s=idle_s,
             pooled=self._settings.wait == "poll",
             limit_s=self._settings.owner_timeout_s,
+            last_wait_s=self._settings.grace_s,
             on_change=self._observer.connection,
             schema=self._schema,
         )
