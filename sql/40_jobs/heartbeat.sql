@@ -12,8 +12,8 @@ begin
     perform set_config('synchronous_commit', 'off', true);  -- the next one follows soon
     update worker w set place = heartbeat.place, sessions = heartbeat.sessions, busy_with = heartbeat.busy_with,
         answered_at = clock_timestamp()
-    where w.pid = pg_backend_pid();
-    if not found then
+    where w.pid = pg_backend_pid() and _alive(w.pid, w.backend_start, w.application_name);
+    if not found then  -- or there is the row of a process that had this number before the server was restarted
         delete from worker w where not _alive(w.pid, w.backend_start, w.application_name);
         insert into worker (pid, backend_start, application_name, place, sessions, busy_with)
         select a.pid, a.backend_start, a.application_name, place, sessions, busy_with

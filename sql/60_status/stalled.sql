@@ -1,5 +1,5 @@
--- Due work that does not move. A running pipeline is stalled where jobs are due, or in a worker's hands, and nothing
--- was stored for a minute; for ten minutes, as long as a worker that answers is at them: it holds some, loads their
+-- Due work that does not move. A pipeline that has been running for a minute is stalled where jobs are due, or in a
+-- worker's hands, and nothing was stored for a minute; for ten minutes, as long as a worker that answers is at them: it holds some, loads their
 -- model, or stores rows of other pipelines, which go first for a while. Ten minutes are also the longest that a worker
 -- leaves a pipeline out (loop/fair_share.py). Jobs that failed and wait for another attempt are not due.
 
@@ -13,7 +13,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     at_present timestamptz := clock_timestamp();
-    since timestamptz := greatest(due_since, stored_at);
+    since timestamptz := greatest(due_since, stored_at, one.state_since);
     cause text;
 begin
     if coalesce(due, 0) = 0 or since > at_present - interval '1 min' or _shown_state(one) <> 'running' then
@@ -30,13 +30,14 @@ begin
 end $$;
 
 -- Why no worker can have done anything, or null. One that works only what is pushed (`pgembedd push`) may have nothing
--- to do, and a lease may be of a worker that is not seen, behind a pooler.
+-- to do, and a lease, or what was stored of other pipelines, may be of a worker that is not seen, behind a pooler.
 create or replace function pgembedd._no_worker(leased boolean) returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when silent.workers is not null then format('No worker that claims jobs answers: %s.', silent.workers)
-                when not leased and a.pushed = 0 then 'No worker is connected: start one with `pgembedd run`.' end
+                when not leased and a.pushed = 0 and not _is_stored()
+                    then 'No worker is connected: start one with `pgembedd run`.' end
     from (select _silent_workers()) as silent(workers), (
         select count(*) filter (where a.application_name = 'pgembedd claim') as claiming,
                count(*) filter (where a.application_name = 'pgembedd push') as pushed
@@ -51,8 +52,14 @@ language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select exists (select from _workers() w where w.answers and $1 = any (w.busy_with))
-        or exists (select from activity a where a.at > clock_timestamp() - interval '1 min')
+        or _is_stored()
 $$;
+
+-- Whether rows of any pipeline were stored within a minute.
+create or replace function pgembedd._is_stored() returns boolean
+language sql volatile
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select exists (select from activity a where a.at > clock_timestamp() - interval '1 min') $$;
 
 -- What the workers do that answer.
 create or replace function pgembedd._at_work(pipeline_id integer) returns text
@@ -61,8 +68,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select concat_ws(' ', case
         when at_it.workers is not null then format('A worker works on them, or loads their model: %s.', at_it.workers)
-        when exists (select from activity a where a.at > clock_timestamp() - interval '1 min')
-            then 'The workers are busy with other pipelines.'
+        when _is_stored() then 'The workers are busy with other pipelines.'
         else 'Workers answer and take none of them: they serve other pipelines, work only what is pushed, or leave '
              'this one out for a while.' end,
         'Another worker does not answer: ' || _silent_workers() || '.')

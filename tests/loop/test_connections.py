@@ -129,9 +129,13 @@ def test_threads_take_turns_at_a_session(database: Database) -> None:
     idle, store = Connection(sessions, stopping, "idle"), Connection(sessions, stopping, "store")
     held, turns = threading.Event(), list[bool]()
 
+    def wait(_: psycopg.Connection) -> bool:
+        held.set()
+        return stored.wait(0.05)
+
     def wait_for_jobs() -> None:
         while not stored.is_set() and len(turns) < 40:
-            turns.append(idle.call(lambda _: held.set() or stored.wait(0.05)))
+            turns.append(idle.call(wait))
 
     claimer = threading.Thread(target=wait_for_jobs)
     claimer.start()

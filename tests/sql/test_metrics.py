@@ -43,6 +43,7 @@ def test_a_database_without_pipelines_has_nothing_to_tell(connection: psycopg.Co
 
 def test_each_lane_has_its_number_and_its_age(documents: psycopg.Connection) -> None:
     documents.execute("update pgmq.q_pgembedd_backfill set enqueued_at = now() - interval '1 hour'")
+    documents.execute("update pgembedd.pipeline set state_since = now() - interval '1 hour'")
     documents.execute("insert into documents values (4, 'title', 'content'), (5, 'title', 'content')")
     line = told(documents)["documents"]
 

@@ -43,8 +43,9 @@ def documents(connection: psycopg.Connection) -> None:
 
 
 def pass_time(connection: psycopg.Connection, seconds: float) -> None:
-    """Moves what was queued, stored and said by workers into the past; leases go on."""
+    """Moves what was queued, resumed, stored and said by workers into the past; leases go on."""
     for change in (
+        "pgembedd.pipeline set state_since = state_since - %s",
         "pgmq.q_pgembedd_jobs set enqueued_at = enqueued_at - %s",
         "pgembedd.activity set at = at - %s",
         "pgembedd.worker set answered_at = answered_at - %s",
@@ -175,6 +176,37 @@ def jobs_of(connection: psycopg.Connection, pipeline_id: int) -> list[Job]:
     jobs = claim(connection, pipeline=pipeline_id)
     assert jobs
     return jobs
+
+
+def test_workers_that_are_not_seen_behind_a_pooler(documents: psycopg.Connection) -> None:
+    """They store rows of another pipeline, and no session has their name."""
+    documents.execute("create table other (id int primary key, title text)")
+    create_pipeline(documents, name="other", source="other", content_columns=["title"])
+    documents.execute("insert into other values (1, 'x')")
+    store(documents, jobs_of(documents, 2))
+    assert shown(documents) == ("running", None)
+    pass_time(documents, MINUTE)
+    assert why(documents).startswith("No worker is connected")
+
+
+def test_the_time_before_it_was_resumed_does_not_count(database: Database, documents: psycopg.Connection) -> None:
+    documents.execute("select pgembedd.pause('documents')")
+    pass_time(documents, LONG)
+    documents.execute("select pgembedd.resume('documents')")
+    assert shown(documents) == ("running", None)
+    pass_time(documents, MINUTE)
+    assert shown(documents)[0] == "stalled"
+    with worker(database, busy_with=(1,)):
+        assert shown(documents) == ("running", None), "it loads the model"
+
+
+def test_a_heartbeat_takes_no_row_of_an_earlier_process(database: Database, documents: psycopg.Connection) -> None:
+    """A server that was restarted in a container gives the same numbers again."""
+    with worker(database, busy_with=(1,)) as beat:
+        documents.execute("update pgembedd.worker set backend_start = '2020-01-01', application_name = 'pgembedd old'")
+        assert shown(documents)[0] == "stalled"
+        beat.execute(query("heartbeat"), {"place": PLACE, "sessions": [], "busy_with": [1]})
+        assert shown(documents) == ("running", None)
 
 
 def test_what_workers_give_back_says_why(database: Database, documents: psycopg.Connection) -> None:
