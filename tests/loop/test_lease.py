@@ -179,6 +179,32 @@ def test_a_lease_is_lost_at_the_second_beat_that_misses_it(
     assert in_flight.jobs() == [stolen]
 
 
+def test_a_heartbeat_that_is_refused_comes_again_in_its_time(
+    database: Database, connection: psycopg.Connection, log: list[EventDict]
+) -> None:
+    """As where the role lost its rights: the leases are extended all the same, and the thread ends."""
+    make_documents(connection)
+    insert(connection, [1])
+    jobs, in_flight, ear = (
+        JobRepository(Connection(Sessions(database.conninfo, "test"), threading.Event())),
+        InFlight(),
+        Ear(),
+    )
+    in_flight.add(jobs.claim(Due(1, FRESH), 1, 1))
+    finished = cast(threading.Event, Steps(lambda: None, lambda: None))
+    beats: list[None] = []
+
+    def refused() -> None:
+        beats.append(None)
+        assert len(beats) < 10, "it does not wait"
+        connection.execute("do $$ begin raise insufficient_privilege; end $$")
+
+    extend_leases(brisk(lease_s=3), jobs, in_flight, finished, ear, SchemaWait(), refused)
+    jobs.connection.close()
+    assert ear.heard == [("extended", 1, 0), ("extended", 1, 0)]
+    assert [event["sqlstate"] for event in log if event["event"] == "leases_not_extended"] == ["42501"] * 3
+
+
 def await_beats(heartbeat: list[float]) -> None:
     """Returns when some beats have come."""
     enough = len(heartbeat) + 3

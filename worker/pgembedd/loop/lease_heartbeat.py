@@ -1,7 +1,8 @@
 """Says that the worker lives, and extends the leases of the jobs in flight."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from math import ceil
 
@@ -34,17 +35,25 @@ def extend_leases(
     lost: set[Key] = set()
     beats = ceil(settings.lease_s / 3 / BEAT_S)
     for beaten in count(1):
-        try:
-            if not schema.stops_jobs():
+        if not schema.stops_jobs():
+            with _logged(in_flight):
                 beat()
-            if finished.wait(settings.lease_s / 3 / beats):
-                return
-            if beaten % beats == 0 and in_flight and not schema.stops_jobs():
+        if finished.wait(settings.lease_s / 3 / beats):
+            return
+        if beaten % beats == 0 and in_flight and not schema.stops_jobs():
+            with _logged(in_flight):
                 lost = _extend(jobs, in_flight, settings.lease_s, lost, observer)
-        except psycopg.Error as error:
-            if is_connection_error(error):
-                raise
-            get_logger().error("leases_not_extended", jobs=len(in_flight), sqlstate=error.sqlstate)
+
+
+@contextmanager
+def _logged(in_flight: InFlight) -> Iterator[None]:
+    """Logs an error of the database, unless the connection is lost: the next try comes in its time."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if is_connection_error(error):
+            raise
+        get_logger().error("leases_not_extended", jobs=len(in_flight), sqlstate=error.sqlstate)
 
 
 def _extend(jobs: JobRepository, in_flight: InFlight, lease_s: int, lost: set[Key], observer: Observer) -> set[Key]:
