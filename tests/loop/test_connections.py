@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.notifications import JobNotifications
@@ -192,4 +193,17 @@ def test_after_the_loss_of_one_session_the_others_are_up(database: Database, con
         sessions.lost()
     assert made.value("process") == kept.process
     assert changes == [True, True, False, True]
+    sessions.close()
+
+
+@pytest.mark.parametrize(("own", "limit"), [("0", "1min"), ("9s", "9s"), ("40s", "40s"), ("2min", "1min")])
+def test_the_upkeep_keeps_to_the_limit_of_its_role(database: Database, own: str, limit: str) -> None:
+    """Ten times six seconds, unless the role has less."""
+    conninfo = make_conninfo(database.conninfo, options=f"-c statement_timeout={own}")
+    sessions = Sessions(conninfo, "test", limit_s=6.0)
+    with sessions.session(threading.Event()) as session:
+        with session.limit.over(session.connection, session.limit.allowed(None, 10)):
+            assert session.connection.execute("show statement_timeout").fetchall() == [(limit,)]
+        session.limit.clean(session.connection)
+        assert session.connection.execute("show statement_timeout").fetchall() == [("6s",)]
     sessions.close()

@@ -147,7 +147,9 @@ class SessionLimit:
             yield
             return
         if not self._pooled and allowed_s != self.limit_s:
-            connection.execute(query("limit_statement"), {"limit_ms": str(_ms(allowed_s))})
+            values = {"limit_ms": _ms(allowed_s)}
+            ((limit_ms, _),) = connection.execute(query("limit_statement"), values).fetchall()
+            allowed_s = float(limit_ms) / 1000
         begins_with_s = inf if self._pooled else allowed_s
         connection.limit = limit = Limit(connection, begins_with_s, lambda: self._end(self._process))
         try:

@@ -126,8 +126,10 @@ from (select least(%(limit_ms)s::pg_catalog.int4, nullif(s.setting::pg_catalog.i
 set statement_timeout = {limit_ms}
 
 -- name: limit_statement
--- Another limit, for the next statement of the session.
-select pg_catalog.set_config('statement_timeout', %(limit_ms)s::pg_catalog.text, false)
+-- Another limit in ms, or the role's own where that is lower, for the next statement of the session.
+select l.limit_ms, pg_catalog.set_config('statement_timeout', l.limit_ms::pg_catalog.text, false)
+from (select least(%(limit_ms)s::pg_catalog.int4, nullif(s.reset_val::pg_catalog.int4, 0)) as limit_ms
+      from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'statement_timeout') l
 
 -- name: end_process
 -- Ends a process of the server's, of this role: one that catches its cancellation.
