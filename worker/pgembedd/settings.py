@@ -185,7 +185,7 @@ MINIMUM: dict[str, float] = {
     "poll_max_s": 0.05,
     "sweep_every_s": 1,
     "owner_timeout_s": 0.1,
-    "connections": 6,
+    "connections": 7,
     "threads": 0,
     "index_memory_mb": 0,
     "index_workers": 0,
