@@ -1,7 +1,8 @@
 -- Due work that does not move. A pipeline that has been running for a minute is stalled where jobs are due, or in a
--- worker's hands, and nothing was stored for a minute; for ten minutes, as long as a worker that answers is at them: it holds some, loads their
--- model, or stores rows of other pipelines, which go first for a while. Ten minutes are also the longest that a worker
--- leaves a pipeline out (loop/fair_share.py). Jobs that failed and wait for another attempt are not due.
+-- worker's hands, and nothing was stored for a minute; for ten minutes, as long as a worker that answers is at them: it
+-- holds some, loads their model, or stores rows of other pipelines, which go first for a while. Ten minutes are also
+-- the longest that a worker leaves a pipeline out (loop/fair_share.py). Jobs that failed and wait for another attempt
+-- are not due.
 
 -- The sentence that says so, with the cause where it is known; null where the pipeline is not stalled. `due`, `leased`,
 -- `due_since` and `why` are what _queued says of both lanes, `stored_at` when rows were stored in the last minutes.
