@@ -145,7 +145,7 @@ class Scene:
 
     def times_away(self) -> int:
         """How often the workers have found no connection so far."""
-        return sum(len(each.named("database_away")) for each in self.workers)
+        return sum(len(each.named(event)) for each in self.workers for event in ("database_away", "database_refused"))
 
     def compare(self, oracle: Oracle, *, is_drained: bool) -> Findings:
         """What is wrong. The writers are paused."""
