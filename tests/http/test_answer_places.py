@@ -16,8 +16,8 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.tokens import Caller
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.viewer_places import ViewerPlaces
 from pgembedd.model import Session
 from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering

@@ -15,7 +15,7 @@ import pytest
 
 from pgembedd.http.connection_pool import DatabasePool as Connections
 from pgembedd.http.context import PIPELINES_EVERY_S, ServiceContext
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.server import ACCEPTS, HttpServer
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry

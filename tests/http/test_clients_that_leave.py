@@ -11,8 +11,8 @@ import pytest
 from fastapi import Request
 
 from pgembedd.http.embedding import vectors_of
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.request_batcher import RequestBatcher
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.models.request_batcher import RequestBatcher
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
-from pgembedd.http.request_batcher import RequestBatcher
+from pgembedd.http.models.request_batcher import RequestBatcher
 from pgembedd.model import Embeddings, Kind, Text
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.model.scheduler import Lane

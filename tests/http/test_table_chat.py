@@ -13,9 +13,9 @@ from uuid import uuid4
 import pytest
 
 from pgembedd.answers.generation import CUT, UNCITED
-from pgembedd.http.table_chat import Reply
+from pgembedd.answers.questions import AnswerEvent
+from pgembedd.http.generation.table_chat import Reply
 from pgembedd.model import Session
-from pgembedd.search.questions import AnswerEvent
 from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.embedders import MODEL, only
 from tests.support.http import TOKEN, serving

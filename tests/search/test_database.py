@@ -12,6 +12,7 @@ import pytest
 
 from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
+from pgembedd.answers.questions import Question, ask, asked_pipelines, events, is_untaken, sources, state, stop
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.search.calls import (
     explain_call,
@@ -22,7 +23,6 @@ from pgembedd.search.calls import (
     similar_call,
 )
 from pgembedd.search.hits import title_of
-from pgembedd.search.questions import Question, ask, asked_pipelines, events, is_untaken, sources, state, stop
 from pgembedd.search.run import run
 from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database

@@ -9,9 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from pgembedd.answers import questions
+from pgembedd.answers.questions import Question
 from pgembedd.errors import SearchError
-from pgembedd.search import questions
-from pgembedd.search.questions import Question
 from tests.support.answers import ask, asker
 from tests.support.refusals import refused
 from tests.support.roles import Roles

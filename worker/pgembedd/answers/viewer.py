@@ -6,9 +6,9 @@ from uuid import UUID
 
 import psycopg
 
+from pgembedd.answers.questions import REMEDY, UNTAKEN, AnswerEvent, events, is_untaken
 from pgembedd.database.queries import query
 from pgembedd.errors import GenerationTimeoutError, GenerationUnavailableError
-from pgembedd.search.questions import REMEDY, UNTAKEN, AnswerEvent, events, is_untaken
 
 CHECK_S = 0.5  # a NOTIFY may be lost with what a pooler does; then the next look finds the event
 

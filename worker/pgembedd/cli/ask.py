@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from pgembedd.answers.questions import AnswerEvent
     from pgembedd.search.hits import Pipeline
-    from pgembedd.search.questions import AnswerEvent
     from pgembedd.settings import Settings
 
 
@@ -78,9 +78,9 @@ def ask_and_print(
     **options: Any,
 ) -> None:
     """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
+    from pgembedd.answers.questions import Question, ask, stop
     from pgembedd.answers.viewer import follow
     from pgembedd.database.connect import reopened
-    from pgembedd.search.questions import Question, ask, stop
 
     text = question.encode("utf-8", "replace").decode().replace("\0", "")
     # A follow-up is searched with the questions before it, which are known in SQL only.
@@ -114,7 +114,7 @@ def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[floa
 
 
 def _print_json(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:
-    from pgembedd.search.questions import sources
+    from pgembedd.answers.questions import sources
 
     data = {"sources": sources(connection, answer)} if shown.event == "sources" else shown.data
     line = {"answer": str(answer), "seq": shown.seq, "event": shown.event, "data": data}
@@ -140,7 +140,7 @@ def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent
 
 def _print_sources(connection: "psycopg.Connection", answer: "UUID", cited: Sequence[int]) -> None:
     """Prints a line for each source: those that are cited, then those that were found besides."""
-    from pgembedd.search.questions import sources
+    from pgembedd.answers.questions import sources
 
     found = sorted(sources(connection, answer), key=lambda one: (one["n"] not in cited, one["n"]))
     for nth, one in enumerate(found):

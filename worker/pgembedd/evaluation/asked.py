@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg
 
+from pgembedd.answers import questions
 from pgembedd.answers.viewer import follow
 from pgembedd.evaluation.questions import Question, key_text
-from pgembedd.search import questions
 from pgembedd.text.quantities import counted
 
 

@@ -14,15 +14,15 @@ from uuid import UUID
 import psycopg
 from fastapi.concurrency import run_in_threadpool
 
+from pgembedd.answers.questions import AnswerEvent
 from pgembedd.database.connection import Connection
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError, PgembeddError
 from pgembedd.http.asking import Asker
-from pgembedd.http.error_responses import Refusal, refusal_of
-from pgembedd.http.tokens import Caller
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal, refusal_of
 from pgembedd.http.viewer_places import Place, ViewerPlaces
 from pgembedd.log import get_logger
-from pgembedd.search.questions import AnswerEvent
 
 HEAR_S = 0.5  # how long the thread waits for a NOTIFY before it looks whether it is needed
 POLL_S = 0.25  # without LISTEN

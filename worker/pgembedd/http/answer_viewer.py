@@ -12,14 +12,14 @@ from uuid import UUID
 
 from fastapi.concurrency import run_in_threadpool
 
+from pgembedd.answers.questions import REMEDY, UNTAKEN, AnswerEvent, AnswerState, Question
 from pgembedd.errors import GenerationUnavailableError
 from pgembedd.http.answer_hub import AnswerHub, Feed
 from pgembedd.http.asking import NOT_FOUND, Asker
-from pgembedd.http.error_responses import refusal_of
-from pgembedd.http.tokens import Caller
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.errors.refusals import refusal_of
 from pgembedd.http.viewer_places import Place
 from pgembedd.log import get_logger
-from pgembedd.search.questions import REMEDY, UNTAKEN, AnswerEvent, AnswerState, Question
 
 POLL_S = 0.25  # of `stopping`
 UNTAKEN_S = 3.2  # a bit more than the three seconds of _is_untaken() in SQL

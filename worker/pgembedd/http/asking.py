@@ -8,11 +8,11 @@ from uuid import UUID
 
 import psycopg
 
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.search_roles import SearchRoles
-from pgembedd.http.tokens import Caller
-from pgembedd.search import questions
-from pgembedd.search.questions import AnswerEvent, AnswerState, EarlierTurn, Question
+from pgembedd.answers import questions
+from pgembedd.answers.questions import AnswerEvent, AnswerState, EarlierTurn, Question
+from pgembedd.http.auth.search_roles import SearchRoles
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal
 
 Result = TypeVar("Result")
 VectorOf = Callable[[Caller, str, str], Sequence[float] | None]

@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text

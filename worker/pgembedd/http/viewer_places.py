@@ -5,8 +5,8 @@ from collections import Counter
 from types import TracebackType
 from typing import Self
 
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.tokens import Caller
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal
 
 USER_SHARE = 8  # a user has one in so many of the places
 

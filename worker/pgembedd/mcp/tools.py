@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pgembedd.answers.questions import Question, ask_and_wait
 from pgembedd.mcp.arguments import SEARCH_ARGUMENTS, SIMILAR_ARGUMENTS, Arguments, AskArguments, RowArguments, read
 from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hits
-from pgembedd.search.questions import Question, ask_and_wait
 
 MAX_CHARACTERS = 60_000  # of a result, as JSON
 MAX_VALUE = 1_000  # characters of a value in a hit's row

@@ -11,17 +11,17 @@ from fastapi.responses import RedirectResponse, Response
 from markupsafe import escape
 from starlette.responses import StreamingResponse
 
+from pgembedd.answers.questions import AnswerEvent, Question
 from pgembedd.http.answer_viewer import Viewer
-from pgembedd.http.auth import require_scope
+from pgembedd.http.auth.authenticator import require_scope
+from pgembedd.http.auth.origin import require_own_origin
+from pgembedd.http.auth.search_roles import NO_ROLE
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import Renderer
 from pgembedd.http.dashboard.sentences import Sentences, is_web
-from pgembedd.http.error_responses import Refusal, refusal_of
-from pgembedd.http.origin import require_own_origin
-from pgembedd.http.search_roles import NO_ROLE
-from pgembedd.http.tokens import Caller
-from pgembedd.search.questions import AnswerEvent, Question
+from pgembedd.http.errors.refusals import Refusal, refusal_of
 
 Fields = Annotated[dict[str, str], Depends(form_fields)]
 _HERE = "<!-- here -->"

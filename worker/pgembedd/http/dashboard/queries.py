@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.sparkline import Curve, curve
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.text.quantities import age
 
 FAILURES_PER_PAGE = 50

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pgembedd.http.dashboard.sparkline import HEIGHT, WIDTH
-from pgembedd.http.error_responses import Refusal, refusal_headers, refusal_of
+from pgembedd.http.errors.refusals import Refusal, refusal_headers, refusal_of
 from pgembedd.text.quantities import age, share
 
 HEADERS = {

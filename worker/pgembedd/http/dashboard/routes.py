@@ -8,14 +8,14 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import RedirectResponse, Response
 
 from pgembedd.database.queries import query
+from pgembedd.http.auth.origin import require_own_origin
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries, search_hits
 from pgembedd.http.dashboard.chat import add_chat
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import PageRoute, Renderer, asset
-from pgembedd.http.error_responses import Refusal, refusal_of
-from pgembedd.http.origin import require_own_origin
-from pgembedd.http.searching import parse_filter
+from pgembedd.http.errors.refusals import Refusal, refusal_of
+from pgembedd.http.searches import parse_filter
 from pgembedd.search.fields import Name
 from pgembedd.search.hits import Pipeline
 from pgembedd.search.options import MODES, SearchOptions

@@ -12,8 +12,8 @@ from psycopg import sql
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.queries import connection_for_page
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.searching import ServedModels
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.searches import ServedModels
 from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hit, Hits, Pipeline, title_of
 from pgembedd.search.options import SearchOptions

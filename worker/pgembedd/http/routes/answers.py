@@ -7,15 +7,15 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pgembedd import limits
+from pgembedd.answers.questions import Question
 from pgembedd.http.answer_viewer import Viewer
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.searching import searches_of
-from pgembedd.http.sse import EventStream
-from pgembedd.http.strict_model import StrictModel
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes.strict_model import StrictModel
+from pgembedd.http.searches import searches_of
+from pgembedd.http.streams.sse import EventStream
 from pgembedd.search.fields import Filter, Name
-from pgembedd.search.questions import Question
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {

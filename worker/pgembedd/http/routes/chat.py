@@ -10,16 +10,13 @@ from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.errors import GenerationError, SearchError
 from pgembedd.http.answer_viewer import Viewer
-from pgembedd.http.auth import require_scope
-from pgembedd.http.chat_chores import chore_reply
+from pgembedd.http.auth.authenticator import require_scope
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.generation_response import HEADERS, GenerationResponse, openai_events
-from pgembedd.http.language_gateway import while_connected
-from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json
-from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.served_models import served_models
-from pgembedd.http.table_chat import (
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.generation.chat_chores import chore_reply
+from pgembedd.http.generation.gateway import while_connected
+from pgembedd.http.generation.table_chat import (
     PREFIX,
     Reply,
     TableChat,
@@ -29,7 +26,10 @@ from pgembedd.http.table_chat import (
     messages_of,
     wait_until_taken,
 )
-from pgembedd.http.tokens import Caller
+from pgembedd.http.routes.model_names import served_models
+from pgembedd.http.routes.openai import openai_errors
+from pgembedd.http.routes.raw_json import Body, body_schema, parse_finite_float, parse_json
+from pgembedd.http.streams.generation_response import HEADERS, GenerationResponse, openai_events
 from pgembedd.limits import INT4, NAME
 
 LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's older and newer name of the same

@@ -19,8 +19,8 @@ from pgembedd.http.embedding import (
     vectors_of,
     wait_for_result,
 )
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.strict_model import StrictModel
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes.strict_model import StrictModel
 from pgembedd.model.embedder import Embedder
 from pgembedd.search.fields import Name
 

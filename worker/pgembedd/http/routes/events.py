@@ -7,9 +7,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from pgembedd.database.event_channel import EVENTS, EventFilter
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.event_hub import EventHub
-from pgembedd.http.sse import EventStream, reader_events
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.streams.event_hub import EventHub
+from pgembedd.http.streams.sse import EventStream, reader_events
 from pgembedd.limits import IN_ADDRESS, LISTED
 from pgembedd.search.fields import Name
 

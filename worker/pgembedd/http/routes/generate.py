@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.generation_response import Frames, GenerationResponse, events, raw_text
-from pgembedd.http.language_gateway import while_connected
-from pgembedd.http.raw_json import Body, parse_json
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.generation.gateway import while_connected
+from pgembedd.http.routes.raw_json import Body, parse_json
+from pgembedd.http.streams.generation_response import Frames, GenerationResponse, events, raw_text
 from pgembedd.limits import IN_ADDRESS
 from pgembedd.search.fields import Name
 

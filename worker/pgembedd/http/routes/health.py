@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import PgembeddError, SchemaError
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 
 SCHEMA_EVERY_S = 10.0
 WAIT_S = 2.0  # for the database; probes have little patience

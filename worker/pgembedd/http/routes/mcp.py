@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, refusal_of
-from pgembedd.http.searching import CallersSearches, searches_of
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal, refusal_of
+from pgembedd.http.searches import CallersSearches, searches_of
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager

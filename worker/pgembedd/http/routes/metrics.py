@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import responses
+from pgembedd.http.errors.refusals import responses
 from pgembedd.http.queue_look import QueueLook, Row
 from pgembedd.telemetry.observer import Observer, ObserverGroup
 from pgembedd.telemetry.prometheus import PrometheusMetrics

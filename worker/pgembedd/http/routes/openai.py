@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from pgembedd.errors import UnknownTokenError
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.openapi import body_of
+from pgembedd.http.errors.openapi import body_of
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.routes.model_names import served_models
 from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
-from pgembedd.http.served_models import served_models
-from pgembedd.http.tokens import Caller
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
 from pgembedd.search.fields import Name

@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 from pydantic import FailFast, ValidationError, ValidatorFunctionWrapHandler
 from typing_extensions import TypeAliasType
 
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.routes.embed import Texts
 from pgembedd.model.futures import Text
 from pgembedd.settings import HttpSettings

@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.routes.model_names import ServedModels, served_models
 from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.served_models import ServedModels, served_models
-from pgembedd.http.tokens import Caller
 from pgembedd.search.fields import Name
 
 

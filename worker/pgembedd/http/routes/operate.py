@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from pgembedd.http.auth.origin import parse_origins, require_own_origin
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries
-from pgembedd.http.error_responses import responses
-from pgembedd.http.origin import parse_origins, require_own_origin
-from pgembedd.http.strict_model import StrictModel
+from pgembedd.http.errors.refusals import responses
+from pgembedd.http.routes.strict_model import StrictModel
 from pgembedd.limits import NAME
 
 Word = Annotated[str, Field(max_length=NAME, pattern=r"^[^\u0000]*$")]

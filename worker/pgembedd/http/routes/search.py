@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pgembedd import limits
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.searching import parse_filter, searches_of
-from pgembedd.http.strict_model import StrictModel
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes.strict_model import StrictModel
+from pgembedd.http.searches import parse_filter, searches_of
 from pgembedd.search.fields import Name, option_fields
 from pgembedd.search.hits import Hit, Hits
 from pgembedd.search.options import SearchOptions

@@ -10,12 +10,19 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from pgembedd.database.pushed_jobs import Posted, PushedJobRepository, release_pushed
-from pgembedd.http import guide_function
 from pgembedd.http.connection_pool import DatabasePool
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, split_array, translate_errors
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes import supabase_guide
 from pgembedd.http.routes.embed import Embeddings, OneEmbedding
+from pgembedd.http.routes.raw_json import (
+    Body,
+    body_schema,
+    parse_finite_float,
+    parse_json,
+    split_array,
+    translate_errors,
+)
 from pgembedd.loop.pushed_jobs import RELEASE_DELAY_S, PushedJobs
 from pgembedd.loop.pushed_request import UNFINISHED, BusyError, Outcome
 
@@ -62,7 +69,7 @@ def router(service: ServiceContext) -> APIRouter:
         ours = [item for item, guide in zip(texts, guides, strict=True) if not guide]
         of_ours = iter(_process(pushed, ours, database) if ours else [])
         of_guide = iter(
-            guide_function.process(service, list(compress(zip(texts, jobs, strict=True), guides)))
+            supabase_guide.process(service, list(compress(zip(texts, jobs, strict=True), guides)))
             if any(guides)
             else []
         )

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import ConfigDict, Field
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.language_gateway import while_connected
-from pgembedd.http.strict_model import StrictModel
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.generation.gateway import while_connected
+from pgembedd.http.routes.strict_model import StrictModel
 from pgembedd.language.huggingface import TASKS
 from pgembedd.search.fields import Name
 

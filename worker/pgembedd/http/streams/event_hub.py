@@ -18,7 +18,7 @@ from sse_starlette import ServerSentEvent
 
 from pgembedd.database.event_channel import GAP, Channel, Event, EventFilter, gap
 from pgembedd.errors import DatabaseUnavailableError
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.log import get_logger
 
 HISTORY = 500  # newest events, for a reader that comes back; as many may wait for a reader

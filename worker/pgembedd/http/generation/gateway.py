@@ -9,7 +9,7 @@ import orjson
 from fastapi import Request
 
 from pgembedd.errors import GenerationTimeoutError
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 from pgembedd.language import Endpoint, Generation, Mode
 from pgembedd.language.endpoint import KEY_FILE_VARIABLE, Prompt

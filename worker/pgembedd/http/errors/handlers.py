@@ -17,7 +17,7 @@ from pgembedd.errors import (
     SearchError,
     UnknownTokenError,
 )
-from pgembedd.http.error_responses import Refusal, refusal_of, refusal_response, route_of, speaks_openai
+from pgembedd.http.errors.refusals import Refusal, refusal_of, refusal_response, route_of, speaks_openai
 from pgembedd.log import get_logger
 
 _SENTENCES_OF_PYDANTIC = {  # instead of messages about Python

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.servers import is_loopback
 
 PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")

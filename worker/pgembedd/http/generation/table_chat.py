@@ -13,13 +13,13 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from pgembedd.answers.generation import CUT
+from pgembedd.answers.questions import AnswerEvent, Question
 from pgembedd.errors import GenerationError, GenerationUnavailableError
 from pgembedd.http.answer_viewer import Answers, Viewer
-from pgembedd.http.chat_threads import Threads
-from pgembedd.http.error_responses import Refusal, openai_problem, refusal_of
-from pgembedd.http.generation_response import HEADERS
-from pgembedd.http.tokens import Caller
-from pgembedd.search.questions import AnswerEvent, Question
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal, openai_problem, refusal_of
+from pgembedd.http.generation.chat_threads import Threads
+from pgembedd.http.streams.generation_response import HEADERS
 
 PREFIX = "table:"
 AGAIN = "\n\n(The answer begins again.)\n\n"

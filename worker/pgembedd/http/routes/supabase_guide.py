@@ -14,7 +14,7 @@ from psycopg import sql
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.loop.deadline import STOP_CHECK_S, Deadline
 from pgembedd.loop.pushed_request import UNFINISHED, Outcome, stored_outcome
 from pgembedd.model.embedder import Embedder

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from pgembedd.errors import OverloadedError
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.model.registry import LoadedModels
 from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.text.quantities import counted

@@ -8,9 +8,9 @@ from typing import Any, LiteralString
 import psycopg
 
 from pgembedd.database.queries import query
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.connection_pool import DatabasePool
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.search.role import begin_search, check_role, session_values
 
 NO_ROLE = (

@@ -12,11 +12,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.origin import check_local
-from pgembedd.http.throttle import Throttle
-from pgembedd.http.tokens import SCOPES, Caller, Scope, Token
-from pgembedd.http.user_tokens import UserTokens
+from pgembedd.http.auth.origin import check_local
+from pgembedd.http.auth.throttle import Throttle
+from pgembedd.http.auth.tokens import SCOPES, Caller, Scope, Token
+from pgembedd.http.auth.user_tokens import UserTokens
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.servers import is_loopback
 from pgembedd.text.quantities import counted
 

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from pgembedd.http.auth import require_scope
+from pgembedd.answers.questions import Question
+from pgembedd.http.auth.authenticator import require_scope
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import check_inputs
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.mcp.tools import AssistantSearches
 from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.search.hits import Pipeline
-from pgembedd.search.questions import Question
 
 Result = TypeVar("Result")
 

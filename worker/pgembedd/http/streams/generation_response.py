@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from pgembedd.errors import GenerationError
-from pgembedd.http.error_responses import refusal_of
+from pgembedd.http.errors.refusals import refusal_of
 from pgembedd.language import Generation
 from pgembedd.log import get_logger
 from pgembedd.text.unicode import WellFormedParts

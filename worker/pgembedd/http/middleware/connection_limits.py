@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pgembedd.http.error_responses import Refusal, refusal_response
+from pgembedd.http.errors.refusals import Refusal, refusal_response
 from pgembedd.http.middleware.body_limit import HEAD_BYTES
 
 HEAD_TIMEOUT_S = 10.0

@@ -5,7 +5,7 @@ import json
 from collections import OrderedDict
 from uuid import UUID
 
-from pgembedd.http.tokens import Caller
+from pgembedd.http.auth.tokens import Caller
 
 REMEMBERED_CHATS = 10_000
 

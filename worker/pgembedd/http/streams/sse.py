@@ -8,7 +8,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from pgembedd.http.event_hub import EventReader
+from pgembedd.http.streams.event_hub import EventReader
 from pgembedd.log import get_logger
 
 RETRY_MS = 3000

@@ -27,7 +27,7 @@ from pgembedd.errors import (
     SearchRoleError,
     UnknownTokenError,
 )
-from pgembedd.http.openapi import body_of
+from pgembedd.http.errors.openapi import body_of
 
 RETRY_AFTER_S = 5
 UNAVAILABLE = "The database cannot be reached at the moment; try again."

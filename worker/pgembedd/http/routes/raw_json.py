@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 
 from pgembedd.database.connection_errors import UserCodeError, is_connection_error
 from pgembedd.errors import DatabaseUnavailableError
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 
 
 async def _raw_body(request: Request) -> bytes:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.errors import GenerationError, SearchError, SearchRoleError
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.table_chat import PREFIX
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.generation.table_chat import PREFIX
 
 
 @dataclass(frozen=True)
