@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pgembedd.http.dashboard.sparkline import HEIGHT, WIDTH
-from pgembedd.http.errors.refusals import Refusal, refusal_headers, refusal_of
+from pgembedd.http.errors.refusals import Refusal, own_refusal, refusal_headers
 from pgembedd.text.quantities import age, share
 
 HEADERS = {
@@ -76,9 +76,7 @@ class PageRoute(APIRoute):
             except RequestValidationError:
                 response = self.renderer.refused(Refusal(400, "The address of this page cannot be read."))
             except Exception as error:
-                if (refusal := refusal_of(error)) is None:
-                    raise
-                response = self.renderer.refused(refusal)
+                response = self.renderer.refused(own_refusal(error))
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             return response

@@ -14,7 +14,7 @@ from pgembedd.http.dashboard import queries, search_hits
 from pgembedd.http.dashboard.chat import add_chat
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import PageRoute, Renderer, asset
-from pgembedd.http.errors.refusals import Refusal, refusal_of
+from pgembedd.http.errors.refusals import Refusal, own_refusal
 from pgembedd.http.searches import parse_filter
 from pgembedd.search.fields import Name
 from pgembedd.search.hits import Pipeline
@@ -95,15 +95,11 @@ def _add_forms(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         pipelines = searches.pipelines()
         form = _search_form(_columns(pipelines), fields)
         try:
-            where, limit = (
-                search_hits.chosen(searches, pipelines, fields.get("pipeline", "")),
-                _limit(fields.get("limit", "")),
-            )
-            text, options = fields.get("text", ""), _options(fields)
+            where = search_hits.chosen(searches, pipelines, fields.get("pipeline", ""))
+            limit, text, options = _limit(fields.get("limit", "")), fields.get("text", ""), _options(fields)
             hits = search_hits.find(searches, where, text, limit, options)
         except Exception as error:
-            if (refusal := refusal_of(error)) is None:
-                raise
+            refusal = own_refusal(error)
             return renderer.page("search.html", form | {"refusal": refusal}, refusal.status)
         values = {"found": search_hits.grouped(hits, where, limit), "where": where, "notices": hits.notices}
         values |= {"statement": search_hits.as_sql(where, text, options, limit), "marked": search_hits.marked}

@@ -61,7 +61,9 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
-        get_logger().error("http_error", route=route_of(request), error=type(error).__name__, where=_frames(error))
+        get_logger().error(
+            "http_error", route=route_of(request.scope), error=type(error).__name__, where=_frames(error)
+        )
         return refusal_response(request.url.path, Refusal(500, "The service failed on this request; its log says how."))
 
 

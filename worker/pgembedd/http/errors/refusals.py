@@ -4,8 +4,9 @@ from math import ceil
 from typing import Any
 
 import orjson
-from fastapi import Request, Response
+from fastapi import Response
 from pydantic import BaseModel, Field
+from starlette.types import Scope
 
 from pgembedd.errors import (
     ConfigurationError,
@@ -30,6 +31,7 @@ from pgembedd.errors import (
 from pgembedd.http.errors.openapi import body_of
 
 RETRY_AFTER_S = 5
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before it had an answer
 UNAVAILABLE = "The database cannot be reached at the moment; try again."
 SERVICE_REMEDY = "Correct the connection string of this service (DATABASE_URL), or what the server allows its role."
 
@@ -88,8 +90,13 @@ def refusal_response(path: str, refusal: Refusal) -> Response:
     if speaks_openai(path):
         body: dict[str, Any] = {"error": openai_problem(refusal)}
     else:
-        body = {"error": refusal.code, "message": refusal.sentence}
+        body = problem_of(refusal)
     return Response(orjson.dumps(body), refusal.status, refusal_headers(refusal), "application/json")
+
+
+def problem_of(refusal: Refusal) -> dict[str, str]:
+    """Returns the refusal as Problem."""
+    return {"error": refusal.code, "message": refusal.sentence}
 
 
 def openai_problem(refusal: Refusal) -> dict[str, Any]:
@@ -146,6 +153,19 @@ def refusal_of(error: Exception) -> Refusal | None:
             return None
 
 
+def sentence_of(error: Exception) -> str | None:
+    """Returns what a client is told of one of our own errors; None for any other."""
+    refusal = refusal_of(error)
+    return None if refusal is None else refusal.sentence
+
+
+def own_refusal(error: Exception) -> Refusal:
+    """Returns the refusal for one of our own errors; raises any other, which is a defect."""
+    if (refusal := refusal_of(error)) is None:
+        raise error
+    return refusal
+
+
 def refusal_of_database(error: DatabaseRefusedError, remedy: str = SERVICE_REMEDY) -> Refusal:
     """Returns the refusal for a server that refuses the connection, without its address; `remedy` says what to do."""
     return Refusal(502, f"The database refuses the connection: {error.reason}. {remedy}", "database_refused")
@@ -188,7 +208,6 @@ def _refusal_of_generation(error: GenerationError) -> Refusal:
     return Refusal(400 if error.status in (400, 413, 422) else 502, str(error))  # the key is the operator's
 
 
-def route_of(request: Request) -> str:
+def route_of(scope: Scope) -> str:
     """Returns the path as it is declared (`/v1/models/{model}`), never with a client's values."""
-    route = request.scope.get("route")
-    return getattr(route, "path", "unknown")
+    return getattr(scope.get("route"), "path", "unknown")

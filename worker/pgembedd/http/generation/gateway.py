@@ -1,16 +1,13 @@
 """Sends requests on to the language model and to Hugging Face, within the limits of the settings."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 import orjson
-from fastapi import Request
 
 from pgembedd.errors import GenerationTimeoutError
 from pgembedd.http.errors.refusals import Refusal
-from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
 from pgembedd.language import Endpoint, Generation, Mode
 from pgembedd.language.endpoint import KEY_FILE_VARIABLE, Prompt
 from pgembedd.language.failures import failure_of, translate_errors
@@ -21,7 +18,6 @@ from pgembedd.settings import HttpSettings
 
 LIST_TIMEOUT_S = 3.0
 MAX_LIST_BYTES = 1_000_000
-Result = TypeVar("Result")
 
 
 class LanguageGateway:
@@ -120,23 +116,3 @@ def _names(body: bytes) -> list[str]:
     listed = value.get("data") if isinstance(value, dict) else None
     found = [one.get("id") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return [name for name in found if isinstance(name, str)]
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """Returns the result of a coroutine. Cancels it, with Refusal 499, when the client disconnects."""
-    working = asyncio.ensure_future(work)
-    disconnected = asyncio.ensure_future(_disconnected(request))
-    waited_for: list[asyncio.Future[Any]] = [working, disconnected]
-    try:
-        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise Refusal(CLIENT_CLOSED_REQUEST, "The client left before its answer began.", "client_left")
-        return working.result()
-    finally:
-        disconnected.cancel()
-        working.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":  # a GET's body, empty, comes before
-        pass

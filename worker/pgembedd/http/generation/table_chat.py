@@ -1,25 +1,25 @@
 """A pipeline as a chat model: `table:documents` answers the last question of a chat from the rows of its table."""
 
-import asyncio
-import json
 import re
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from fastapi import Request
 
 from pgembedd.answers.generation import CUT
-from pgembedd.answers.questions import AnswerEvent, Question
+from pgembedd.answers.progress import UNTAKEN_EVENT
+from pgembedd.answers.questions import Question
+from pgembedd.answers.watch import Viewer
+from pgembedd.database.answers import AnswerEvent
 from pgembedd.errors import GenerationError, GenerationUnavailableError
-from pgembedd.http.answer_viewer import Answers, Viewer
+from pgembedd.http.answers import Answers
 from pgembedd.http.auth.tokens import Caller
-from pgembedd.http.errors.refusals import Refusal, openai_problem, refusal_of
+from pgembedd.http.errors.refusals import Refusal, openai_problem, own_refusal
 from pgembedd.http.generation.chat_threads import Threads
-from pgembedd.http.streams.generation_response import HEADERS
+from pgembedd.http.streams.sse import DONE, frame
+from pgembedd.http.streams.while_connected import while_connected
 
 PREFIX = "table:"
 AGAIN = "\n\n(The answer begins again.)\n\n"
@@ -46,16 +46,10 @@ class TableChat:
     def __init__(self, answers: Answers) -> None:
         self._answers, self._threads = answers, Threads()
 
-    async def ask(
-        self,
-        caller: Caller,
-        model: str,
-        messages: list[tuple[str, str]],
-        until_taken: Callable[[Viewer], Awaitable[None]],
-    ) -> Viewer:
-        """Asks the last question of a chat about the table of a model, and waits until a worker has it.
+    async def ask(self, request: Request, caller: Caller, model: str, messages: list[tuple[str, str]]) -> Viewer:
+        """Asks the last question of a chat about the table of a model, and waits some seconds for a worker.
 
-        Refusal 400; what asking and waiting raise.
+        Refusal 400, 499; GenerationUnavailableError without a worker: then the question is stopped; what asking raises.
         """
         questions = [text for role, text in messages if role == "user" and text.strip()]
         if not questions:
@@ -65,23 +59,17 @@ class TableChat:
         if thread is None and earlier:
             question = f"{earlier[-1]}\n{question}"  # a chat whose beginning this service has not seen
         try:
-            viewer = await self._answers.ask(caller, Question(pipeline, question, thread=thread))
-            await until_taken(viewer)
+            viewer = await self._answers.ask_and_watch(caller, Question(pipeline, question, thread=thread))
+            try:
+                await while_connected(request, viewer.wait_until_taken())
+            except BaseException:
+                viewer.abandon()
+                raise
         except BaseException:
             self._threads.keep(caller, pipeline, earlier, thread)  # it was not asked, and may be asked again
             raise
         self._threads.keep(caller, pipeline, questions, viewer.state.thread)
         return viewer
-
-
-async def wait_until_taken(viewer: Viewer, stopping: threading.Event) -> None:
-    """Waits some seconds for a worker. GenerationUnavailableError without one; then the question is stopped."""
-    try:
-        await viewer.wait_until_taken(stopping)
-    except BaseException:
-        viewer.abandon()
-        viewer.close()
-        raise
 
 
 @dataclass
@@ -97,7 +85,7 @@ class Reply:
 
     def add(self, event: AnswerEvent) -> str:
         """Returns the text that an event adds. GenerationError for an `error`."""
-        match event.event:
+        match event.name:
             case "sources":
                 self.sources = event.data["sources"]
             case "status" if event.data["status"] == "generating" and self.text:  # of an attempt after the first
@@ -108,7 +96,7 @@ class Reply:
                 self.done = event.data
                 notes = [note for note in event.data.get("notes", []) if note != CUT.get(self.finish_reason)]
                 return self._grow(f"\n\n({' '.join(notes)})") if notes else ""
-            case "status" if event.seq == 0:  # no worker takes it, and the client is told no more of it
+            case "status" if event is UNTAKEN_EVENT:  # no worker takes it, and the client is told no more of it
                 raise GenerationUnavailableError(event.data["reason"])
             case "error":
                 raise GenerationError(str(event.data.get("message", "The answer failed.")))
@@ -169,59 +157,30 @@ class Reply:
         }
 
 
-async def complete(viewer: Viewer, reply: Reply, stopping: threading.Event) -> dict[str, Any]:
-    """Returns the whole reply. GenerationError for an answer that failed."""
+async def complete(viewer: Viewer, reply: Reply) -> dict[str, Any]:
+    """Returns the whole reply. GenerationError for an answer that failed; one that is not waited for is stopped."""
     try:
-        async for event in viewer.events(stopping):
+        async for event in viewer.events():
             reply.add(event)
-    except (asyncio.CancelledError, GenerationUnavailableError):  # the client left, or no worker is there
-        viewer.abandon()
-        raise
     finally:
-        viewer.close()
+        viewer.abandon()
     if not reply.done:
         raise Refusal(503, "The service is stopping; try again.", "stopping")
     return reply.whole()
 
 
-async def streamed(
-    viewer: Viewer, reply: Reply, stopping: threading.Event, *, with_usage: bool
-) -> AsyncIterator[bytes]:
+async def streamed(viewer: Viewer, reply: Reply, *, with_usage: bool) -> AsyncIterator[bytes]:
     """Yields the parts as OpenAI's clients expect them, then `[DONE]`; an error in their shape."""
     try:
-        yield data_line(reply.chunk({"role": "assistant", "content": ""}))
-        async for event in viewer.events(stopping):
+        yield frame(reply.chunk({"role": "assistant", "content": ""}))
+        async for event in viewer.events():
             if text := reply.add(event):
-                yield data_line(reply.chunk({"content": text}))
+                yield frame(reply.chunk({"content": text}))
         if annotations := reply.annotations():
-            yield data_line(reply.chunk({"annotations": annotations}))
-        yield data_line(reply.chunk({}, reply.finish_reason))
+            yield frame(reply.chunk({"annotations": annotations}))
+        yield frame(reply.chunk({}, reply.finish_reason))
         if with_usage:
-            yield data_line(reply.usage_chunk())
-        yield b"data: [DONE]\n\n"
+            yield frame(reply.usage_chunk())
+        yield DONE
     except Exception as error:
-        if (refusal := refusal_of(error)) is None:
-            raise
-        yield data_line({"error": openai_problem(refusal)})
-
-
-class TableChatResponse(StreamingResponse):
-    """A streamed reply. When the client leaves, its answer is stopped: it is of no chat that it could be read in."""
-
-    def __init__(self, viewer: Viewer, reply: Reply, stopping: threading.Event, *, with_usage: bool) -> None:
-        super().__init__(streamed(viewer, reply, stopping, with_usage=with_usage), headers=HEADERS)
-        self._viewer, self._stopping = viewer, stopping
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the parts."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            if not self._stopping.is_set():
-                self._viewer.abandon()
-            self._viewer.close()
-
-
-def data_line(value: dict[str, Any]) -> bytes:
-    """Returns an event of OpenAI's: nothing but data, in ASCII, as a part may end within a surrogate pair."""
-    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n".encode()
+        yield frame({"error": openai_problem(own_refusal(error))})

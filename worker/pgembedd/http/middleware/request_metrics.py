@@ -4,9 +4,8 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pgembedd.http.errors.refusals import CLIENT_CLOSED_REQUEST, route_of
 from pgembedd.telemetry.observer import Observer
-
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before it had an answer
 
 
 class RequestMetrics:
@@ -39,17 +38,12 @@ class RequestMetrics:
             raise
         finally:
             self._observer.request_ended(
-                scope["method"], _route(scope), status, (answered_at or time.monotonic()) - began, _traceparent(scope)
+                scope["method"], route_of(scope), status, (answered_at or time.monotonic()) - began, _traceparent(scope)
             )
 
 
 def _streams(message: Message) -> bool:
     return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in message["headers"])
-
-
-def _route(scope: Scope) -> str:
-    """Returns the path as it is declared, never with a client's values."""
-    return getattr(scope.get("route"), "path", "unknown")
 
 
 def _traceparent(scope: Scope) -> str | None:

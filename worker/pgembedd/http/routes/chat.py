@@ -9,27 +9,18 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.errors import GenerationError, SearchError
-from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.auth.authenticator import require_scope
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.generation.chat_chores import chore_reply
-from pgembedd.http.generation.gateway import while_connected
-from pgembedd.http.generation.table_chat import (
-    PREFIX,
-    Reply,
-    TableChat,
-    TableChatResponse,
-    complete,
-    data_line,
-    messages_of,
-    wait_until_taken,
-)
+from pgembedd.http.generation.table_chat import PREFIX, Reply, TableChat, complete, messages_of, streamed
 from pgembedd.http.routes.model_names import served_models
 from pgembedd.http.routes.openai import openai_errors
 from pgembedd.http.routes.raw_json import Body, body_schema, parse_finite_float, parse_json
-from pgembedd.http.streams.generation_response import HEADERS, GenerationResponse, openai_events
+from pgembedd.http.streams.generation_response import HEADERS, AnswerStream, openai_events
+from pgembedd.http.streams.sse import DONE, frame
+from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.limits import INT4, NAME
 
 LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's older and newer name of the same
@@ -94,7 +85,7 @@ def _with_limits(asked: dict[str, Any]) -> dict[str, Any]:
 async def _check_language_model(service: ServiceContext, caller: Caller, model: str | None) -> None:
     """Raises Refusal 404 for a table without its prefix, and where the caller may chat with tables alone."""
     may_pass_on = "generate" in caller.scopes and service.language.has_server
-    if may_pass_on and model not in [name for name, *_ in await run_in_threadpool(service.pipelines)]:
+    if may_pass_on and model not in [name for name, *_ in await run_in_threadpool(service.served.pipelines)]:
         return
     served = await served_models(service, caller)
     if may_pass_on and (model in served.language or f"{PREFIX}{model}" not in served.tables):
@@ -117,8 +108,9 @@ async def _passed_on(service: ServiceContext, request: Request, model: str | Non
         if not stream:
             answer = await while_connected(request, generation.answer())
             return Response(json.dumps(answer), media_type="application/json")
+        held.callback(generation.cancel)
         await while_connected(request, generation.start())
-        return GenerationResponse(generation, openai_events, held.pop_all())
+        return AnswerStream(openai_events(generation), held.pop_all())
 
 
 async def _from_table(
@@ -133,13 +125,9 @@ async def _from_table(
             return Response(json.dumps(reply.whole()), media_type="application/json")
         parts = [reply.chunk({"role": "assistant", "content": text}), reply.chunk({}, "stop")]
         parts += [reply.usage_chunk()] if with_usage else []
-        return Response(b"".join([*map(data_line, parts), b"data: [DONE]\n\n"]), headers=HEADERS)
-
-    async def until_taken(viewer: Viewer) -> None:
-        await while_connected(request, wait_until_taken(viewer, service.stopping))
-
+        return Response(b"".join([*map(frame, parts), DONE]), headers=HEADERS)
     try:
-        viewer = await tables.ask(caller, model, messages, until_taken)
+        viewer = await tables.ask(request, caller, model, messages)
     except SearchError as error:
         refused = (error.sqlstate or "").startswith("22")  # not for want of rights
         served = await served_models(service, caller) if refused else None
@@ -148,6 +136,8 @@ async def _from_table(
         raise served.not_found() from None
     reply = Reply(model, viewer.state.id.hex)
     if not stream:
-        whole = await while_connected(request, complete(viewer, reply, service.stopping))
+        whole = await while_connected(request, complete(viewer, reply))
         return Response(json.dumps(whole), media_type="application/json")
-    return TableChatResponse(viewer, reply, service.stopping, with_usage=with_usage)
+    with ExitStack() as held:
+        held.callback(viewer.abandon)  # the answer is of no chat that it could be read in
+        return AnswerStream(streamed(viewer, reply, with_usage=with_usage), held.pop_all())

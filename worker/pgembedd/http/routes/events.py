@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from pgembedd.database.event_channel import EVENTS, EventFilter
 from pgembedd.http.context import ServiceContext
@@ -31,7 +31,6 @@ def router(service: ServiceContext) -> APIRouter:
         "/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 429, 500, 503)}
     )
     async def events(
-        request: Request,
         event: Annotated[
             list[Name] | None, Query(max_length=LISTED, description="Only events of this word; repeatable.")
         ] = None,
@@ -50,13 +49,7 @@ def router(service: ServiceContext) -> APIRouter:
         if hub is None:
             raise Refusal(503, missing, "no_events")
         reader = hub.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
-        abort = request.scope["state"]["connection"].abort
-        return EventStream(
-            reader_events(reader, service.stopping),
-            partial(hub.leave, reader),
-            service.stopping,
-            service.http.http_heartbeat_s,
-            abort,
-        )
+        events, leave = reader_events(reader, service.stopping), partial(hub.leave, reader)
+        return EventStream(events, leave, service.stopping, service.http.http_heartbeat_s)
 
     return routes

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.generation.gateway import while_connected
 from pgembedd.http.routes.raw_json import Body, parse_json
-from pgembedd.http.streams.generation_response import Frames, GenerationResponse, events, raw_text
+from pgembedd.http.streams.generation_response import AnswerStream, Frames, events, raw_text
+from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.limits import IN_ADDRESS
 from pgembedd.search.fields import Name
 
@@ -60,5 +60,6 @@ async def _answer(
     generation = gateway.generation(model, prompt, stream=True)
     with ExitStack() as held:
         held.enter_context(gateway.slot())
+        held.callback(generation.cancel)
         await while_connected(request, generation.start())
-        return GenerationResponse(generation, frames, held.pop_all())
+        return AnswerStream(frames(generation), held.pop_all())

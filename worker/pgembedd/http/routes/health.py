@@ -48,7 +48,7 @@ def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRout
     @routes.get("/readyz", responses={200: {"model": Health}, **unhealthy})
     def readyz() -> Response:
         """Send requests when this is 200."""
-        missing = service.missing()
+        missing = service.served.missing()
         checks = {"stopping": probe.stopping, "model": lambda: probe.model(missing), "loop": probe.loop}
         checks |= {"database": probe.database} if service.database is not None else {}
         return _answer(checks, {"missing": lambda: missing, "stalled": probe.stalled})

@@ -30,15 +30,17 @@ class ServedModels:
 async def served_models(service: ServiceContext, caller: Caller) -> ServedModels:
     """Returns what the caller may use; of tables and of the server's models none where they cannot be asked for."""
     return ServedModels(
-        await run_in_threadpool(service.served) if "embed" in caller.scopes else [],
+        await run_in_threadpool(service.served.names) if "embed" in caller.scopes else [],
         await _tables(service, caller) if "answers" in caller.scopes else [],
         await _language_models(service) if "generate" in caller.scopes else [],
     )
 
 
 async def _tables(service: ServiceContext, caller: Caller) -> list[str]:
+    if not caller.search_url:
+        return []
     try:
-        return [f"{PREFIX}{name}" for name in await service.answers.pipelines(caller)]
+        return [f"{PREFIX}{name}" for name in await run_in_threadpool(service.answers.of(caller).pipelines)]
     except (Refusal, SearchError, SearchRoleError):
         return []
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 from pgembedd.errors import UnknownTokenError
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
 from pgembedd.http.errors.openapi import body_of
 from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.models.embedding import estimated_tokens, model_for
 from pgembedd.http.routes.model_names import served_models
 from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
 from pgembedd.model.embedder import Embedder
@@ -103,14 +103,14 @@ def router(service: ServiceContext) -> APIRouter:
         """The vectors of one text or several, as OpenAI's API gives them."""
         texts = texts_of(asked.input, service.http)
         try:
-            embedder = await model_for(service, asked.model, None)
+            embedder = await model_for(service.served, asked.model, None)
         except Refusal as refusal:
             if refusal.code != "model_not_found":
                 raise
             raise (await served_models(service, caller)).not_found() from None
         _check(service, asked, texts, embedder)
         try:
-            embedded = await vectors_of(service, embedder, texts, asked.kind, request)
+            embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind), request)
         except UnknownTokenError as error:
             raise Refusal(400, f"{error} {CLIENTS}", "unknown_token", param="input") from None
         if not asked.truncate and embedded.dropped.any():
@@ -138,7 +138,7 @@ def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text],
             "too_many_inputs",
             param="input",
         )
-    tokens = sum(min(_about_tokens(text), embedder.max_tokens) for text in texts)
+    tokens = estimated_tokens(texts, embedder.max_tokens)
     if tokens > http.http_max_tokens:
         raise Refusal(
             400,
@@ -147,10 +147,6 @@ def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text],
             "max_tokens_per_request",
             param="input",
         )
-
-
-def _about_tokens(text: Text) -> int:
-    return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text)
 
 
 def _too_long(texts: list[Text], embedded: Embeddings, embedder: Embedder) -> Refusal:

@@ -50,7 +50,7 @@ def router(service: ServiceContext) -> APIRouter:
         """One of them."""
         served = await served_models(service, caller)
         with suppress(Refusal):  # a name in any case
-            model = await run_in_threadpool(service.model_name, model)
+            model = await run_in_threadpool(service.served.name, model)
         found = [one for one in _listed(service, served, started) if one.id == model]
         if not found:
             raise served.not_found()

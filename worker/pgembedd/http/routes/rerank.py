@@ -19,8 +19,8 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.embedding import BYTES_PER_TOKEN, wait_for_result
 from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.models.embedding import estimated_tokens
 from pgembedd.limits import DOCUMENTS, INT4, QUERY
 from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.search.fields import Name
@@ -108,7 +108,7 @@ async def _rerank(service: ServiceContext, asked: RerankRequest, request: Reques
     reranker = await run_in_threadpool(service.reranker.get, asked.model)
     _check_tokens(asked.query, texts, reranker, service.http.http_max_tokens)
     started = await run_in_threadpool(service.reranker.start, reranker, asked.query, texts)
-    scores = await wait_for_result(service, started, request, "scores")
+    scores = await service.result_of(started, request, "scores")
     shown = texts if asked.return_documents else None
     return Response(_answer(scores, reranker.name, asked.top_n, shown, version), media_type="application/json")
 
@@ -126,9 +126,7 @@ def _check_shape(query: str, texts: list[str]) -> None:
 
 def _check_tokens(query: str, texts: list[str], reranker: Reranker, most: int) -> None:
     """Raises Refusal for more tokens, estimated, than a request may have."""
-    asked = len(query.encode("utf-8", "replace"))
-    lengths = (asked + len(text.encode("utf-8", "replace")) for text in texts)
-    tokens = sum(min(length // BYTES_PER_TOKEN + 1, reranker.max_tokens) for length in lengths)
+    tokens = estimated_tokens((query + text for text in texts), reranker.max_tokens)
     if tokens > most:
         raise Refusal(
             413,

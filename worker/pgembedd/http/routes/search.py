@@ -12,7 +12,7 @@ from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.routes.strict_model import StrictModel
-from pgembedd.http.searches import parse_filter, searches_of
+from pgembedd.http.searches import parse_filter
 from pgembedd.search.fields import Name, option_fields
 from pgembedd.search.hits import Hit, Hits
 from pgembedd.search.options import SearchOptions
@@ -59,7 +59,6 @@ class SearchAnswer(BaseModel):
 def router(service: ServiceContext) -> APIRouter:
     """POST /search and /functions/v1/search, GET /api/search."""
     routes = APIRouter(tags=["search"])
-    searches = searches_of(service)
     allowed = service.authenticator.require("search")
     answers: dict[int | str, Any] = {200: {"model": SearchAnswer}, **_ERRORS}
 
@@ -67,7 +66,7 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.post("/search", responses=answers)
     def search(asked: SearchRequest, caller: Caller = allowed) -> Response:
         """The best rows or chunks for a query, as the role of the token may see them."""
-        return _answer(searches(caller).search(**asked.model_dump(exclude_unset=True)))
+        return _answer(service.searches(caller).search(**asked.model_dump(exclude_unset=True)))
 
     @routes.get("/api/search", responses=answers, dependencies=[Depends(_refuse_unknown)])
     def search_by_address(asked: Annotated[SearchAddress, Query()], caller: Caller = allowed) -> Response:
@@ -75,7 +74,7 @@ def router(service: ServiceContext) -> APIRouter:
         given = asked.model_dump(exclude_unset=True)
         if asked.filter is not None:
             given["filter"] = parse_filter(asked.filter)
-        return _answer(searches(caller).search(**given))
+        return _answer(service.searches(caller).search(**given))
 
     return routes
 

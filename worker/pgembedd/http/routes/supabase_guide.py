@@ -44,7 +44,7 @@ def process(service: ServiceContext, jobs: Sequence[tuple[str, Any]]) -> list[Ou
     Refusal 503 without a database, PgembeddError without the default model: then nothing was done.
     """
     assert service.database is not None
-    embedder = service.model(None)
+    embedder = service.served.get(None)
     deadline = Deadline(service.stopping, service.http.http_push_timeout_s)
     with service.database.connection() as connection:
         rows = [

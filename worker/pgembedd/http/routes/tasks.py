@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.generation.gateway import while_connected
 from pgembedd.http.routes.strict_model import StrictModel
+from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.language.huggingface import TASKS
 from pgembedd.search.fields import Name
 
