@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pgembedd.http.dashboard.queries import seconds
 from pgembedd.http.dashboard.sparkline import HEIGHT, WIDTH
 from pgembedd.http.errors.refusals import Refusal, own_refusal, refusal_headers
 from pgembedd.text.quantities import age, share
@@ -42,7 +43,7 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
         )
-        self._environment.filters |= {"age": age, "share": share, "ago": _ago, "number": "{:,}".format, "utc": _utc}
+        self._environment.filters |= {"age": seconds, "share": share, "ago": _ago, "number": "{:,}".format, "utc": _utc}
         self._environment.globals |= {"WIDTH": WIDTH, "HEIGHT": HEIGHT, "style": _version("page.css")}
 
     def page(self, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:

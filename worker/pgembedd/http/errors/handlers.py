@@ -8,16 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from pgembedd.errors import (
-    ConfigurationError,
-    DatabaseUnavailableError,
-    GenerationError,
-    ModelError,
-    OverloadedError,
-    SearchError,
-    UnknownTokenError,
-)
-from pgembedd.http.errors.refusals import Refusal, refusal_of, refusal_response, route_of, speaks_openai
+from pgembedd.errors import PgembeddError
+from pgembedd.http.errors.refusals import Refusal, own_refusal, refusal_response, route_of, speaks_openai
 from pgembedd.log import get_logger
 
 _SENTENCES_OF_PYDANTIC = {  # instead of messages about Python
@@ -37,14 +29,10 @@ _SENTENCES = {
 def add_handlers(app: FastAPI) -> None:
     """Makes one sentence of everything that a route may raise."""
 
+    @app.exception_handler(Refusal)
+    @app.exception_handler(PgembeddError)
     async def refused(request: Request, error: Exception) -> Response:
-        refusal = refusal_of(error)
-        assert refusal is not None
-        return refusal_response(request.url.path, refusal)
-
-    ours = (ModelError, DatabaseUnavailableError, ConfigurationError, OverloadedError, SearchError, UnknownTokenError)
-    for kind in (Refusal, GenerationError, *ours):
-        app.add_exception_handler(kind, refused)
+        return refusal_response(request.url.path, own_refusal(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -22,6 +22,7 @@ from pgembedd.errors import (
     ModelUnavailableError,
     OtherSchemaError,
     OverloadedError,
+    PgembeddError,
     ProviderBusyError,
     ProviderRefusedError,
     SearchError,
@@ -114,43 +115,46 @@ def refusal_headers(refusal: Refusal, challenge: str = "Bearer") -> dict[str, st
     return headers
 
 
+# The first that fits decides the status, and the word for programs; the sentence is the error's own.
+_BY_TYPE: tuple[tuple[type[PgembeddError], int, str], ...] = (
+    (ModelMismatchError, 409, "model_mismatch"),
+    (ModelNotConfiguredError, 501, "model_not_configured"),
+    (ModelUnavailableError, 503, "model_unavailable"),
+    (ProviderRefusedError, 503, "provider_refused"),
+    (ModelError, 500, "model_error"),
+    (OtherSchemaError, 503, "schema_missing"),
+    (ProviderBusyError, 503, "provider_busy"),
+    (OverloadedError, 503, "overloaded"),
+    (ContextTooLongError, 400, "context_length_exceeded"),
+    (GenerationTimeoutError, 504, "timeout"),
+    (GenerationUnavailableError, 503, "language_model_unavailable"),
+    (SearchRoleError, 501, "search_role_refused"),
+    (ConfigurationError, 400, "bad_request"),
+)
+
+
 def refusal_of(error: Exception) -> Refusal | None:
     """Returns the refusal for one of our own errors; None for any other, which is a defect."""
+    if isinstance(error, Refusal):
+        return error
+    for kind, status, code in _BY_TYPE:
+        if isinstance(error, kind):
+            wait_s = getattr(error, "retry_after_s", 1 if kind is OverloadedError else None)
+            return Refusal(status, str(error), code, retry_after_s=None if wait_s is None else ceil(wait_s))
     match error:
-        case Refusal():
-            return error
-        case ModelMismatchError():
-            return Refusal(409, str(error), "model_mismatch")
-        case ModelNotConfiguredError():
-            return Refusal(501, str(error), "model_not_configured")
-        case ModelUnavailableError():
-            return Refusal(503, str(error), "model_unavailable")
-        case ProviderRefusedError():
-            return Refusal(503, str(error), "provider_refused")
-        case ModelError():
-            return Refusal(500, str(error), "model_error")
-        case OtherSchemaError():
-            return Refusal(503, str(error), "schema_missing")
         case DatabaseRefusedError():
             return refusal_of_database(error)
         case DatabaseUnavailableError():
             return Refusal(503, UNAVAILABLE, "database_unavailable")
         case SearchError():
             return _search_refusal(error)
-        case ProviderBusyError():
-            return Refusal(503, str(error), "provider_busy", retry_after_s=ceil(error.retry_after_s))
-        case OverloadedError():
-            return Refusal(503, str(error), "overloaded", retry_after_s=1)
-        case GenerationError():
-            return _refusal_of_generation(error)
         case UnknownTokenError():
             return Refusal(400, str(error), "unknown_token", param="input")
-        case SearchRoleError():
-            return Refusal(501, str(error), "search_role_refused")
-        case ConfigurationError():
-            return Refusal(400, str(error), "bad_request")
-        case _:
-            return None
+        case GenerationError(status=404):
+            return Refusal(404, str(error), "model_not_found", param="model")
+        case GenerationError():  # with another status the key is at fault, which is the operator's
+            return Refusal(400 if error.status in (400, 413, 422) else 502, str(error))
+    return None
 
 
 def sentence_of(error: Exception) -> str | None:
@@ -192,20 +196,6 @@ def _search_refusal(error: SearchError) -> Refusal:
     if status == 409:
         return Refusal(409, f"The search failed in the database (SQLSTATE {state or 'unknown'}).", code)
     return Refusal(status, str(error), code)
-
-
-def _refusal_of_generation(error: GenerationError) -> Refusal:
-    """Returns the refusal for what the server of a language model or of a task answered."""
-    match error:
-        case ContextTooLongError():
-            return Refusal(400, str(error), "context_length_exceeded")
-        case GenerationTimeoutError():
-            return Refusal(504, str(error))
-        case GenerationUnavailableError():
-            return Refusal(503, str(error), "language_model_unavailable", retry_after_s=error.retry_after_s)
-    if error.status == 404:
-        return Refusal(404, str(error), "model_not_found", param="model")
-    return Refusal(400 if error.status in (400, 413, 422) else 502, str(error))  # the key is the operator's
 
 
 def route_of(scope: Scope) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pgembedd import limits
 from pgembedd.answers.questions import Question
@@ -13,7 +13,7 @@ from pgembedd.answers.watch import Viewer
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.routes.strict_model import StrictModel
+from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.http.streams.sse import EventStream, frame
 from pgembedd.search.fields import Filter, Name
 
@@ -29,8 +29,6 @@ _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 
 
 class AskRequest(StrictModel):
     """The arguments of pgembedd.ask() in SQL; those left out have its defaults."""
-
-    model_config = ConfigDict(strict=True)
 
     pipeline: Name = Field(description="The name of a pipeline.")
     question: str = Field(max_length=limits.QUESTION, description="The question.")

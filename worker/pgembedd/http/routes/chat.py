@@ -15,9 +15,9 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.generation.chat_chores import chore_reply
 from pgembedd.http.generation.table_chat import PREFIX, Reply, TableChat, complete, messages_of, streamed
+from pgembedd.http.routes.bodies import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.routes.model_names import served_models
 from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.routes.raw_json import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.streams.generation_response import HEADERS, AnswerStream, openai_events
 from pgembedd.http.streams.sse import DONE, frame
 from pgembedd.http.streams.while_connected import while_connected

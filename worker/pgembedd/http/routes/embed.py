@@ -5,14 +5,14 @@ from typing import Annotated, Any
 import numpy as np
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, FailFast, Field
 from typing_extensions import TypeAliasType
 
 from pgembedd import limits
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.models.embedding import check_inputs, estimated_tokens, model_for, too_long
-from pgembedd.http.routes.strict_model import StrictModel
+from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Kind
 from pgembedd.search.fields import Name
@@ -24,8 +24,6 @@ Texts = TypeAliasType("Texts", Annotated[list[str], FailFast()])
 
 class EmbedRequest(StrictModel):
     """A text or several, and how to embed them."""
-
-    model_config = ConfigDict(strict=True)
 
     input: str | Texts = Field(description="A text, or a list of texts.")
     model: Name | None = Field(default=None, description="A served model; without it, the default one.")

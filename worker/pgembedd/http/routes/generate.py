@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.routes.raw_json import Body, parse_json
+from pgembedd.http.routes.bodies import Body, parse_json
 from pgembedd.http.streams.generation_response import AnswerStream, Frames, events, raw_text
 from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.limits import IN_ADDRESS

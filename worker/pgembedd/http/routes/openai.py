@@ -1,12 +1,12 @@
 """`/v1`: the embeddings API of OpenAI, for the clients that speak it."""
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field
 
 from pgembedd.errors import UnknownTokenError
 from pgembedd.http.auth.tokens import Caller
@@ -15,7 +15,7 @@ from pgembedd.http.errors.openapi import body_of
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.models.embedding import estimated_tokens, model_for
 from pgembedd.http.routes.model_names import served_models
-from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
+from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
 from pgembedd.search.fields import Name
@@ -28,9 +28,7 @@ class EmbeddingsRequest(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    input: Annotated[Input, WrapValidator(validate_input)] = Field(
-        description="A text, a list of texts, a text's token ids, or a list of such."
-    )
+    input: Input = Field(description="A text, a list of texts, a text's token ids, or a list of such.")
     model: Name | None = Field(default=None, description="A served model; without it, the default one.")
     encoding_format: Literal["float", "base64"] | None = Field(
         default=None, description="`float`, or `base64`: float32, little-endian."

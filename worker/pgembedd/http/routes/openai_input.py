@@ -1,11 +1,12 @@
 """The input of a request to /v1/embeddings: its types, and the texts that it holds."""
 
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
-from pydantic import FailFast, ValidationError, ValidatorFunctionWrapHandler
+from pydantic import FailFast
 from typing_extensions import TypeAliasType
 
 from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.routes.bodies import one_error
 from pgembedd.http.routes.embed import Texts
 from pgembedd.model.futures import Text
 from pgembedd.settings import HttpSettings
@@ -15,16 +16,10 @@ CLIENTS = "In LangChain set check_embedding_ctx_length=False."
 # Fails at the first that does not fit, as in /embed.
 Ids = TypeAliasType("Ids", Annotated[list[int], FailFast()])
 ListsOfIds = TypeAliasType("ListsOfIds", Annotated[list[Ids], FailFast()])
-Input = str | Texts | Ids | ListsOfIds
-
-
-def validate_input(value: Any, handler: ValidatorFunctionWrapHandler) -> Input:
-    """Validates the input, with one sentence for all of its types instead of one for each."""
-    try:
-        return cast(Input, handler(value))
-    except ValidationError:
-        sentence = "it must be a string, a list of strings, a list of token ids, or a list of lists of token ids"
-        raise ValueError(sentence) from None
+Input = Annotated[
+    str | Texts | Ids | ListsOfIds,
+    one_error("it must be a string, a list of strings, a list of token ids, or a list of lists of token ids"),
+]
 
 
 def texts_of(given: Input, http: HttpSettings) -> list[Text]:

@@ -1,26 +1,19 @@
 """`/v1/rerank` and `/v2/rerank`: the reranking APIs of Cohere and Jina, for the clients that speak them."""
 
 import uuid
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    FailFast,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 from typing_extensions import TypeAliasType
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.models.embedding import estimated_tokens
+from pgembedd.http.routes.bodies import one_error
 from pgembedd.limits import DOCUMENTS, INT4, QUERY
 from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.search.fields import Name
@@ -36,14 +29,6 @@ class Document(BaseModel):
 Documents = TypeAliasType("Documents", Annotated[list[str | Document], FailFast()])
 
 
-def validate_documents(value: Any, handler: ValidatorFunctionWrapHandler) -> Documents:
-    """Validates the documents, with one sentence for both of their types instead of one for each."""
-    try:
-        return cast(Documents, handler(value))
-    except ValidationError:
-        raise ValueError("it must be a list of texts, or of objects with a text") from None
-
-
 class RerankRequest(BaseModel):
     """The documents to rank for a query. Fields that are not named here are ignored, as Cohere's API does."""
 
@@ -51,7 +36,7 @@ class RerankRequest(BaseModel):
 
     model: Name | None = Field(default=None, description="The reranker served; without it, the same.")
     query: str = Field(max_length=QUERY, description="The question or the words.")
-    documents: Annotated[Documents, WrapValidator(validate_documents)] = Field(
+    documents: Annotated[Documents, one_error("it must be a list of texts, or of objects with a text")] = Field(
         description="Texts, or objects with a `text`; at most 1,000."
     )
     top_n: int | None = Field(default=None, ge=1, le=INT4, description="How many results; all without it.")

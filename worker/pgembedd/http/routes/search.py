@@ -11,7 +11,7 @@ from pgembedd import limits
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.routes.strict_model import StrictModel
+from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.http.searches import parse_filter
 from pgembedd.search.fields import Name, option_fields
 from pgembedd.search.hits import Hit, Hits
@@ -22,8 +22,6 @@ _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 
 
 class PipelineQuery(StrictModel):
     """A query to a pipeline."""
-
-    model_config = ConfigDict(strict=True)
 
     pipeline: Name = Field(description="The name of a pipeline.")
     query: str = Field(max_length=limits.QUERY, description="Some words.")

@@ -14,8 +14,7 @@ from pgembedd.http.connection_pool import DatabasePool
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.routes import supabase_guide
-from pgembedd.http.routes.embed import Embeddings, OneEmbedding
-from pgembedd.http.routes.raw_json import (
+from pgembedd.http.routes.bodies import (
     Body,
     body_schema,
     parse_finite_float,
@@ -23,6 +22,7 @@ from pgembedd.http.routes.raw_json import (
     split_array,
     translate_errors,
 )
+from pgembedd.http.routes.embed import Embeddings, OneEmbedding
 from pgembedd.loop.pushed_jobs import RELEASE_DELAY_S, PushedJobs
 from pgembedd.loop.pushed_request import UNFINISHED, BusyError, Outcome
 

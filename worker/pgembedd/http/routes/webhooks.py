@@ -10,7 +10,7 @@ from pgembedd.database.pushed_jobs import Posted, queue_changed
 from pgembedd.errors import OtherSchemaError
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.routes.raw_json import Body, body_schema, parse_json, translate_errors
+from pgembedd.http.routes.bodies import Body, body_schema, parse_json, translate_errors
 from pgembedd.loop.pushed_request import BusyError, Outcome
 
 

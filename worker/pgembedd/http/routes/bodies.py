@@ -1,4 +1,4 @@
-"""JSON bodies that are passed to the database as text, and the refusals for what it makes of them."""
+"""Bodies of requests: models of them, and JSON that is passed to the database as text, with what it makes of them."""
 
 import json
 import math
@@ -9,10 +9,46 @@ from typing import Annotated, Any, NoReturn
 
 import psycopg
 from fastapi import Depends, Request
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from pgembedd.database.connection_errors import UserCodeError, is_connection_error
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors.refusals import Refusal
+
+
+class StrictModel(BaseModel):
+    """A body without coercion, which has one error for all unknown fields: one for each of a million is a gigabyte."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.keys() <= cls.model_fields.keys():
+            # Without the unknown name, which may be any text.
+            names = {"names": ", ".join(cls.model_fields)}
+            raise PydanticCustomError("extra_forbidden", "A field is none of {names}", names)
+        return value
+
+
+def one_error(sentence: str) -> WrapValidator:
+    """Returns a validator that has this one sentence for all members of a union, instead of one for each."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(sentence) from None
+
+    return WrapValidator(validate)
 
 
 async def _raw_body(request: Request) -> bytes:
