@@ -1,6 +1,5 @@
 """Searches of the service: as the role of the caller's token, with the service's own models."""
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -14,6 +13,7 @@ from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.models.embedding import check_inputs
 from pgembedd.http.models.request_batcher import RequestBatcher
 from pgembedd.http.models.served_reranker import ServedReranker
+from pgembedd.language.chunks import read_json
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.search.hits import Pipeline
@@ -69,10 +69,7 @@ def as_caller(roles: SearchRoles, caller: Caller) -> AsCaller:
 
 def parse_filter(text: str) -> dict[str, Any]:
     """Returns the filter; Refusal 422 for text that is no JSON object."""
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        parsed = None
+    parsed = read_json(text)
     if not isinstance(parsed, dict):
         raise Refusal(
             422, 'The filter is no JSON object, as {"year": {"$gte": 2020}} is.', "wrong_shape", param="filter"

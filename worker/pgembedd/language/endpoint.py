@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pgembedd.errors import ConfigurationError
+from pgembedd.language_settings import LanguageSettings
 from pgembedd.secret_files import read_key
 from pgembedd.servers import is_loopback
 
@@ -138,6 +139,17 @@ def http_client(host: str, headers: Mapping[str, str], timeout_s: float) -> "htt
         verify=_certificates() if host.startswith("https:") else _no_certificates(),
         trust_env=not is_loopback(urlsplit(host).hostname or ""),  # no proxy reaches this machine's own servers
     )
+
+
+def endpoint_of(settings: LanguageSettings) -> Endpoint | None:
+    """Returns the server of the settings, None without one.
+
+    ConfigurationError for a host that is no URL, and for a key file that cannot be read.
+    """
+    key = read_key(settings.language_key_file, KEY_FILE_VARIABLE) if settings.language_key_file else None
+    mode: Any = settings.language_mode
+    host = settings.language_host
+    return Endpoint(host, mode, key, "The language model's server") if host else None
 
 
 def endpoint_from_environment(mode: Mode = "ollama") -> Endpoint | None:

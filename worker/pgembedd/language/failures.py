@@ -1,9 +1,8 @@
 """Failed requests to a language model's server as errors, whose type says what can be done about them."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pgembedd.errors import (
@@ -12,8 +11,8 @@ from pgembedd.errors import (
     GenerationTimeoutError,
     GenerationUnavailableError,
 )
-from pgembedd.language.chunks import sentence_of
-from pgembedd.language.endpoint import KEY_FILE_VARIABLE
+from pgembedd.language.chunks import read_json, sentence_of
+from pgembedd.language.endpoint import KEY_FILE_VARIABLE, Endpoint
 from pgembedd.limits import ERROR_BYTES
 from pgembedd.servers import retry_after_s
 
@@ -45,14 +44,29 @@ def translate_errors(where: str, timeout_s: float, *, remedy: str = REMEDY) -> I
         ) from error
 
 
-async def failure_of(response: "httpx2.Response", where: str, key: str | None = None) -> GenerationError:
-    """Returns the error for an answer whose status is not 200, with the reason that its body gives, without `key`."""
+@asynccontextmanager
+async def answered(
+    endpoint: Endpoint, method: str, path: str, timeout_s: float, **request: Any
+) -> AsyncIterator["httpx2.Response"]:
+    """Sends a request, and yields the response where its status is 200. GenerationError for any other."""
+    with translate_errors(endpoint.named, timeout_s):
+        async with (
+            endpoint.client(timeout_s) as client,
+            client.stream(method, endpoint.base + path, **request) as response,
+        ):
+            if response.status_code != 200:
+                raise await _failure_of(response, endpoint)
+            yield response
+
+
+async def _failure_of(response: "httpx2.Response", endpoint: Endpoint) -> GenerationError:
+    """Returns the error for an answer whose status is not 200, with the reason that its body gives, without the key."""
     body = b""
     async for part in response.aiter_bytes():
         body += part
         if len(body) > ERROR_BYTES:
             break
-    return failure(response.status_code, response.headers, body, where, secret=key)
+    return failure(response.status_code, response.headers, body, endpoint.named, secret=endpoint.key)
 
 
 def failure(
@@ -99,9 +113,8 @@ def _exceeded(error: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _error_object(body: bytes) -> Any:
     """Returns the member `error` of a JSON body; for any other its text."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+    value = read_json(body)
+    if value is None:
         return body.decode("utf-8", "replace")
     return value.get("error", value) if isinstance(value, dict) else value
 

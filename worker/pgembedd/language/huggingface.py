@@ -15,6 +15,7 @@ from math import ceil
 from typing import Any
 
 from pgembedd.errors import ConfigurationError, GenerationTimeoutError, GenerationUnavailableError
+from pgembedd.language.chunks import read_json
 from pgembedd.language.endpoint import Endpoint, http_client
 from pgembedd.language.failures import failure, translate_errors
 from pgembedd.language.generation import Bounds, bounded
@@ -87,8 +88,7 @@ class HuggingFace:
             ) from None
         try:
             for task, model in models.items():
-                check_task(task)
-                _check_model(model)
+                _check_names(task, model)
         except ConfigurationError as error:
             raise ConfigurationError(f"{MODELS_VARIABLE}: {error}") from None
         _token()  # refused here, as a request's client could not help it
@@ -105,8 +105,7 @@ class HuggingFace:
 
         GenerationError for a server that refuses; GenerationUnavailableError while it loads the model.
         """
-        check_task(task)
-        _check_model(model)
+        _check_names(task, model)
         try:
             async with asyncio.timeout(self._bounds.total_s):
                 return _unwrapped(task, await self._post(task, _payload(task, inputs, parameters), model, use_cache))
@@ -128,12 +127,6 @@ class HuggingFace:
                 return TaskAnswer(body, _media_type(response.headers.get("content-type", "")))
 
 
-def check_task(task: str) -> None:
-    """Raises ConfigurationError for an unknown task."""
-    if task not in TASKS:
-        raise ConfigurationError(f"There is no such task; there are {', '.join(sorted(TASKS))}.")
-
-
 def parse_models(setting: str) -> dict[str, str]:
     """Returns the models by task of a setting like `summarization=facebook/bart-large-cnn,...`."""
     pairs = [pair.partition("=") for pair in setting.split(",") if pair.strip()]
@@ -144,8 +137,10 @@ def parse_models(setting: str) -> dict[str, str]:
     return {task.strip(): model.strip() for task, _, model in pairs}
 
 
-def _check_model(model: str) -> None:
-    """Raises ConfigurationError for what is no name of the Hub: it becomes a part of a URL."""
+def _check_names(task: str, model: str) -> None:
+    """Raises ConfigurationError for an unknown task, and for a model that is no name of the Hub: both are in a URL."""
+    if task not in TASKS:
+        raise ConfigurationError(f"There is no such task; there are {', '.join(sorted(TASKS))}.")
     if not _MODEL.fullmatch(model) or ".." in model:
         raise ConfigurationError("A model of a task is named as on the Hub: owner/name.")
 
@@ -180,10 +175,7 @@ def _unwrapped(task: str, answer: TaskAnswer) -> TaskAnswer:
     """Returns the answer as Hugging Face's own clients return it, for tasks that wrap the one they have in a list."""
     if answer.content_type != "application/json" or task not in ("summarization", "translation", "text-classification"):
         return answer
-    try:
-        value = json.loads(answer.content)
-    except (ValueError, RecursionError):
-        return answer
+    value = read_json(answer.content)
     inside = dict if task != "text-classification" else list
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], inside):
         return TaskAnswer(json.dumps(value[0]).encode(), answer.content_type)
@@ -205,9 +197,7 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, where: str, t
 
 def _estimated_s(body: bytes) -> int | None:
     """Returns how long a model that is being loaded is expected to take."""
-    try:
-        seconds = json.loads(body).get("estimated_time")
-    except (ValueError, AttributeError, RecursionError):
-        return None
+    value = read_json(body)
+    seconds: Any = value.get("estimated_time") if isinstance(value, dict) else None
     known = isinstance(seconds, int | float) and 0 < seconds < MAX_WAIT_S
     return ceil(seconds) if known else None

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.language.chunks import Chunk
@@ -15,6 +15,14 @@ from pgembedd.language.endpoint import HOST_VARIABLE, Endpoint, Mode, Prompt, en
 from pgembedd.language.generation import TIMEOUT_S, Bounds, Generation
 
 Result = TypeVar("Result")
+
+
+class Run(TypedDict, total=False):
+    """The options of one `run()`: what differs from the session's own, and Ollama's options."""
+
+    mode: Mode | None
+    timeout: float | None
+    options: Mapping[str, Any] | None
 
 
 class LanguageSession:
@@ -50,61 +58,29 @@ class LanguageSession:
         self._open: weakref.WeakSet[Generation] = weakref.WeakSet()
 
     @overload
-    def run(
-        self,
-        prompt: Prompt,
-        *,
-        stream: Literal[False] = False,
-        mode: Mode | None = None,
-        timeout: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Chunk: ...
+    def run(self, prompt: Prompt, *, stream: Literal[False] = False, **how: Unpack[Run]) -> Chunk: ...
     @overload
-    def run(
-        self,
-        prompt: Prompt,
-        *,
-        stream: Literal[True],
-        mode: Mode | None = None,
-        timeout: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> "Stream": ...
-    def run(self, prompt: Prompt, *, stream: bool = False, **how: Any) -> "Chunk | Stream":
+    def run(self, prompt: Prompt, *, stream: Literal[True], **how: Unpack[Run]) -> "Stream": ...
+    def run(self, prompt: Prompt, *, stream: bool = False, **how: Unpack[Run]) -> "Chunk | Stream":
         """Returns the whole answer, or with `stream` an iterator of its parts, once the first one is there.
 
         `prompt` is a text, or the members of the request's body. `timeout` bounds the connection and the wait
         between two parts; an answer that is not streamed comes as one part. `options` are Ollama's, as
         `{"num_ctx": 8192}`. GenerationError for a server that refuses, breaks off or is silent.
         """
-        generation = self._generation(prompt, stream=stream, **how)
+        generation = self._generation(prompt, stream, **how)
         background = self._loop()
         if not stream:
             return background.call(generation.answer())
         return Stream(background, background.call(generation.start()))
 
     @overload
-    async def run_async(
-        self,
-        prompt: Prompt,
-        *,
-        stream: Literal[False] = False,
-        mode: Mode | None = None,
-        timeout: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Chunk: ...
+    async def run_async(self, prompt: Prompt, *, stream: Literal[False] = False, **how: Unpack[Run]) -> Chunk: ...
     @overload
-    async def run_async(
-        self,
-        prompt: Prompt,
-        *,
-        stream: Literal[True],
-        mode: Mode | None = None,
-        timeout: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Generation: ...
-    async def run_async(self, prompt: Prompt, *, stream: bool = False, **how: Any) -> Chunk | Generation:
+    async def run_async(self, prompt: Prompt, *, stream: Literal[True], **how: Unpack[Run]) -> Generation: ...
+    async def run_async(self, prompt: Prompt, *, stream: bool = False, **how: Unpack[Run]) -> Chunk | Generation:
         """The same as `run()` in the running event loop; a stream is an asynchronous iterator with `aclose()`."""
-        generation = self._generation(prompt, stream=stream, **how)
+        generation = self._generation(prompt, stream, **how)
         return await generation.start() if stream else await generation.answer()
 
     def close(self) -> None:
@@ -125,7 +101,6 @@ class LanguageSession:
     def _generation(
         self,
         prompt: Prompt,
-        *,
         stream: bool,
         mode: Mode | None = None,
         timeout: float | None = None,

@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import orjson
-
 from pgembedd.errors import GenerationTimeoutError
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.language import Endpoint, Generation, Mode
-from pgembedd.language.endpoint import KEY_FILE_VARIABLE, Prompt
-from pgembedd.language.failures import failure_of, translate_errors
+from pgembedd.language.chunks import read_json
+from pgembedd.language.endpoint import Prompt, endpoint_of
+from pgembedd.language.failures import answered
 from pgembedd.language.generation import Bounds, bounded
 from pgembedd.language.huggingface import HuggingFace, parse_models
-from pgembedd.secret_files import read_key
 from pgembedd.settings import HttpSettings
 
 LIST_TIMEOUT_S = 3.0
@@ -26,12 +24,8 @@ class LanguageGateway:
     def __init__(self, http: HttpSettings) -> None:
         """ConfigurationError for a host that is no URL, and for a key file that cannot be read."""
         self._http, self._in_progress = http, 0
-        self._bounds = Bounds(http.language_timeout_s, http.language_total_s, http.language_max_answer_kb * 1000)
-        key = read_key(http.language_key_file, KEY_FILE_VARIABLE) if http.language_key_file else None
-        mode: Mode = "ollama" if http.language_mode == "ollama" else "openaicompatible"
-        self._endpoint = (
-            Endpoint(http.language_host, mode, key, "The language model's server") if http.language_host else None
-        )
+        self._bounds = Bounds.of(http)
+        self._endpoint = endpoint_of(http)
         self._tasks = (
             HuggingFace(http.tasks_host, parse_models(http.tasks_models), self._bounds) if http.tasks_host else None
         )
@@ -97,22 +91,13 @@ class LanguageGateway:
 
 async def _get(endpoint: Endpoint, path: str) -> bytes:
     """Returns what a server answers with. GenerationError for a refusal."""
-    with translate_errors(endpoint.named, LIST_TIMEOUT_S):
-        async with (
-            endpoint.client(LIST_TIMEOUT_S) as client,
-            client.stream("GET", endpoint.base + path) as response,
-        ):
-            if response.status_code != 200:
-                raise await failure_of(response, endpoint.named)
-            return b"".join([part async for part in bounded(response.aiter_bytes(), MAX_LIST_BYTES)])
+    async with answered(endpoint, "GET", path, LIST_TIMEOUT_S) as response:
+        return b"".join([part async for part in bounded(response.aiter_bytes(), MAX_LIST_BYTES)])
 
 
 def _names(body: bytes) -> list[str]:
     """Returns the ids of a list in OpenAI's form, which Ollama answers with, too."""
-    try:
-        value = orjson.loads(body)
-    except ValueError:
-        value = None
+    value = read_json(body)
     listed = value.get("data") if isinstance(value, dict) else None
     found = [one.get("id") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return [name for name in found if isinstance(name, str)]
