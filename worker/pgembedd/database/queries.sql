@@ -770,7 +770,7 @@ from pgembedd.history(since => '1 hour', bucket => '1 minute') order by pipeline
 
 -- name: failure_reasons
 -- Dead letters by pipeline and reason, the most frequent first.
-select f.pipeline, f.reason, count(*) as jobs, min(f.died_at) as first_at, max(f.died_at) as last_at
+select f.pipeline, f.reason, count(*) as jobs, max(f.died_at) as last_at
 from pgembedd.failures f group by f.pipeline, f.reason order by count(*) desc, f.pipeline, f.reason limit %(limit)s
 
 -- name: failures

@@ -21,7 +21,7 @@ from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import Renderer
-from pgembedd.http.dashboard.sentences import Sentences, is_web
+from pgembedd.http.dashboard.sentences import Sentences, named
 from pgembedd.http.errors.refusals import Refusal, own_refusal
 
 Fields = Annotated[dict[str, str], Depends(form_fields)]
@@ -137,8 +137,8 @@ def _sources(heading: str, sources: dict[int, dict[str, Any]]) -> str:
     """Returns a list to which citations lead."""
     listed = []
     for number, source in sources.items():
-        title = escape(source["title"] or f"Source {number}")
-        named = f'<a href="{escape(source["url"])}" rel="noreferrer">{title}</a>' if is_web(source["url"]) else title
         text = f'<p class="content">{escape(source["excerpt"] or "")}</p>'
-        listed.append(f'<li id="source-{number}" value="{number}"><h3>[{number}] {named}</h3>{text}</li>')
+        listed.append(
+            f'<li id="source-{number}" value="{number}"><h3>[{number}] {named(number, source)}</h3>{text}</li>'
+        )
     return f'<h2>{heading}</h2><ol class="hits">{"".join(listed)}</ol>' if listed else ""

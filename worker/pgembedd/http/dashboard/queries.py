@@ -80,7 +80,6 @@ class Reason:
     pipeline: str | None
     reason: str
     jobs: int
-    first_at: datetime
     last_at: datetime
 
 

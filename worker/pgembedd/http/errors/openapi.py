@@ -18,6 +18,11 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"content": {"application/json": {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}}
 
 
+def event_stream(description: str) -> dict[int | str, dict[str, Any]]:
+    """Returns what a route declares of a stream of events."""
+    return {200: {"description": description, "content": {"text/event-stream": {}}}}
+
+
 class NamedModels(FastAPI):
     """An application whose document also has the models that are only named in it."""
 

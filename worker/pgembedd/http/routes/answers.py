@@ -12,17 +12,13 @@ from pgembedd.answers.questions import Question
 from pgembedd.answers.watch import Viewer
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.http.streams.sse import EventStream, frame
 from pgembedd.search.fields import Filter, Name
 
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "`status`, `sources`, `delta` and `citation` events, then `done` or `error`.",
-        "content": {"text/event-stream": {}},
-    }
-}
+STREAM = event_stream("`status`, `sources`, `delta` and `citation` events, then `done` or `error`.")
 _OVER: dict[int | str, dict[str, Any]] = {204: {"description": "The answer is finished, and no event is left."}}
 _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
 

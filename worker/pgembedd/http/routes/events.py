@@ -1,21 +1,20 @@
 """`GET /events`: the database's events as server-sent events."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
 from pgembedd.database.event_channel import EVENTS, EventFilter
 from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.streams.event_hub import EventHub
 from pgembedd.http.streams.sse import EventStream, reader_events
 from pgembedd.limits import IN_ADDRESS, LISTED
 from pgembedd.search.fields import Name
 
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}
-}
+STREAM = event_stream("Events, until the client has enough.")
 
 
 def router(service: ServiceContext) -> APIRouter:

@@ -1,11 +1,12 @@
 """`/generate` and `/functions/v1/generate`: the text of a language model, as it is made."""
 
 from contextlib import ExitStack
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.routes.bodies import Body, parse_json
 from pgembedd.http.streams.generation_response import AnswerStream, Frames, events, raw_text
@@ -13,9 +14,7 @@ from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.limits import IN_ADDRESS
 from pgembedd.search.fields import Name
 
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The answer, until it is complete.", "content": {"text/event-stream": {}}}
-}
+STREAM = event_stream("The answer, until it is complete.")
 ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 
 Prompt = Annotated[
