@@ -1,10 +1,14 @@
 """A pipeline as a chat model: `table:documents` answers the last question of a chat from the rows of its table."""
 
+import hashlib
+import json
 import re
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request
 
@@ -17,11 +21,11 @@ from pgembedd.errors import GenerationError, GenerationUnavailableError
 from pgembedd.http.answers import Answers
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.errors.refusals import Refusal, openai_problem, own_refusal
-from pgembedd.http.generation.chat_threads import Threads
 from pgembedd.http.streams.sse import DONE, frame
 from pgembedd.http.streams.while_connected import while_connected
 
 PREFIX = "table:"
+REMEMBERED_CHATS = 10_000
 AGAIN = "\n\n(The answer begins again.)\n\n"
 _CITATION = re.compile(r"\[(\d{1,4})\]")
 
@@ -38,6 +42,32 @@ def messages_of(asked: dict[str, Any]) -> list[tuple[str, str]]:
             raise Refusal(400, "messages: Each has a role and a content.", "wrong_shape", param="messages")
         found.append((str(message.get("role")), content or ""))
     return found
+
+
+class Threads:
+    """The thread of each chat: clients send no thread, but all that was said, by which a chat is known again."""
+
+    def __init__(self) -> None:
+        self._threads: OrderedDict[str, UUID] = OrderedDict()
+
+    def take(self, caller: Caller, pipeline: str, questions: list[str]) -> UUID | None:
+        """Returns the thread in which these questions were asked and nothing after them; None where none is known.
+
+        A thread is taken once: it goes on with the next question, which another chat that began alike has not asked.
+        """
+        return self._threads.pop(_chat_key(caller, pipeline, questions), None) if questions else None
+
+    def keep(self, caller: Caller, pipeline: str, questions: list[str], thread: UUID | None) -> None:
+        """Remembers the thread of a chat."""
+        if thread is not None:
+            self._threads[_chat_key(caller, pipeline, questions)] = thread
+            while len(self._threads) > REMEMBERED_CHATS:
+                self._threads.popitem(last=False)
+
+
+def _chat_key(caller: Caller, pipeline: str, questions: list[str]) -> str:
+    written = json.dumps([caller.search_url, caller.claims, pipeline, questions], default=str)
+    return hashlib.sha256(written.encode()).hexdigest()
 
 
 class TableChat:

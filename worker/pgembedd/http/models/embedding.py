@@ -33,14 +33,16 @@ def check_inputs(http: HttpSettings, embedder: Embedder, texts: list[str]) -> No
         raise Refusal(
             413, f"{len(texts)} texts are more than {http.http_max_inputs} (PGEMBEDD_HTTP_MAX_INPUTS).", param="input"
         )
-    tokens = estimated_tokens(texts, embedder.max_tokens)
+    check_tokens(http, estimated_tokens(texts, embedder.max_tokens), "The texts have")
+
+
+def check_tokens(
+    http: HttpSettings, tokens: int, they_have: str, status: int = 413, code: str = "", param: str = "input"
+) -> None:
+    """Raises Refusal for more tokens than a request may have; `they_have` begins its sentence."""
     if tokens > http.http_max_tokens:
-        raise Refusal(
-            413,
-            f"The texts have about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS): "
-            "send fewer at a time.",
-            param="input",
-        )
+        sentence = f"{they_have} about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS)"
+        raise Refusal(status, f"{sentence}: send fewer at a time.", code, param=param)
 
 
 def too_long(number: int, tokens: int, embedder: Embedder) -> str:

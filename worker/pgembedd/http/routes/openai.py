@@ -13,7 +13,7 @@ from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.openapi import body_of
 from pgembedd.http.errors.refusals import Refusal
-from pgembedd.http.models.embedding import estimated_tokens, model_for
+from pgembedd.http.models.embedding import check_tokens, estimated_tokens, model_for
 from pgembedd.http.routes.model_names import served_models
 from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of
 from pgembedd.model.embedder import Embedder
@@ -137,14 +137,7 @@ def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text],
             param="input",
         )
     tokens = estimated_tokens(texts, embedder.max_tokens)
-    if tokens > http.http_max_tokens:
-        raise Refusal(
-            400,
-            f"The inputs have about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS): "
-            "send fewer at a time.",
-            "max_tokens_per_request",
-            param="input",
-        )
+    check_tokens(http, tokens, "The inputs have", 400, "max_tokens_per_request")
 
 
 def _too_long(texts: list[Text], embedded: Embeddings, embedder: Embedder) -> Refusal:

@@ -12,10 +12,10 @@ from typing_extensions import TypeAliasType
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.models.embedding import estimated_tokens
+from pgembedd.http.models.embedding import check_tokens, estimated_tokens
 from pgembedd.http.routes.bodies import one_error
 from pgembedd.limits import DOCUMENTS, INT4, QUERY
-from pgembedd.model.reranker import Reranker, Scores
+from pgembedd.model.reranker import Scores
 from pgembedd.search.fields import Name
 
 
@@ -91,7 +91,8 @@ async def _rerank(service: ServiceContext, asked: RerankRequest, request: Reques
     texts = [each if isinstance(each, str) else each.text for each in asked.documents]
     _check_shape(asked.query, texts)
     reranker = await run_in_threadpool(service.reranker.get, asked.model)
-    _check_tokens(asked.query, texts, reranker, service.http.http_max_tokens)
+    tokens = estimated_tokens((asked.query + text for text in texts), reranker.max_tokens)
+    check_tokens(service.http, tokens, "The documents, each with the query, have", param="documents")
     started = await run_in_threadpool(service.reranker.start, reranker, asked.query, texts)
     scores = await service.result_of(started, request, "scores")
     shown = texts if asked.return_documents else None
@@ -107,18 +108,6 @@ def _check_shape(query: str, texts: list[str]) -> None:
     if len(texts) > DOCUMENTS:
         sentence = f"{len(texts)} documents are more than {DOCUMENTS}: send fewer at a time."
         raise Refusal(413, sentence, param="documents")
-
-
-def _check_tokens(query: str, texts: list[str], reranker: Reranker, most: int) -> None:
-    """Raises Refusal for more tokens, estimated, than a request may have."""
-    tokens = estimated_tokens((query + text for text in texts), reranker.max_tokens)
-    if tokens > most:
-        raise Refusal(
-            413,
-            f"The documents, each with the query, have about {tokens} tokens, more than {most} "
-            "(PGEMBEDD_HTTP_MAX_TOKENS): send fewer at a time.",
-            param="documents",
-        )
 
 
 def _answer(found: Scores, model: str, top_n: int | None, texts: list[str] | None, version: str) -> bytes:
