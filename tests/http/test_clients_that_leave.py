@@ -14,8 +14,7 @@ from pgembedd.http.models.request_batcher import RequestBatcher
 from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.model import Session
 from pgembedd.model.futures import Embeddings
-from pgembedd.model.registry import ModelRegistry
-from tests.support.embedders import Gate, Wrapped, only
+from tests.support.embedders import Gate, Wrapped
 
 
 async def gone() -> dict[str, Any]:
@@ -53,7 +52,7 @@ def test_texts_that_nobody_waits_for_are_not_embedded(
         gate(texts)
 
     wrapped = Wrapped(model, on_start=hook)
-    batcher = RequestBatcher(ModelRegistry(only(wrapped)), runners=1)
+    batcher = RequestBatcher(runners=1)
     first = batcher.ask(wrapped, ["first"])
     assert gate.reached.wait(60)
 

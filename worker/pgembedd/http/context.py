@@ -60,7 +60,7 @@ class ServiceContext:
             check_search_url(http.search_url, "PGEMBEDD_SEARCH_URL")
         self.authenticator = Authenticator(load_tokens(http), http.http_host, user_tokens(http), http.search_url)
         self.language = LanguageGateway(http)
-        self.batcher = RequestBatcher(models, max_waiting=http.http_max_waiting)
+        self.batcher = RequestBatcher(max_waiting=http.http_max_waiting)
         self.reranker = ServedReranker(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
         self.database = None if conninfo is None else DatabasePool(conninfo)

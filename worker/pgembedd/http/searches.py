@@ -38,7 +38,7 @@ class SearchModels:
         embedder = self._registry.get(pipeline.model)
         check_fingerprint(pipeline, embedder.fingerprint)
         check_inputs(self._http, embedder, [text])
-        asked = self._batcher.ask(embedder.name, [text], kind="query")
+        asked = self._batcher.ask(embedder, [text], kind="query")
         vector: list[float] = self._wait(asked, "The text had no vector").vectors[0].tolist()
         return vector
 

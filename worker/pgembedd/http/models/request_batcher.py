@@ -10,7 +10,6 @@ from pgembedd.errors import ConfigurationError, OverloadedError
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Kind, Text
-from pgembedd.model.registry import ModelRegistry
 from pgembedd.model.scheduler import Lane
 from pgembedd.text.quantities import counted
 
@@ -25,14 +24,14 @@ _CHARS_PER_TOKEN = 4
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    model: Embedder | str
+    model: Embedder
     texts: tuple[Text, ...]
     kind: Kind
     tokens: int  # about
     future: Future[Embeddings]
 
     @property
-    def batch_key(self) -> tuple[Embedder | str, Kind]:
+    def batch_key(self) -> tuple[Embedder, Kind]:
         """Requests with the same key may share a batch."""
         return self.model, self.kind
 
@@ -70,7 +69,6 @@ class RequestBatcher:
 
     def __init__(
         self,
-        models: ModelRegistry,
         *,
         max_batch_tokens: int = MAX_BATCH_TOKENS,
         max_waiting: int = MAX_WAITING,
@@ -79,15 +77,15 @@ class RequestBatcher:
         """`max_waiting` is in texts. `runners` batches are in the model at once, by default one for each core."""
         if max_batch_tokens < 1 or max_waiting < 1:
             raise ConfigurationError("A batcher needs room for at least one token and one text.")
-        self._models, self._max_batch_tokens, self._max_waiting = models, max_batch_tokens, max_waiting
+        self._max_batch_tokens, self._max_waiting = max_batch_tokens, max_waiting
         self._urgent = _RequestQueue(runners or usable_cores(), "batcher-urgent")
         self._bulk = _RequestQueue(BULK_RUNNERS, "batcher-bulk")
         self._lock = threading.Lock()
         self._waiting = 0  # texts
         self._closed = False
 
-    def ask(self, model: Embedder | str, texts: Sequence[Text], kind: Kind = "query") -> Future[Embeddings]:
-        """Returns a future of the texts' vectors, by a model or the one of that name; cancel it to drop the texts.
+    def ask(self, model: Embedder, texts: Sequence[Text], kind: Kind = "query") -> Future[Embeddings]:
+        """Returns a future of the texts' vectors by a model; cancel it to drop the texts.
 
         The future raises the model's error for these texts (ModelError, UnknownTokenError), not for others of the
         batch. OverloadedError at once where too many texts wait, and after close().
@@ -141,9 +139,7 @@ class RequestBatcher:
         """Embeds all requests together; after an error each alone, so that a text fails its own request only."""
         texts = [text for request in batch for text in request.texts]
         try:
-            model = batch[0].model
-            embedder = self._models.get(model) if isinstance(model, str) else model
-            found = embedder.start(texts, kind=batch[0].kind, lane=lane).result()
+            found = batch[0].model.start(texts, kind=batch[0].kind, lane=lane).result()
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
