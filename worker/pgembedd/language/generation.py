@@ -35,7 +35,7 @@ class Bounds:
         return cls(settings.language_timeout_s, settings.language_total_s, settings.language_max_answer_kb * 1000)
 
 
-class Generation:
+class Generation(AsyncIterator[Chunk]):
     """An answer: `start()`, then iterate. Bound to the event loop that starts it, except for `cancel()`."""
 
     def __init__(
@@ -66,9 +66,6 @@ class Generation:
         self._loop = asyncio.get_running_loop()
         self._deadline = anyio.current_time() + self._bounds.total_s
         self._first = await self._next()
-        return self
-
-    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Chunk:

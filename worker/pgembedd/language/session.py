@@ -5,9 +5,9 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.language.chunks import Chunk
@@ -25,7 +25,7 @@ class Run(TypedDict, total=False):
     options: Mapping[str, Any] | None
 
 
-class LanguageSession:
+class LanguageSession(AbstractContextManager["LanguageSession"]):
     """A language model by name, on a server. Threads may share it; it holds no connection between two answers."""
 
     def __init__(
@@ -90,12 +90,7 @@ class LanguageSession:
         for generation in in_progress:
             generation.cancel()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _generation(
@@ -130,16 +125,13 @@ def _check_timeout(timeout: object) -> None:
         raise ConfigurationError(f"A language model cannot answer within {timeout} seconds; give more than 0.")
 
 
-class Stream:
+class Stream(Iterator[Chunk], AbstractContextManager["Stream"]):
     """The parts of an answer. `close()`, from any thread, ends the request; the end of a `with` block does, too."""
 
     def __init__(self, background: "_Background", generation: Generation) -> None:
         self._background, self._generation = background, generation
         # Before the loop may go with its last user: what is left open then would never be closed.
         weakref.finalize(self, generation.cancel).atexit = False
-
-    def __iter__(self) -> Iterator[Chunk]:
-        return self
 
     def __next__(self) -> Chunk:
         """Returns the next part. GenerationError if the answer breaks off or was cancelled."""
@@ -152,12 +144,7 @@ class Stream:
         """Ends the request, and with it the server's work."""
         self._generation.cancel()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -199,7 +199,7 @@ async def complete(viewer: Viewer, reply: Reply) -> dict[str, Any]:
     return reply.whole()
 
 
-async def streamed(viewer: Viewer, reply: Reply, *, with_usage: bool) -> AsyncIterator[bytes]:
+async def parts_of(viewer: Viewer, reply: Reply, *, with_usage: bool) -> AsyncIterator[bytes]:
     """Yields the parts as OpenAI's clients expect them, then `[DONE]`; an error in their shape."""
     try:
         yield frame(reply.chunk({"role": "assistant", "content": ""}))

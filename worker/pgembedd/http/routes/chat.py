@@ -14,11 +14,11 @@ from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.generation.chat_chores import chore_reply
-from pgembedd.http.generation.table_chat import PREFIX, Reply, TableChat, complete, messages_of, streamed
+from pgembedd.http.generation.table_chat import PREFIX, Reply, TableChat, complete, messages_of, parts_of
 from pgembedd.http.routes.bodies import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.routes.model_names import served_models
 from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.streams.generation_response import HEADERS, AnswerStream, openai_events
+from pgembedd.http.streams.generation_response import HEADERS, AnswerStream, openai_events, streamed
 from pgembedd.http.streams.sse import DONE, frame
 from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.limits import INT4, NAME
@@ -103,14 +103,11 @@ async def _passed_on(service: ServiceContext, request: Request, model: str | Non
         newer = prompt.pop("max_completion_tokens")
         prompt["max_tokens"] = prompt.get("max_tokens") or newer
     generation = gateway.generation(model, prompt, stream=stream, mode="openaicompatible")
-    with ExitStack() as held:
-        held.enter_context(gateway.slot())
-        if not stream:
-            answer = await while_connected(request, generation.answer())
-            return Response(json.dumps(answer), media_type="application/json")
-        held.callback(generation.cancel)
-        await while_connected(request, generation.start())
-        return AnswerStream(openai_events(generation), held.pop_all())
+    if stream:
+        return await streamed(request, generation, openai_events, gateway.slot())
+    with gateway.slot():
+        answer = await while_connected(request, generation.answer())
+    return Response(json.dumps(answer), media_type="application/json")
 
 
 async def _from_table(
@@ -140,4 +137,4 @@ async def _from_table(
         return Response(json.dumps(whole), media_type="application/json")
     with ExitStack() as held:
         held.callback(viewer.abandon)  # the answer is of no chat that it could be read in
-        return AnswerStream(streamed(viewer, reply, with_usage=with_usage), held.pop_all())
+        return AnswerStream(parts_of(viewer, reply, with_usage=with_usage), held.pop_all())

@@ -1,6 +1,5 @@
 """`/generate` and `/functions/v1/generate`: the text of a language model, as it is made."""
 
-from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,8 +8,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.routes.bodies import Body, parse_json
-from pgembedd.http.streams.generation_response import AnswerStream, Frames, events, raw_text
-from pgembedd.http.streams.while_connected import while_connected
+from pgembedd.http.streams.generation_response import Frames, events, raw_text, streamed
 from pgembedd.limits import IN_ADDRESS
 from pgembedd.search.fields import Name
 
@@ -56,9 +54,4 @@ async def _answer(
         raise Refusal(422, "The prompt is empty: send it as ?prompt=.", "empty_prompt", param="prompt")
     gateway = service.language
     gateway.check_size(len(prompt.encode("utf-8", "replace")))
-    generation = gateway.generation(model, prompt, stream=True)
-    with ExitStack() as held:
-        held.enter_context(gateway.slot())
-        held.callback(generation.cancel)
-        await while_connected(request, generation.start())
-        return AnswerStream(frames(generation), held.pop_all())
+    return await streamed(request, gateway.generation(model, prompt, stream=True), frames, gateway.slot())

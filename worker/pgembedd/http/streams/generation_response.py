@@ -1,14 +1,16 @@
 """Responses that stream the answer of a language model: as raw text, as framed events, as OpenAI's events."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 
+from fastapi import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from pgembedd.errors import GenerationError
 from pgembedd.http.errors.refusals import openai_problem, own_refusal, problem_of
 from pgembedd.http.streams.sse import DONE, cut, frame
+from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.language import Generation
 from pgembedd.log import get_logger
 from pgembedd.text.unicode import WellFormedParts
@@ -34,6 +36,20 @@ class AnswerStream(StreamingResponse):
         except GenerationError as error:
             _log_failure(error)
             await cut(scope, receive)
+
+
+async def streamed(
+    request: Request, generation: Generation, frames: Frames, slot: AbstractContextManager[None]
+) -> AnswerStream:
+    """Returns the response of a generation once its first part is there, in a slot until its end.
+
+    GenerationError; Refusal 499, and what the slot raises.
+    """
+    with ExitStack() as held:
+        held.enter_context(slot)
+        held.callback(generation.cancel)
+        await while_connected(request, generation.start())
+        return AnswerStream(frames(generation), held.pop_all())
 
 
 async def raw_text(generation: Generation) -> AsyncIterator[bytes]:
