@@ -3,7 +3,7 @@
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -67,10 +67,6 @@ class Endpoint:
     def named(self) -> str:
         """Its name in errors."""
         return self.title or f"The language model's server at {self.base}"
-
-    def with_mode(self, mode: Mode) -> "Endpoint":
-        """Returns the same server, asked in another protocol."""
-        return replace(self, mode=mode)
 
     def path(self, prompt: Prompt) -> str:
         """Returns where this prompt is posted to."""

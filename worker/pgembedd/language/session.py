@@ -101,7 +101,7 @@ class LanguageSession(AbstractContextManager["LanguageSession"]):
         timeout: float | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Generation:
-        endpoint = self.endpoint if mode is None else self.endpoint.with_mode(mode)
+        endpoint = self.endpoint if mode is None else replace(self.endpoint, mode=mode)
         timeout_s = self.timeout if timeout is None else timeout
         _check_timeout(timeout_s)
         bounds = Bounds(timeout_s=timeout_s)

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, namedtuple_row
 
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
@@ -73,29 +74,6 @@ class Curves:
     rows: Curve
 
 
-@dataclass(frozen=True)
-class Reason:
-    """The number of failed jobs of a pipeline for a reason; `pipeline` is None for jobs without one."""
-
-    pipeline: str | None
-    reason: str
-    jobs: int
-    last_at: datetime
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A failed job (dead letter)."""
-
-    pipeline: str | None
-    key: str | None
-    reason: str
-    attempts: int
-    enqueued_at: datetime
-    died_at: datetime
-    error: str | None
-
-
 @contextmanager
 def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]:
     """Yields a connection. Refusal 503 where there is no database, or it lacks the schema or the rights."""
@@ -153,19 +131,19 @@ def seconds(value: float | None) -> str:
     return age(None if value is None else timedelta(seconds=value))
 
 
-def reasons(connection: psycopg.Connection) -> list[Reason]:
-    """Returns the failures by pipeline and reason, the most frequent first."""
-    with connection.cursor(row_factory=class_row(Reason)) as cursor:
+def reasons(connection: psycopg.Connection) -> list[Any]:
+    """Returns the failures by pipeline and reason, the most frequent first, with the columns of the statement."""
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
         return cursor.execute(query("failure_reasons"), {"limit": MAX_REASONS}).fetchall()
 
 
 def failures(
     connection: psycopg.Connection, pipeline: str | None, reason: str | None, page: int
-) -> tuple[list[Failure], bool]:
+) -> tuple[list[Any], bool]:
     """Returns a page of failures, latest first, and whether there are more. `pipeline` is "" for jobs without one."""
     values = {"pipeline": pipeline, "reason": reason, "length": ERROR_CHARACTERS}
     values |= {"limit": FAILURES_PER_PAGE + 1, "offset": FAILURES_PER_PAGE * (page - 1)}
-    with connection.cursor(row_factory=class_row(Failure)) as cursor:
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
         found = cursor.execute(query("failures"), values).fetchall()
     return found[:FAILURES_PER_PAGE], len(found) > FAILURES_PER_PAGE
 

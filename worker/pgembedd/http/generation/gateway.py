@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pgembedd.errors import GenerationTimeoutError
 from pgembedd.http.errors.refusals import Refusal
@@ -72,7 +73,7 @@ class LanguageGateway:
 
     def generation(self, model: str | None, prompt: Prompt, *, stream: bool, mode: Mode | None = None) -> Generation:
         """Returns a generation that is not started. Refusal 503 without a server."""
-        endpoint = self.endpoint() if mode is None else self.endpoint().with_mode(mode)
+        endpoint = self.endpoint() if mode is None else replace(self.endpoint(), mode=mode)
         name = model or self._http.language_model
         return Generation(endpoint, name, prompt, stream=stream, bounds=self._bounds)
 

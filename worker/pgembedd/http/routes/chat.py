@@ -16,7 +16,7 @@ from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.generation.chat_chores import chore_reply
 from pgembedd.http.generation.table_chat import PREFIX, Reply, TableChat, complete, messages_of, parts_of
 from pgembedd.http.routes.bodies import Body, body_schema, parse_finite_float, parse_json
-from pgembedd.http.routes.model_names import served_models
+from pgembedd.http.routes.model_names import model_names
 from pgembedd.http.routes.openai import openai_errors
 from pgembedd.http.streams.generation_response import HEADERS, AnswerStream, openai_events, streamed
 from pgembedd.http.streams.sse import DONE, frame
@@ -56,7 +56,7 @@ def router(service: ServiceContext) -> APIRouter:
         try:
             return await _passed_on(service, request, model, asked)
         except GenerationError as error:
-            served = await served_models(service, caller) if error.status == 404 else None
+            served = await model_names(service, caller) if error.status == 404 else None
             if served is None or not served.language or (model or service.http.language_model) in served.language:
                 raise
             raise served.not_found() from None
@@ -87,7 +87,7 @@ async def _check_language_model(service: ServiceContext, caller: Caller, model: 
     may_pass_on = "generate" in caller.scopes and service.language.has_server
     if may_pass_on and model not in [name for name, *_ in await run_in_threadpool(service.served.pipelines)]:
         return
-    served = await served_models(service, caller)
+    served = await model_names(service, caller)
     if may_pass_on and (model in served.language or f"{PREFIX}{model}" not in served.tables):
         return
     if served.tables or "generate" not in caller.scopes:
@@ -127,7 +127,7 @@ async def _from_table(
         viewer = await tables.ask(request, caller, model, messages)
     except SearchError as error:
         refused = (error.sqlstate or "").startswith("22")  # not for want of rights
-        served = await served_models(service, caller) if refused else None
+        served = await model_names(service, caller) if refused else None
         if served is None or model in served.tables:
             raise
         raise served.not_found() from None

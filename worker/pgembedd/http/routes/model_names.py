@@ -12,7 +12,7 @@ from pgembedd.http.generation.table_chat import PREFIX
 
 
 @dataclass(frozen=True)
-class ServedModels:
+class ModelNames:
     """The names by kind: the default embedding model first; `language` are those of the language models' server."""
 
     embedding: list[str]
@@ -27,9 +27,9 @@ class ServedModels:
         return Refusal(404, sentence, "model_not_found", param="model")
 
 
-async def served_models(service: ServiceContext, caller: Caller) -> ServedModels:
+async def model_names(service: ServiceContext, caller: Caller) -> ModelNames:
     """Returns what the caller may use; of tables and of the server's models none where they cannot be asked for."""
-    return ServedModels(
+    return ModelNames(
         await run_in_threadpool(service.served.names) if "embed" in caller.scopes else [],
         await _tables(service, caller) if "answers" in caller.scopes else [],
         await _language_models(service) if "generate" in caller.scopes else [],

@@ -14,7 +14,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.openapi import body_of
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.models.embedding import check_tokens, estimated_tokens, model_for
-from pgembedd.http.routes.model_names import served_models
+from pgembedd.http.routes.model_names import model_names
 from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
@@ -105,7 +105,7 @@ def router(service: ServiceContext) -> APIRouter:
         except Refusal as refusal:
             if refusal.code != "model_not_found":
                 raise
-            raise (await served_models(service, caller)).not_found() from None
+            raise (await model_names(service, caller)).not_found() from None
         _check(service, asked, texts, embedder)
         try:
             embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind), request)
