@@ -134,8 +134,9 @@ async def _read(
 ) -> AsyncGenerator[Chunk, None]:
     """Sends the request and yields the objects of the answer."""
     headers = {"content-type": "application/json", "accept-encoding": "identity"}
+    url, timeout_s = endpoint.base + path, bounds.timeout_s
     async with (
-        answered(endpoint, "POST", path, bounds.timeout_s, content=content, headers=headers) as response,
+        answered(endpoint, "POST", url, timeout_s, content=content, headers=headers) as response,
         aclosing(response.aiter_bytes()) as received,
         aclosing(bounded(received, bounds.max_bytes)) as data,
         aclosing(_streamed(data, endpoint) if stream else _whole(data, endpoint.key)) as chunks,

@@ -10,21 +10,19 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pgembedd.errors import ConfigurationError, GenerationTimeoutError, GenerationUnavailableError
+from pgembedd.errors import ConfigurationError, GenerationTimeoutError
 from pgembedd.language.chunks import read_json
-from pgembedd.language.endpoint import Endpoint, http_client
-from pgembedd.language.failures import failure, translate_errors
+from pgembedd.language.endpoint import Endpoint
+from pgembedd.language.failures import answered
 from pgembedd.language.generation import Bounds, bounded
 
 NAME = "huggingface"
 HOST_VARIABLE = "PGEMBEDD_TASKS_HOST"
 MODELS_VARIABLE = "PGEMBEDD_TASKS_MODELS"
 TOKEN_VARIABLE = "HUGGING_FACE_ACCESS_TOKEN"
-MAX_WAIT_S = 600
 
 TASKS = frozenset(
     {
@@ -77,11 +75,13 @@ class HuggingFace:
         and for a token that is none."""
         from huggingface_hub import constants
 
-        self._base = constants.INFERENCE_PROXY_TEMPLATE.format(provider="hf-inference") if host == NAME else host
+        base = constants.INFERENCE_PROXY_TEMPLATE.format(provider="hf-inference") if host == NAME else host
         if host != NAME and not host.startswith(("http://", "https://")):
             raise ConfigurationError(f"{HOST_VARIABLE} is {host!r}; it has to be {NAME}, or a URL.")
         try:
-            Endpoint(self._base)
+            self._endpoint = Endpoint(
+                base, title="The server of tasks", key_variable=TOKEN_VARIABLE, remedy=f"check {HOST_VARIABLE}"
+            )
         except ConfigurationError:
             raise ConfigurationError(
                 f"{HOST_VARIABLE} has to be {NAME}, or the URL of a server; its token is in {TOKEN_VARIABLE}."
@@ -113,18 +113,13 @@ class HuggingFace:
             raise GenerationTimeoutError(f"The task was not done after {self._bounds.total_s:g} s.") from None
 
     async def _post(self, task: str, payload: dict[str, Any], model: str, use_cache: bool) -> TaskAnswer:
-        url = f"{self._base.rstrip('/')}/models/{model}" + (f"/pipeline/{task}" if task in _PIPELINES else "")
-        where, timeout_s, token = "The server of tasks", self._bounds.timeout_s, _token()
-        with translate_errors(where, timeout_s, remedy=f"check {HOST_VARIABLE}"):
-            async with (
-                http_client(self._base, _headers(task, token, use_cache), timeout_s) as client,
-                client.stream("POST", url, content=json.dumps(payload).encode()) as response,
-            ):
-                parts = bounded(response.aiter_bytes(), self._bounds.max_bytes)
-                body = b"".join([part async for part in parts])
-                if response.status_code != 200:
-                    raise _failure(response.status_code, response.headers, body, where, token)
-                return TaskAnswer(body, _media_type(response.headers.get("content-type", "")))
+        url = f"{self._endpoint.host.rstrip('/')}/models/{model}" + (f"/pipeline/{task}" if task in _PIPELINES else "")
+        endpoint, timeout_s = replace(self._endpoint, key=_token()), self._bounds.timeout_s
+        content, headers = json.dumps(payload).encode(), _headers(task, use_cache)
+        async with answered(endpoint, "POST", url, timeout_s, content=content, headers=headers) as response:
+            parts = bounded(response.aiter_bytes(), self._bounds.max_bytes)
+            body = b"".join([part async for part in parts])
+            return TaskAnswer(body, _media_type(response.headers.get("content-type", "")))
 
 
 def parse_models(setting: str) -> dict[str, str]:
@@ -154,10 +149,8 @@ def _token() -> str | None:
     return token
 
 
-def _headers(task: str, token: str | None, use_cache: bool) -> dict[str, str]:
+def _headers(task: str, use_cache: bool) -> dict[str, str]:
     headers = {"content-type": "application/json", "user-agent": "pgembedd"}
-    if token:
-        headers["authorization"] = f"Bearer {token}"
     if task == "text-to-image":
         headers["accept"] = "image/png"
     if not use_cache:
@@ -186,18 +179,3 @@ def _media_type(given: str) -> str:
     """Returns the type without parameters; of one that a browser might run, that of mere bytes."""
     kind = given.partition(";")[0].strip().casefold()
     return kind if _MEDIA.fullmatch(kind) else "application/octet-stream"
-
-
-def _failure(status: int, headers: Mapping[str, str], body: bytes, where: str, token: str | None) -> Exception:
-    error = failure(status, headers, body, where, key_variable=TOKEN_VARIABLE, secret=token)
-    if isinstance(error, GenerationUnavailableError) and error.retry_after_s is None:
-        error.retry_after_s = _estimated_s(body)
-    return error
-
-
-def _estimated_s(body: bytes) -> int | None:
-    """Returns how long a model that is being loaded is expected to take."""
-    value = read_json(body)
-    seconds: Any = value.get("estimated_time") if isinstance(value, dict) else None
-    known = isinstance(seconds, int | float) and 0 < seconds < MAX_WAIT_S
-    return ceil(seconds) if known else None

@@ -92,7 +92,7 @@ class LanguageGateway:
 
 async def _get(endpoint: Endpoint, path: str) -> bytes:
     """Returns what a server answers with. GenerationError for a refusal."""
-    async with answered(endpoint, "GET", path, LIST_TIMEOUT_S) as response:
+    async with answered(endpoint, "GET", endpoint.base + path, LIST_TIMEOUT_S) as response:
         return b"".join([part async for part in bounded(response.aiter_bytes(), MAX_LIST_BYTES)])
 
 
