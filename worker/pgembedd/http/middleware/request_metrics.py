@@ -2,6 +2,7 @@
 
 import time
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgembedd.http.errors.refusals import CLIENT_CLOSED_REQUEST, route_of
@@ -38,16 +39,13 @@ class RequestMetrics:
             raise
         finally:
             self._observer.request_ended(
-                scope["method"], route_of(scope), status, (answered_at or time.monotonic()) - began, _traceparent(scope)
+                scope["method"],
+                route_of(scope),
+                status,
+                (answered_at or time.monotonic()) - began,
+                Headers(scope=scope).get("traceparent"),
             )
 
 
 def _streams(message: Message) -> bool:
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in message["headers"])
-
-
-def _traceparent(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"traceparent":
-            return str(value.decode("latin-1"))
-    return None
+    return Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
