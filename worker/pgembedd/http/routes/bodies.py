@@ -134,12 +134,7 @@ def translate_errors() -> Iterator[None]:
         raise
 
 
-def body_schema(description: str, kind: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def body_schema(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Returns a request body for the OpenAPI document."""
-    return {
-        "requestBody": {
-            "required": True,
-            "description": description,
-            "content": {"application/json": {"schema": kind()}},
-        }
-    }
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": True, "description": description, "content": content}}

@@ -37,7 +37,7 @@ def router(service: ServiceContext) -> APIRouter:
         "/chat/completions",
         response_class=Response,
         responses={200: {"content": {"application/json": {}, "text/event-stream": {}}}, **openai_errors(*STATUSES)},
-        openapi_extra=body_schema("What OpenAI's clients send; passed on as it is.", lambda: {"type": "object"}),
+        openapi_extra=body_schema("What OpenAI's clients send; passed on as it is.", {"type": "object"}),
     )
     async def chat(request: Request, body: Body, caller: Caller = either) -> Response:
         """The answer to a chat, whole or as events; `table:documents` answers from the table of that pipeline."""

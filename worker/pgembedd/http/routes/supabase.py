@@ -38,11 +38,10 @@ class JobsAnswer(BaseModel):
     failed: list[Any] = Field(alias="failedJobs")
 
 
-def _jobs() -> dict[str, Any]:
-    # The items require nothing: one that is no job is a failed job and does not affect the others.
-    example = {"jobId": 7, "queue": "pgembedd_jobs", "readCt": 1, "id": 1, "pipeline": 1}
-    about = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them; or what the guide's SQL posts."
-    return {"type": "array", "items": {"description": about, "examples": [example]}}
+# The items require nothing: one that is no job is a failed job and does not affect the others.
+_EXAMPLE = {"jobId": 7, "queue": "pgembedd_jobs", "readCt": 1, "id": 1, "pipeline": 1}
+_ABOUT = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them; or what the guide's SQL posts."
+_JOBS = {"type": "array", "items": {"description": _ABOUT, "examples": [_EXAMPLE]}}
 
 
 def router(service: ServiceContext) -> APIRouter:
@@ -58,7 +57,7 @@ def router(service: ServiceContext) -> APIRouter:
         },
         openapi_extra=body_schema(
             "What `pgembedd.process_embeddings()` posts, or the guide's; or an object, which is answered as by /embed.",
-            lambda: {"anyOf": [_jobs(), {"$ref": "#/components/schemas/EmbedRequest"}]},
+            {"anyOf": [_JOBS, {"$ref": "#/components/schemas/EmbedRequest"}]},
         ),
     )
     def embed_jobs(body: Body) -> Response:
