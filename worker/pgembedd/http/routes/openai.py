@@ -1,12 +1,13 @@
 """`/v1`: the embeddings API of OpenAI, for the clients that speak it."""
 
 import base64
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+from typing_extensions import TypeAliasType
 
 from pgembedd.errors import UnknownTokenError
 from pgembedd.http.auth.tokens import Caller
@@ -14,13 +15,26 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.openapi import body_of
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.models.embedding import check_tokens, estimated_tokens, model_for
+from pgembedd.http.routes.bodies import one_error
+from pgembedd.http.routes.embed import Texts
 from pgembedd.http.routes.model_names import model_names
-from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
 from pgembedd.search.fields import Name
+from pgembedd.settings import HttpSettings
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
+
+
+CLIENTS = "In LangChain set check_embedding_ctx_length=False."
+
+# Fails at the first that does not fit, as in /embed.
+Ids = TypeAliasType("Ids", Annotated[list[int], FailFast()])
+ListsOfIds = TypeAliasType("ListsOfIds", Annotated[list[Ids], FailFast()])
+Input = Annotated[
+    str | Texts | Ids | ListsOfIds,
+    one_error("it must be a string, a list of strings, a list of token ids, or a list of lists of token ids"),
+]
 
 
 class EmbeddingsRequest(BaseModel):
@@ -99,7 +113,7 @@ def router(service: ServiceContext) -> APIRouter:
     )
     async def embeddings(asked: EmbeddingsRequest, request: Request, caller: Caller = embed_only) -> Response:
         """The vectors of one text or several, as OpenAI's API gives them."""
-        texts = texts_of(asked.input, service.http)
+        texts = _texts_of(asked.input, service.http)
         try:
             embedder = await model_for(service.served, asked.model, None)
         except Refusal as refusal:
@@ -116,6 +130,27 @@ def router(service: ServiceContext) -> APIRouter:
         return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
 
     return routes
+
+
+def _texts_of(given: Input, http: HttpSettings) -> list[Text]:
+    """Returns the input as texts and token ids. Refusal for an empty one, and for token ids that are not allowed.
+
+    Clients send the ids of OpenAI's vocabulary, not all of which can be told from the model's own; the vector would be
+    that of other words.
+    """
+    if isinstance(given, str):
+        texts: list[Text] = [given]
+    elif given and isinstance(given[0], int):
+        texts = [tuple(given)]
+    else:
+        texts = [each if isinstance(each, str) else tuple(each) for each in cast(list[str | list[int]], given)]
+    if not texts or not all(texts):
+        sentence = "The input is empty: send at least one text, none of them empty."
+        raise Refusal(400, sentence, "empty_input", param="input")
+    if http.http_token_ids == "refuse" and not all(isinstance(text, str) for text in texts):
+        sentence = f"Token ids are not taken here: send texts. {CLIENTS} PGEMBEDD_HTTP_TOKEN_IDS=own allows them."
+        raise Refusal(400, sentence, "token_ids_refused", param="input")
+    return texts
 
 
 def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text], embedder: Embedder) -> None:
