@@ -45,10 +45,11 @@ class Progress:
 
 
 class WorkerCheck:
-    """Finds out that no worker takes a question: looks after some seconds, seldom after that, and tells it once."""
+    """Finds out that no worker takes a question, and tells it once."""
 
-    def __init__(self) -> None:
-        self._at = time.monotonic() + UNTAKEN_S
+    def __init__(self, first_s: float = UNTAKEN_S, again_s: float = UNTAKEN_AGAIN_S) -> None:
+        """Looks after `first_s` seconds, and then every `again_s`: seldom where many watch."""
+        self._at, self._again_s = time.monotonic() + first_s, again_s
 
     def is_due(self, progress: Progress) -> bool:
         """Returns True when it is time to look."""
@@ -56,5 +57,5 @@ class WorkerCheck:
 
     def tells(self, *, is_untaken: bool) -> bool:
         """Takes the result of a look, and returns it."""
-        self._at = math.inf if is_untaken else time.monotonic() + UNTAKEN_AGAIN_S
+        self._at = math.inf if is_untaken else time.monotonic() + self._again_s
         return is_untaken

@@ -85,7 +85,7 @@ def follow(connection: psycopg.Connection, answer: UUID, *, timeout_s: float = 1
 
 def _followed(questions: Questions, answer: UUID, pause: Callable[[], None]) -> Iterator[AnswerEvent | None]:
     """Yields the events as they come, UNTAKEN_EVENT where no worker takes the question, and None before each pause."""
-    progress, check = Progress(), WorkerCheck()
+    progress, check = Progress(), WorkerCheck(first_s=0.0, again_s=0.0)
     while True:
         yield from progress.add([event for _, event in questions.events({answer: progress.seq})])
         if progress.over:
