@@ -16,9 +16,9 @@ from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.database.own_version import HEAD, sql_digest
 from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import SchemaError
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.search_roles import SearchRoles
-from pgembedd.http.tokens import Caller
+from pgembedd.http.auth.search_roles import SearchRoles
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.refusals import sentence

@@ -19,7 +19,7 @@ from pgembedd.database.schema_check import check_schema
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import SchemaError
 from pgembedd.http.connection_pool import DatabasePool as Pool
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from tests.acceptance.test_foreign_schema import PLANT, assert_not_run
 from tests.support.databases import Database
 from tests.support.planted import caught, plant

@@ -16,9 +16,9 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.tokens import Caller
-from pgembedd.http.viewer_places import ViewerPlaces
+from pgembedd.http.answers import ViewerPlaces
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.model import Session
 from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.embedders import only
@@ -205,9 +205,9 @@ def test_shares() -> None:
     assert refused.value.status == 503
     taken += [places.take(other) for _ in range(2)]
     for place in [*taken, *taken]:  # twice
-        place.release()
+        place.close()
     for caller in (ann, token, other):
-        places.take(caller).release()
+        places.take(caller).close()
     with pytest.raises(Refusal, match="0 clients"):
         ViewerPlaces(0).take(token)
     assert ViewerPlaces(1).take(ann)

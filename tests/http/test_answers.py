@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,12 +16,13 @@ import httpx
 import psycopg
 import pytest
 
+from pgembedd.answers import watch
+from pgembedd.answers.questions import Questions
 from pgembedd.database import connect
 from pgembedd.errors import SearchError, SearchRoleError
-from pgembedd.http import answer_viewer
-from pgembedd.http.asking import Asker
-from pgembedd.http.search_roles import SearchRoles
-from pgembedd.http.tokens import Caller
+from pgembedd.http.auth.search_roles import SearchRoles
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.searches import as_caller
 from tests.support.asked import QUESTION, SEARCHES, SENTENCES, Asked, asked, while_answering
 from tests.support.http import PLAIN, TOKEN
 from tests.support.roles import conninfo_as
@@ -136,8 +138,9 @@ def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller
         monkeypatch.setattr(connect, "changes_sessions", lambda *_, pooled=pooled: pooled)
         with closing(SearchRoles(timeout_s=PATIENCE_S)) as roles:
             for user, seen in [("ann", ["status", "sources"]), ("it's \\ 'bob", []), ("ann", ["status", "sources"])]:
-                found = Asker(roles).events(Caller(frozenset(), url, {"sub": user}), {answer: 0})
-                assert [event.event for _, event in found] == seen, (pooled, user)
+                caller = Caller(frozenset(), url, {"sub": user})
+                found = Questions(as_caller(roles, caller), partial(roles.rows, caller)).events({answer: 0})
+                assert [event.name for _, event in found] == seen, (pooled, user)
             with pytest.raises(SearchRoleError):
                 roles.rows(Caller(frozenset(), asked.database.conninfo), "select 1", {})
 
@@ -145,7 +148,7 @@ def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller
 def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_keeps_it_from_no_other(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_viewer, "LOOK_S", 0.0)
+    monkeypatch.setattr(watch, "LOOK_S", 0.0)
     with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
     with psycopg.connect(conninfo_as(asked.database, asked.role), autocommit=True) as ann:
@@ -167,14 +170,14 @@ def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_
 def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
-    real, lost = Asker.events, threading.Event()
+    real, lost = Questions.events, threading.Event()
 
-    def read(asker: Asker, caller: Caller, after: dict[UUID, int]) -> Any:
-        if (caller.claims or {}).get("sub") == "bob" and lost.is_set():
+    def read(questions: Questions, after: dict[UUID, int]) -> Any:
+        if "bob" in questions.rights and lost.is_set():
             raise SearchError("permission denied for table answer_event", None, "42501")
-        return real(asker, caller, after)
+        return real(questions, after)
 
-    monkeypatch.setattr(Asker, "events", read)
+    monkeypatch.setattr(Questions, "events", read)
     with psycopg.connect(conninfo_as(asked.database, asked.role), autocommit=True) as ann:
         ann.execute("select set_config('request.jwt.claims', %s, false)", ['{"sub": "ann"}'])
         thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 
 from pgembedd.http.connection_pool import DatabasePool as Connections
-from pgembedd.http.context import PIPELINES_EVERY_S, ServiceContext
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.context import ServiceContext
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.models.served import PIPELINES_EVERY_S
 from pgembedd.http.server import ACCEPTS, HttpServer
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
@@ -64,12 +65,12 @@ def test_vectors_do_not_wait_for_a_look_at_the_pipelines(database: Database, mod
     service = ServiceContext(
         brisk(), HttpSettings(http_models=model.name), ModelRegistry(only(model)), database.conninfo
     )
-    loaded = service.model(None)
+    loaded = service.served.get(None)
     with psycopg.connect(database.conninfo) as other:
         other.execute("lock table pgembedd.pipeline in access exclusive mode")
-        service._pipelines_until -= PIPELINES_EVERY_S + 1  # time for another look
-        assert service.get_if_loaded(None) is loaded
-        assert service.get_if_loaded(model.name) is loaded
+        service.served._pipelines_until -= PIPELINES_EVERY_S + 1  # time for another look
+        assert service.served.get_if_loaded(None) is loaded
+        assert service.served.get_if_loaded(model.name) is loaded
     service.close()
 
 

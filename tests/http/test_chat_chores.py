@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pgembedd.http.chat_chores import chore_reply
+from pgembedd.http.generation.chat_chores import chore_reply
 
 QUESTION = "How do I reset my password?"
 HISTORY = f"\n### Chat History:\n<chat_history>\nUSER: {QUESTION}\nASSISTANT: Open the settings.\n</chat_history>"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi import Request
 
-from pgembedd.http.embedding import vectors_of
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.request_batcher import RequestBatcher
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.models.request_batcher import RequestBatcher
+from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.model import Session
-from pgembedd.model.registry import ModelRegistry
-from pgembedd.settings import HttpSettings
-from tests.support.embedders import Gate, Wrapped, only
+from pgembedd.model.futures import Embeddings
+from tests.support.embedders import Gate, Wrapped
 
 
 async def gone() -> dict[str, Any]:
@@ -54,12 +52,16 @@ def test_texts_that_nobody_waits_for_are_not_embedded(
         gate(texts)
 
     wrapped = Wrapped(model, on_start=hook)
-    batcher = RequestBatcher(ModelRegistry(only(wrapped)), runners=1)
-    service: Any = SimpleNamespace(batcher=batcher, http=HttpSettings(http_timeout_s=timeout_s))
+    batcher = RequestBatcher(runners=1)
     first = batcher.ask(wrapped, ["first"])
     assert gate.reached.wait(60)
+
+    async def left() -> Embeddings:
+        asked = asyncio.wrap_future(batcher.ask(wrapped, ["left"]))
+        return await while_connected(Request({"type": "http"}, receive), asked, timeout_s)
+
     with pytest.raises(Refusal) as refused:
-        asyncio.run(vectors_of(service, wrapped, ["left"], "query", Request({"type": "http"}, receive)))
+        asyncio.run(left())
     last = batcher.ask(wrapped, ["last"])
     gate.open()
     first.result(60)

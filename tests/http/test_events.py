@@ -19,7 +19,7 @@ import structlog
 from structlog.typing import EventDict
 
 from pgembedd.database.event_channel import Channel
-from pgembedd.http import event_hub, sse
+from pgembedd.http.streams import event_hub, sse
 from pgembedd.model import Session
 from pgembedd.telemetry.observer import Observer
 from tests.support.databases import Database

@@ -14,7 +14,7 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.language_gateway import LanguageGateway
+from pgembedd.http.generation.gateway import LanguageGateway
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.http.throttle import MAX_ADDRESSES, MAX_FAILURES, WINDOW_S, Throttle
+from pgembedd.http.auth.throttle import MAX_ADDRESSES, MAX_FAILURES, WINDOW_S, Throttle
 from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only

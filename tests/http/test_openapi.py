@@ -60,7 +60,7 @@ def service(server: EmbeddedPostgres, template: Database, model: Session) -> Ite
                 search_url=conninfo_as(database, role),
             ) as client,
         ):
-            unlimited.setattr("pgembedd.http.throttle.MAX_FAILURES", 1_000_000)  # of wrong tokens
+            unlimited.setattr("pgembedd.http.auth.throttle.MAX_FAILURES", 1_000_000)  # of wrong tokens
             assert client.post("/embed", json={"input": "x"}).status_code == 200
             yield client
 

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.loop import deadline, pushed_jobs, pushed_request
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
-from pgembedd.http.request_batcher import RequestBatcher
+from pgembedd.http.models.request_batcher import RequestBatcher
 from pgembedd.model import Embeddings, Kind, Text
-from pgembedd.model.registry import ModelRegistry
 from pgembedd.model.scheduler import Lane
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -55,28 +55,26 @@ class StandIn:
 
 
 @pytest.fixture
-def model() -> StandIn:
+def model() -> Any:
     return StandIn()
 
 
-def batcher_of(model: StandIn, **limits: int) -> RequestBatcher:
-    return RequestBatcher(ModelRegistry(lambda _name: model), **({"runners": 1} | limits))  # type: ignore[arg-type, return-value]
+def batcher_of(**limits: int) -> RequestBatcher:
+    return RequestBatcher(**({"runners": 1} | limits))
 
 
 @pytest.fixture
-def batcher(model: StandIn) -> Iterator[RequestBatcher]:
-    opened = batcher_of(model)
+def batcher(model: Any) -> Iterator[RequestBatcher]:
+    opened = batcher_of()
     yield opened
     model.let(1000)
     opened.close()
 
 
-def test_a_request_goes_at_once_and_those_that_come_meanwhile_go_together(
-    batcher: RequestBatcher, model: StandIn
-) -> None:
-    first = batcher.ask("m", ["a"])
+def test_a_request_goes_at_once_and_those_that_come_meanwhile_go_together(batcher: RequestBatcher, model: Any) -> None:
+    first = batcher.ask(model, ["a"])
     model.await_batches(1)
-    others = [batcher.ask("m", ["bb", "ccc"]), batcher.ask("m", ["dddd"])]
+    others = [batcher.ask(model, ["bb", "ccc"]), batcher.ask(model, ["dddd"])]
     model.let(2)
     assert first.result(PATIENCE_S).vectors.tolist() == [[1]]
     assert [future.result(PATIENCE_S).vectors.tolist() for future in others] == [[[2], [3]], [[4]]]
@@ -84,22 +82,23 @@ def test_a_request_goes_at_once_and_those_that_come_meanwhile_go_together(
     assert model.texts_of_batches == [["a"], ["bb", "ccc", "dddd"]]
 
 
-def test_as_many_batches_as_runners_are_in_the_model_at_once(model: StandIn) -> None:
-    batcher = batcher_of(model, runners=3)
+def test_as_many_batches_as_runners_are_in_the_model_at_once(model: Any) -> None:
+    batcher = batcher_of(runners=3)
     for text in "abc":
-        batcher.ask("m", [text])
+        batcher.ask(model, [text])
         model.await_batches(1)
     model.let(3)
     batcher.close()
     assert model.texts_of_batches == [["a"], ["b"], ["c"]]
 
 
-def test_only_what_is_of_one_model_and_kind_goes_together(batcher: RequestBatcher, model: StandIn) -> None:
-    batcher.ask("m", ["a"])
+def test_only_what_is_of_one_model_and_kind_goes_together(batcher: RequestBatcher, model: Any) -> None:
+    batcher.ask(model, ["a"])
     model.await_batches(1)
+    other: Any = SimpleNamespace(start=model.start)
     asked = [
-        batcher.ask("m", ["q1"]), batcher.ask("m", ["d1"], "document"), batcher.ask("n", ["o1"]),
-        batcher.ask("m", ["q2"]), batcher.ask("m", ["d2"], "document"),
+        batcher.ask(model, ["q1"]), batcher.ask(model, ["d1"], "document"), batcher.ask(other, ["o1"]),
+        batcher.ask(model, ["q2"]), batcher.ask(model, ["d2"], "document"),
     ]  # fmt: skip
     model.let(4)
     for future in asked:
@@ -109,11 +108,11 @@ def test_only_what_is_of_one_model_and_kind_goes_together(batcher: RequestBatche
     ]  # fmt: skip
 
 
-def test_a_batch_ends_where_its_tokens_do_and_what_is_left_keeps_its_order(model: StandIn) -> None:
-    batcher = batcher_of(model, max_batch_tokens=10)
-    batcher.ask("m", ["first"])
+def test_a_batch_ends_where_its_tokens_do_and_what_is_left_keeps_its_order(model: Any) -> None:
+    batcher = batcher_of(max_batch_tokens=10)
+    batcher.ask(model, ["first"])
     model.await_batches(1)
-    waiting = [batcher.ask("m", [tuple(range(size))]) for size in (4, 30, 4, 9)]  # each with one more for safety
+    waiting = [batcher.ask(model, [tuple(range(size))]) for size in (4, 30, 4, 9)]  # each with one more for safety
     model.let(4)
     for future in waiting:
         future.result(PATIENCE_S)
@@ -121,10 +120,10 @@ def test_a_batch_ends_where_its_tokens_do_and_what_is_left_keeps_its_order(model
     assert [[len(text) for text in texts] for texts in model.texts_of_batches[1:]] == [[4, 4], [30], [9]]
 
 
-def test_a_bad_text_fails_its_own_request_only(batcher: RequestBatcher, model: StandIn) -> None:
-    batcher.ask("m", ["a"])
+def test_a_bad_text_fails_its_own_request_only(batcher: RequestBatcher, model: Any) -> None:
+    batcher.ask(model, ["a"])
     model.await_batches(1)
-    good, bad, other = batcher.ask("m", ["bb"]), batcher.ask("m", ["x", BAD]), batcher.ask("m", ["ccc"])
+    good, bad, other = batcher.ask(model, ["bb"]), batcher.ask(model, ["x", BAD]), batcher.ask(model, ["ccc"])
     model.let(100)
     assert good.result(PATIENCE_S).vectors.tolist() == [[2]]
     assert other.result(PATIENCE_S).vectors.tolist() == [[3]]
@@ -133,10 +132,10 @@ def test_a_bad_text_fails_its_own_request_only(batcher: RequestBatcher, model: S
     assert model.texts_of_batches[1:] == [["bb", "x", BAD, "ccc"], ["bb"], ["x", BAD], ["ccc"]]
 
 
-def test_what_nobody_waits_for_any_more_is_not_embedded(batcher: RequestBatcher, model: StandIn) -> None:
-    batcher.ask("m", ["a"])
+def test_what_nobody_waits_for_any_more_is_not_embedded(batcher: RequestBatcher, model: Any) -> None:
+    batcher.ask(model, ["a"])
     model.await_batches(1)
-    left, stayed = batcher.ask("m", ["left"]), batcher.ask("m", ["stayed"])
+    left, stayed = batcher.ask(model, ["left"]), batcher.ask(model, ["stayed"])
     assert left.cancel()
     model.let(2)
     stayed.result(PATIENCE_S)
@@ -145,37 +144,37 @@ def test_what_nobody_waits_for_any_more_is_not_embedded(batcher: RequestBatcher,
         left.result()
 
 
-def test_bulk_goes_its_own_way_and_a_query_does_not_wait_for_it(batcher: RequestBatcher, model: StandIn) -> None:
-    batcher.ask("m", ["word " * 2_000], "document")
+def test_bulk_goes_its_own_way_and_a_query_does_not_wait_for_it(batcher: RequestBatcher, model: Any) -> None:
+    batcher.ask(model, ["word " * 2_000], "document")
     model.await_batches(1)
-    query = batcher.ask("m", ["a"])
+    query = batcher.ask(model, ["a"])
     model.await_batches(1)
     model.let(2)
     query.result(PATIENCE_S)
     assert [(kind, lane) for _, kind, lane in model.batches] == [("document", "fresh"), ("query", "query")]
 
 
-def test_more_than_may_wait_are_refused_until_there_is_room(model: StandIn) -> None:
-    batcher = batcher_of(model, max_waiting=3)
-    batcher.ask("m", ["a"])
+def test_more_than_may_wait_are_refused_until_there_is_room(model: Any) -> None:
+    batcher = batcher_of(max_waiting=3)
+    batcher.ask(model, ["a"])
     model.await_batches(1)
-    waiting = batcher.ask("m", ["b", "c"])
+    waiting = batcher.ask(model, ["b", "c"])
     with pytest.raises(OverloadedError, match="2 texts wait"):
-        batcher.ask("m", ["d", "e"])
-    batcher.ask("m", ["d"])
+        batcher.ask(model, ["d", "e"])
+    batcher.ask(model, ["d"])
     model.let(2)
     waiting.result(PATIENCE_S)
     assert batcher.waiting == 0
     model.let()
-    assert batcher.ask("m", list("abcdefg")).result(PATIENCE_S).vectors.shape == (7, 1), "alone it may be larger"
+    assert batcher.ask(model, list("abcdefg")).result(PATIENCE_S).vectors.shape == (7, 1), "alone it may be larger"
     batcher.close()
 
 
-def test_closing_finishes_the_batch_under_way_and_refuses_the_rest(model: StandIn) -> None:
-    batcher = batcher_of(model)
-    under_way = batcher.ask("m", ["a"])
+def test_closing_finishes_the_batch_under_way_and_refuses_the_rest(model: Any) -> None:
+    batcher = batcher_of()
+    under_way = batcher.ask(model, ["a"])
     model.await_batches(1)
-    waiting, cancelled = batcher.ask("m", ["b"]), batcher.ask("m", ["c"])
+    waiting, cancelled = batcher.ask(model, ["b"]), batcher.ask(model, ["c"])
     cancelled.cancel()
     closing = threading.Thread(target=batcher.close)
     closing.start()
@@ -185,34 +184,24 @@ def test_closing_finishes_the_batch_under_way_and_refuses_the_rest(model: StandI
     closing.join(PATIENCE_S)
     assert under_way.result(PATIENCE_S).vectors.tolist() == [[1]]
     with pytest.raises(OverloadedError, match="is stopping"):
-        batcher.ask("m", ["d"])
-
-
-def test_a_model_that_cannot_be_had_is_an_error_of_the_request() -> None:
-    def missing(name: str) -> Any:
-        raise ModelError(f"There is no {name}.")
-
-    batcher = RequestBatcher(ModelRegistry(missing))
-    with pytest.raises(ModelError, match="There is no m"):
-        batcher.ask("m", ["a"]).result(PATIENCE_S)
-    batcher.close()
+        batcher.ask(model, ["d"])
 
 
 @pytest.mark.parametrize("limit", ["max_waiting", "max_batch_tokens"])
-def test_no_room_at_all_is_refused(model: StandIn, limit: str) -> None:
+def test_no_room_at_all_is_refused(model: Any, limit: str) -> None:
     with pytest.raises(ConfigurationError):
-        batcher_of(model, **{limit: 0})
+        batcher_of(**{limit: 0})
 
 
-def test_requests_from_many_threads_get_their_own_vectors(model: StandIn) -> None:
-    batcher = batcher_of(model, runners=4, max_batch_tokens=64)
+def test_requests_from_many_threads_get_their_own_vectors(model: Any) -> None:
+    batcher = batcher_of(runners=4, max_batch_tokens=64)
     model.let(100_000)
     wrong: list[int] = []
 
     def client(number: int) -> None:
         for i in range(50):
             texts = ["x" * (1 + (number * 7 + i + j) % 60) for j in range(i % 5)]
-            got = batcher.ask("m", texts).result(PATIENCE_S).vectors
+            got = batcher.ask(model, texts).result(PATIENCE_S).vectors
             wrong.extend([number] if got.tolist() != [[len(text)] for text in texts] else [])
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(8)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ModelUnavailableError, OverloadedError
-from pgembedd.http.served_reranker import ServedReranker
+from pgembedd.http.models.served_reranker import ServedReranker
 from pgembedd.model import Reranker, Session
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving

@@ -80,7 +80,7 @@ def searched(
                 http_cors_origins=ORIGIN,
             ) as client,
         ):
-            patch.setattr("pgembedd.http.throttle.MAX_FAILURES", 1000)  # test_tokens.py is about these
+            patch.setattr("pgembedd.http.auth.throttle.MAX_FAILURES", 1000)  # test_tokens.py is about these
             yield Searched(client, database, role, other)
 
 

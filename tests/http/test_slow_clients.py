@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pgembedd.http import connection_limits, server
-from pgembedd.http.connection_limits import HEAD_BUFFER_BYTES
+from pgembedd.http import server
+from pgembedd.http.middleware import connection_limits
+from pgembedd.http.middleware.connection_limits import HEAD_BUFFER_BYTES
 from pgembedd.model import Session
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.http import TOKEN, serving

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.origin import parse_origins
-from pgembedd.http.tokens import load_tokens
+from pgembedd.http.auth.origin import parse_origins
+from pgembedd.http.auth.tokens import load_tokens
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only

@@ -13,9 +13,9 @@ from uuid import uuid4
 import pytest
 
 from pgembedd.answers.generation import CUT, UNCITED
-from pgembedd.http.table_chat import Reply
+from pgembedd.database.answers import AnswerEvent
+from pgembedd.http.generation.table_chat import Reply
 from pgembedd.model import Session
-from pgembedd.search.questions import AnswerEvent
 from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.embedders import MODEL, only
 from tests.support.http import TOKEN, serving
@@ -93,9 +93,9 @@ def test_a_pipeline_is_a_chat_model_of_openais_client(asked: Asked, chat: openai
 def test_why_a_reply_ends_is_told_in_openais_words(cut: str | None, reason: str) -> None:
     reply = Reply("table:documents", "1")
     assert reply.finish_reason == "stop"
-    assert reply.add(AnswerEvent(3, "delta", {"text": "So"})) == "So"
-    assert reply.add(AnswerEvent(4, "status", {"status": "complete", "attempt": 2})) == ""
-    assert reply.add(AnswerEvent(5, "done", {"status": "complete", "cut": cut})) == ""
+    assert reply.add(AnswerEvent("delta", {"text": "So"}, 3)) == "So"
+    assert reply.add(AnswerEvent("status", {"status": "complete", "attempt": 2}, 4)) == ""
+    assert reply.add(AnswerEvent("done", {"status": "complete", "cut": cut}, 5)) == ""
     assert reply.finish_reason == reason
     assert reply.whole()["choices"][0]["finish_reason"] == reason
     assert reply.whole()["choices"][0]["message"]["content"] == "So"
@@ -112,9 +112,9 @@ def test_why_a_reply_ends_is_told_in_openais_words(cut: str | None, reason: str)
 )
 def test_a_reply_has_the_notes_that_openais_reasons_to_end_do_not_tell(cut: str | None, added: str) -> None:
     reply = Reply("table:documents", "1")
-    reply.add(AnswerEvent(3, "delta", {"text": "So"}))
+    reply.add(AnswerEvent("delta", {"text": "So"}, 3))
     notes = [*([CUT[cut]] if cut else []), UNCITED]
-    reply.add(AnswerEvent(4, "done", {"status": "complete", "cut": cut, "notes": notes}))
+    reply.add(AnswerEvent("done", {"status": "complete", "cut": cut, "notes": notes}, 4))
     assert reply.whole()["choices"][0]["message"]["content"].replace("\n\n", " ") == f"So{added}"
 
 

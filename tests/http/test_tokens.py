@@ -11,9 +11,9 @@ import jwt
 import pytest
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.http.auth import Authenticator
-from pgembedd.http.throttle import MAX_FAILURES, WINDOW_S
-from pgembedd.http.tokens import load_tokens
+from pgembedd.http.auth.authenticator import Authenticator
+from pgembedd.http.auth.throttle import MAX_FAILURES, WINDOW_S
+from pgembedd.http.auth.tokens import load_tokens
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only

@@ -10,8 +10,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pgembedd.http import user_tokens
-from pgembedd.http.user_tokens import UserTokens
+from pgembedd.http.auth import user_tokens
+from pgembedd.http.auth.user_tokens import UserTokens
 from tests.support.stand_in import Answer, Cut, StandIn, json_answer
 from tests.support.waiting import eventually
 

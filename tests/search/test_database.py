@@ -12,6 +12,7 @@ import pytest
 
 from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
+from pgembedd.answers.questions import Question, Questions
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.search.calls import (
     explain_call,
@@ -22,8 +23,7 @@ from pgembedd.search.calls import (
     similar_call,
 )
 from pgembedd.search.hits import title_of
-from pgembedd.search.questions import Question, ask, asked_pipelines, events, is_untaken, sources, state, stop
-from pgembedd.search.run import run
+from pgembedd.search.run import in_transactions, run
 from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.planted import caught, plant
@@ -369,11 +369,11 @@ def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, 
         run(theirs, similar_call("documents", 1, {}))
         run(theirs, row_call("documents", 1))
         run(theirs, explain_call("documents", None, {"embedding": NEAR}))
-        answer = ask(theirs, Question("documents", "a question", filter={"id": 1}, k=3, embedding=NEAR))
-        state(theirs, answer)
-        events(theirs, {answer: 0})
-        sources(theirs, answer)
-        is_untaken(theirs, answer)
-        asked_pipelines(theirs)
-        stop(theirs, answer)
+        questions = Questions(in_transactions(theirs))
+        answer = questions.ask(Question("documents", "a question", filter={"id": 1}, k=3, embedding=NEAR)).id
+        questions.events({answer: 0})
+        questions.sources(answer)
+        questions.is_untaken(answer)
+        questions.pipelines()
+        questions.stop(answer)
     assert not caught(database)

@@ -9,9 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from pgembedd.answers.questions import Question, Questions
 from pgembedd.errors import SearchError
-from pgembedd.search import questions
-from pgembedd.search.questions import Question
+from pgembedd.search.run import in_transactions
 from tests.support.answers import ask, asker
 from tests.support.refusals import refused
 from tests.support.roles import Roles
@@ -71,12 +71,12 @@ def test_a_role_that_may_search_and_not_ask_is_told_who_lets_it(roles: Roles, co
     connection.execute("select pgembedd.grant_search(%s)", [role])
     connection.execute(f"grant select on documents to {role}; set local role {role}")
     with pytest.raises(SearchError, match=r"one that asks pgembedd\.grant_ask\(\)") as told, connection.transaction():
-        questions.ask(connection, Question("documents", "what is it", embedding=[1.0, 0.0, 0.0]))
+        Questions(in_transactions(connection)).ask(Question("documents", "what is it", embedding=[1.0, 0.0, 0.0]))
     assert told.value.sqlstate == "42501"
     connection.execute("reset role")
     connection.execute("select pgembedd.grant_ask(%s)", [role])
     connection.execute(f"set local role {role}")
-    assert questions.ask(connection, Question("documents", "what is it", embedding=[1.0, 0.0, 0.0]))
+    assert Questions(in_transactions(connection)).ask(Question("documents", "what is it", embedding=[1.0, 0.0, 0.0]))
 
 
 def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: psycopg.Connection, asker: str) -> None:

@@ -1,1 +1,1 @@
-"""Answers to questions about a table: the prompt from its excerpts, the citations, and the worker's part."""
+"""Answers to questions about a table: asked and read (questions), watched (watch), made by a worker (answerer)."""

@@ -1,7 +1,8 @@
 """Citations `[n]` in an answer that comes in parts, checked against the sources that were sent."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import islice
 
 from pgembedd.answers.prompt import REFUSAL
 
@@ -9,10 +10,10 @@ _CITATION = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 _OPEN = re.compile(r"\[[\d\s,]{0,40}\Z")
 
 REPEATED_CHARACTERS = 600
-SHORT_UNIT = REPEATED_CHARACTERS // 4
+PROBE_CHARACTERS = REPEATED_CHARACTERS // 4
 LONG_UNIT = 8_000  # characters of a passage that is noticed
 REPETITIONS = 3
-MOST_LOOKS = 200
+MOST_LOOKS = 350
 
 
 class Citations:
@@ -48,26 +49,23 @@ def is_refusal(answer: str) -> bool:
 
 
 def repeats_itself(text: str) -> bool:
-    """Tells that a text ends with one unit again and again: a short one for 600 characters, or a long one three times.
+    """Tells that a text ends with one unit again and again: three times, and for 600 characters.
 
     A quotation stands there twice at times, and the lines of a list or a table differ somewhere.
     """
-    tail = text[-REPEATED_CHARACTERS:]
-    if len(tail) < REPEATED_CHARACTERS:
-        return False
-    return any(tail[unit:] == tail[:-unit] for unit in range(1, SHORT_UNIT + 1)) or _ends_with_long_unit(text)
-
-
-def _ends_with_long_unit(text: str) -> bool:
     tail = text[-LONG_UNIT * REPETITIONS :]
-    probe, end = tail[-SHORT_UNIT:], len(tail) - SHORT_UNIT - 1
-    for _ in range(MOST_LOOKS):
-        at = tail.rfind(probe, 0, end)  # the last characters, a unit ago if it is one
-        unit = len(tail) - SHORT_UNIT - at
-        if at < 0 or unit * REPETITIONS > len(tail):
-            return False
-        repeated = tail[-max(unit * REPETITIONS, REPEATED_CHARACTERS) :]
-        if repeated[unit:] == repeated[:-unit]:
-            return True
-        end = at + SHORT_UNIT - 1
-    return False
+    return any(_ends_with_unit(tail, unit) for unit in islice(_distances(tail), MOST_LOOKS))
+
+
+def _distances(text: str) -> Iterator[int]:
+    """Yields how far before its end the last characters of a text stand as well, the nearest place first."""
+    probe = text[-PROBE_CHARACTERS:]
+    at = len(text) - len(probe)
+    while (at := text.rfind(probe, 0, at + len(probe) - 1)) >= 0:
+        yield len(text) - len(probe) - at
+
+
+def _ends_with_unit(text: str, unit: int) -> bool:
+    """Tells that a text ends with a unit of so many characters again and again."""
+    characters = max(unit * REPETITIONS, REPEATED_CHARACTERS)
+    return len(text) >= characters and text[unit - characters :] == text[-characters:-unit]

@@ -10,11 +10,10 @@ from pgembedd.answers.delimiters import Undelimited
 from pgembedd.answers.prompt import Prompt, Source, Turn, make_prompt
 from pgembedd.database.answers import AnswerEvent, AnswerJob
 from pgembedd.errors import ContextTooLongError, GenerationError
-from pgembedd.language import Chunk, Endpoint, Generation
-from pgembedd.language.endpoint import KEY_FILE_VARIABLE
+from pgembedd.language import Chunk, Generation
+from pgembedd.language.endpoint import endpoint_of
 from pgembedd.language.generation import Bounds
 from pgembedd.language_settings import LanguageSettings
-from pgembedd.secret_files import read_key
 from pgembedd.text.unicode import WellFormedParts
 
 CUTS = 3  # shorter prompts that are tried where the server says that one is too long; it has not begun to answer then
@@ -98,13 +97,9 @@ class LanguageModel:
 
     def __init__(self, settings: LanguageSettings) -> None:
         """ConfigurationError for a host that is no URL, and for a key file that cannot be read."""
-        key = read_key(settings.language_key_file, KEY_FILE_VARIABLE) if settings.language_key_file else None
-        mode: Any = settings.language_mode
-        self._settings = settings
-        self._endpoint = Endpoint(settings.language_host, mode, key, "The language model's server")
-        self._bounds = Bounds(
-            settings.language_timeout_s, settings.language_total_s, settings.language_max_answer_kb * 1000
-        )
+        endpoint = endpoint_of(settings)
+        assert endpoint is not None  # else nothing asks for it
+        self._settings, self._endpoint, self._bounds = settings, endpoint, Bounds.of(settings)
         self._context_tokens = settings.language_context_tokens
 
     async def answer(self, job: AnswerJob, show: Callable[[AnswerEvent], None]) -> Written:
@@ -112,7 +107,7 @@ class LanguageModel:
 
         A prompt that the server finds too long is cut by whole sources, and what it reads is remembered.
         """
-        budget = self._budget()
+        budget = self._context_tokens - self._answer_tokens()
         for tries_left in reversed(range(CUTS)):
             written = self._written(job, budget)
             try:
@@ -125,9 +120,6 @@ class LanguageModel:
                 factor = 0.95 * min(1.0, (self._context_tokens - self._answer_tokens()) / error.prompt_tokens)
                 budget = int(written.prompt.tokens * factor)
         raise AssertionError
-
-    def _budget(self) -> int:
-        return self._context_tokens - self._answer_tokens()
 
     def _answer_tokens(self) -> int:
         return min(self._settings.language_answer_tokens, self._context_tokens // 2)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from pgembedd.answers.questions import Questions
+    from pgembedd.database.answers import AnswerEvent
     from pgembedd.search.hits import Pipeline
-    from pgembedd.search.questions import AnswerEvent
     from pgembedd.settings import Settings
 
 
@@ -78,25 +79,27 @@ def ask_and_print(
     **options: Any,
 ) -> None:
     """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
-    from pgembedd.answers.viewer import follow
+    from pgembedd.answers.questions import Question, Questions
+    from pgembedd.answers.watch import follow
     from pgembedd.database.connect import reopened
-    from pgembedd.search.questions import Question, ask, stop
+    from pgembedd.search.run import in_transactions
 
     text = question.encode("utf-8", "replace").decode().replace("\0", "")
     # A follow-up is searched with the questions before it, which are known in SQL only.
     vector = _vector(settings, where, question) if options.get("thread") is None else None
-    answer = ask(connection, Question(where.name, text, embedding=vector, **options))
+    questions = Questions(in_transactions(connection))
+    answer = questions.ask(Question(where.name, text, embedding=vector, **options)).id
     try:
         for shown in follow(connection, answer, timeout_s=timeout_s):
             if as_json:
-                _print_json(connection, answer, shown)
+                _print_json(questions, answer, shown)
             else:
-                _print(connection, answer, shown)
+                _print(questions, answer, shown)
             _raise_error(shown)
     except KeyboardInterrupt:
         # It may have come in the midst of a statement, after which this connection takes no other.
         with reopened(connection) as own:
-            stopped = stop(own, answer)
+            stopped = Questions(in_transactions(own)).stop(answer)
         if stopped:
             click.echo("\nThe answer was stopped.", err=True)
         raise
@@ -113,36 +116,32 @@ def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[floa
         return models.vector(where, question) if question.strip() else None
 
 
-def _print_json(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:
-    from pgembedd.search.questions import sources
-
-    data = {"sources": sources(connection, answer)} if shown.event == "sources" else shown.data
-    line = {"answer": str(answer), "seq": shown.seq, "event": shown.event, "data": data}
+def _print_json(questions: "Questions", answer: "UUID", shown: "AnswerEvent") -> None:
+    data = {"sources": questions.sources(answer)} if shown.name == "sources" else shown.data
+    line = {"answer": str(answer), "seq": shown.seq, "event": shown.name, "data": data}
     click.echo(json.dumps(line, ensure_ascii=False))
 
 
-def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:
-    if shown.event == "delta":
+def _print(questions: "Questions", answer: "UUID", shown: "AnswerEvent") -> None:
+    if shown.name == "delta":
         click.echo(_printable(shown.data["text"]), nl=False)
         sys.stdout.flush()
-    elif shown.event == "status" and shown.data.get("attempt", 0) > 1 and shown.data["status"] == "generating":
+    elif shown.name == "status" and shown.data.get("attempt", 0) > 1 and shown.data["status"] == "generating":
         click.echo(f"\nAttempt {shown.data['attempt']}: the answer begins anew.", err=True)
-    elif shown.event == "status" and shown.data["status"] == "queued" and shown.data.get("reason"):
+    elif shown.name == "status" and shown.data["status"] == "queued" and shown.data.get("reason"):
         click.echo(f"\nAn attempt failed: {shown.data['reason']} Another one follows.", err=True)
-    elif shown.event == "done":
+    elif shown.name == "done":
         click.echo()
-        _print_sources(connection, answer, shown.data.get("citations") or [])
+        _print_sources(questions, answer, shown.data.get("citations") or [])
         if shown.data["status"] == "stopped":
             click.echo("The answer was stopped.", err=True)
         for note in shown.data.get("notes", []):
             click.echo(note, err=True)
 
 
-def _print_sources(connection: "psycopg.Connection", answer: "UUID", cited: Sequence[int]) -> None:
+def _print_sources(questions: "Questions", answer: "UUID", cited: Sequence[int]) -> None:
     """Prints a line for each source: those that are cited, then those that were found besides."""
-    from pgembedd.search.questions import sources
-
-    found = sorted(sources(connection, answer), key=lambda one: (one["n"] not in cited, one["n"]))
+    found = sorted(questions.sources(answer), key=lambda one: (one["n"] not in cited, one["n"]))
     for nth, one in enumerate(found):
         if one["n"] not in cited and nth == len(cited):
             click.echo("Found, but not cited:")
@@ -159,6 +158,6 @@ def _printable(text: str) -> str:
 def _raise_error(shown: "AnswerEvent") -> None:
     from pgembedd.errors import GenerationError
 
-    if shown.event == "error":
+    if shown.name == "error":
         click.echo(err=True)
         raise GenerationError(str(shown.data.get("message")))

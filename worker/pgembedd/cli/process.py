@@ -73,7 +73,7 @@ def _run_until_signal(worker: "Worker | None", service: "ServiceContext | None",
     health = (lambda: "ok") if worker is None else worker.health
     with nullcontext() if service is None else serve_http(service, worker_health=health, on_death=stop):
         if service is not None and preloads:
-            service.preload()
+            service.served.preload()
         drained = _wait(ended) if worker is None else worker.run()
     return drained and (service is None or service.finished)
 
@@ -142,7 +142,9 @@ def _role(
     check = partial(check_worker, pipelines=pipelines, pulls=pulls)
     if service is None:
         return Role(pipelines, pulls, language=language, check=check)
-    return Role(pipelines, pulls, service.pushed, service.served, service.started, service.stopping, language, check)
+    return Role(
+        pipelines, pulls, service.pushed, service.served.names, service.started, service.stopping, language, check
+    )
 
 
 def _wait(ended: threading.Event) -> bool:

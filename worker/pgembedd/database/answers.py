@@ -27,10 +27,17 @@ class AnswerJob:
 
 @dataclass(frozen=True, slots=True)
 class AnswerEvent:
-    """The next thing that viewers are shown."""
+    """An event of an answer, as its viewers are shown it: `status`, `sources`, `delta`, `citation`, `done`, `error`."""
 
     name: str
-    data: Mapping[str, Any]
+    data: dict[str, Any]
+    seq: int = 0
+    """From 1, in the order of the events; 0 for one that the database does not have."""
+
+    @property
+    def ends(self) -> bool:
+        """True for the last event of an answer."""
+        return self.name in ("done", "error")
 
 
 class AnswerRepository:

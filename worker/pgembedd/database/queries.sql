@@ -756,7 +756,11 @@ select pgembedd.grant_search({role_name}), pgembedd.grant_ask({role_name})
 
 -- name: overview
 -- What the page shows of each pipeline: status, for operators, too. What does not run or is not served comes first.
-select * from pgembedd.overview() order by state <> 'stopped', state <> 'unserved', state <> 'stalled', pipeline
+select pipeline, source, destination, model, fingerprint, state, reason, queued, backfill,
+       extract(epoch from oldest_age)::float8 as oldest_age_s, failing, dead, blank, truncated,
+       rows_per_minute::float8 as rows_per_minute, coverage::float8 as coverage,
+       extract(epoch from lag)::float8 as lag_s, index, index_due_at, extract(epoch from time_left)::float8 as time_left_s
+from pgembedd.overview() order by state <> 'stopped', state <> 'unserved', state <> 'stalled', pipeline
 
 -- name: history
 -- The last hour of every pipeline by the minute; waits in seconds.
@@ -766,7 +770,7 @@ from pgembedd.history(since => '1 hour', bucket => '1 minute') order by pipeline
 
 -- name: failure_reasons
 -- Dead letters by pipeline and reason, the most frequent first.
-select f.pipeline, f.reason, count(*) as jobs, min(f.died_at) as first_at, max(f.died_at) as last_at
+select f.pipeline, f.reason, count(*) as jobs, max(f.died_at) as last_at
 from pgembedd.failures f group by f.pipeline, f.reason order by count(*) desc, f.pipeline, f.reason limit %(limit)s
 
 -- name: failures

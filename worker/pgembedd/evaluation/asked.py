@@ -7,9 +7,11 @@ from typing import Any
 
 import psycopg
 
-from pgembedd.answers.viewer import follow
+from pgembedd.answers.questions import Question as Asked
+from pgembedd.answers.questions import Questions
+from pgembedd.answers.watch import follow
 from pgembedd.evaluation.questions import Question, key_text
-from pgembedd.search import questions
+from pgembedd.search.run import in_transactions
 from pgembedd.text.quantities import counted
 
 
@@ -93,17 +95,17 @@ def ask_all(
     The connection is in autocommit. `show` is called with how many are done.
     """
     found: list[Outcome] = []
+    questions = Questions(in_transactions(connection))
     for question, vector in zip(asked, vectors, strict=True):
-        given = questions.Question(pipeline, question.query, embedding=json.loads(vector))
-        answer = questions.ask(connection, given)
+        answer = questions.ask(Asked(pipeline, question.query, embedding=json.loads(vector))).id
         *_, last = follow(connection, answer, timeout_s=timeout_s)
-        now = questions.state(connection, answer)
+        now = questions.state(answer)
         text = now.answer if now is not None and now.answer else ""
-        if last.event == "error":
+        if last.name == "error":
             found.append(Outcome(question, "failed", text, reason=str(last.data.get("message"))))
         else:
             numbers = last.data.get("citations") or []
-            keys = [key_text(one["key"]) for one in questions.sources(connection, answer) if one["n"] in numbers]
+            keys = [key_text(one["key"]) for one in questions.sources(answer) if one["n"] in numbers]
             invalid = len(last.data.get("invalid") or [])
             found.append(Outcome(question, last.data["status"], text, tuple(keys), invalid))
         show(len(found))

@@ -1,5 +1,5 @@
 """The HTTP service: endpoints in front of the models and the database. Needs the extra `http`.
 
-Nothing of the package imports it but the command line, and each module here is one capability: its `router(service)`
-is mounted in `app.py`.
+Nothing of the package imports it but the command line. Each module of `routes` is one capability, whose
+`router(service)` is mounted in `app.py`; `context.py` is what they share.
 """

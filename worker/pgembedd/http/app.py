@@ -6,16 +6,17 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from pgembedd.http.connection_limits import RequestsInProgress
+from pgembedd.http.auth.origin import parse_origins
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import routes as dashboard
-from pgembedd.http.error_handlers import add_handlers
-from pgembedd.http.error_responses import Problem
+from pgembedd.http.errors.handlers import add_handlers
+from pgembedd.http.errors.openapi import NamedModels
+from pgembedd.http.errors.refusals import Problem
 from pgembedd.http.middleware.body_limit import BodyLimit
+from pgembedd.http.middleware.connection_limits import RequestsInProgress
 from pgembedd.http.middleware.request_metrics import RequestMetrics
 from pgembedd.http.middleware.security_headers import SecurityHeaders
-from pgembedd.http.openapi import NamedModels
-from pgembedd.http.origin import parse_origins
+from pgembedd.http.middleware.supabase_dispatch import SupabaseDispatch
 from pgembedd.http.routes import (
     answers,
     chat,
@@ -34,7 +35,6 @@ from pgembedd.http.routes import (
     webhooks,
 )
 from pgembedd.http.routes.mcp import McpEndpoint
-from pgembedd.http.routes.supabase_dispatch import SupabaseDispatch
 
 
 def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda: "ok") -> FastAPI:

@@ -15,7 +15,7 @@ from pgembedd.database.owners import check_owners
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import lacks_function
 from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaError, SearchError
-from pgembedd.http.error_responses import SERVICE_REMEDY, UNAVAILABLE, Refusal, refusal_of_database
+from pgembedd.http.errors.refusals import SERVICE_REMEDY, UNAVAILABLE, Refusal, refusal_of_database
 from pgembedd.log import get_logger
 
 MAX_CONNECTIONS = 4

@@ -8,7 +8,7 @@ import psycopg
 
 from pgembedd.database.queries import query
 from pgembedd.http.connection_pool import DatabasePool
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.log import get_logger
 
 QUERY_EVERY_S = 5.0

@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from pgembedd.errors import ConfigurationError, PgembeddError
-from pgembedd.http.connection_limits import ConnectionLimits
+from pgembedd.http.middleware.connection_limits import ConnectionLimits
 from pgembedd.log import get_logger
 from pgembedd.settings import HttpSettings
 

@@ -113,12 +113,17 @@ class SseParser:
             yield chunk
 
 
+def read_json(data: bytes | str) -> Any:
+    """Returns the value; None for what is no JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
 def parse_object(data: bytes, key: str | None = None) -> Chunk:
     """Returns the object. GenerationError, without `key`, for anything else, and for one that reports an error."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        value = None
+    value = read_json(data)
     if not isinstance(value, dict):
         raise GenerationError("The language model's server sent something that is no JSON object.")
     chunk = Chunk(value)

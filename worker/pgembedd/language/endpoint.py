@@ -3,12 +3,13 @@
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pgembedd.errors import ConfigurationError
+from pgembedd.language_settings import LanguageSettings
 from pgembedd.secret_files import read_key
 from pgembedd.servers import is_loopback
 
@@ -33,6 +34,10 @@ class Endpoint:
     key: str | None = None
     title: str = ""
     """The server's name in errors; its address, unless given."""
+    key_variable: str = KEY_FILE_VARIABLE
+    """In errors: where the key is set."""
+    remedy: str = f"start it, or set {HOST_VARIABLE} to where it runs"
+    """In errors: what to do where the server cannot be reached."""
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError for a host that is no URL, and for an unknown mode."""
@@ -67,10 +72,6 @@ class Endpoint:
         """Its name in errors."""
         return self.title or f"The language model's server at {self.base}"
 
-    def with_mode(self, mode: Mode) -> "Endpoint":
-        """Returns the same server, asked in another protocol."""
-        return replace(self, mode=mode)
-
     def path(self, prompt: Prompt) -> str:
         """Returns where this prompt is posted to."""
         if self.mode == "openaicompatible":
@@ -102,8 +103,20 @@ class Endpoint:
         return {"model": model, **members, "stream": stream}
 
     def client(self, timeout_s: float) -> "httpx2.AsyncClient":
-        """Returns an HTTP client for one request; `timeout_s` is for the connection, and between two parts."""
-        return http_client(self.host, {"authorization": f"Bearer {self.key}"} if self.key else {}, timeout_s)
+        """Returns an HTTP client for one request to this host alone: it follows no redirect.
+
+        `timeout_s` is for the connection, and between two parts.
+        """
+        import httpx2
+
+        return httpx2.AsyncClient(
+            headers={"authorization": f"Bearer {self.key}"} if self.key else {},
+            timeout=httpx2.Timeout(timeout_s),
+            follow_redirects=False,  # another host would get the content and the key
+            verify=_certificates() if self.host.startswith("https:") else _no_certificates(),
+            # No proxy reaches this machine's own servers.
+            trust_env=not is_loopback(urlsplit(self.host).hostname or ""),
+        )
 
 
 def check_prompt(prompt: object) -> None:
@@ -127,17 +140,15 @@ def _type(value: object) -> str:
     return type(value).__name__
 
 
-def http_client(host: str, headers: Mapping[str, str], timeout_s: float) -> "httpx2.AsyncClient":
-    """Returns an HTTP client for requests to this host alone: it follows no redirect."""
-    import httpx2
+def endpoint_of(settings: LanguageSettings) -> Endpoint | None:
+    """Returns the server of the settings, None without one.
 
-    return httpx2.AsyncClient(
-        headers=dict(headers),
-        timeout=httpx2.Timeout(timeout_s),
-        follow_redirects=False,  # another host would get the content and the key
-        verify=_certificates() if host.startswith("https:") else _no_certificates(),
-        trust_env=not is_loopback(urlsplit(host).hostname or ""),  # no proxy reaches this machine's own servers
-    )
+    ConfigurationError for a host that is no URL, and for a key file that cannot be read.
+    """
+    key = read_key(settings.language_key_file, KEY_FILE_VARIABLE) if settings.language_key_file else None
+    mode: Any = settings.language_mode
+    host = settings.language_host
+    return Endpoint(host, mode, key, "The language model's server") if host else None
 
 
 def endpoint_from_environment(mode: Mode = "ollama") -> Endpoint | None:

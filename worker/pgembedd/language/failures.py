@@ -1,9 +1,9 @@
 """Failed requests to a language model's server as errors, whose type says what can be done about them."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from pgembedd.errors import (
@@ -12,8 +12,8 @@ from pgembedd.errors import (
     GenerationTimeoutError,
     GenerationUnavailableError,
 )
-from pgembedd.language.chunks import sentence_of
-from pgembedd.language.endpoint import KEY_FILE_VARIABLE
+from pgembedd.language.chunks import read_json, sentence_of
+from pgembedd.language.endpoint import Endpoint
 from pgembedd.limits import ERROR_BYTES
 from pgembedd.servers import retry_after_s
 
@@ -23,14 +23,27 @@ if TYPE_CHECKING:
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTEXT = re.compile(r"context length (?:is|of) (\d{1,9})\b(.{0,300})", re.DOTALL)
 _NUMBER = re.compile(r"\b\d{1,9}\b")
-REMEDY = "start it, or set AI_INFERENCE_API_HOST to where it runs"
+MAX_WAIT_S = 600
+
+
+@asynccontextmanager
+async def answered(
+    endpoint: Endpoint, method: str, url: str, timeout_s: float, **request: Any
+) -> AsyncIterator["httpx2.Response"]:
+    """Sends a request, and yields the response where its status is 200. GenerationError for any other."""
+    with _translated_errors(endpoint, timeout_s):
+        async with endpoint.client(timeout_s) as client, client.stream(method, url, **request) as response:
+            if response.status_code != 200:
+                raise await _failure(response, endpoint)
+            yield response
 
 
 @contextmanager
-def translate_errors(where: str, timeout_s: float, *, remedy: str = REMEDY) -> Iterator[None]:
-    """Translates errors of the HTTP client, for the server named by `where`, to those of generations."""
+def _translated_errors(endpoint: Endpoint, timeout_s: float) -> Iterator[None]:
+    """Translates errors of the HTTP client to those of generations."""
     import httpx2
 
+    where = endpoint.named
     try:
         yield
     except httpx2.ConnectTimeout as error:
@@ -38,37 +51,26 @@ def translate_errors(where: str, timeout_s: float, *, remedy: str = REMEDY) -> I
     except httpx2.TimeoutException as error:
         raise GenerationTimeoutError(f"{where} sent nothing for {timeout_s:g} s.") from error
     except httpx2.ConnectError as error:
-        raise GenerationUnavailableError(f"{where} cannot be reached: {remedy}.") from error
+        raise GenerationUnavailableError(f"{where} cannot be reached: {endpoint.remedy}.") from error
     except httpx2.HTTPError as error:
         raise GenerationUnavailableError(
             f"The connection to {where[0].lower()}{where[1:]} broke before the answer was complete; ask again."
         ) from error
 
 
-async def failure_of(response: "httpx2.Response", where: str, key: str | None = None) -> GenerationError:
-    """Returns the error for an answer whose status is not 200, with the reason that its body gives, without `key`."""
+async def _failure(response: "httpx2.Response", endpoint: Endpoint) -> GenerationError:
+    """Returns the error for a status that is not 200, with the reason that the body gives, without the key."""
     body = b""
     async for part in response.aiter_bytes():
         body += part
         if len(body) > ERROR_BYTES:
             break
-    return failure(response.status_code, response.headers, body, where, secret=key)
-
-
-def failure(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    where: str,
-    *,
-    key_variable: str = KEY_FILE_VARIABLE,
-    secret: str | None = None,
-) -> GenerationError:
-    """Returns the error for a status, its headers and the body's reason, without the key in `secret`."""
-    error = _error_object(body)
-    sentence = f"{where} answered with status {status}: {_remedied(status, error, key_variable, secret)}"
+    status, value = response.status_code, read_json(body)
+    error = value.get("error", value) if isinstance(value, dict) else value or body.decode("utf-8", "replace")
+    sentence = f"{endpoint.named} answered with status {status}: {_remedied(status, error, endpoint)}"
     if status in TRANSIENT:
-        return GenerationUnavailableError(sentence, status=status, retry_after_s=retry_after_s(headers))
+        wait_s = retry_after_s(response.headers) or _estimated_s(value)
+        return GenerationUnavailableError(sentence, status=status, retry_after_s=wait_s)
     if isinstance(error, dict) and (exceeded := _exceeded(error)) is not None:
         prompt, context = exceeded
         return ContextTooLongError(
@@ -78,6 +80,13 @@ def failure(
             context_tokens=context,
         )
     return GenerationError(sentence, status=status)
+
+
+def _estimated_s(value: object) -> int | None:
+    """Returns how long Hugging Face expects a model that is being loaded to take."""
+    seconds: Any = value.get("estimated_time") if isinstance(value, dict) else None
+    known = isinstance(seconds, int | float) and 0 < seconds < MAX_WAIT_S
+    return ceil(seconds) if known else None
 
 
 def _exceeded(error: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -97,18 +106,9 @@ def _exceeded(error: Mapping[str, Any]) -> tuple[int, int] | None:
     return (prompt, context) if prompt and context else None
 
 
-def _error_object(body: bytes) -> Any:
-    """Returns the member `error` of a JSON body; for any other its text."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace")
-    return value.get("error", value) if isinstance(value, dict) else value
-
-
-def _remedied(status: int, error: object, key_variable: str, secret: str | None) -> str:
+def _remedied(status: int, error: object, endpoint: Endpoint) -> str:
     if status in (401, 403):
-        return f"the key is missing or wrong; see {key_variable}."
+        return f"the key is missing or wrong; see {endpoint.key_variable}."
     if status in (301, 302, 303, 307, 308):
         return "it is a redirect, which is not followed; name its destination as the host."
-    return sentence_of(error, secret)
+    return sentence_of(error, endpoint.key)

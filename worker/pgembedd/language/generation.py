@@ -13,7 +13,8 @@ import anyio
 from pgembedd.errors import ConfigurationError, GenerationCancelledError, GenerationError, GenerationTimeoutError
 from pgembedd.language.chunks import Chunk, Lines, NdjsonParser, SseParser, ended_early, parse_answer
 from pgembedd.language.endpoint import Endpoint, Prompt
-from pgembedd.language.failures import failure_of, translate_errors
+from pgembedd.language.failures import answered
+from pgembedd.language_settings import LanguageSettings
 from pgembedd.limits import STREAM_BYTES
 
 TIMEOUT_S = 60.0
@@ -28,8 +29,13 @@ class Bounds:
     max_bytes: float = STREAM_BYTES
     """Of what the server sends for the answer."""
 
+    @classmethod
+    def of(cls, settings: LanguageSettings) -> Self:
+        """Returns those of the settings."""
+        return cls(settings.language_timeout_s, settings.language_total_s, settings.language_max_answer_kb * 1000)
 
-class Generation:
+
+class Generation(AsyncIterator[Chunk]):
     """An answer: `start()`, then iterate. Bound to the event loop that starts it, except for `cancel()`."""
 
     def __init__(
@@ -60,9 +66,6 @@ class Generation:
         self._loop = asyncio.get_running_loop()
         self._deadline = anyio.current_time() + self._bounds.total_s
         self._first = await self._next()
-        return self
-
-    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Chunk:
@@ -131,20 +134,15 @@ async def _read(
 ) -> AsyncGenerator[Chunk, None]:
     """Sends the request and yields the objects of the answer."""
     headers = {"content-type": "application/json", "accept-encoding": "identity"}
-    with translate_errors(endpoint.named, bounds.timeout_s):
-        async with (
-            endpoint.client(bounds.timeout_s) as client,
-            client.stream("POST", endpoint.base + path, content=content, headers=headers) as response,
-        ):
-            if response.status_code != 200:
-                raise await failure_of(response, endpoint.named, endpoint.key)
-            async with (
-                aclosing(response.aiter_bytes()) as received,
-                aclosing(bounded(received, bounds.max_bytes)) as data,
-                aclosing(_streamed(data, endpoint) if stream else _whole(data, endpoint.key)) as chunks,
-            ):
-                async for chunk in chunks:
-                    yield chunk
+    url, timeout_s = endpoint.base + path, bounds.timeout_s
+    async with (
+        answered(endpoint, "POST", url, timeout_s, content=content, headers=headers) as response,
+        aclosing(response.aiter_bytes()) as received,
+        aclosing(bounded(received, bounds.max_bytes)) as data,
+        aclosing(_streamed(data, endpoint) if stream else _whole(data, endpoint.key)) as chunks,
+    ):
+        async for chunk in chunks:
+            yield chunk
 
 
 async def _streamed(data: AsyncIterator[bytes], endpoint: Endpoint) -> AsyncGenerator[Chunk, None]:

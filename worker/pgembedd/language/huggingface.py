@@ -10,20 +10,19 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pgembedd.errors import ConfigurationError, GenerationTimeoutError, GenerationUnavailableError
-from pgembedd.language.endpoint import Endpoint, http_client
-from pgembedd.language.failures import failure, translate_errors
+from pgembedd.errors import ConfigurationError, GenerationTimeoutError
+from pgembedd.language.chunks import read_json
+from pgembedd.language.endpoint import Endpoint
+from pgembedd.language.failures import answered
 from pgembedd.language.generation import Bounds, bounded
 
 NAME = "huggingface"
 HOST_VARIABLE = "PGEMBEDD_TASKS_HOST"
 MODELS_VARIABLE = "PGEMBEDD_TASKS_MODELS"
 TOKEN_VARIABLE = "HUGGING_FACE_ACCESS_TOKEN"
-MAX_WAIT_S = 600
 
 TASKS = frozenset(
     {
@@ -76,19 +75,20 @@ class HuggingFace:
         and for a token that is none."""
         from huggingface_hub import constants
 
-        self._base = constants.INFERENCE_PROXY_TEMPLATE.format(provider="hf-inference") if host == NAME else host
+        base = constants.INFERENCE_PROXY_TEMPLATE.format(provider="hf-inference") if host == NAME else host
         if host != NAME and not host.startswith(("http://", "https://")):
             raise ConfigurationError(f"{HOST_VARIABLE} is {host!r}; it has to be {NAME}, or a URL.")
         try:
-            Endpoint(self._base)
+            self._endpoint = Endpoint(
+                base, title="The server of tasks", key_variable=TOKEN_VARIABLE, remedy=f"check {HOST_VARIABLE}"
+            )
         except ConfigurationError:
             raise ConfigurationError(
                 f"{HOST_VARIABLE} has to be {NAME}, or the URL of a server; its token is in {TOKEN_VARIABLE}."
             ) from None
         try:
             for task, model in models.items():
-                check_task(task)
-                _check_model(model)
+                _check_names(task, model)
         except ConfigurationError as error:
             raise ConfigurationError(f"{MODELS_VARIABLE}: {error}") from None
         _token()  # refused here, as a request's client could not help it
@@ -105,8 +105,7 @@ class HuggingFace:
 
         GenerationError for a server that refuses; GenerationUnavailableError while it loads the model.
         """
-        check_task(task)
-        _check_model(model)
+        _check_names(task, model)
         try:
             async with asyncio.timeout(self._bounds.total_s):
                 return _unwrapped(task, await self._post(task, _payload(task, inputs, parameters), model, use_cache))
@@ -114,24 +113,13 @@ class HuggingFace:
             raise GenerationTimeoutError(f"The task was not done after {self._bounds.total_s:g} s.") from None
 
     async def _post(self, task: str, payload: dict[str, Any], model: str, use_cache: bool) -> TaskAnswer:
-        url = f"{self._base.rstrip('/')}/models/{model}" + (f"/pipeline/{task}" if task in _PIPELINES else "")
-        where, timeout_s, token = "The server of tasks", self._bounds.timeout_s, _token()
-        with translate_errors(where, timeout_s, remedy=f"check {HOST_VARIABLE}"):
-            async with (
-                http_client(self._base, _headers(task, token, use_cache), timeout_s) as client,
-                client.stream("POST", url, content=json.dumps(payload).encode()) as response,
-            ):
-                parts = bounded(response.aiter_bytes(), self._bounds.max_bytes)
-                body = b"".join([part async for part in parts])
-                if response.status_code != 200:
-                    raise _failure(response.status_code, response.headers, body, where, token)
-                return TaskAnswer(body, _media_type(response.headers.get("content-type", "")))
-
-
-def check_task(task: str) -> None:
-    """Raises ConfigurationError for an unknown task."""
-    if task not in TASKS:
-        raise ConfigurationError(f"There is no such task; there are {', '.join(sorted(TASKS))}.")
+        url = f"{self._endpoint.host.rstrip('/')}/models/{model}" + (f"/pipeline/{task}" if task in _PIPELINES else "")
+        endpoint, timeout_s = replace(self._endpoint, key=_token()), self._bounds.timeout_s
+        content, headers = json.dumps(payload).encode(), _headers(task, use_cache)
+        async with answered(endpoint, "POST", url, timeout_s, content=content, headers=headers) as response:
+            parts = bounded(response.aiter_bytes(), self._bounds.max_bytes)
+            body = b"".join([part async for part in parts])
+            return TaskAnswer(body, _media_type(response.headers.get("content-type", "")))
 
 
 def parse_models(setting: str) -> dict[str, str]:
@@ -144,8 +132,10 @@ def parse_models(setting: str) -> dict[str, str]:
     return {task.strip(): model.strip() for task, _, model in pairs}
 
 
-def _check_model(model: str) -> None:
-    """Raises ConfigurationError for what is no name of the Hub: it becomes a part of a URL."""
+def _check_names(task: str, model: str) -> None:
+    """Raises ConfigurationError for an unknown task, and for a model that is no name of the Hub: both are in a URL."""
+    if task not in TASKS:
+        raise ConfigurationError(f"There is no such task; there are {', '.join(sorted(TASKS))}.")
     if not _MODEL.fullmatch(model) or ".." in model:
         raise ConfigurationError("A model of a task is named as on the Hub: owner/name.")
 
@@ -159,10 +149,8 @@ def _token() -> str | None:
     return token
 
 
-def _headers(task: str, token: str | None, use_cache: bool) -> dict[str, str]:
+def _headers(task: str, use_cache: bool) -> dict[str, str]:
     headers = {"content-type": "application/json", "user-agent": "pgembedd"}
-    if token:
-        headers["authorization"] = f"Bearer {token}"
     if task == "text-to-image":
         headers["accept"] = "image/png"
     if not use_cache:
@@ -180,10 +168,7 @@ def _unwrapped(task: str, answer: TaskAnswer) -> TaskAnswer:
     """Returns the answer as Hugging Face's own clients return it, for tasks that wrap the one they have in a list."""
     if answer.content_type != "application/json" or task not in ("summarization", "translation", "text-classification"):
         return answer
-    try:
-        value = json.loads(answer.content)
-    except (ValueError, RecursionError):
-        return answer
+    value = read_json(answer.content)
     inside = dict if task != "text-classification" else list
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], inside):
         return TaskAnswer(json.dumps(value[0]).encode(), answer.content_type)
@@ -194,20 +179,3 @@ def _media_type(given: str) -> str:
     """Returns the type without parameters; of one that a browser might run, that of mere bytes."""
     kind = given.partition(";")[0].strip().casefold()
     return kind if _MEDIA.fullmatch(kind) else "application/octet-stream"
-
-
-def _failure(status: int, headers: Mapping[str, str], body: bytes, where: str, token: str | None) -> Exception:
-    error = failure(status, headers, body, where, key_variable=TOKEN_VARIABLE, secret=token)
-    if isinstance(error, GenerationUnavailableError) and error.retry_after_s is None:
-        error.retry_after_s = _estimated_s(body)
-    return error
-
-
-def _estimated_s(body: bytes) -> int | None:
-    """Returns how long a model that is being loaded is expected to take."""
-    try:
-        seconds = json.loads(body).get("estimated_time")
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    known = isinstance(seconds, int | float) and 0 < seconds < MAX_WAIT_S
-    return ceil(seconds) if known else None

@@ -5,9 +5,9 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.language.chunks import Chunk
@@ -17,7 +17,15 @@ from pgembedd.language.generation import TIMEOUT_S, Bounds, Generation
 Result = TypeVar("Result")
 
 
-class LanguageSession:
+class Run(TypedDict, total=False):
+    """The options of one `run()`: what differs from the session's own, and Ollama's options."""
+
+    mode: Mode | None
+    timeout: float | None
+    options: Mapping[str, Any] | None
+
+
+class LanguageSession(AbstractContextManager["LanguageSession"]):
     """A language model by name, on a server. Threads may share it; it holds no connection between two answers."""
 
     def __init__(
@@ -50,61 +58,29 @@ class LanguageSession:
         self._open: weakref.WeakSet[Generation] = weakref.WeakSet()
 
     @overload
-    def run(
-        self,
-        prompt: Prompt,
-        *,
-        stream: Literal[False] = False,
-        mode: Mode | None = None,
-        timeout: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Chunk: ...
+    def run(self, prompt: Prompt, *, stream: Literal[False] = False, **how: Unpack[Run]) -> Chunk: ...
     @overload
-    def run(
-        self,
-        prompt: Prompt,
-        *,
-        stream: Literal[True],
-        mode: Mode | None = None,
-        timeout: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> "Stream": ...
-    def run(self, prompt: Prompt, *, stream: bool = False, **how: Any) -> "Chunk | Stream":
+    def run(self, prompt: Prompt, *, stream: Literal[True], **how: Unpack[Run]) -> "Stream": ...
+    def run(self, prompt: Prompt, *, stream: bool = False, **how: Unpack[Run]) -> "Chunk | Stream":
         """Returns the whole answer, or with `stream` an iterator of its parts, once the first one is there.
 
         `prompt` is a text, or the members of the request's body. `timeout` bounds the connection and the wait
         between two parts; an answer that is not streamed comes as one part. `options` are Ollama's, as
         `{"num_ctx": 8192}`. GenerationError for a server that refuses, breaks off or is silent.
         """
-        generation = self._generation(prompt, stream=stream, **how)
+        generation = self._generation(prompt, stream, **how)
         background = self._loop()
         if not stream:
             return background.call(generation.answer())
         return Stream(background, background.call(generation.start()))
 
     @overload
-    async def run_async(
-        self,
-        prompt: Prompt,
-        *,
-        stream: Literal[False] = False,
-        mode: Mode | None = None,
-        timeout: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Chunk: ...
+    async def run_async(self, prompt: Prompt, *, stream: Literal[False] = False, **how: Unpack[Run]) -> Chunk: ...
     @overload
-    async def run_async(
-        self,
-        prompt: Prompt,
-        *,
-        stream: Literal[True],
-        mode: Mode | None = None,
-        timeout: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Generation: ...
-    async def run_async(self, prompt: Prompt, *, stream: bool = False, **how: Any) -> Chunk | Generation:
+    async def run_async(self, prompt: Prompt, *, stream: Literal[True], **how: Unpack[Run]) -> Generation: ...
+    async def run_async(self, prompt: Prompt, *, stream: bool = False, **how: Unpack[Run]) -> Chunk | Generation:
         """The same as `run()` in the running event loop; a stream is an asynchronous iterator with `aclose()`."""
-        generation = self._generation(prompt, stream=stream, **how)
+        generation = self._generation(prompt, stream, **how)
         return await generation.start() if stream else await generation.answer()
 
     def close(self) -> None:
@@ -114,24 +90,18 @@ class LanguageSession:
         for generation in in_progress:
             generation.cancel()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _generation(
         self,
         prompt: Prompt,
-        *,
         stream: bool,
         mode: Mode | None = None,
         timeout: float | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Generation:
-        endpoint = self.endpoint if mode is None else self.endpoint.with_mode(mode)
+        endpoint = self.endpoint if mode is None else replace(self.endpoint, mode=mode)
         timeout_s = self.timeout if timeout is None else timeout
         _check_timeout(timeout_s)
         bounds = Bounds(timeout_s=timeout_s)
@@ -155,16 +125,13 @@ def _check_timeout(timeout: object) -> None:
         raise ConfigurationError(f"A language model cannot answer within {timeout} seconds; give more than 0.")
 
 
-class Stream:
+class Stream(Iterator[Chunk], AbstractContextManager["Stream"]):
     """The parts of an answer. `close()`, from any thread, ends the request; the end of a `with` block does, too."""
 
     def __init__(self, background: "_Background", generation: Generation) -> None:
         self._background, self._generation = background, generation
         # Before the loop may go with its last user: what is left open then would never be closed.
         weakref.finalize(self, generation.cancel).atexit = False
-
-    def __iter__(self) -> Iterator[Chunk]:
-        return self
 
     def __next__(self) -> Chunk:
         """Returns the next part. GenerationError if the answer breaks off or was cancelled."""
@@ -177,12 +144,7 @@ class Stream:
         """Ends the request, and with it the server's work."""
         self._generation.cancel()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

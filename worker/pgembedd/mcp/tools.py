@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pgembedd.answers.questions import Question, Questions
+from pgembedd.answers.watch import ask_and_wait
 from pgembedd.mcp.arguments import SEARCH_ARGUMENTS, SIMILAR_ARGUMENTS, Arguments, AskArguments, RowArguments, read
 from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hits
-from pgembedd.search.questions import Question, ask_and_wait
 
 MAX_CHARACTERS = 60_000  # of a result, as JSON
 MAX_VALUE = 1_000  # characters of a value in a hit's row
@@ -21,7 +22,7 @@ class AssistantSearches(SearchEngine):
 
     def answer(self, asked: Question) -> dict[str, Any]:
         """Returns the finished answer to a question: status, answer, reason, notes, sources."""
-        return ask_and_wait(self._run_as, asked, ANSWER_TIMEOUT_S)
+        return ask_and_wait(Questions(self._run_as), asked, ANSWER_TIMEOUT_S)
 
 
 @dataclass(frozen=True)

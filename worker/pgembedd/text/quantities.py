@@ -5,11 +5,11 @@ from decimal import Decimal
 from math import floor
 
 
-def share(coverage: Decimal | None) -> str:
+def share(coverage: Decimal | float | None) -> str:
     """Returns a share in per cent, rounded down, so that 100 % is complete."""
     if coverage is None:
         return "?"
-    return "100 %" if coverage == 1 else f"{floor(coverage * 1000) / 10:.1f} %"
+    return "100 %" if coverage == 1 else f"{floor(Decimal(str(coverage)) * 1000) / 10:.1f} %"
 
 
 def age(age: timedelta | None) -> str:

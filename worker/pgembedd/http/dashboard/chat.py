@@ -1,6 +1,5 @@
 """The page's chat: a form that asks, and a page for each answer that is sent while the answer is made. No script."""
 
-import threading
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,17 +10,19 @@ from fastapi.responses import RedirectResponse, Response
 from markupsafe import escape
 from starlette.responses import StreamingResponse
 
-from pgembedd.http.answer_viewer import Viewer
-from pgembedd.http.auth import require_scope
+from pgembedd.answers.progress import UNTAKEN_EVENT
+from pgembedd.answers.questions import Question
+from pgembedd.answers.watch import Viewer
+from pgembedd.database.answers import AnswerEvent
+from pgembedd.http.auth.authenticator import require_scope
+from pgembedd.http.auth.origin import require_own_origin
+from pgembedd.http.auth.search_roles import NO_ROLE
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import Renderer
-from pgembedd.http.dashboard.sentences import Sentences, is_web
-from pgembedd.http.error_responses import Refusal, refusal_of
-from pgembedd.http.origin import require_own_origin
-from pgembedd.http.search_roles import NO_ROLE
-from pgembedd.http.tokens import Caller
-from pgembedd.search.questions import AnswerEvent, Question
+from pgembedd.http.dashboard.sentences import Sentences, named
+from pgembedd.http.errors.refusals import Refusal, own_refusal
 
 Fields = Annotated[dict[str, str], Depends(form_fields)]
 _HERE = "<!-- here -->"
@@ -31,63 +32,69 @@ _OVER = '<span class="over" hidden></span>'  # from here on the style sheet hide
 def add_chat(routes: APIRouter, service: ServiceContext, renderer: Renderer) -> None:
     """Adds GET and POST /chat, GET /chat/{id}, and POST /chat/{id}/stop."""
     admin = service.authenticator.require("admin")
-    asker = service.answers.asker
+
+    def may_ask(caller: Caller = admin) -> Caller:
+        require_scope(caller, "answers")
+        return caller
 
     @routes.get("/chat")
     def empty_chat(caller: Caller = admin) -> Response:
         if not caller.search_url:
             return renderer.page("chat.html", {"pipelines": [], "refusal": Refusal(501, NO_ROLE)}, 501)
-        require_scope(caller, "answers")
-        return renderer.page("chat.html", {"pipelines": asker.pipelines(caller)})
+        return renderer.page("chat.html", {"pipelines": service.answers.of(may_ask(caller)).pipelines()})
+
+    _add_forms(routes, service, renderer, Depends(may_ask))
+    _add_answer(routes, service, renderer, Depends(may_ask))
+
+
+def _add_forms(routes: APIRouter, service: ServiceContext, renderer: Renderer, allowed: Any) -> None:
+    answers = service.answers
 
     @routes.post("/chat", dependencies=[require_own_origin()])
-    def ask(fields: Fields, caller: Caller = admin) -> Response:
-        require_scope(caller, "answers")
+    def ask(fields: Fields, caller: Caller = allowed) -> Response:
         try:
             thread = UUID(fields["thread"]) if fields.get("thread") else None
-            asked = Question(fields.get("pipeline", ""), fields.get("question", ""), thread=thread)
-            with service.answers.place(caller):  # else the page that it leads to would be refused
-                return RedirectResponse(f"/chat/{asker.ask(caller, asked).id}", 303)
         except ValueError:
             raise Refusal(400, "The form cannot be read.") from None
+        asked = Question(fields.get("pipeline", ""), fields.get("question", ""), thread=thread)
+        try:
+            with answers.place(caller):  # else the page that it leads to would be refused
+                return RedirectResponse(f"/chat/{answers.ask(caller, asked).id}", 303)
         except Exception as error:
-            if (refusal := refusal_of(error)) is None:
-                raise
-            values = {"pipelines": asker.pipelines(caller), "refusal": refusal}
+            refusal = own_refusal(error)
+            values = {"pipelines": answers.of(caller).pipelines(), "refusal": refusal}
             return renderer.page("chat.html", values, refusal.status)
 
     @routes.post("/chat/{answer}/stop", dependencies=[require_own_origin()])
-    def stop(answer: UUID, caller: Caller = admin) -> Response:
-        require_scope(caller, "answers")
-        asker.stop(caller, answer)
+    def stop(answer: UUID, caller: Caller = allowed) -> Response:
+        answers.stop(caller, answer)
         return RedirectResponse(f"/chat/{answer}", 303)
 
+
+def _add_answer(routes: APIRouter, service: ServiceContext, renderer: Renderer, allowed: Any) -> None:
     @routes.get("/chat/{answer}")
-    async def watch(answer: UUID, caller: Caller = admin) -> Response:
-        require_scope(caller, "answers")
-        pipelines = await run_in_threadpool(asker.pipelines, caller)
-        turns = await run_in_threadpool(asker.earlier_turns, caller, answer)
+    async def watch(answer: UUID, caller: Caller = allowed) -> Response:
+        questions = service.answers.of(caller)
+        pipelines = await run_in_threadpool(questions.pipelines)
+        turns = await run_in_threadpool(questions.earlier_turns, answer)
         viewer = await service.answers.watch(caller, answer)
         shown = {"pipelines": pipelines, "state": viewer.state, "turns": turns, "here": _HERE}
-        page = renderer.page("chat.html", shown)
-        before, _, after = bytes(page.body).partition(_HERE.encode())
-        sent = _sent(viewer, before, after, service.stopping)
+        before, _, after = bytes(renderer.page("chat.html", shown).body).partition(_HERE.encode())
+        sent = _sent(viewer, before, after)
         return StreamingResponse(sent, media_type="text/html", headers={"x-accel-buffering": "no"})
 
 
-async def _sent(viewer: Viewer, before: bytes, after: bytes, stopping: threading.Event) -> AsyncIterator[bytes]:
+async def _sent(viewer: Viewer, before: bytes, after: bytes) -> AsyncIterator[bytes]:
     """Yields the page: what stands before the answer, the answer as it comes, and the rest."""
     written = Sentences()
     try:
         yield before
-        async for event in viewer.events(stopping):
+        async for event in viewer.events():
             if html := _html(written, event):
                 yield html.encode("utf-8", "replace")
         yield f"{written.end()}{_OVER}".encode("utf-8", "replace")
     except Exception as error:
-        if (refusal := refusal_of(error)) is None:
-            raise
-        yield _note(refusal.sentence).encode()
+        yield _note(own_refusal(error).sentence).encode()
     finally:
         viewer.close()
     cited = {number: source for number, source in written.sources.items() if number in written.cited}
@@ -99,12 +106,12 @@ async def _sent(viewer: Viewer, before: bytes, after: bytes, stopping: threading
 
 def _html(written: Sentences, event: AnswerEvent) -> str:
     data: dict[str, Any] = event.data
-    match event.event:
+    match event.name:
         case "sources":
             written.sources = {source["n"]: source for source in data["sources"]}
         case "status" if data.get("attempt", 0) > 1 and data["status"] == "generating":
             return written.end() + _remark("The answer begins again.")
-        case "status" if event.seq == 0:
+        case "status" if event is UNTAKEN_EVENT:
             return _note(data["reason"])
         case "delta":
             return written.add(data["text"])
@@ -130,8 +137,8 @@ def _sources(heading: str, sources: dict[int, dict[str, Any]]) -> str:
     """Returns a list to which citations lead."""
     listed = []
     for number, source in sources.items():
-        title = escape(source["title"] or f"Source {number}")
-        named = f'<a href="{escape(source["url"])}" rel="noreferrer">{title}</a>' if is_web(source["url"]) else title
         text = f'<p class="content">{escape(source["excerpt"] or "")}</p>'
-        listed.append(f'<li id="source-{number}" value="{number}"><h3>[{number}] {named}</h3>{text}</li>')
+        listed.append(
+            f'<li id="source-{number}" value="{number}"><h3>[{number}] {named(number, source)}</h3>{text}</li>'
+        )
     return f'<h2>{heading}</h2><ol class="hits">{"".join(listed)}</ol>' if listed else ""

@@ -4,7 +4,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 
 MAX_FIELDS = 20
 

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from itertools import groupby
+from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, namedtuple_row
 
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.sparkline import Curve, curve
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.text.quantities import age
 
 FAILURES_PER_PAGE = 50
@@ -22,8 +22,8 @@ ERROR_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
-class Status:
-    """A row of pgembedd.status."""
+class PipelineStatus:
+    """A line of pgembedd.status; lengths of time in seconds."""
 
     pipeline: str
     source: str | None
@@ -34,17 +34,17 @@ class Status:
     reason: str | None
     queued: int
     backfill: int
-    oldest_age: timedelta | None
+    oldest_age_s: float | None
     failing: int
     dead: int
     blank: int
     truncated: int
-    rows_per_minute: Decimal
-    coverage: Decimal | None
-    lag: timedelta | None
+    rows_per_minute: float
+    coverage: float | None
+    lag_s: float | None
     index: str | None
     index_due_at: datetime | None
-    time_left: timedelta | None
+    time_left_s: float | None
 
     @property
     def waiting(self) -> int:
@@ -74,30 +74,6 @@ class Curves:
     rows: Curve
 
 
-@dataclass(frozen=True)
-class Reason:
-    """The number of failed jobs of a pipeline for a reason; `pipeline` is None for jobs without one."""
-
-    pipeline: str | None
-    reason: str
-    jobs: int
-    first_at: datetime
-    last_at: datetime
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A failed job (dead letter)."""
-
-    pipeline: str | None
-    key: str | None
-    reason: str
-    attempts: int
-    enqueued_at: datetime
-    died_at: datetime
-    error: str | None
-
-
 @contextmanager
 def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]:
     """Yields a connection. Refusal 503 where there is no database, or it lacks the schema or the rights."""
@@ -124,14 +100,10 @@ def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]
             ) from error
 
 
-def statuses(connection: psycopg.Connection) -> list[Status]:
+def statuses(connection: psycopg.Connection) -> list[PipelineStatus]:
     """Returns every pipeline: stopped ones first, then those that no worker can serve, then by name."""
-    names = {field.name for field in fields(Status)}
-    cursor = connection.execute(query("overview"))
-    columns = [column.name for column in cursor.description or []]
-    return [
-        Status(**{name: value for name, value in zip(columns, row, strict=True) if name in names}) for row in cursor
-    ]
+    with connection.cursor(row_factory=class_row(PipelineStatus)) as cursor:
+        return cursor.execute(query("overview")).fetchall()
 
 
 def history(connection: psycopg.Connection) -> dict[str, Curves]:
@@ -148,29 +120,30 @@ def curves_of(minutes: Sequence[Minute]) -> Curves:
     oldest = [m.oldest_s if m.oldest_s is not None or m.waiting is None else 0.0 for m in minutes]
     return Curves(
         curve("Waiting", times, [m.waiting for m in minutes], lambda value: f"{value:,.0f}"),
-        curve("Oldest", times, oldest, _seconds),
-        curve("Lag", times, [m.lag_s for m in minutes], _seconds),
+        curve("Oldest", times, oldest, seconds),
+        curve("Lag", times, [m.lag_s for m in minutes], seconds),
         curve("Rows a minute", times, [m.rows_per_minute for m in minutes], lambda value: f"{value:,.0f}"),
     )
 
 
-def _seconds(value: float) -> str:
-    return age(timedelta(seconds=value))
+def seconds(value: float | None) -> str:
+    """Returns a length of time in its largest fitting unit."""
+    return age(None if value is None else timedelta(seconds=value))
 
 
-def reasons(connection: psycopg.Connection) -> list[Reason]:
-    """Returns the failures by pipeline and reason, the most frequent first."""
-    with connection.cursor(row_factory=class_row(Reason)) as cursor:
+def reasons(connection: psycopg.Connection) -> list[Any]:
+    """Returns the failures by pipeline and reason, the most frequent first, with the columns of the statement."""
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
         return cursor.execute(query("failure_reasons"), {"limit": MAX_REASONS}).fetchall()
 
 
 def failures(
     connection: psycopg.Connection, pipeline: str | None, reason: str | None, page: int
-) -> tuple[list[Failure], bool]:
+) -> tuple[list[Any], bool]:
     """Returns a page of failures, latest first, and whether there are more. `pipeline` is "" for jobs without one."""
     values = {"pipeline": pipeline, "reason": reason, "length": ERROR_CHARACTERS}
     values |= {"limit": FAILURES_PER_PAGE + 1, "offset": FAILURES_PER_PAGE * (page - 1)}
-    with connection.cursor(row_factory=class_row(Failure)) as cursor:
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
         found = cursor.execute(query("failures"), values).fetchall()
     return found[:FAILURES_PER_PAGE], len(found) > FAILURES_PER_PAGE
 

@@ -12,8 +12,9 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pgembedd.http.dashboard.queries import seconds
 from pgembedd.http.dashboard.sparkline import HEIGHT, WIDTH
-from pgembedd.http.error_responses import Refusal, refusal_headers, refusal_of
+from pgembedd.http.errors.refusals import Refusal, own_refusal, refusal_headers
 from pgembedd.text.quantities import age, share
 
 HEADERS = {
@@ -42,7 +43,7 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
         )
-        self._environment.filters |= {"age": age, "share": share, "ago": _ago, "number": "{:,}".format, "utc": _utc}
+        self._environment.filters |= {"age": seconds, "share": share, "ago": _ago, "number": "{:,}".format, "utc": _utc}
         self._environment.globals |= {"WIDTH": WIDTH, "HEIGHT": HEIGHT, "style": _version("page.css")}
 
     def page(self, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
@@ -76,9 +77,7 @@ class PageRoute(APIRoute):
             except RequestValidationError:
                 response = self.renderer.refused(Refusal(400, "The address of this page cannot be read."))
             except Exception as error:
-                if (refusal := refusal_of(error)) is None:
-                    raise
-                response = self.renderer.refused(refusal)
+                response = self.renderer.refused(own_refusal(error))
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             return response

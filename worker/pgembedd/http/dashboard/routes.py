@@ -8,14 +8,14 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import RedirectResponse, Response
 
 from pgembedd.database.queries import query
+from pgembedd.http.auth.origin import require_own_origin
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries, search_hits
 from pgembedd.http.dashboard.chat import add_chat
 from pgembedd.http.dashboard.forms import form_fields
 from pgembedd.http.dashboard.render import PageRoute, Renderer, asset
-from pgembedd.http.error_responses import Refusal, refusal_of
-from pgembedd.http.origin import require_own_origin
-from pgembedd.http.searching import parse_filter
+from pgembedd.http.errors.refusals import Refusal, own_refusal
+from pgembedd.http.searches import parse_filter
 from pgembedd.search.fields import Name
 from pgembedd.search.hits import Pipeline
 from pgembedd.search.options import MODES, SearchOptions
@@ -95,15 +95,11 @@ def _add_forms(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         pipelines = searches.pipelines()
         form = _search_form(_columns(pipelines), fields)
         try:
-            where, limit = (
-                search_hits.chosen(searches, pipelines, fields.get("pipeline", "")),
-                _limit(fields.get("limit", "")),
-            )
-            text, options = fields.get("text", ""), _options(fields)
+            where = search_hits.chosen(searches, pipelines, fields.get("pipeline", ""))
+            limit, text, options = _limit(fields.get("limit", "")), fields.get("text", ""), _options(fields)
             hits = search_hits.find(searches, where, text, limit, options)
         except Exception as error:
-            if (refusal := refusal_of(error)) is None:
-                raise
+            refusal = own_refusal(error)
             return renderer.page("search.html", form | {"refusal": refusal}, refusal.status)
         values = {"found": search_hits.grouped(hits, where, limit), "where": where, "notices": hits.notices}
         values |= {"statement": search_hits.as_sql(where, text, options, limit), "marked": search_hits.marked}

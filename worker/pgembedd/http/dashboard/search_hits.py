@@ -12,8 +12,7 @@ from psycopg import sql
 from pgembedd.database.queries import query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.queries import connection_for_page
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.searching import ServedModels
+from pgembedd.http.errors.refusals import Refusal
 from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hit, Hits, Pipeline, title_of
 from pgembedd.search.options import SearchOptions
@@ -41,7 +40,7 @@ def page_searches(service: ServiceContext) -> SearchEngine:
             connection.execute(query("statement_timeout"), {"milliseconds": timeout_ms})
             return work(connection)
 
-    return SearchEngine(in_transaction, ServedModels(service))
+    return SearchEngine(in_transaction, service.search_models)
 
 
 def chosen(searches: SearchEngine, pipelines: list[Pipeline], name: str) -> Pipeline:

@@ -63,11 +63,12 @@ class Sentences:
 
     def _beside(self, number: int) -> str:
         source = self.sources[number]
-        title = escape(source["title"] or f"Source {number}")
-        named = f'<a href="{escape(source["url"])}" rel="noreferrer">{title}</a>' if is_web(source["url"]) else title
-        return f'<aside class="more">[{number}] {named}: {escape((source["excerpt"] or "")[:200])}</aside>'
+        excerpt = escape((source["excerpt"] or "")[:200])
+        return f'<aside class="more">[{number}] {named(number, source)}: {excerpt}</aside>'
 
 
-def is_web(url: str | None) -> bool:
-    """Tells that a link may be followed: a page's own rights are no business of another scheme."""
-    return url is not None and url.startswith(("https://", "http://"))
+def named(number: int, source: dict[str, Any]) -> str:
+    """Returns the title of a source, as a link where a page may follow it: its rights are no business of schemes."""
+    title, url = escape(source["title"] or f"Source {number}"), source["url"] or ""
+    is_web = url.startswith(("https://", "http://"))
+    return f'<a href="{escape(url)}" rel="noreferrer">{title}</a>' if is_web else title

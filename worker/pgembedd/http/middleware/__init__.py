@@ -1,1 +1,1 @@
-"""ASGI middleware of every request: limits on bodies, metrics, security headers."""
+"""Before every route: limits on connections and bodies, metrics, security headers, one path for two functions."""

@@ -5,9 +5,8 @@ import asyncio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pgembedd.http.auth import PUBLIC_PATHS, Authenticator, is_page
-from pgembedd.http.error_responses import Refusal, refusal_response
-from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
+from pgembedd.http.auth.authenticator import PUBLIC_PATHS, Authenticator, is_page
+from pgembedd.http.errors.refusals import CLIENT_CLOSED_REQUEST, Refusal, refusal_response
 from pgembedd.limits import ADDRESS
 
 HEAD_BYTES = ADDRESS

@@ -2,11 +2,11 @@
 
 import time
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pgembedd.http.errors.refusals import CLIENT_CLOSED_REQUEST, route_of
 from pgembedd.telemetry.observer import Observer
-
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before it had an answer
 
 
 class RequestMetrics:
@@ -39,21 +39,13 @@ class RequestMetrics:
             raise
         finally:
             self._observer.request_ended(
-                scope["method"], _route(scope), status, (answered_at or time.monotonic()) - began, _traceparent(scope)
+                scope["method"],
+                route_of(scope),
+                status,
+                (answered_at or time.monotonic()) - began,
+                Headers(scope=scope).get("traceparent"),
             )
 
 
 def _streams(message: Message) -> bool:
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in message["headers"])
-
-
-def _route(scope: Scope) -> str:
-    """Returns the path as it is declared, never with a client's values."""
-    return getattr(scope.get("route"), "path", "unknown")
-
-
-def _traceparent(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"traceparent":
-            return str(value.decode("latin-1"))
-    return None
+    return Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")

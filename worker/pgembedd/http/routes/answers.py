@@ -1,36 +1,30 @@
 """`/answers`: questions about a table, answered as a stream of events that any number of clients may watch."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, Field
 
 from pgembedd import limits
-from pgembedd.http.answer_viewer import Viewer
+from pgembedd.answers.questions import Question
+from pgembedd.answers.watch import Viewer
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.searching import searches_of
-from pgembedd.http.sse import EventStream
-from pgembedd.http.strict_model import StrictModel
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.openapi import event_stream
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes.bodies import StrictModel
+from pgembedd.http.streams.sse import EventStream, frame
 from pgembedd.search.fields import Filter, Name
-from pgembedd.search.questions import Question
 
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "`status`, `sources`, `delta` and `citation` events, then `done` or `error`.",
-        "content": {"text/event-stream": {}},
-    }
-}
+STREAM = event_stream("`status`, `sources`, `delta` and `citation` events, then `done` or `error`.")
 _OVER: dict[int | str, dict[str, Any]] = {204: {"description": "The answer is finished, and no event is left."}}
 _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
 
 
 class AskRequest(StrictModel):
     """The arguments of pgembedd.ask() in SQL; those left out have its defaults."""
-
-    model_config = ConfigDict(strict=True)
 
     pipeline: Name = Field(description="The name of a pipeline.")
     question: str = Field(max_length=limits.QUESTION, description="The question.")
@@ -51,23 +45,19 @@ def router(service: ServiceContext) -> APIRouter:
     """POST /answers, GET /answers/{id}, POST /answers/{id}/stop."""
     routes = APIRouter(tags=["answers"])
     allowed = service.authenticator.require("answers")
-    searches = searches_of(service)
-    service.answers.asker.vector_of = lambda caller, pipeline, text: searches(caller).vector(pipeline, text)
 
-    def streamed(request: Request, viewer: Viewer) -> Response:
-        abort = request.scope["state"]["connection"].abort
+    def streamed(viewer: Viewer) -> Response:
         headers = {"location": f"/answers/{viewer.state.id}"}
-        frames = viewer.frames(service.stopping)
-        return EventStream(frames, viewer.close, service.stopping, service.http.http_heartbeat_s, abort, headers)
+        heartbeat_s = service.http.http_heartbeat_s
+        return EventStream(_frames(viewer), viewer.close, service.stopping, heartbeat_s, headers)
 
     @routes.post("/answers", response_class=Response, responses={**STREAM, **_ERRORS})
-    async def ask(request: Request, asked: AskRequest, caller: Caller = allowed) -> Response:
+    async def ask(asked: AskRequest, caller: Caller = allowed) -> Response:
         """The answer to a question, from the rows that the role of the token may read."""
-        return streamed(request, await service.answers.ask(caller, Question(**asked.model_dump())))
+        return streamed(await service.answers.ask_and_watch(caller, Question(**asked.model_dump())))
 
     @routes.get("/answers/{answer}", response_class=Response, responses={**STREAM, **_OVER, **_ERRORS})
     async def watch(
-        request: Request,
         answer: UUID,
         after: Annotated[int, Query(ge=0, le=limits.INT4, description="Only events after this one.")] = 0,
         last_event_id: Annotated[Name | None, Header(description="The same, as browsers send it.")] = None,
@@ -77,14 +67,22 @@ def router(service: ServiceContext) -> APIRouter:
         viewer = await service.answers.watch(caller, answer, _last(after, last_event_id))
         if await viewer.has_seen_all():
             return Response(status_code=204)  # on which a browser does not connect again
-        return streamed(request, viewer)
+        return streamed(viewer)
 
     @routes.post("/answers/{answer}/stop", responses=_ERRORS)
     def stop(answer: UUID, caller: Caller = allowed) -> AnswerStatus:
         """Ends an answer that is queued or being made; one that is finished is left as it is."""
-        return AnswerStatus(answer=answer, status=service.answers.asker.stop(caller, answer).status)
+        return AnswerStatus(answer=answer, status=service.answers.stop(caller, answer).status)
 
     return routes
+
+
+async def _frames(viewer: Viewer) -> AsyncIterator[bytes]:
+    """Yields the events as they are sent; `status` names the answer and its thread."""
+    named = {"answer": str(viewer.state.id), "thread": str(viewer.state.thread) if viewer.state.thread else None}
+    async for event in viewer.events():
+        data = {**event.data, **named} if event.name == "status" else event.data
+        yield frame(data, event.name, event.seq or None)
 
 
 def _last(after: int, last_event_id: str | None) -> int:

@@ -9,27 +9,18 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.errors import GenerationError, SearchError
-from pgembedd.http.answer_viewer import Viewer
-from pgembedd.http.auth import require_scope
-from pgembedd.http.chat_chores import chore_reply
+from pgembedd.http.auth.authenticator import require_scope
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.generation_response import HEADERS, GenerationResponse, openai_events
-from pgembedd.http.language_gateway import while_connected
-from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.generation.chat_chores import chore_reply
+from pgembedd.http.generation.table_chat import PREFIX, Reply, TableChat, complete, messages_of, parts_of
+from pgembedd.http.routes.bodies import Body, body_schema, parse_finite_float, parse_json
+from pgembedd.http.routes.model_names import model_names
 from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.served_models import served_models
-from pgembedd.http.table_chat import (
-    PREFIX,
-    Reply,
-    TableChat,
-    TableChatResponse,
-    complete,
-    data_line,
-    messages_of,
-    wait_until_taken,
-)
-from pgembedd.http.tokens import Caller
+from pgembedd.http.streams.generation_response import HEADERS, AnswerStream, openai_events, streamed
+from pgembedd.http.streams.sse import DONE, frame
+from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.limits import INT4, NAME
 
 LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's older and newer name of the same
@@ -46,7 +37,7 @@ def router(service: ServiceContext) -> APIRouter:
         "/chat/completions",
         response_class=Response,
         responses={200: {"content": {"application/json": {}, "text/event-stream": {}}}, **openai_errors(*STATUSES)},
-        openapi_extra=body_schema("What OpenAI's clients send; passed on as it is.", lambda: {"type": "object"}),
+        openapi_extra=body_schema("What OpenAI's clients send; passed on as it is.", {"type": "object"}),
     )
     async def chat(request: Request, body: Body, caller: Caller = either) -> Response:
         """The answer to a chat, whole or as events; `table:documents` answers from the table of that pipeline."""
@@ -65,7 +56,7 @@ def router(service: ServiceContext) -> APIRouter:
         try:
             return await _passed_on(service, request, model, asked)
         except GenerationError as error:
-            served = await served_models(service, caller) if error.status == 404 else None
+            served = await model_names(service, caller) if error.status == 404 else None
             if served is None or not served.language or (model or service.http.language_model) in served.language:
                 raise
             raise served.not_found() from None
@@ -94,9 +85,9 @@ def _with_limits(asked: dict[str, Any]) -> dict[str, Any]:
 async def _check_language_model(service: ServiceContext, caller: Caller, model: str | None) -> None:
     """Raises Refusal 404 for a table without its prefix, and where the caller may chat with tables alone."""
     may_pass_on = "generate" in caller.scopes and service.language.has_server
-    if may_pass_on and model not in [name for name, *_ in await run_in_threadpool(service.pipelines)]:
+    if may_pass_on and model not in [name for name, *_ in await run_in_threadpool(service.served.pipelines)]:
         return
-    served = await served_models(service, caller)
+    served = await model_names(service, caller)
     if may_pass_on and (model in served.language or f"{PREFIX}{model}" not in served.tables):
         return
     if served.tables or "generate" not in caller.scopes:
@@ -112,13 +103,11 @@ async def _passed_on(service: ServiceContext, request: Request, model: str | Non
         newer = prompt.pop("max_completion_tokens")
         prompt["max_tokens"] = prompt.get("max_tokens") or newer
     generation = gateway.generation(model, prompt, stream=stream, mode="openaicompatible")
-    with ExitStack() as held:
-        held.enter_context(gateway.slot())
-        if not stream:
-            answer = await while_connected(request, generation.answer())
-            return Response(json.dumps(answer), media_type="application/json")
-        await while_connected(request, generation.start())
-        return GenerationResponse(generation, openai_events, held.pop_all())
+    if stream:
+        return await streamed(request, generation, openai_events, gateway.slot())
+    with gateway.slot():
+        answer = await while_connected(request, generation.answer())
+    return Response(json.dumps(answer), media_type="application/json")
 
 
 async def _from_table(
@@ -133,21 +122,19 @@ async def _from_table(
             return Response(json.dumps(reply.whole()), media_type="application/json")
         parts = [reply.chunk({"role": "assistant", "content": text}), reply.chunk({}, "stop")]
         parts += [reply.usage_chunk()] if with_usage else []
-        return Response(b"".join([*map(data_line, parts), b"data: [DONE]\n\n"]), headers=HEADERS)
-
-    async def until_taken(viewer: Viewer) -> None:
-        await while_connected(request, wait_until_taken(viewer, service.stopping))
-
+        return Response(b"".join([*map(frame, parts), DONE]), headers=HEADERS)
     try:
-        viewer = await tables.ask(caller, model, messages, until_taken)
+        viewer = await tables.ask(request, caller, model, messages)
     except SearchError as error:
         refused = (error.sqlstate or "").startswith("22")  # not for want of rights
-        served = await served_models(service, caller) if refused else None
+        served = await model_names(service, caller) if refused else None
         if served is None or model in served.tables:
             raise
         raise served.not_found() from None
     reply = Reply(model, viewer.state.id.hex)
     if not stream:
-        whole = await while_connected(request, complete(viewer, reply, service.stopping))
+        whole = await while_connected(request, complete(viewer, reply))
         return Response(json.dumps(whole), media_type="application/json")
-    return TableChatResponse(viewer, reply, service.stopping, with_usage=with_usage)
+    with ExitStack() as held:
+        held.callback(viewer.abandon)  # the answer is of no chat that it could be read in
+        return AnswerStream(parts_of(viewer, reply, with_usage=with_usage), held.pop_all())

@@ -5,23 +5,16 @@ from typing import Annotated, Any
 import numpy as np
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, FailFast, Field
 from typing_extensions import TypeAliasType
 
 from pgembedd import limits
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.embedding import (
-    Kind,
-    check_inputs,
-    estimated_tokens,
-    model_for,
-    too_long,
-    vectors_of,
-    wait_for_result,
-)
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.strict_model import StrictModel
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.models.embedding import check_inputs, estimated_tokens, model_for, too_long
+from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.futures import Kind
 from pgembedd.search.fields import Name
 
 MATRIX_TOKENS = 8_192  # 384 numbers each make 40 MB of JSON
@@ -31,8 +24,6 @@ Texts = TypeAliasType("Texts", Annotated[list[str], FailFast()])
 
 class EmbedRequest(StrictModel):
     """A text or several, and how to embed them."""
-
-    model_config = ConfigDict(strict=True)
 
     input: str | Texts = Field(description="A text, or a list of texts.")
     model: Name | None = Field(default=None, description="A served model; without it, the default one.")
@@ -87,8 +78,8 @@ def router(service: ServiceContext) -> APIRouter:
 
 async def _answer(service: ServiceContext, asked: EmbedRequest, texts: list[str], request: Request) -> tuple[Any, int]:
     """Returns the vectors, and the number of tokens cut from all texts together."""
-    embedder = await model_for(service, asked.model, asked.pipeline)
-    check_inputs(service, embedder, texts)
+    embedder = await model_for(service.served, asked.model, asked.pipeline)
+    check_inputs(service.http, embedder, texts)
     if not (asked.mean_pool and asked.normalize):
         if not asked.truncate:
             raise Refusal(
@@ -97,17 +88,16 @@ async def _answer(service: ServiceContext, asked: EmbedRequest, texts: list[str]
                 "wrong_shape",
                 param="truncate",
             )
-        if not asked.mean_pool and (tokens := estimated_tokens(embedder, texts)) > MATRIX_TOKENS:
+        if not asked.mean_pool and (tokens := estimated_tokens(texts, embedder.max_tokens)) > MATRIX_TOKENS:
             raise Refusal(
                 413,
                 f"The texts have about {tokens} tokens, and with mean_pool: false each gets a vector: send no more "
                 f"than {MATRIX_TOKENS} at a time.",
                 param="input",
             )
-        return await wait_for_result(
-            service, service.unpooled.submit(_embed_unpooled, embedder, texts, asked), request
-        ), 0
-    embedded = await vectors_of(service, embedder, texts, asked.kind, request)
+        started = service.unpooled.submit(_embed_unpooled, embedder, texts, asked)
+        return await service.result_of(started, request), 0
+    embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind), request)
     cut = int(embedded.dropped.sum())
     if cut and not asked.truncate:
         worst = int(np.argmax(embedded.dropped))

@@ -1,21 +1,20 @@
 """`GET /events`: the database's events as server-sent events."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from pgembedd.database.event_channel import EVENTS, EventFilter
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.event_hub import EventHub
-from pgembedd.http.sse import EventStream, reader_events
+from pgembedd.http.errors.openapi import event_stream
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.streams.event_hub import EventHub
+from pgembedd.http.streams.sse import EventStream, reader_events
 from pgembedd.limits import IN_ADDRESS, LISTED
 from pgembedd.search.fields import Name
 
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}
-}
+STREAM = event_stream("Events, until the client has enough.")
 
 
 def router(service: ServiceContext) -> APIRouter:
@@ -31,7 +30,6 @@ def router(service: ServiceContext) -> APIRouter:
         "/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 429, 500, 503)}
     )
     async def events(
-        request: Request,
         event: Annotated[
             list[Name] | None, Query(max_length=LISTED, description="Only events of this word; repeatable.")
         ] = None,
@@ -50,13 +48,7 @@ def router(service: ServiceContext) -> APIRouter:
         if hub is None:
             raise Refusal(503, missing, "no_events")
         reader = hub.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
-        abort = request.scope["state"]["connection"].abort
-        return EventStream(
-            reader_events(reader, service.stopping),
-            partial(hub.leave, reader),
-            service.stopping,
-            service.http.http_heartbeat_s,
-            abort,
-        )
+        events, leave = reader_events(reader, service.stopping), partial(hub.leave, reader)
+        return EventStream(events, leave, service.stopping, service.http.http_heartbeat_s)
 
     return routes

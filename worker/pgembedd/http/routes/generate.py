@@ -1,21 +1,18 @@
 """`/generate` and `/functions/v1/generate`: the text of a language model, as it is made."""
 
-from contextlib import ExitStack
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.generation_response import Frames, GenerationResponse, events, raw_text
-from pgembedd.http.language_gateway import while_connected
-from pgembedd.http.raw_json import Body, parse_json
+from pgembedd.http.errors.openapi import event_stream
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes.bodies import Body, parse_json
+from pgembedd.http.streams.generation_response import Frames, events, raw_text, streamed
 from pgembedd.limits import IN_ADDRESS
 from pgembedd.search.fields import Name
 
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The answer, until it is complete.", "content": {"text/event-stream": {}}}
-}
+STREAM = event_stream("The answer, until it is complete.")
 ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 
 Prompt = Annotated[
@@ -57,8 +54,4 @@ async def _answer(
         raise Refusal(422, "The prompt is empty: send it as ?prompt=.", "empty_prompt", param="prompt")
     gateway = service.language
     gateway.check_size(len(prompt.encode("utf-8", "replace")))
-    generation = gateway.generation(model, prompt, stream=True)
-    with ExitStack() as held:
-        held.enter_context(gateway.slot())
-        await while_connected(request, generation.start())
-        return GenerationResponse(generation, frames, held.pop_all())
+    return await streamed(request, gateway.generation(model, prompt, stream=True), frames, gateway.slot())

@@ -9,10 +9,11 @@ import psycopg
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from pgembedd.database.connect import PinnedConnection
 from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import PgembeddError, SchemaError
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
 
 SCHEMA_EVERY_S = 10.0
 WAIT_S = 2.0  # for the database; probes have little patience
@@ -48,7 +49,7 @@ def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRout
     @routes.get("/readyz", responses={200: {"model": Health}, **unhealthy})
     def readyz() -> Response:
         """Send requests when this is 200."""
-        missing = service.missing()
+        missing = service.served.missing()
         checks = {"stopping": probe.stopping, "model": lambda: probe.model(missing), "loop": probe.loop}
         checks |= {"database": probe.database} if service.database is not None else {}
         return _answer(checks, {"missing": lambda: missing, "stalled": probe.stalled})
@@ -102,8 +103,8 @@ class Probe:
     def database(self) -> str:
         """The database is reached, and its schema is one that this program works with."""
         if time.monotonic() < self._schema_until and self._schema == "ok":
-            return self._check_connection()
-        self._schema, self._schema_until = self._check_schema(), time.monotonic() + SCHEMA_EVERY_S
+            return self._check(lambda connection: connection.execute("select 1"))
+        self._schema, self._schema_until = self._check(check_schema), time.monotonic() + SCHEMA_EVERY_S
         return self._schema
 
     def stalled(self) -> int:
@@ -112,22 +113,11 @@ class Probe:
             return 0
         return sum(state == "stalled" for _, state, *_ in self._service.queues.recent(LOOK_S).rows or ())
 
-    def _check_connection(self) -> str:
+    def _check(self, look: Callable[[PinnedConnection], object]) -> str:
         assert self._service.database is not None
         try:
             with self._service.database.connection(WAIT_S) as connection:
-                connection.execute("select 1")
-        except Refusal as error:
-            return _sentence(error)
-        except psycopg.Error:
-            return _AWAY
-        return "ok"
-
-    def _check_schema(self) -> str:
-        assert self._service.database is not None
-        try:
-            with self._service.database.connection(WAIT_S) as connection:
-                check_schema(connection)
+                look(connection)
         except SchemaError as error:
             return str(error)
         except PgembeddError:

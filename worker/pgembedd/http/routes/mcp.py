@@ -1,6 +1,6 @@
 """`POST /mcp`: the tools of `pgembedd mcp` over HTTP, for the tokens that may search."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +8,13 @@ from fastapi import APIRouter, Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from pgembedd.answers.questions import Question, with_vector
+from pgembedd.answers.watch import ask_and_wait
+from pgembedd.http.auth.authenticator import require_scope
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, refusal_of
-from pgembedd.http.searching import CallersSearches, searches_of
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal, sentence_of
+from pgembedd.mcp.tools import ANSWER_TIMEOUT_S, AssistantSearches
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -20,6 +23,20 @@ if TYPE_CHECKING:
 
 PATH = "/mcp"
 _MISSING = "This service has no tools for assistants: {} is missing (docs/how-to/mcp.md)."
+
+
+class CallersSearches(AssistantSearches):
+    """The searches and questions of one caller. SearchError, Refusal, ModelMismatchError."""
+
+    def __init__(self, service: ServiceContext, caller: Caller) -> None:
+        super().__init__(*service.search_ports(caller))
+        self._answers, self._caller = service.answers, caller
+
+    def answer(self, asked: Question) -> dict[str, Any]:
+        """Returns the finished answer to a question. Refusal 403 without the scope for it, 429, 503; SearchError."""
+        require_scope(self._caller, "answers")
+        with self._answers.place(self._caller):
+            return ask_and_wait(self._answers.of(self._caller), with_vector(asked, self), ANSWER_TIMEOUT_S)
 
 
 class McpEndpoint:
@@ -31,7 +48,7 @@ class McpEndpoint:
         self._missing = "a role that searches (PGEMBEDD_SEARCH_URL)"
         if service.authenticator.has_search_role:
             try:
-                self._manager = _manager(searches_of(service))
+                self._manager = _manager(service)
             except ModuleNotFoundError as error:
                 self._missing = f"the package {error.name} (pip install 'pgembedd[mcp]')"
 
@@ -56,18 +73,14 @@ class McpEndpoint:
         return APIRouter(routes=[Route(PATH, self, methods=["POST"])])
 
 
-def _manager(searches: Callable[[Caller], CallersSearches]) -> "StreamableHTTPSessionManager":
+def _manager(service: ServiceContext) -> "StreamableHTTPSessionManager":
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     from pgembedd.mcp.server import build_server
 
-    def sentence_of(error: Exception) -> str | None:
-        refusal = refusal_of(error)
-        return None if refusal is None else refusal.sentence
-
     def of_request(context: "Context") -> CallersSearches:
         assert context.request is not None
-        return searches(context.request.scope["caller"])
+        return CallersSearches(service, context.request.scope["caller"])
 
     # Hosts and origins are checked by the service itself.
     server = build_server(of_request, sentence_of)

@@ -1,5 +1,6 @@
 """`GET /metrics`: this process's counters, and gauges of the queues read from the database."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +11,22 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import responses
+from pgembedd.http.errors.refusals import responses
 from pgembedd.http.queue_look import QueueLook, Row
 from pgembedd.telemetry.observer import Observer, ObserverGroup
 from pgembedd.telemetry.prometheus import PrometheusMetrics
 
+Values = dict[tuple[str, ...], float]  # by the values of the labels
+GAUGES = {  # each with its text and its labels
+    "queue_jobs": ("Messages in the queues.", "pipeline", "lane"),
+    "queue_oldest_seconds": ("How long the oldest of them has been there.", "pipeline", "lane"),
+    "queue_failing_jobs": ("Those that failed before.", "pipeline"),
+    "dead_letters": ("Jobs that were given up.", "pipeline", "reason"),
+    "noted_rows": ("Rows that are blank or were cut.", "pipeline", "state"),
+    "pipeline_state": ("1 for the state that it is in.", "pipeline", "state"),
+    "pipeline_rows_per_second": ("Rows done by all workers since their work began.", "pipeline"),
+    "workers": ("Workers that answer.",),
+}
 STATES = ("running", "stalled", "unserved", "paused", "stopped")
 
 
@@ -63,36 +75,22 @@ class Queues(Collector):
 
 
 def _gauges(rows: list[Row], workers: int) -> list[Metric]:
-    jobs: dict[tuple[str, ...], float] = {}
-    oldest: dict[tuple[str, ...], float] = {}
-    failing: dict[tuple[str, ...], float] = {}
-    dead: dict[tuple[str, ...], float] = {}
-    noted: dict[tuple[str, ...], float] = {}
-    states: dict[tuple[str, ...], float] = {}
-    rates: dict[tuple[str, ...], float] = {}
+    values: defaultdict[str, Values] = defaultdict(dict)
     for name, state, fresh, backfill, fresh_s, backfill_s, failed, reasons, blank, truncated, rate in rows:
         pipeline = name or ""
-        jobs[pipeline, "fresh"], jobs[pipeline, "backfill"] = fresh, backfill
-        oldest[pipeline, "fresh"], oldest[pipeline, "backfill"] = fresh_s or 0, backfill_s or 0
-        failing[pipeline,] = failed
-        dead.update({(pipeline, reason): count for reason, count in reasons.items()})
+        values["queue_jobs"] |= {(pipeline, "fresh"): fresh, (pipeline, "backfill"): backfill}
+        values["queue_oldest_seconds"] |= {(pipeline, "fresh"): fresh_s or 0, (pipeline, "backfill"): backfill_s or 0}
+        values["queue_failing_jobs"][pipeline,] = failed
+        values["dead_letters"] |= {(pipeline, reason): count for reason, count in reasons.items()}
         if state is not None:
-            noted[pipeline, "blank"], noted[pipeline, "truncated"] = blank, truncated
-            states.update({(pipeline, each): float(each == state) for each in STATES})
-            rates[pipeline,] = rate / 60
-    return [
-        _gauge("queue_jobs", "Messages in the queues.", jobs, "pipeline", "lane"),
-        _gauge("queue_oldest_seconds", "How long the oldest of them has been there.", oldest, "pipeline", "lane"),
-        _gauge("queue_failing_jobs", "Those that failed before.", failing, "pipeline"),
-        _gauge("dead_letters", "Jobs that were given up.", dead, "pipeline", "reason"),
-        _gauge("noted_rows", "Rows that are blank or were cut.", noted, "pipeline", "state"),
-        _gauge("pipeline_state", "1 for the state that it is in.", states, "pipeline", "state"),
-        _gauge("pipeline_rows_per_second", "Rows done by all workers since their work began.", rates, "pipeline"),
-        _gauge("workers", "Workers that answer.", {(): workers}),
-    ]
+            values["noted_rows"] |= {(pipeline, "blank"): blank, (pipeline, "truncated"): truncated}
+            values["pipeline_state"] |= {(pipeline, each): float(each == state) for each in STATES}
+            values["pipeline_rows_per_second"][pipeline,] = rate / 60
+    values["workers"][()] = workers
+    return [_gauge(name, text, values[name], *labels) for name, (text, *labels) in GAUGES.items()]
 
 
-def _gauge(name: str, text: str, values: dict[tuple[str, ...], float], *labels: str) -> Metric:
+def _gauge(name: str, text: str, values: Values, *labels: str) -> Metric:
     family = GaugeMetricFamily(f"pgembedd_{name}", text, labels=labels)
     for given, value in values.items():
         family.add_metric(given, value)

@@ -1,26 +1,40 @@
 """`/v1`: the embeddings API of OpenAI, for the clients that speak it."""
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+from typing_extensions import TypeAliasType
 
 from pgembedd.errors import UnknownTokenError
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.embedding import BYTES_PER_TOKEN, model_for, vectors_of
-from pgembedd.http.error_responses import Refusal
-from pgembedd.http.openapi import body_of
-from pgembedd.http.routes.openai_input import CLIENTS, Input, texts_of, validate_input
-from pgembedd.http.served_models import served_models
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.openapi import body_of
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.models.embedding import check_tokens, estimated_tokens, model_for
+from pgembedd.http.routes.bodies import one_error
+from pgembedd.http.routes.embed import Texts
+from pgembedd.http.routes.model_names import model_names
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Text
 from pgembedd.search.fields import Name
+from pgembedd.settings import HttpSettings
 
 ESTIMATE_CHARS = 65_536  # the tokens of longer texts are not all counted
+
+
+CLIENTS = "In LangChain set check_embedding_ctx_length=False."
+
+# Fails at the first that does not fit, as in /embed.
+Ids = TypeAliasType("Ids", Annotated[list[int], FailFast()])
+ListsOfIds = TypeAliasType("ListsOfIds", Annotated[list[Ids], FailFast()])
+Input = Annotated[
+    str | Texts | Ids | ListsOfIds,
+    one_error("it must be a string, a list of strings, a list of token ids, or a list of lists of token ids"),
+]
 
 
 class EmbeddingsRequest(BaseModel):
@@ -28,9 +42,7 @@ class EmbeddingsRequest(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    input: Annotated[Input, WrapValidator(validate_input)] = Field(
-        description="A text, a list of texts, a text's token ids, or a list of such."
-    )
+    input: Input = Field(description="A text, a list of texts, a text's token ids, or a list of such.")
     model: Name | None = Field(default=None, description="A served model; without it, the default one.")
     encoding_format: Literal["float", "base64"] | None = Field(
         default=None, description="`float`, or `base64`: float32, little-endian."
@@ -101,16 +113,16 @@ def router(service: ServiceContext) -> APIRouter:
     )
     async def embeddings(asked: EmbeddingsRequest, request: Request, caller: Caller = embed_only) -> Response:
         """The vectors of one text or several, as OpenAI's API gives them."""
-        texts = texts_of(asked.input, service.http)
+        texts = _texts_of(asked.input, service.http)
         try:
-            embedder = await model_for(service, asked.model, None)
+            embedder = await model_for(service.served, asked.model, None)
         except Refusal as refusal:
             if refusal.code != "model_not_found":
                 raise
-            raise (await served_models(service, caller)).not_found() from None
+            raise (await model_names(service, caller)).not_found() from None
         _check(service, asked, texts, embedder)
         try:
-            embedded = await vectors_of(service, embedder, texts, asked.kind, request)
+            embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind), request)
         except UnknownTokenError as error:
             raise Refusal(400, f"{error} {CLIENTS}", "unknown_token", param="input") from None
         if not asked.truncate and embedded.dropped.any():
@@ -118,6 +130,27 @@ def router(service: ServiceContext) -> APIRouter:
         return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
 
     return routes
+
+
+def _texts_of(given: Input, http: HttpSettings) -> list[Text]:
+    """Returns the input as texts and token ids. Refusal for an empty one, and for token ids that are not allowed.
+
+    Clients send the ids of OpenAI's vocabulary, not all of which can be told from the model's own; the vector would be
+    that of other words.
+    """
+    if isinstance(given, str):
+        texts: list[Text] = [given]
+    elif given and isinstance(given[0], int):
+        texts = [tuple(given)]
+    else:
+        texts = [each if isinstance(each, str) else tuple(each) for each in cast(list[str | list[int]], given)]
+    if not texts or not all(texts):
+        sentence = "The input is empty: send at least one text, none of them empty."
+        raise Refusal(400, sentence, "empty_input", param="input")
+    if http.http_token_ids == "refuse" and not all(isinstance(text, str) for text in texts):
+        sentence = f"Token ids are not taken here: send texts. {CLIENTS} PGEMBEDD_HTTP_TOKEN_IDS=own allows them."
+        raise Refusal(400, sentence, "token_ids_refused", param="input")
+    return texts
 
 
 def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text], embedder: Embedder) -> None:
@@ -138,19 +171,8 @@ def _check(service: ServiceContext, asked: EmbeddingsRequest, texts: list[Text],
             "too_many_inputs",
             param="input",
         )
-    tokens = sum(min(_about_tokens(text), embedder.max_tokens) for text in texts)
-    if tokens > http.http_max_tokens:
-        raise Refusal(
-            400,
-            f"The inputs have about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS): "
-            "send fewer at a time.",
-            "max_tokens_per_request",
-            param="input",
-        )
-
-
-def _about_tokens(text: Text) -> int:
-    return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text)
+    tokens = estimated_tokens(texts, embedder.max_tokens)
+    check_tokens(http, tokens, "The inputs have", 400, "max_tokens_per_request")
 
 
 def _too_long(texts: list[Text], embedded: Embeddings, embedder: Embedder) -> Refusal:

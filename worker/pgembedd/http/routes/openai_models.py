@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.routes.model_names import ModelNames, model_names
 from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.served_models import ServedModels, served_models
-from pgembedd.http.tokens import Caller
 from pgembedd.search.fields import Name
 
 
@@ -43,14 +43,14 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.get("/models", responses=openai_errors(401, 403, 429, 500))
     async def models(caller: Caller = any_of) -> ModelList:
         """The models for the caller: embedding; tables to chat with; language models while their server is up."""
-        return ModelList(data=_listed(service, await served_models(service, caller), started))
+        return ModelList(data=_listed(service, await model_names(service, caller), started))
 
     @routes.get("/models/{model:path}", responses=openai_errors(400, 401, 403, 404, 429, 500))
     async def model(model: Name, caller: Caller = any_of) -> ModelObject:
         """One of them."""
-        served = await served_models(service, caller)
+        served = await model_names(service, caller)
         with suppress(Refusal):  # a name in any case
-            model = await run_in_threadpool(service.model_name, model)
+            model = await run_in_threadpool(service.served.name, model)
         found = [one for one in _listed(service, served, started) if one.id == model]
         if not found:
             raise served.not_found()
@@ -59,7 +59,7 @@ def router(service: ServiceContext) -> APIRouter:
     return routes
 
 
-def _listed(service: ServiceContext, served: ServedModels, created: int) -> list[ModelObject]:
+def _listed(service: ServiceContext, served: ModelNames, created: int) -> list[ModelObject]:
     tables = [ModelObject(id=name, created=created, owned_by="pgembedd-table") for name in served.tables]
     language = [ModelObject(id=name, created=created, owned_by="language-model-server") for name in served.language]
     return [*(_described(service, name, created) for name in served.embedding), *tables, *language]

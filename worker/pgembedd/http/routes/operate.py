@@ -1,50 +1,24 @@
 """The page's functions for programs: `/api/status` and `/api/retry`."""
 
-from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from pgembedd.http.auth.origin import parse_origins, require_own_origin
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries
-from pgembedd.http.error_responses import responses
-from pgembedd.http.origin import parse_origins, require_own_origin
-from pgembedd.http.strict_model import StrictModel
+from pgembedd.http.errors.refusals import responses
+from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.limits import NAME
 
 Word = Annotated[str, Field(max_length=NAME, pattern=r"^[^\u0000]*$")]
 
 
-class PipelineStatus(BaseModel):
-    """A line of pgembedd.status; lengths of time in seconds."""
-
-    pipeline: str
-    source: str | None
-    destination: str | None
-    model: str
-    fingerprint: str | None
-    state: str
-    reason: str | None
-    queued: int
-    backfill: int
-    oldest_age_s: float | None = None
-    failing: int
-    dead: int
-    blank: int
-    truncated: int
-    rows_per_minute: float
-    coverage: float | None
-    lag_s: float | None = None
-    index: str | None
-    index_due_at: datetime | None
-    time_left_s: float | None = None
-
-
 class StatusAnswer(BaseModel):
     """Every pipeline: stopped ones first, then those that no worker can serve, then by name."""
 
-    pipelines: list[PipelineStatus]
+    pipelines: list[queries.PipelineStatus]
 
 
 class RetryRequest(StrictModel):
@@ -68,8 +42,7 @@ def router(service: ServiceContext) -> APIRouter:
     def status() -> StatusAnswer:
         """The columns of `pgembedd status`."""
         with queries.connection_for_page(service) as connection:
-            found = queries.statuses(connection)
-        return StatusAnswer(pipelines=[_plain(one) for one in found])
+            return StatusAnswer(pipelines=queries.statuses(connection))
 
     own_origin = require_own_origin(parse_origins(service.http.http_cors_origins))
 
@@ -80,8 +53,3 @@ def router(service: ServiceContext) -> APIRouter:
             return RetryAnswer(retried=queries.retry_failed(connection, asked.pipeline, asked.reason))
 
     return routes
-
-
-def _plain(one: queries.Status) -> PipelineStatus:
-    seconds = {f"{name}_s": value.total_seconds() for name, value in vars(one).items() if isinstance(value, timedelta)}
-    return PipelineStatus.model_validate(vars(one) | seconds)

@@ -1,28 +1,21 @@
 """`/v1/rerank` and `/v2/rerank`: the reranking APIs of Cohere and Jina, for the clients that speak them."""
 
 import uuid
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    FailFast,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 from typing_extensions import TypeAliasType
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.embedding import BYTES_PER_TOKEN, wait_for_result
-from pgembedd.http.error_responses import Refusal, responses
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.models.embedding import check_tokens, estimated_tokens
+from pgembedd.http.routes.bodies import one_error
 from pgembedd.limits import DOCUMENTS, INT4, QUERY
-from pgembedd.model.reranker import Reranker, Scores
+from pgembedd.model.reranker import Scores
 from pgembedd.search.fields import Name
 
 
@@ -36,14 +29,6 @@ class Document(BaseModel):
 Documents = TypeAliasType("Documents", Annotated[list[str | Document], FailFast()])
 
 
-def validate_documents(value: Any, handler: ValidatorFunctionWrapHandler) -> Documents:
-    """Validates the documents, with one sentence for both of their types instead of one for each."""
-    try:
-        return cast(Documents, handler(value))
-    except ValidationError:
-        raise ValueError("it must be a list of texts, or of objects with a text") from None
-
-
 class RerankRequest(BaseModel):
     """The documents to rank for a query. Fields that are not named here are ignored, as Cohere's API does."""
 
@@ -51,7 +36,7 @@ class RerankRequest(BaseModel):
 
     model: Name | None = Field(default=None, description="The reranker served; without it, the same.")
     query: str = Field(max_length=QUERY, description="The question or the words.")
-    documents: Annotated[Documents, WrapValidator(validate_documents)] = Field(
+    documents: Annotated[Documents, one_error("it must be a list of texts, or of objects with a text")] = Field(
         description="Texts, or objects with a `text`; at most 1,000."
     )
     top_n: int | None = Field(default=None, ge=1, le=INT4, description="How many results; all without it.")
@@ -106,9 +91,10 @@ async def _rerank(service: ServiceContext, asked: RerankRequest, request: Reques
     texts = [each if isinstance(each, str) else each.text for each in asked.documents]
     _check_shape(asked.query, texts)
     reranker = await run_in_threadpool(service.reranker.get, asked.model)
-    _check_tokens(asked.query, texts, reranker, service.http.http_max_tokens)
+    tokens = estimated_tokens((asked.query + text for text in texts), reranker.max_tokens)
+    check_tokens(service.http, tokens, "The documents, each with the query, have", param="documents")
     started = await run_in_threadpool(service.reranker.start, reranker, asked.query, texts)
-    scores = await wait_for_result(service, started, request, "scores")
+    scores = await service.result_of(started, request, "scores")
     shown = texts if asked.return_documents else None
     return Response(_answer(scores, reranker.name, asked.top_n, shown, version), media_type="application/json")
 
@@ -122,20 +108,6 @@ def _check_shape(query: str, texts: list[str]) -> None:
     if len(texts) > DOCUMENTS:
         sentence = f"{len(texts)} documents are more than {DOCUMENTS}: send fewer at a time."
         raise Refusal(413, sentence, param="documents")
-
-
-def _check_tokens(query: str, texts: list[str], reranker: Reranker, most: int) -> None:
-    """Raises Refusal for more tokens, estimated, than a request may have."""
-    asked = len(query.encode("utf-8", "replace"))
-    lengths = (asked + len(text.encode("utf-8", "replace")) for text in texts)
-    tokens = sum(min(length // BYTES_PER_TOKEN + 1, reranker.max_tokens) for length in lengths)
-    if tokens > most:
-        raise Refusal(
-            413,
-            f"The documents, each with the query, have about {tokens} tokens, more than {most} "
-            "(PGEMBEDD_HTTP_MAX_TOKENS): send fewer at a time.",
-            param="documents",
-        )
 
 
 def _answer(found: Scores, model: str, top_n: int | None, texts: list[str] | None, version: str) -> bytes:

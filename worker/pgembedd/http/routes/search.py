@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pgembedd import limits
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.searching import parse_filter, searches_of
-from pgembedd.http.strict_model import StrictModel
-from pgembedd.http.tokens import Caller
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes.bodies import StrictModel
+from pgembedd.http.searches import parse_filter
 from pgembedd.search.fields import Name, option_fields
 from pgembedd.search.hits import Hit, Hits
 from pgembedd.search.options import SearchOptions
@@ -22,8 +22,6 @@ _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 
 
 class PipelineQuery(StrictModel):
     """A query to a pipeline."""
-
-    model_config = ConfigDict(strict=True)
 
     pipeline: Name = Field(description="The name of a pipeline.")
     query: str = Field(max_length=limits.QUERY, description="Some words.")
@@ -59,7 +57,6 @@ class SearchAnswer(BaseModel):
 def router(service: ServiceContext) -> APIRouter:
     """POST /search and /functions/v1/search, GET /api/search."""
     routes = APIRouter(tags=["search"])
-    searches = searches_of(service)
     allowed = service.authenticator.require("search")
     answers: dict[int | str, Any] = {200: {"model": SearchAnswer}, **_ERRORS}
 
@@ -67,7 +64,7 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.post("/search", responses=answers)
     def search(asked: SearchRequest, caller: Caller = allowed) -> Response:
         """The best rows or chunks for a query, as the role of the token may see them."""
-        return _answer(searches(caller).search(**asked.model_dump(exclude_unset=True)))
+        return _answer(service.searches(caller).search(**asked.model_dump(exclude_unset=True)))
 
     @routes.get("/api/search", responses=answers, dependencies=[Depends(_refuse_unknown)])
     def search_by_address(asked: Annotated[SearchAddress, Query()], caller: Caller = allowed) -> Response:
@@ -75,7 +72,7 @@ def router(service: ServiceContext) -> APIRouter:
         given = asked.model_dump(exclude_unset=True)
         if asked.filter is not None:
             given["filter"] = parse_filter(asked.filter)
-        return _answer(searches(caller).search(**given))
+        return _answer(service.searches(caller).search(**given))
 
     return routes
 

@@ -10,11 +10,18 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from pgembedd.database.pushed_jobs import Posted, PushedJobRepository, release_pushed
-from pgembedd.http import guide_function
 from pgembedd.http.connection_pool import DatabasePool
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.raw_json import Body, body_schema, parse_finite_float, parse_json, split_array, translate_errors
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes import supabase_guide
+from pgembedd.http.routes.bodies import (
+    Body,
+    body_schema,
+    parse_finite_float,
+    parse_json,
+    split_array,
+    translate_errors,
+)
 from pgembedd.http.routes.embed import Embeddings, OneEmbedding
 from pgembedd.loop.pushed_jobs import RELEASE_DELAY_S, PushedJobs
 from pgembedd.loop.pushed_request import UNFINISHED, BusyError, Outcome
@@ -31,11 +38,10 @@ class JobsAnswer(BaseModel):
     failed: list[Any] = Field(alias="failedJobs")
 
 
-def _jobs() -> dict[str, Any]:
-    # The items require nothing: one that is no job is a failed job and does not affect the others.
-    example = {"jobId": 7, "queue": "pgembedd_jobs", "readCt": 1, "id": 1, "pipeline": 1}
-    about = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them; or what the guide's SQL posts."
-    return {"type": "array", "items": {"description": about, "examples": [example]}}
+# The items require nothing: one that is no job is a failed job and does not affect the others.
+_EXAMPLE = {"jobId": 7, "queue": "pgembedd_jobs", "readCt": 1, "id": 1, "pipeline": 1}
+_ABOUT = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them; or what the guide's SQL posts."
+_JOBS = {"type": "array", "items": {"description": _ABOUT, "examples": [_EXAMPLE]}}
 
 
 def router(service: ServiceContext) -> APIRouter:
@@ -51,7 +57,7 @@ def router(service: ServiceContext) -> APIRouter:
         },
         openapi_extra=body_schema(
             "What `pgembedd.process_embeddings()` posts, or the guide's; or an object, which is answered as by /embed.",
-            lambda: {"anyOf": [_jobs(), {"$ref": "#/components/schemas/EmbedRequest"}]},
+            {"anyOf": [_JOBS, {"$ref": "#/components/schemas/EmbedRequest"}]},
         ),
     )
     def embed_jobs(body: Body) -> Response:
@@ -62,7 +68,7 @@ def router(service: ServiceContext) -> APIRouter:
         ours = [item for item, guide in zip(texts, guides, strict=True) if not guide]
         of_ours = iter(_process(pushed, ours, database) if ours else [])
         of_guide = iter(
-            guide_function.process(service, list(compress(zip(texts, jobs, strict=True), guides)))
+            supabase_guide.process(service, list(compress(zip(texts, jobs, strict=True), guides)))
             if any(guides)
             else []
         )

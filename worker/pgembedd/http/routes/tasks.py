@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.language_gateway import while_connected
-from pgembedd.http.strict_model import StrictModel
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes.bodies import StrictModel
+from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.language.huggingface import TASKS
 from pgembedd.search.fields import Name
 
@@ -26,8 +26,6 @@ ANSWER: dict[int | str, dict[str, Any]] = {
 class TaskRequest(StrictModel):
     """The input and parameters of a task."""
 
-    model_config = ConfigDict(strict=True)
-
     inputs: Any = Field(description="A text, a list of texts, or what else the task takes; files in base64.")
     parameters: dict[str, Any] | None = Field(default=None, description="The task's own, passed on as they are.")
     model: Name | None = Field(default=None, description="A model of the Hub; without it, that of the settings.")
@@ -36,8 +34,6 @@ class TaskRequest(StrictModel):
 
 class ImageRequest(StrictModel):
     """A description of an image."""
-
-    model_config = ConfigDict(strict=True)
 
     prompt: str = Field(description="The description.")
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pgembedd.database.pushed_jobs import Posted, queue_changed
 from pgembedd.errors import OtherSchemaError
 from pgembedd.http.context import ServiceContext
-from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.http.raw_json import Body, body_schema, parse_json, translate_errors
+from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.routes.bodies import Body, body_schema, parse_json, translate_errors
 from pgembedd.loop.pushed_request import BusyError, Outcome
 
 
@@ -28,16 +28,6 @@ class ChangesAnswer(BaseModel):
     pipelines: list[PipelineOutcome]
 
 
-def _webhook() -> dict[str, Any]:
-    return {
-        "oneOf": [
-            _of_type("INSERT", "record"),
-            _of_type("UPDATE", "record", "old_record"),
-            _of_type("DELETE", "old_record"),
-        ]
-    }
-
-
 def _of_type(kind: str, *records: str) -> dict[str, Any]:
     row = {"type": "object", "description": "The row; of it the primary key is used."}
     return {
@@ -52,6 +42,15 @@ def _of_type(kind: str, *records: str) -> dict[str, Any]:
     }
 
 
+_WEBHOOK = {
+    "oneOf": [
+        _of_type("INSERT", "record"),
+        _of_type("UPDATE", "record", "old_record"),
+        _of_type("DELETE", "old_record"),
+    ]
+}
+
+
 def router(service: ServiceContext) -> APIRouter:
     """POST /webhooks/database."""
     routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
@@ -60,7 +59,7 @@ def router(service: ServiceContext) -> APIRouter:
         "/webhooks/database",
         response_model=ChangesAnswer,
         responses=responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503),
-        openapi_extra=body_schema("What Supabase's database webhooks post.", _webhook),
+        openapi_extra=body_schema("What Supabase's database webhooks post.", _WEBHOOK),
     )
     def database_webhook(body: Body) -> Response:
         """Embed the row, or clear its vectors; what fails stays in the queue. Only the key is taken from the body."""

@@ -1,0 +1,204 @@
+"""Watches answers: with an event loop among many viewers, or alone in a thread."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from anyio.to_thread import run_sync
+
+from pgembedd.answers.hub import AnswerHub, Feed
+from pgembedd.answers.progress import REMEDY, UNTAKEN, UNTAKEN_EVENT, Progress, WorkerCheck
+from pgembedd.answers.questions import AnswerState, Question, Questions
+from pgembedd.database.answers import AnswerEvent
+from pgembedd.database.queries import query
+from pgembedd.errors import GenerationTimeoutError, GenerationUnavailableError, SearchError
+from pgembedd.search.run import in_transactions
+
+CHECK_S = 0.5  # a NOTIFY may be lost with what a pooler does; then the next look finds the event
+POLL_S = 0.2
+STOP_CHECK_S = 0.25
+TAKEN_S = 5.0  # so long a chat has no status: a busy worker may take much longer
+LOOK_S = 5.0  # between two looks at whether a viewer may see the answer still
+NOT_SHARED = AnswerEvent("error", {"message": "The answer is not shared with you any more."})
+
+
+def ask_and_wait(questions: Questions, asked: Question, timeout_s: float) -> dict[str, Any]:
+    """Asks, and returns the finished answer with its notes and sources.
+
+    SearchError where there is none after `timeout_s` seconds, or no worker that takes it. Who is told so has no id to
+    come back with, and may ask again: so the question is stopped.
+    """
+    answer = questions.ask(asked).id
+    try:
+        _wait_for(questions, answer, timeout_s)
+        now = questions.known(answer)
+        shown = questions.sources(answer)
+    except BaseException:
+        questions.abandon(answer)
+        raise
+    return {"status": now.status, "answer": now.answer, "reason": now.reason, "notes": now.notes, "sources": shown}
+
+
+def _wait_for(questions: Questions, answer: UUID, timeout_s: float) -> None:
+    until = time.monotonic() + timeout_s
+    for event in _followed(questions, answer, partial(time.sleep, POLL_S)):
+        if event is UNTAKEN_EVENT:
+            raise SearchError(f"{UNTAKEN}.", f"It was stopped: {REMEDY}, and ask again.", "55000")
+        if event is None and time.monotonic() > until:
+            raise SearchError(
+                f"There was no answer after {timeout_s:g} s.",
+                "It was stopped. Is a worker with a language model running?",
+                "57014",
+            )
+
+
+def follow(connection: psycopg.Connection, answer: UUID, *, timeout_s: float = 120.0) -> Iterator[AnswerEvent]:
+    """Yields the events as they come, up to `done` or `error`, as the role of the connection.
+
+    The connection is in autocommit and listens from the first event on. GenerationTimeoutError when nothing has come
+    for `timeout_s` seconds; GenerationUnavailableError when no worker takes the question.
+    """
+
+    def wait_for_news() -> None:
+        for _ in connection.notifies(timeout=CHECK_S, stop_after=1):
+            pass
+
+    connection.execute(query("hear_answers"))
+    until = time.monotonic() + timeout_s
+    for event in _followed(Questions(in_transactions(connection)), answer, wait_for_news):
+        if event is UNTAKEN_EVENT:
+            raise GenerationUnavailableError(f"{UNTAKEN} {answer}. It stays queued; {REMEDY}.")
+        if event is not None:
+            yield event
+            until = time.monotonic() + timeout_s
+        elif time.monotonic() > until:
+            raise GenerationTimeoutError(
+                f"Nothing has come of the answer {answer} for {timeout_s:g} s: is a worker running that has a "
+                "language model (`pgembedd run` with AI_INFERENCE_API_HOST)?"
+            )
+
+
+def _followed(questions: Questions, answer: UUID, pause: Callable[[], None]) -> Iterator[AnswerEvent | None]:
+    """Yields the events as they come, UNTAKEN_EVENT where no worker takes the question, and None before each pause."""
+    progress, check = Progress(), WorkerCheck(first_s=0.0, again_s=0.0)
+    while True:
+        yield from progress.add([event for _, event in questions.events({answer: progress.seq})])
+        if progress.over:
+            return
+        if check.is_due(progress) and check.tells(is_untaken=questions.is_untaken(answer)):
+            yield UNTAKEN_EVENT
+        yield None
+        pause()
+
+
+class Viewer:
+    """One of the viewers of an answer, which may see it. `close` has to be called at the end."""
+
+    def __init__(
+        self,
+        questions: Questions,
+        hub: AnswerHub,
+        state: AnswerState,
+        after: int = 0,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Watches from the event after `after`; `leave` is called at the end."""
+        self._questions, self._hub, self.state, self._after, self._leave = questions, hub, state, after, leave
+        self._feed = None if state.is_finished else hub.join(state.id, questions)
+        self._look_at = time.monotonic() + LOOK_S
+        self._check = WorkerCheck()
+        self._told: list[AnswerEvent] | None = None  # of a finished answer
+        self._ended = False  # its last event was shown
+
+    def close(self) -> None:
+        """Leaves; it may be called twice."""
+        if self._feed is not None:
+            self._hub.leave(self._feed, self._questions)
+            self._feed = None
+        self._leave()
+
+    def abandon(self) -> None:
+        """Has an answer that is still being made stopped, by a thread, and leaves: it has no other reader."""
+        if not self._ended and not self._hub.stopping.is_set():
+            asyncio.get_running_loop().run_in_executor(None, self._questions.abandon, self.state.id)
+        self.close()
+
+    async def events(self) -> AsyncIterator[AnswerEvent]:
+        """Yields what happened and what happens, sources as the role may read them. SearchError."""
+        if (feed := self._feed) is None:
+            for event in await self._past():
+                yield await self._shown(event)
+            return
+        at = 0
+        while True:
+            changed, known = feed.changed, feed.events[at:]
+            for event in known:
+                if not await self._may_see():
+                    yield NOT_SHARED
+                    return
+                if event.seq > self._after or event.ends:
+                    yield await self._shown(event)
+            at += len(known)
+            if (feed.over and at == len(feed.events)) or self._hub.stopping.is_set():
+                return
+            if not await _is_set(changed) and await self._is_untaken(feed):
+                yield UNTAKEN_EVENT
+
+    async def _may_see(self) -> bool:
+        """Returns False where the thread is not shared with it any more; what is shown live is read for all."""
+        if time.monotonic() < self._look_at:
+            return True
+        self._look_at = time.monotonic() + LOOK_S
+        try:
+            return await run_sync(self._questions.state, self.state.id) is not None
+        except Exception as error:
+            if self._hub.sentence_of(error) is None:
+                raise
+            return True
+
+    async def _is_untaken(self, feed: Feed) -> bool:
+        """Returns True, once, for a question that no worker takes."""
+        if not self._check.is_due(feed):
+            return False
+        return self._check.tells(is_untaken=await run_sync(self._questions.is_untaken, self.state.id))
+
+    async def wait_until_taken(self) -> None:
+        """Waits some seconds for a worker to take the question. GenerationUnavailableError where there is none."""
+        until = time.monotonic() + TAKEN_S
+        while (feed := self._feed) is not None and not (feed.is_taken or feed.over or self._hub.stopping.is_set()):
+            if await self._is_untaken(feed):
+                raise GenerationUnavailableError(f"{UNTAKEN}: {REMEDY}, and ask again.")
+            if time.monotonic() > until:
+                return
+            await _is_set(feed.changed)
+
+    async def has_seen_all(self) -> bool:
+        """Returns True where the answer is finished and no event is left."""
+        return self._feed is None and not await self._past()
+
+    async def _past(self) -> list[AnswerEvent]:
+        if self._told is None:
+            found = await run_sync(self._questions.events, {self.state.id: self._after})
+            self._told = [event for _, event in found]
+        return self._told
+
+    async def _shown(self, event: AnswerEvent) -> AnswerEvent:
+        """Returns the event as this viewer is shown it: with the sources, as far as it may read them now."""
+        self._ended = event.ends
+        if event.name != "sources":
+            return event
+        sources = await run_sync(self._questions.sources, self.state.id)
+        return AnswerEvent(event.name, {**event.data, "sources": sources}, event.seq)
+
+
+async def _is_set(changed: asyncio.Event) -> bool:
+    """Waits for something new; returns False where nothing came for a moment."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STOP_CHECK_S):
+            return await changed.wait()
+    return False

@@ -1,0 +1,73 @@
+"""The roles whose rights searches have: a pool of connections for each, and what is checked of a role."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+
+from pgembedd.database.queries import query
+from pgembedd.http.auth.tokens import Caller
+from pgembedd.http.connection_pool import DatabasePool
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.search.role import begin_search, check_role, session_values
+
+NO_ROLE = (
+    "This service has no role to search as: set PGEMBEDD_SEARCH_URL to the URL of a login role of its own, "
+    "or give the token one with search=URL in the file of tokens."
+)
+REMEDY = (
+    "Correct the URL of the role that searches (PGEMBEDD_SEARCH_URL, or search=URL in the file of tokens), or what the "
+    "server allows that role."
+)
+
+
+class SearchRoles:
+    """A small pool of connections for each role that callers search as."""
+
+    def __init__(self, *, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._pools: dict[tuple[str, str], DatabasePool] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def transaction(self, caller: Caller) -> Iterator[psycopg.Connection]:
+        """Yields a connection in a transaction that has the claims of the caller.
+
+        Refusal 501 where the caller has no role; 503. SearchRoleError for one with more rights than a search needs.
+        """
+        with self._pool(caller, "search").connection() as connection, connection.transaction():
+            begin_search(connection, caller.claims, self._timeout_s)
+            yield connection
+
+    def rows(self, caller: Caller, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Returns the rows of a statement that runs no code of users, in one such transaction and two round trips.
+
+        Refusal 501, 503; SearchRoleError; psycopg.Error.
+        """
+        # Sent together; claims are parameters, as the text of a statement may be kept in the server's log.
+        with (
+            self._pool(caller, "answers").connection() as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
+            session = connection.execute(query("search_session"), session_values(caller.claims, self._timeout_s))
+            found = connection.execute(statement, values)
+            check_role(session.fetchone())
+            return found.fetchall()
+
+    def _pool(self, caller: Caller, name: str) -> DatabasePool:
+        """Returns a pool of the caller's role; the sessions of `search` are cleaned, as code of users runs in them."""
+        if not (url := caller.search_url):
+            raise Refusal(501, NO_ROLE, "no_search_role")
+        with self._lock:
+            if (name, url) not in self._pools:
+                self._pools[name, url] = DatabasePool(url, name=name, cleaned=name == "search", remedy=REMEDY)
+            return self._pools[name, url]
+
+    def close(self) -> None:
+        """Closes the connections."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()

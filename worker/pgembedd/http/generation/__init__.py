@@ -1,0 +1,1 @@
+"""Language models: requests to their server, and chats over tables."""

@@ -1,0 +1,1 @@
+"""The models of the service, and the requests that wait for them."""

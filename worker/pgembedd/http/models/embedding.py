@@ -1,0 +1,62 @@
+"""The texts of a request: the model that is to embed them, and limits on them."""
+
+from collections.abc import Iterable
+
+from fastapi.concurrency import run_in_threadpool
+
+from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.models.served import ServedModels
+from pgembedd.model.embedder import Embedder
+from pgembedd.model.futures import Text
+from pgembedd.settings import HttpSettings
+
+BYTES_PER_TOKEN = 4
+
+
+async def model_for(served: ServedModels, model: str | None, pipeline: str | None) -> Embedder:
+    """Returns the model of a request; loading it, or asking the database for the pipeline, is done in a thread."""
+    if pipeline is None:
+        found = served.get_if_loaded(model)
+        return found if found is not None else await run_in_threadpool(served.get, model)
+    if model is not None:
+        raise Refusal(422, "Name a model or a pipeline, not both.", "wrong_shape", param="pipeline")
+    return await run_in_threadpool(served.of_pipeline, pipeline)
+
+
+def check_inputs(http: HttpSettings, embedder: Embedder, texts: list[str]) -> None:
+    """Raises Refusal for no texts, blank ones, too many, or too many tokens."""
+    if not texts or any(not text.strip() for text in texts):
+        raise Refusal(
+            422, "The input is empty: send at least one text, none of them blank.", "empty_input", param="input"
+        )
+    if len(texts) > http.http_max_inputs:
+        raise Refusal(
+            413, f"{len(texts)} texts are more than {http.http_max_inputs} (PGEMBEDD_HTTP_MAX_INPUTS).", param="input"
+        )
+    check_tokens(http, estimated_tokens(texts, embedder.max_tokens), "The texts have")
+
+
+def check_tokens(
+    http: HttpSettings, tokens: int, they_have: str, status: int = 413, code: str = "", param: str = "input"
+) -> None:
+    """Raises Refusal for more tokens than a request may have; `they_have` begins its sentence."""
+    if tokens > http.http_max_tokens:
+        sentence = f"{they_have} about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS)"
+        raise Refusal(status, f"{sentence}: send fewer at a time.", code, param=param)
+
+
+def too_long(number: int, tokens: int, embedder: Embedder) -> str:
+    """Returns the sentence for a text that the model would cut."""
+    return (
+        f"Text {number} has {tokens} tokens, but {embedder.name} reads {embedder.max_tokens}: "
+        "shorten it, cut it into chunks, or send truncate: true."
+    )
+
+
+def estimated_tokens(texts: Iterable[Text], max_tokens: int) -> int:
+    """Returns about how many tokens a model reads that cuts each text after `max_tokens`."""
+    return sum(min(_about_tokens(text), max_tokens) for text in texts)
+
+
+def _about_tokens(text: Text) -> int:
+    return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text)

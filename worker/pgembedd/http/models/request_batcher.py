@@ -1,0 +1,168 @@
+"""Batches requests for vectors: those that arrive together go through the model together, in a fair order."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pgembedd.errors import ConfigurationError, OverloadedError
+from pgembedd.model.cpu import usable_cores
+from pgembedd.model.embedder import Embedder
+from pgembedd.model.futures import Embeddings, Kind, Text
+from pgembedd.model.scheduler import Lane
+from pgembedd.text.quantities import counted
+
+MAX_BATCH_TOKENS = 8_192
+MAX_WAITING = 4_096
+URGENT_TOKENS = 2_048
+"""A request of documents that is no larger goes ahead of the worker's documents, like a query."""
+
+BULK_RUNNERS = 2  # one in the model, one being tokenised
+_CHARS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    model: Embedder
+    texts: tuple[Text, ...]
+    kind: Kind
+    tokens: int  # about
+    future: Future[Embeddings]
+
+    @property
+    def batch_key(self) -> tuple[Embedder, Kind]:
+        """Requests with the same key may share a batch."""
+        return self.model, self.kind
+
+
+class _RequestQueue:
+    """Requests in the order of arrival, and the threads that take them to the model."""
+
+    def __init__(self, runners: int, name: str) -> None:
+        self.waiting: deque[_Request] = deque()
+        self.runners = ThreadPoolExecutor(runners, thread_name_prefix=name)
+
+    def take(self, max_tokens: int) -> list[_Request]:
+        """Takes the first request and those behind it that may share its batch, up to that many tokens."""
+        batch: list[_Request] = []
+        left: deque[_Request] = deque()
+        room = max_tokens
+        while self.waiting and room > 0:
+            request = self.waiting.popleft()
+            if batch and (request.batch_key != batch[0].batch_key or request.tokens > room):
+                left.append(request)
+            else:
+                batch.append(request)
+                room -= request.tokens
+        self.waiting.extendleft(reversed(left))
+        return batch
+
+
+class RequestBatcher:
+    """Takes requests from any thread and answers each with a future.
+
+    A request goes to the model at once while one of the runners is free, so an idle batcher adds no delay. While all
+    are busy, requests are collected; the next free runner takes a batch of them. Queries and small requests go ahead
+    of everything else in the model; bulk requests take their turn with changed rows.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        max_waiting: int = MAX_WAITING,
+        runners: int | None = None,
+    ) -> None:
+        """`max_waiting` is in texts. `runners` batches are in the model at once, by default one for each core."""
+        if max_batch_tokens < 1 or max_waiting < 1:
+            raise ConfigurationError("A batcher needs room for at least one token and one text.")
+        self._max_batch_tokens, self._max_waiting = max_batch_tokens, max_waiting
+        self._urgent = _RequestQueue(runners or usable_cores(), "batcher-urgent")
+        self._bulk = _RequestQueue(BULK_RUNNERS, "batcher-bulk")
+        self._lock = threading.Lock()
+        self._waiting = 0  # texts
+        self._closed = False
+
+    def ask(self, model: Embedder, texts: Sequence[Text], kind: Kind = "query") -> Future[Embeddings]:
+        """Returns a future of the texts' vectors by a model; cancel it to drop the texts.
+
+        The future raises the model's error for these texts (ModelError, UnknownTokenError), not for others of the
+        batch. OverloadedError at once where too many texts wait, and after close().
+        """
+        tokens = sum(map(_about_tokens, texts))
+        request = _Request(model, tuple(texts), kind, tokens, Future())
+        queue = self._urgent if kind == "query" or tokens <= URGENT_TOKENS else self._bulk
+        with self._lock:
+            self._admit(len(request.texts))
+            queue.waiting.append(request)
+            queue.runners.submit(self._serve, queue)
+        return request.future
+
+    @property
+    def waiting(self) -> int:
+        """The number of texts that wait for the model."""
+        return self._waiting
+
+    def close(self) -> None:
+        """Finishes the batches in progress; waiting requests get an OverloadedError."""
+        with self._lock:
+            self._closed = True
+            left = [*self._urgent.waiting, *self._bulk.waiting]
+            self._urgent.waiting.clear()
+            self._bulk.waiting.clear()
+            self._waiting = 0
+        for request in left:
+            _fail(request, OverloadedError("The service is stopping; ask again in a moment."))
+        for queue in (self._urgent, self._bulk):
+            queue.runners.shutdown(wait=True)
+
+    def _admit(self, texts: int) -> None:
+        """Raises OverloadedError unless so many more texts may wait. A single request may always, however large."""
+        if self._closed:
+            raise OverloadedError("The service is stopping; ask again in a moment.")
+        if self._waiting and self._waiting + texts > self._max_waiting:
+            waiting = counted(self._waiting, "text waits", "texts wait")
+            raise OverloadedError(f"{waiting} for the model already; ask again a little later.")
+        self._waiting += texts
+
+    def _serve(self, queue: _RequestQueue) -> None:
+        """Takes one batch to the model and distributes its vectors; another thread may have emptied the queue."""
+        with self._lock:
+            batch = queue.take(self._max_batch_tokens)
+            self._waiting -= sum(len(request.texts) for request in batch)
+        pending = [request for request in batch if request.future.set_running_or_notify_cancel()]
+        if pending:
+            self._embed(pending, "query" if queue is self._urgent else "fresh")
+
+    def _embed(self, batch: list[_Request], lane: Lane) -> None:
+        """Embeds all requests together; after an error each alone, so that a text fails its own request only."""
+        texts = [text for request in batch for text in request.texts]
+        try:
+            found = batch[0].model.start(texts, kind=batch[0].kind, lane=lane).result()
+        except BaseException as error:
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+                return
+            for request in batch:
+                self._embed([request], lane)
+            return
+        _distribute(batch, found)
+
+
+def _distribute(batch: Sequence[_Request], found: Embeddings) -> None:
+    """Gives each request its own rows."""
+    start = 0
+    for request in batch:
+        part = slice(start, start + len(request.texts))
+        request.future.set_result(Embeddings(found.vectors[part], found.dropped[part], found.tokens[part]))
+        start = part.stop
+
+
+def _fail(request: _Request, error: Exception) -> None:
+    if request.future.set_running_or_notify_cancel():
+        request.future.set_exception(error)
+
+
+def _about_tokens(text: Text) -> int:
+    return 1 + (len(text) // _CHARS_PER_TOKEN if isinstance(text, str) else len(text))
