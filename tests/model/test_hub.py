@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from pgembedd.model import Session
-from pgembedd.model.files.select_source import select_fetcher
+from pgembedd.model.files.hub import HubFetcher
+from pgembedd.model.files.sources import silent
 from pgembedd.model.model_spec import HubSource
 from pgembedd.model.specs import GTE_SMALL
 from tests.support.hub_standin import HubStandIn, hub_stand_in
@@ -188,12 +189,11 @@ def test_where_gte_small_would_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert isinstance(GTE_SMALL.source, HubSource)
     repository, revision = GTE_SMALL.source.repository, GTE_SMALL.source.revision
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    fetcher, file = select_fetcher(GTE_SMALL), GTE_SMALL.file("config.json")
-    assert fetcher.locate(file) is None
+    file = GTE_SMALL.file("config.json")
     path = tmp_path / "models--thenlper--gte-small" / "snapshots" / revision / file.name
     path.parent.mkdir(parents=True)
     path.touch()
-    assert fetcher.locate(file) == path
+    assert HubFetcher(GTE_SMALL, GTE_SMALL.source, silent).path(file) == path
     assert try_to_load_from_cache(repository, file.name, tmp_path, revision) == str(path)
 
 

