@@ -22,9 +22,10 @@ from pgembedd.model import Session, graph_cache
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.graph_cache import GRAPH_FILE, graph_folder
 from pgembedd.model.onnx import cpu_check
-from pgembedd.model.onnx.cpu_check import LARGEST_SUM, PROBE, Signedness, exact_signedness, write_probe
+from pgembedd.model.onnx.cpu_check import LARGEST_SUM, PROBE, Signedness, exact_signedness
 from pgembedd.model.onnx.runtime import load_session
 from tests.model.test_vectors import text_of
+from tests.support.probe import write_probe
 from tests.support.tiny_models import write_tiny_model
 
 Tensors = dict[str, NDArray[Any]]

@@ -60,7 +60,7 @@ def test_each_provider_is_asked_in_its_own_protocol(provider: StandInProvider, t
         provider.received.clear()
         model = model_of(name, provider.url, tmp_path)
         try:
-            found = model.embed(["a", "b", "a"], kind="query").vectors
+            found = model.start(["a", "b", "a"], kind="query").result().vectors
         finally:
             model.close()
         probe, asked = provider.received
@@ -77,7 +77,7 @@ def test_limits_cut_texts_and_make_batches(provider: StandInProvider, tmp_path: 
     model = model_of("house:e5", provider.url, tmp_path, max_tokens=20, max_inputs=2, dimensions=256)
     try:
         long = " ".join(["word"] * 30)
-        found = model.embed([long, "one", "two", ""])
+        found = model.start([long, "one", "two", ""]).result()
         assert (model.dims, found.tokens[0], found.dropped[0], found.dropped[1]) == (256, 30, 10, 0)
         assert tuple(provider.texts()[:3]) == PROBES
         assert sorted(provider.texts()[3:]) == sorted([" ".join(["word"] * 20), "one", "two", ""])
@@ -138,7 +138,7 @@ def test_failures_are_types_and_none_shows_the_key(provider: StandInProvider, tm
         for answer, kind, sentence in FAILURES:
             provider.answer = lambda _, given=answer: given  # type: ignore[misc]
             with pytest.raises(kind, match=sentence) as raised:
-                model.embed(["text"])
+                model.start(["text"]).result()
             assert type(raised.value) is kind
             assert KEY not in str(raised.value)
     finally:
@@ -151,7 +151,7 @@ def test_a_vector_of_zeros_among_others_is_refused(provider: StandInProvider, tm
     provider.answer = lambda _: json_answer({"data": vectors})
     try:
         with pytest.raises(ModelError, match="a vector of zeros"):
-            model.embed(["a", "b"])
+            model.start(["a", "b"]).result()
     finally:
         model.close()
 
@@ -165,7 +165,7 @@ def test_a_busy_provider_says_when_it_is_to_be_asked_again(provider: StandInProv
         for given, delay_s in told.items():
             provider.answer = lambda _, given=given: json_answer({}, 503, retry_after=given)  # type: ignore[misc]
             with pytest.raises(ProviderBusyError) as raised:
-                model.embed(["text"])
+                model.start(["text"]).result()
             assert raised.value.retry_after_s == pytest.approx(delay_s, abs=0 if delay_s != 1800 else 900)
     finally:
         model.close()
@@ -183,7 +183,7 @@ def test_what_a_provider_counts_is_believed_within_bounds(
         | {"usage": {"prompt_tokens": told, "total_tokens": told}}
     )
     try:
-        model.embed(["text"])
+        model.start(["text"]).result()
     finally:
         model.close()
     assert ledger.tokens == (counted or ledger.taken)
@@ -195,7 +195,7 @@ def test_a_key_file_with_more_than_a_key_is_refused_in_a_sentence(provider: Stan
         for content in (f"{KEY}\nsecond", f"{KEY}ü"):
             (tmp_path / "key").write_text(content, encoding="utf-8")
             with pytest.raises(ModelError, match="holds more than a key: write one line") as raised:
-                model.embed(["text"])
+                model.start(["text"]).result()
             assert KEY not in str(raised.value)
     finally:
         model.close()
@@ -207,7 +207,7 @@ def test_after_a_429_no_request_is_sent_until_its_time(provider: StandInProvider
     try:
         for _ in range(2):
             with pytest.raises(ProviderBusyError) as raised:
-                model.embed(["text"])
+                model.start(["text"]).result()
             assert 2000 < raised.value.retry_after_s <= 3000
         assert len(provider.received) == 2  # the probe, and one
     finally:
@@ -229,7 +229,7 @@ def test_so_many_requests_with_documents_are_in_progress_and_a_query_goes_beside
     try:
         documents = model.start([f"text {number}" for number in range(4)], kind="document")
         eventually(lambda: len(provider.received) == before + 2)
-        assert len(model.embed(["query"], kind="query").vectors) == 1
+        assert len(model.start(["query"], kind="query").result().vectors) == 1
         assert len(provider.received) == before + 3
         released.set()
         assert len(documents.result().vectors) == 4
@@ -245,7 +245,7 @@ def test_an_answer_that_goes_on_too_long_is_given_up(
     monkeypatch.setattr(client, "LONGEST_ANSWER", -1)  # its time is over when the first part comes
     try:
         with pytest.raises(ProviderBusyError, match="The provider openai answers too slowly"):
-            model.embed(["text"])
+            model.start(["text"]).result()
     finally:
         model.close()
 
@@ -258,15 +258,15 @@ def test_an_answer_is_read_up_to_what_its_vectors_take(provider: StandInProvider
         for blanks, taken in ((most // 2, True), (most + 1, False)):
             provider.answer = lambda asked, blanks=blanks: _padded(well(asked), blanks)  # type: ignore[misc]
             if taken:
-                assert model.embed(["a", "b"]).vectors.shape == (2, model.dims)
+                assert model.start(["a", "b"]).result().vectors.shape == (2, model.dims)
             else:
                 with pytest.raises(ModelError, match=f"more than {most} bytes"):
-                    model.embed(["a", "b"])
+                    model.start(["a", "b"]).result()
         ended = threading.Event()
         endless = Answer(400, {}, [b"no" + 100_000 * b"x", ended.wait, b"more"])
         provider.answer = lambda _: endless
         with pytest.raises(ModelError, match="answered with status 400: nox"):
-            model.embed(["a", "b"])
+            model.start(["a", "b"]).result()
         ended.set()
     finally:
         model.close()

@@ -14,7 +14,7 @@ from pgembedd.evaluation.questions import Question, key_text
 from pgembedd.model.reranker import Reranker
 from pgembedd.search.hits import Hits
 from pgembedd.search.passages import READ_CHARACTERS
-from pgembedd.search.rerank import MAX_CANDIDATES, rerank
+from pgembedd.search.rerank import MAX_CANDIDATES, fuse
 from pgembedd.search.run import search
 
 MODES = ("semantic", "text", "hybrid")
@@ -92,7 +92,8 @@ def evaluate(
             keys = [key_text(hit.key) for hit in found]
             results[mode, False].append(measure(keys, question))
             if reranker:
-                order = rerank(reranker, question.query, [hit.snippet or "" for hit in found])
+                scores = reranker.score(question.query, [hit.snippet or "" for hit in found])
+                order = fuse(scores.tolist(), len(found))
                 results[mode, True].append(measure([keys[hit.position] for hit in order], question))
         progress(number)
     return [Measured(mode, reranked, means(results[mode, reranked])) for mode, reranked in ways]

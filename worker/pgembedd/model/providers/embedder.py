@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pgembedd.errors import (
     ConfigurationError,
@@ -16,7 +15,7 @@ from pgembedd.errors import (
     ProviderRefusedError,
 )
 from pgembedd.model.chunk_fitting import ChunkFitter
-from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, distinct
+from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
 from pgembedd.model.loaded_model import OnRun
 from pgembedd.model.pooling import Float32Array, normalize
 from pgembedd.model.probes import PROBE_EVERY_S, PROBE_TOKENS, PROBES, differs
@@ -56,7 +55,7 @@ class ProviderModel:
         self.fingerprint = f"{provider.name}:{model}/{self.dims}"
 
     def start(
-        self, texts: Sequence[str | tuple[int, ...]], *, kind: Kind = "document", lane: Lane | None = None
+        self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None
     ) -> RunFutures[Embeddings]:
         """Hands the texts to threads that send them. Equal texts are sent once. ConfigurationError for token ids."""
         unique, positions = distinct(text for text in texts if isinstance(text, str))
@@ -73,15 +72,11 @@ class ProviderModel:
 
     def run(
         self, text_or_texts: Sequence[str], mean_pool: bool = True, normalize: bool = True, *, kind: Kind = "document"
-    ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
+    ) -> Float32Array:
         """Returns (n, dims) of norm 1 for n texts. ModelError for token vectors, which no provider gives."""
         if not mean_pool or not normalize:
             raise ModelError(f"{self.name} gives one vector of norm 1 a text, and no token vectors.")
-        return self.embed(text_or_texts, kind=kind).vectors
-
-    def embed(self, texts: Sequence[str], *, kind: Kind = "document") -> Embeddings:
-        """The vectors of these texts; waits for them."""
-        return self.start(texts, kind=kind).result()
+        return self.start(text_or_texts, kind=kind).result().vectors
 
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""
