@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from pgembedd.errors import ModelUnavailableError
-from pgembedd.model.files.sources import Notify
+from pgembedd.model.files.sources import Notify, unavailable
 from pgembedd.model.model_spec import HubSource, ModelFile, ModelSpec
 
 _ANSWER_TIMEOUT_S = 5.0
@@ -70,13 +70,10 @@ class HubFetcher:
             raise self._unavailable(reason) from error
 
     def _unavailable(self, reason: str) -> ModelUnavailableError:
-        return ModelUnavailableError(
-            f"{self._spec.name} could not be fetched from the Hugging Face Hub ({reason});"
-            " check the network, or give the folder that holds its files."
-        )
+        return unavailable(self._spec, "the Hugging Face Hub", reason, "check the network")
 
 
 def _first_line(error: Exception) -> str:
     """The first line of the error's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return lines[0] if lines else type(error).__name__

