@@ -65,11 +65,11 @@ def run(
     refused = available_modes(connection, "documents", collection.questions[0], vectors[0])
     modes = [mode for mode, sentence in refused.items() if not sentence]
     ours = evaluate(connection, "documents", collection.questions, vectors, modes, reranker)
-    found = [Measured(f"pgembedd {each.mode}", each.reranked, each.values) for each in ours]
+    found = [Measured(f"pgembedd {each.name}", each.values) for each in ours]
     for name, ask in PEERS.items():
         asked = zip(collection.questions, [f"[{','.join(map(str, each))}]" for each in vectors], strict=True)
         values = [measure(ask(connection, question.query, vector), question) for question, vector in asked]
-        found.append(Measured(name, False, means(values)))
+        found.append(Measured(name, means(values)))
     return found
 
 

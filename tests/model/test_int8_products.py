@@ -49,7 +49,7 @@ class Int8Graph:
     def run(self, names: list[str], ids: list[int]) -> Tensors:
         """What the nodes of these names give out for a text, computed by onnxruntime."""
         self.model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-        observed = self.path.with_name(f"observed-{os.getpid()}.onnx")  # beside the weights that it refers to
+        observed = self.path.with_name(f"observed-{os.getpid()}.onnx")  # next to the weights that it refers to
         onnx.save(self.model, observed)
         try:
             values = load_session(observed, optimize=False).run(names, {"input_ids": np.array([ids])})

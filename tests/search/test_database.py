@@ -357,7 +357,7 @@ def test_the_title_of_a_hit(row: dict[str, Any], snippet: str | None, title: str
 
 @pytest.mark.slow
 def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, database: Database) -> None:
-    """Connections of programs have a path of their own, unlike those that we open."""
+    """Connections of programs have another path than those that we open."""
     with connected(database) as connection:
         make_source(connection, 5)
     plant(database, roles.make("planter"))

@@ -1,6 +1,7 @@
 """Asks a pipeline every question in each mode of search, and measures what it finds."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,16 +24,10 @@ MOST_LOOKED_UP = 1_000  # relevant keys, a fraction of a millisecond each
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of one way to search: a mode, with or without reranking. Means over all questions, 0 to 1."""
+    """The metrics of one way to search, as `hybrid, reranked`. Means over all questions, 0 to 1."""
 
-    mode: str
-    reranked: bool
+    name: str
     values: dict[str, float]
-
-    @property
-    def name(self) -> str:
-        """Its name in the table and in stored results."""
-        return f"{self.mode}, reranked" if self.reranked else self.mode
 
 
 def available_modes(
@@ -79,8 +74,7 @@ def evaluate(
 
     A query that a mode refuses, such as one that only excludes words, finds nothing in it.
     """
-    ways = [(mode, reranked) for mode in modes for reranked in ((False, True) if reranker else (False,))]
-    results: dict[tuple[str, bool], list[dict[str, float]]] = {way: [] for way in ways}
+    results: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
     for number, (question, vector) in enumerate(zip(questions, vectors, strict=True), start=1):
         for mode in modes:
             try:
@@ -90,13 +84,13 @@ def evaluate(
                     raise
                 found = Hits()
             keys = [key_text(hit.key) for hit in found]
-            results[mode, False].append(measure(keys, question))
+            results[mode].append(measure(keys, question))
             if reranker:
                 scores = reranker.score(question.query, [hit.snippet or "" for hit in found])
                 order = fuse(scores.tolist(), len(found))
-                results[mode, True].append(measure([keys[hit.position] for hit in order], question))
+                results[f"{mode}, reranked"].append(measure([keys[hit.position] for hit in order], question))
         progress(number)
-    return [Measured(mode, reranked, means(results[mode, reranked])) for mode, reranked in ways]
+    return [Measured(name, means(values)) for name, values in results.items()]
 
 
 def keys_without_row(

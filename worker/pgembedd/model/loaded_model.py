@@ -19,7 +19,7 @@ from pgembedd.model.scheduler import Scheduler
 from pgembedd.model.tokenizer import Tokenizer
 
 OnRun = Callable[[Kind, int, int, int, float], None]
-"""Called after each run, in its thread: kind, texts, tokens in them, tokens of padding beside them, seconds."""
+"""Called after each run, in its thread: kind, texts, tokens in them, tokens of padding, seconds."""
 
 
 def ignore(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:

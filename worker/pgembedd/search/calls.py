@@ -86,7 +86,7 @@ def explain_call(
 
 
 def _ordered(plan: dict[str, Any]) -> dict[str, Any]:
-    """Returns a plan with what is looked for first at its beginning; jsonb has an order of its own."""
+    """Returns a plan with what is looked for first at its beginning; jsonb keeps no order."""
     first = ("semantic", "text", "path", "index", "rows_visited")
     names = sorted(plan, key=lambda name: first.index(name) if name in first else len(first))
     return {name: _ordered(plan[name]) if isinstance(plan[name], dict) else plan[name] for name in names}

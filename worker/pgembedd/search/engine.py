@@ -66,7 +66,7 @@ class SearchEngine:
         if (reranker := options.get("rerank")) is None:
             return found
         if query is None:
-            raise SearchError("A search without words cannot be reranked.", "Give the query beside its vector.")
+            raise SearchError("A search without words cannot be reranked.", "Give the query as well as its vector.")
         return reranked(found, options, lambda texts: self._models.scores(reranker, query, texts))
 
     def search_many(self, pipelines: Sequence[str], query: str, **options: Unpack[SearchManyOptions]) -> PipelineHits:

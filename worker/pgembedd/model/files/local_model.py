@@ -42,8 +42,7 @@ def describe_folder(path: Path, name: str | None = None) -> ModelSpec:
 def _find(path: Path) -> tuple[Path, str | None]:
     """The model's folder, and the ONNX file's path in it if it has one and no checkpoint."""
     if path.is_file():
-        beside = path.parent
-        folder = beside if (beside / TOKENIZER).is_file() else beside.parent
+        folder = path.parent if (path.parent / TOKENIZER).is_file() else path.parent.parent
         return folder, str(path.relative_to(folder))
     if not path.is_dir():
         raise ModelError(f"There is no file or folder {path}; give the path of a model's files.")
@@ -59,9 +58,8 @@ def _digest(name: str, path: Path) -> ModelFile:
 
 
 def _external_data(onnx: Path) -> list[ModelFile]:
-    """Weights that lie beside the ONNX file (`model.onnx_data`, `model.onnx.data`) are part of the model."""
-    beside = sorted(each for each in onnx.parent.glob(f"{onnx.name}?data*") if each.is_file())
-    return [_digest(each.name, each) for each in beside]
+    """Weights that lie next to the ONNX file (`model.onnx_data`, `model.onnx.data`) are part of the model."""
+    return [_digest(each.name, each) for each in sorted(onnx.parent.glob(f"{onnx.name}?data*")) if each.is_file()]
 
 
 def _max_tokens(folder: Path) -> int:

@@ -15,7 +15,7 @@ def silent(_line: str) -> None:
 
 
 class FolderFetcher:
-    """Files the user brought: for machines without a network, and for models of their own."""
+    """Files the user brought: for machines without a network, and for models that are not registered."""
 
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         self._spec, self._folder = spec, folder

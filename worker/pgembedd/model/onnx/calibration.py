@@ -115,7 +115,7 @@ class _Forward:
 
 
 def _gelu(values: Float64Array) -> Float64Array:
-    """x Phi(x), erf by Abramowitz and Stegun 7.1.26: within 1.5e-7, and numpy has none of its own."""
+    """x Phi(x), erf by Abramowitz and Stegun 7.1.26: within 1.5e-7, and numpy has none."""
     distance = np.abs(values) / math.sqrt(2)
     t = 1 / (1 + 0.3275911 * distance)
     series = np.polyval([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0], t)

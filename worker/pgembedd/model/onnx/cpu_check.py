@@ -18,7 +18,7 @@ Signedness = Literal["signed", "unsigned"]
 
 PROBE = Path(__file__).with_name("cpu_check.onnx")
 """The largest activations times the largest weights, in both forms. tests/support/probe.py writes it."""
-ROWS = (1, 8)  # one token and several: onnxruntime has a kernel of its own for each
+ROWS = (1, 8)  # one token and several: onnxruntime has a kernel for each
 DEPTH = 64
 LARGEST_SUM = 255 * 127 * DEPTH
 

@@ -31,7 +31,7 @@ def load_session(path: Path, *, optimize: bool) -> Any:
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own errors share no base class of its own
+    except Exception as error:  # onnxruntime's errors share no base class
         raise ModelError(f"{path} cannot be loaded by onnxruntime ({str(error).splitlines()[0]}).") from error
 
 

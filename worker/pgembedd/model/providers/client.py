@@ -45,7 +45,7 @@ class Client:
 
         ProviderBusyError where the same request may succeed later, ProviderRefusedError where none will until the
         operator has done something, and ModelError where these texts are refused. Waits while `at_once` requests
-        with documents are in progress; a query goes beside them.
+        with documents are in progress; a query does not wait for them.
         """
         protocol = self._provider.protocol
         body = protocol.body(model, texts, kind)

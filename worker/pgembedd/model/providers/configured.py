@@ -41,7 +41,7 @@ class Provider:
     dimensions: int | None = None
 
     def key(self) -> str | None:
-        """Returns its key, read anew each time, so that a corrected one needs no restart."""
+        """Returns its key, read again each time, so that a corrected one needs no restart."""
         if not self.key_file:
             return None
         try:

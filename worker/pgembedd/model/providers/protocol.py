@@ -20,7 +20,7 @@ class Limits:
     """Tokens in a text; what is longer is cut, by the estimate of `estimate.py`."""
     max_request_tokens: int = 300_000
     at_once: int = 4
-    """Requests with documents in progress. Queries go beside them: at most two more requests in all."""
+    """Requests with documents in progress. Queries do not wait for them: at most two more requests in all."""
     timeout_s: float = 60.0
     tokens_per_day: int | None = None
     requests_per_day: int | None = None
