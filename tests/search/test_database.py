@@ -13,20 +13,12 @@ import pytest
 from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.search.calls import (
-    explain_call,
-    pipelines_call,
-    row_call,
-    search_call,
-    search_many_call,
-    similar_call,
-)
+from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import title_of
-from pgembedd.search.questions import Question, ask, asked_pipelines, events, is_untaken, sources, state, stop
-from pgembedd.search.run import run
+from pgembedd.search.local_models import LocalModels
 from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database
-from tests.support.planted import caught, plant
+from tests.support.planted import plant
 from tests.support.roles import Roles, conninfo_as
 from tests.support.schemas import without
 from tests.support.search import make_source
@@ -363,17 +355,10 @@ def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, 
     plant(database, roles.make("planter"))
 
     with database.connect() as theirs:
-        run(theirs, pipelines_call())
-        run(theirs, search_call("documents", None, {"embedding": NEAR, "weights": [1, 1], "marks": ["[", "]"]}))
-        run(theirs, search_many_call(["documents"], "a question", {"mode": "text"}))
-        run(theirs, similar_call("documents", 1, {}))
-        run(theirs, row_call("documents", 1))
-        run(theirs, explain_call("documents", None, {"embedding": NEAR}))
-        answer = ask(theirs, Question("documents", "a question", filter={"id": 1}, k=3, embedding=NEAR))
-        state(theirs, answer)
-        events(theirs, {answer: 0})
-        sources(theirs, answer)
-        is_untaken(theirs, answer)
-        asked_pipelines(theirs)
-        stop(theirs, answer)
-    assert not caught(database)
+        searches = SearchEngine(lambda work: work(theirs), LocalModels())
+        searches.pipelines()
+        searches.search("documents", None, embedding=NEAR, weights=[1, 1], marks=["[", "]"])
+        searches.search_many(["documents"], "a question", mode="text")
+        searches.similar("documents", 1)
+        searches.row("documents", 1)
+        searches.explain("documents", None, embedding=NEAR)
