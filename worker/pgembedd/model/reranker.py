@@ -10,7 +10,7 @@ from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
 from pgembedd.model.futures import Run, RunFutures, Scores, distinct
-from pgembedd.model.loaded_model import LoadedModel, OnRun, ignore
+from pgembedd.model.in_process import InProcessModel, OnRun, ignore
 from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.onnx.runtime import as_ids
 from pgembedd.model.pooling import Float32Array
@@ -21,7 +21,7 @@ from pgembedd.model.tokenizer import Pair
 OUTPUT = "logits"
 
 
-class Reranker(LoadedModel):
+class Reranker(InProcessModel):
     """One loaded cross-encoder, shared by all threads of the process.
 
     A run takes one core and holds one pair, because a quantised file may take its ranges over the whole run: so a

@@ -15,7 +15,7 @@ from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
 from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
-from pgembedd.model.loaded_model import LoadedModel, OnRun, ignore
+from pgembedd.model.in_process import InProcessModel, OnRun, ignore
 from pgembedd.model.model_spec import ModelSpec, Precision
 from pgembedd.model.onnx.runtime import as_ids
 from pgembedd.model.pooling import Float32Array, normalize, pool
@@ -25,7 +25,7 @@ from pgembedd.model.tokenizer import Tokens
 from pgembedd.text.chunker import Chunk
 
 
-class Session(LoadedModel):
+class Session(InProcessModel):
     """One loaded embedding model, shared by all threads of the process.
 
     A run takes one core; `threads` runs go on at once. The vector of a text does not depend on the

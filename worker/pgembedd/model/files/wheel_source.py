@@ -51,9 +51,10 @@ class WheelFetcher:
         )
         wanted = folder / "wanted.txt"
         wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
+        # -P: a pip.py in the current directory is not the one.
         command = [
             sys.executable,
-            "-P",  # a pip.py in the current directory is not the one
+            "-P",
             "-m",
             "pip",
             "download",

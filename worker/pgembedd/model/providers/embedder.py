@@ -16,7 +16,7 @@ from pgembedd.errors import (
 )
 from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
-from pgembedd.model.loaded_model import OnRun
+from pgembedd.model.in_process import OnRun
 from pgembedd.model.pooling import Float32Array, normalize
 from pgembedd.model.probes import PROBE_EVERY_S, PROBE_TOKENS, PROBES, differs
 from pgembedd.model.providers.client import Client

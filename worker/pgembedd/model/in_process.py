@@ -1,4 +1,4 @@
-"""A network in this process: its files, its tokenizer, and the threads that run it."""
+"""A model that runs in this process: its files, its tokenizer, its network, and the threads that run it."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def ignore(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) ->
     """Does nothing."""
 
 
-class LoadedModel:
+class InProcessModel:
     """One loaded model, shared by all threads of the process. A run takes one core; `threads` runs go on at once."""
 
     def __init__(
