@@ -22,10 +22,6 @@ OnRun = Callable[[Kind, int, int, int, float], None]
 """Called after each run, in its thread: kind, texts, tokens in them, tokens of padding, seconds."""
 
 
-def ignore(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:
-    """Does nothing."""
-
-
 class InProcessModel:
     """One loaded model, shared by all threads of the process. A run takes one core; `threads` runs go on at once."""
 

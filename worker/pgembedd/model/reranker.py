@@ -9,8 +9,9 @@ from typing import Unpack
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
+from pgembedd.model.files.sources import silent
 from pgembedd.model.futures import Run, RunFutures, Scores, distinct
-from pgembedd.model.in_process import InProcessModel, OnRun, ignore
+from pgembedd.model.in_process import InProcessModel, OnRun
 from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.onnx.runtime import as_ids
 from pgembedd.model.pooling import Float32Array
@@ -32,8 +33,9 @@ class Reranker(InProcessModel):
         self,
         name: str = MS_MARCO_MINILM_L12.name,
         *,
+        model_dir: Path | None = None,
         threads: int | None = None,
-        on_run: OnRun = ignore,
+        on_run: OnRun = silent,
         **files: Unpack[FileOptions],
     ) -> None:
         """Get the model's files, check them, and load the ONNX file.
@@ -41,7 +43,7 @@ class Reranker(InProcessModel):
         `name` is a registered reranker, or a folder or ONNX file of your own with the output `logits` (n, 1). The other
         parameters are those of Session. Raises ModelError, ModelUnavailableError or ConfigurationError.
         """
-        super().__init__(_describe(name, files.get("model_dir")), threads, on_run, OUTPUT, **files)
+        super().__init__(_describe(name, model_dir), threads, on_run, OUTPUT, **files)
         if self._encoder.dims != 1:
             raise ModelError(f"{self.name} has {self._encoder.dims} scores for a text; a reranker has one.")
 

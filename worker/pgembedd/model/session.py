@@ -14,8 +14,9 @@ from pgembedd.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
 from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
+from pgembedd.model.files.sources import silent
 from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
-from pgembedd.model.in_process import InProcessModel, OnRun, ignore
+from pgembedd.model.in_process import InProcessModel, OnRun
 from pgembedd.model.model_spec import ModelSpec, Precision
 from pgembedd.model.onnx.runtime import as_ids
 from pgembedd.model.pooling import Float32Array, normalize, pool
@@ -37,8 +38,9 @@ class Session(InProcessModel):
         name: str = DEFAULT_MODEL,
         *,
         precision: Precision = "fp32",
+        model_dir: Path | None = None,
         threads: int | None = None,
-        on_run: OnRun = ignore,
+        on_run: OnRun = silent,
         **files: Unpack[FileOptions],
     ) -> None:
         """Get the model's files, check them, and load the graph (built once, then cached).
@@ -49,7 +51,7 @@ class Session(InProcessModel):
         `threads` defaults to the cores this process may use. Raises ModelError, ModelUnavailableError or
         ConfigurationError.
         """
-        super().__init__(_describe(name, files.get("model_dir"), precision), threads, on_run, **files)
+        super().__init__(_describe(name, model_dir, precision), threads, on_run, **files)
         self.dims: int = self._encoder.dims
         self.spec = replace(self.spec, dims=self.dims)
         self._fitting = ChunkFitter(self._tokenizer, self.spec.document_prefix)

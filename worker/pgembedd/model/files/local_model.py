@@ -1,5 +1,6 @@
 """The description of a model that is not registered, read from its folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pgembedd.errors import ModelError
@@ -82,9 +83,9 @@ def _pooling(folder: Path) -> Pooling:
 
 
 def describe(name: str, model_dir: Path | None) -> ModelSpec:
-    """The registered model of that name, else the one at the path given."""
+    """The registered model of that name, with its files in `model_dir` if that is given; else the one at the path."""
     if registered := find(name):
-        return registered
+        return registered if model_dir is None else replace(registered, source=FolderSource(model_dir))
     if model_dir is not None:
         return describe_folder(model_dir, name)
     return describe_folder(Path(name)) if Path(name).exists() else resolve(name)

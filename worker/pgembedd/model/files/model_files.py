@@ -8,17 +8,15 @@ from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.hub import HubFetcher
 from pgembedd.model.files.sources import FolderFetcher, Notify, is_pinned, silent
 from pgembedd.model.files.wheel_source import WheelFetcher
-from pgembedd.model.model_spec import FolderSource, HubSource, ModelSpec
+from pgembedd.model.model_spec import FolderSource, HubSource, ModelSpec, WheelSource
 
 
 class FileOptions(TypedDict, total=False):
-    """Where the files of a model come from, unless it is as its spec says.
+    """The cache, unless it is the user's, and whether to fetch: `offline` fetches nothing.
 
-    `model_dir` is a folder with the files, or an ONNX file. `cache_dir` takes the place of the user's cache. `offline`
-    fetches nothing. `notify` is called with one line before anything that takes a while.
+    `notify` is called with one line before anything that takes a while.
     """
 
-    model_dir: Path | None
     cache_dir: Path | None
     offline: bool
     notify: Notify
@@ -28,25 +26,16 @@ class ModelFiles:
     """The files of one model."""
 
     def __init__(
-        self,
-        spec: ModelSpec,
-        *,
-        model_dir: Path | None = None,
-        cache_dir: Path | None = None,
-        offline: bool = False,
-        notify: Notify = silent,
+        self, spec: ModelSpec, *, cache_dir: Path | None = None, offline: bool = False, notify: Notify = silent
     ) -> None:
         """Takes FileOptions."""
         self.spec, self.notify = spec, notify
         self._cache_dir, self._offline = cache_dir, offline
-        self._fetcher = self._fetcher_of(model_dir)
+        self._fetcher = self._fetcher_of(spec.source)
 
-    def _fetcher_of(self, model_dir: Path | None) -> FolderFetcher | HubFetcher | WheelFetcher:
-        source = self.spec.source
-        if isinstance(source, FolderSource):  # which `model_dir` is, too, if it is given
-            return FolderFetcher(self.spec, source.folder)
-        if model_dir is not None:
-            return FolderFetcher(self.spec, model_dir)
+    def _fetcher_of(self, source: HubSource | WheelSource | FolderSource) -> FolderFetcher | HubFetcher | WheelFetcher:
+        if isinstance(source, FolderSource):
+            return FolderFetcher(self.spec, source)
         if isinstance(source, HubSource):
             return HubFetcher(self.spec, source, self.notify)
         return WheelFetcher(self.spec, source, self.cache, self.notify)

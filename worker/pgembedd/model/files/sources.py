@@ -10,22 +10,19 @@ from pgembedd.model.model_spec import READY_MADE, FolderSource, ModelFile, Model
 Notify = Callable[[str], None]
 
 
-def silent(_line: str) -> None:
-    """Does nothing with the line."""
+def silent(*_: object) -> None:
+    """Does nothing with what it is told."""
 
 
 class FolderFetcher:
     """Files the user brought: for machines without a network, and for models that are not registered."""
 
-    def __init__(self, spec: ModelSpec, folder: Path) -> None:
-        self._spec, self._folder = spec, folder
+    def __init__(self, spec: ModelSpec, source: FolderSource) -> None:
+        self._spec, self._source = spec, source
 
     def path(self, file: ModelFile) -> Path:
         """Returns the file's path in the folder."""
-        source = self._spec.source
-        if isinstance(source, FolderSource) and file.name == READY_MADE:
-            return self._folder / source.onnx
-        return self._folder / file.name
+        return self._source.folder / (self._source.onnx if file.name == READY_MADE else file.name)
 
     def fetch(self, file: ModelFile) -> Path:
         """Raises ModelError: the folder lacks the file, or has another one."""
@@ -35,7 +32,7 @@ class FolderFetcher:
                 f"{path} is not the file that {self._spec.name} is pinned to (sha256 {file.sha256});"
                 " bring that one, or give the model another name."
             )
-        raise ModelError(f"{self._folder} has no {file.name}, which {self._spec.name} needs; copy it there.")
+        raise ModelError(f"{self._source.folder} has no {file.name}, which {self._spec.name} needs; copy it there.")
 
 
 def is_pinned(path: Path, file: ModelFile) -> bool:
