@@ -6,9 +6,8 @@ from concurrent.futures import Future
 
 from pgembedd.errors import OverloadedError
 from pgembedd.http.error_responses import Refusal
-from pgembedd.model.futures import Scores
 from pgembedd.model.registry import LoadedModels
-from pgembedd.model.reranker import Reranker
+from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.text.quantities import counted
 
 URGENT_TEXTS = 20

@@ -4,10 +4,10 @@ It imports no other room but `text`, which cuts texts.
 """
 
 from pgembedd.model.catalogue import DefaultModel, default_model, is_cached, pull
-from pgembedd.model.futures import Embeddings, Kind, RunFutures, Scores, Text
+from pgembedd.model.futures import Embeddings, Kind, RunFutures, Text
 from pgembedd.model.known_outputs import Check, verify
 from pgembedd.model.model_spec import ModelSpec
-from pgembedd.model.reranker import Reranker
+from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.model.session import Session
 from pgembedd.model.specs import REGISTRY, RERANKERS, built_in, resolve
 

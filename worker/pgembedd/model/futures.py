@@ -1,4 +1,4 @@
-"""The inputs and results of models: texts, embeddings, scores, and the future of those under way."""
+"""The inputs and results of models: texts, embeddings, and the future of what is under way."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -26,17 +26,6 @@ class Embeddings:
 
     vectors: Float32Array
     dropped: NDArray[np.int32]
-    tokens: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """`scores` float32 (n,), higher is more relevant; `tokens` int32 (n,), those read of query and text together.
-
-    A score is the model's logit; `1 / (1 + exp(-score))` is between 0 and 1, in the same order.
-    """
-
-    scores: Float32Array
     tokens: NDArray[np.int32]
 
 

@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Unpack
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
 from pgembedd.model.files.sources import silent
-from pgembedd.model.futures import Run, RunFutures, Scores, distinct
+from pgembedd.model.futures import Run, RunFutures, distinct
 from pgembedd.model.in_process import InProcessModel, OnRun
 from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.onnx.runtime import as_ids
@@ -20,6 +24,17 @@ from pgembedd.model.specs import MS_MARCO_MINILM_L12, REGISTRY, RERANKERS
 from pgembedd.model.tokenizer import Pair
 
 OUTPUT = "logits"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`scores` float32 (n,), higher is more relevant; `tokens` int32 (n,), those read of query and text together.
+
+    A score is the model's logit; `1 / (1 + exp(-score))` is between 0 and 1, in the same order.
+    """
+
+    scores: Float32Array
+    tokens: NDArray[np.int32]
 
 
 class Reranker(InProcessModel):

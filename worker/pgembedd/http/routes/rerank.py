@@ -22,8 +22,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, wait_for_result
 from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.limits import DOCUMENTS, INT4, QUERY
-from pgembedd.model.futures import Scores
-from pgembedd.model.reranker import Reranker
+from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.search.fields import Name
 
 
