@@ -59,17 +59,17 @@ def _waiting(connection: psycopg.Connection) -> int:
 
 
 def run(
-    connection: psycopg.Connection, collection: Collection, vectors: Sequence[str], reranker: Reranker | None
+    connection: psycopg.Connection, collection: Collection, vectors: list[list[float]], reranker: Reranker | None
 ) -> list[Measured]:
     """Every mode that the pipeline has, with and without reranking, then the peers."""
     refused = available_modes(connection, "documents", collection.questions[0], vectors[0])
     modes = [mode for mode, sentence in refused.items() if not sentence]
     ours = evaluate(connection, "documents", collection.questions, vectors, modes, reranker)
-    found = [Measured(f"pgembedd {each.mode}", each.reranked, each.values) for each in ours]
+    found = [Measured(f"pgembedd {each.name}", each.values) for each in ours]
     for name, ask in PEERS.items():
-        asked = zip(collection.questions, vectors, strict=True)
+        asked = zip(collection.questions, [f"[{','.join(map(str, each))}]" for each in vectors], strict=True)
         values = [measure(ask(connection, question.query, vector), question) for question, vector in asked]
-        found.append(Measured(name, False, means(values)))
+        found.append(Measured(name, means(values)))
     return found
 
 
@@ -97,10 +97,9 @@ def main() -> None:
         collection = replace(collection, questions=evenly(collection.questions, given.sample or sys.maxsize))
         with Session(given.model) as session:
             asked = session.embed([each.query for each in collection.questions], kind="query").vectors
-        vectors = [f"[{','.join(map(str, vector))}]" for vector in asked.tolist()]
         with private_server() as server, connect_unpinned(server.conninfo(), autocommit=True) as connection:
             fill(connection, server.conninfo(), collection, given.model)
-            found = run(connection, collection, vectors, reranker)
+            found = run(connection, collection, asked.tolist(), reranker)
         publish(results(collection.name, found), used, as_json=given.json)
         counted = f"{len(collection.documents)} documents, {len(collection.questions)} queries"
         print(f"{collection.name}: {counted}.", file=sys.stderr)

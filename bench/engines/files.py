@@ -13,8 +13,7 @@ from bench.engines.catalogue import PEERS, Case
 from bench.engines.common import FORMS
 from bench.engines.process import MissingEngineError, run_module
 from pgembedd.model.files.cache import cache_root, sha256_of
-from pgembedd.model.files.select_source import select_fetcher
-from pgembedd.model.files.sources import obtain
+from pgembedd.model.files.model_files import ModelFiles
 from pgembedd.model.model_spec import CHECKPOINT, CONFIG, TOKENIZER
 from pgembedd.model.specs import resolve
 from tests.support.tiny_models import TINY_CONFIG, tiny_weights
@@ -55,8 +54,8 @@ def model_files(name: str, tokenizer: Path | None = None) -> tuple[str, Path]:
             save_file(tiny_weights(GTE_CONFIG, seed=12, deviation=0.05), folder / CHECKPOINT)
         return str(folder), folder
     spec = resolve(name)
-    fetcher = select_fetcher(spec)
-    sources = {each: obtain(spec, fetcher, each) for each in (CONFIG, CHECKPOINT, TOKENIZER)}
+    files = ModelFiles(spec)
+    sources = {each: files.obtain(each) for each in (CONFIG, CHECKPOINT, TOKENIZER)}
     folder = _folder(name, sources[CHECKPOINT], sources[TOKENIZER], spec.max_tokens)
     for each in (CONFIG, CHECKPOINT):
         if not (folder / each).exists():

@@ -114,13 +114,13 @@ def test_topics_that_are_none(tmp_path: Path) -> None:
         read_topics(topics, qrels)
 
 
-def measured(mode: str, value: float, *, reranked: bool = False) -> Measured:
-    return Measured(mode, reranked, dict.fromkeys(METRICS, value))
+def measured(name: str, value: float) -> Measured:
+    return Measured(name, dict.fromkeys(METRICS, value))
 
 
 def test_a_baseline_tells_what_fell(tmp_path: Path) -> None:
     asked = [Question("a", {"1": 1.0}), Question("b", {"2": 1.0})]
-    before = [measured("semantic", 0.5), measured("text", 0.4), measured("text", 0.45, reranked=True)]
+    before = [measured("semantic", 0.5), measured("text", 0.4), measured("text, reranked", 0.45)]
     path = tmp_path / "baseline.json"
     save(path, to_json("documents", "m@1", asked, before))
     stored = load(path, asked[::-1])
@@ -147,7 +147,7 @@ def test_what_is_no_baseline(tmp_path: Path) -> None:
 
 
 def test_the_plot_shows_every_value() -> None:
-    drawn = svg("a < b", [measured("semantic", 0.5), measured("hybrid", 0.625, reranked=True)])
+    drawn = svg("a < b", [measured("semantic", 0.5), measured("hybrid, reranked", 0.625)])
     assert drawn.startswith("<svg ")
     assert "a &lt; b" in drawn
     assert drawn.count(">0.500<") == drawn.count(">0.625<") == len(METRICS)

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
-from pgembedd.model import Kind, Session
-from pgembedd.model.futures import RunFutures, Text
+from pgembedd.model import Embeddings, Kind, RunFutures, Session, Text
 from pgembedd.model.pooling import Float32Array
 from pgembedd.model.scheduler import Lane
 from tests.support.databases import Database
@@ -42,7 +41,9 @@ class HeldBetweenTexts(Session):
         super().__init__(name, threads=threads, offline=offline)
         self.fresh_waits = threading.Event()
 
-    def start(self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None) -> RunFutures:
+    def start(
+        self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None
+    ) -> RunFutures[Embeddings]:
         started = super().start(texts, kind=kind, lane=lane)
         if lane == "fresh":
             self.fresh_waits.set()

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgembedd.model import Session
-from pgembedd.model.files.select_source import select_fetcher
-from pgembedd.model.files.sources import obtain
+from pgembedd.model.files.model_files import ModelFiles
 from pgembedd.model.model_spec import CHECKPOINT
 from pgembedd.model.specs import ALL_MINILM_L6_V2
 from tests.support.reference_bert import ReferenceBert
@@ -33,7 +32,7 @@ def int8() -> Iterator[Session]:
 @pytest.fixture(scope="session")
 def minilm_folder(minilm: Session) -> Path:
     """The folder that holds its files."""
-    return obtain(ALL_MINILM_L6_V2, select_fetcher(ALL_MINILM_L6_V2), CHECKPOINT).parent
+    return ModelFiles(ALL_MINILM_L6_V2).obtain(CHECKPOINT).parent
 
 
 @pytest.fixture(scope="session")

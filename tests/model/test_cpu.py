@@ -11,10 +11,9 @@ from pgembedd.model.cpu import (
     CgroupMount,
     cgroup_folders,
     cpu_quota,
-    parse_cfs,
-    parse_cpu_max,
     parse_membership,
     parse_mounts,
+    parse_quota,
     usable_cores,
 )
 
@@ -38,18 +37,13 @@ def pretend(tmp_path: Path, mountinfo: str, cgroup: str) -> Path:
 
 @pytest.mark.parametrize(
     ("text", "cores"),
-    [("200000 100000\n", 2.0), ("50000 100000", 0.5), ("max 100000\n", None), ("", None), ("x y", None)],
+    [
+        *[("200000 100000\n", 2.0), ("50000 100000", 0.5), ("150000\n 100000\n", 1.5)],
+        *[("max 100000\n", None), ("-1\n 100000\n", None), ("", None), ("x y", None), ("100 0", None), ("0 100", None)],
+    ],
 )
-def test_cgroup_v2_quota(text: str, cores: float | None) -> None:
-    assert parse_cpu_max(text) == cores
-
-
-@pytest.mark.parametrize(
-    ("quota", "period", "cores"),
-    [("150000\n", "100000\n", 1.5), ("-1\n", "100000\n", None), ("", "", None), ("100", "0", None)],
-)
-def test_cgroup_v1_quota(quota: str, period: str, cores: float | None) -> None:
-    assert parse_cfs(quota, period) == cores
+def test_a_quota_is_in_cores(text: str, cores: float | None) -> None:
+    assert parse_quota(text) == cores
 
 
 def test_mounts_and_membership_are_read_past_everything_else() -> None:

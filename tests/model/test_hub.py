@@ -1,6 +1,6 @@
 """Fetching from the Hub, with its real client against a stand-in on the loopback (tests/support/hub_standin).
 
-Each case runs in a process of its own, because the client reads its environment when it is imported.
+Each case runs in a separate process, because the client reads its environment when it is imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from pgembedd.model import Session
-from pgembedd.model.files.select_source import select_fetcher
+from pgembedd.model.files.hub import HubFetcher
+from pgembedd.model.files.sources import silent
 from pgembedd.model.model_spec import HubSource
 from pgembedd.model.specs import GTE_SMALL
 from tests.support.hub_standin import HubStandIn, hub_stand_in
@@ -37,7 +38,7 @@ from pgembedd.model.model_spec import FolderSource, HubSource
 
 folder, cache, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 hub._ANSWER_TIMEOUT_S = float(os.environ.get("ANSWER_S", "60"))
-source = HubSource("somebody/tiny", "REVISION")
+source = HubSource("someone/tiny", "REVISION")
 REGISTRY["tiny-hub"] = replace(pinned_spec(folder, "tiny-hub", source), stand_in="tiny-folder")
 REGISTRY["tiny-folder"] = pinned_spec(folder, "tiny-folder", FolderSource(folder))
 try:
@@ -54,7 +55,7 @@ except PgembeddError as error:
 
 @dataclass
 class Machine:
-    """A machine with a Hub cache and a graph cache of its own."""
+    """A machine with its Hub cache and its graph cache."""
 
     folder: Path
     root: Path
@@ -78,7 +79,7 @@ class Machine:
     @property
     def snapshot(self) -> Path:
         """Where the client puts this repository's files."""
-        return self.root / "hf home" / "hub" / "models--somebody--tiny" / "snapshots" / REVISION
+        return self.root / "hf home" / "hub" / "models--someone--tiny" / "snapshots" / REVISION
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def machine(tiny_folder: Path, tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def closed_port() -> str:
-    """An address at which nobody listens."""
+    """An address at which nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -100,7 +101,7 @@ def fetched(hub: HubStandIn) -> list[str]:
 
 
 def heard(silent: socket.socket) -> list[bytes]:
-    """The first lines of all requests that were made to somebody who never answers."""
+    """The first lines of all requests that were made to a server that never answers."""
     lines = []
     silent.setblocking(False)
     with contextlib.suppress(BlockingIOError):
@@ -169,7 +170,7 @@ def test_a_repository_that_is_gone_is_one_sentence(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("what", "environment"), [("offline", {}), ("session", {"HF_HUB_OFFLINE": "1"})], ids=["flag", "variable"]
 )
-def test_offline_asks_nobody(machine: Machine, what: str, environment: dict[str, str]) -> None:
+def test_offline_asks_no_server(machine: Machine, what: str, environment: dict[str, str]) -> None:
     with hub_stand_in(machine.folder, REVISION) as hub:
         assert machine.ask(hub.url, what, **environment).startswith("ModelUnavailableError")
         assert hub.requests == []
@@ -188,12 +189,11 @@ def test_where_gte_small_would_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert isinstance(GTE_SMALL.source, HubSource)
     repository, revision = GTE_SMALL.source.repository, GTE_SMALL.source.revision
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    fetcher, file = select_fetcher(GTE_SMALL), GTE_SMALL.file("config.json")
-    assert fetcher.locate(file) is None
+    file = GTE_SMALL.file("config.json")
     path = tmp_path / "models--thenlper--gte-small" / "snapshots" / revision / file.name
     path.parent.mkdir(parents=True)
     path.touch()
-    assert fetcher.locate(file) == path
+    assert HubFetcher(GTE_SMALL, GTE_SMALL.source, silent).path(file) == path
     assert try_to_load_from_cache(repository, file.name, tmp_path, revision) == str(path)
 
 

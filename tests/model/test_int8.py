@@ -119,8 +119,8 @@ def test_calibration_sees_what_a_plain_forward_pass_computes(tmp_path: Path) -> 
     folder = write_tiny_model(tmp_path / "tiny")
     reference = ReferenceBert(folder)
     texts = [[2, 5, 6, 3], [2, 3], [2, 9, 8, 7, 6, 5, 3]]
-    with open_checkpoint(folder / "model.safetensors") as checkpoint:
-        seen = activation_ranges(read_config(folder / "config.json"), checkpoint, texts)
+    with open_checkpoint(folder / "model.safetensors", read_config(folder / "config.json")) as checkpoint:
+        seen = activation_ranges(checkpoint, texts)
     last = max(seen, key=lambda name: (len(name.split(".")) == 5, name))
     assert last.endswith("output.dense")
     assert len(seen) == 4 * reference.config["num_hidden_layers"]

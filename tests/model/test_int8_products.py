@@ -22,9 +22,10 @@ from pgembedd.model import Session, graph_cache
 from pgembedd.model.files.cache import cache_root
 from pgembedd.model.graph_cache import GRAPH_FILE, graph_folder
 from pgembedd.model.onnx import cpu_check
-from pgembedd.model.onnx.cpu_check import LARGEST_SUM, PROBE, Signedness, exact_signedness, write_probe
+from pgembedd.model.onnx.cpu_check import LARGEST_SUM, PROBE, Signedness, exact_signedness
 from pgembedd.model.onnx.runtime import load_session
 from tests.model.test_vectors import text_of
+from tests.support.probe import write_probe
 from tests.support.tiny_models import write_tiny_model
 
 Tensors = dict[str, NDArray[Any]]
@@ -48,7 +49,7 @@ class Int8Graph:
     def run(self, names: list[str], ids: list[int]) -> Tensors:
         """What the nodes of these names give out for a text, computed by onnxruntime."""
         self.model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-        observed = self.path.with_name(f"observed-{os.getpid()}.onnx")  # beside the weights that it refers to
+        observed = self.path.with_name(f"observed-{os.getpid()}.onnx")  # next to the weights that it refers to
         onnx.save(self.model, observed)
         try:
             values = load_session(observed, optimize=False).run(names, {"input_ids": np.array([ids])})

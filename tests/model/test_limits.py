@@ -1,4 +1,4 @@
-"""Texts nobody means to write: too long, empty, broken. None crashes, and what was cut is told."""
+"""Texts that are not meant to be written: too long, empty, broken. None crashes, and what was cut is told."""
 
 from __future__ import annotations
 

@@ -23,14 +23,16 @@ def test_its_vectors_and_its_refusal_of_a_text_that_is_too_long() -> None:
         model = load(f"house:{NAME}", providers, lambda _kind, _texts, tokens, *_: counted.append(tokens))
         try:
             assert (model.dims, model.fingerprint) == (DIMS, f"house:{NAME}/{DIMS}")
-            vectors = model.embed(TEXTS).vectors
+            vectors = model.start(TEXTS).result().vectors
             assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-            assert np.allclose(vectors, [model.embed([text]).vectors[0] for text in TEXTS], atol=1e-2)
+            assert np.allclose(vectors, [model.start([text]).result().vectors[0] for text in TEXTS], atol=1e-2)
             assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
             assert counted[1] > len(TEXTS), "the server's own count, which is no estimate"
 
             with pytest.raises(ModelError, match="The provider house answered with status"):
-                model.embed(["🙂🙃" * (CONTEXT_TOKENS // 2)])
-            assert np.allclose(model.embed(TEXTS).vectors, vectors, atol=1e-2), "the next texts have their vectors"
+                model.start(["🙂🙃" * (CONTEXT_TOKENS // 2)]).result()
+            assert np.allclose(model.start(TEXTS).result().vectors, vectors, atol=1e-2), (
+                "the next texts have their vectors"
+            )
         finally:
             model.close()

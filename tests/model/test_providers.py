@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -41,10 +43,12 @@ def configured(folder: Path, **sections: dict[str, Any]) -> dict[str, Provider]:
     return enabled_providers(Settings(providers_file=str(folder / "providers.toml")))
 
 
-def model_of(name: str, url: str, folder: Path, **members: Any) -> ProviderModel:
+@contextmanager
+def model_of(name: str, url: str, folder: Path, **members: Any) -> Iterator[ProviderModel]:
     """The model of that name at the stand-in."""
     section = {"url": url, "key_file": str(folder / "key"), **members}
-    return load(name, configured(folder, **{name.partition(":")[0]: section}), lambda *_: None)
+    with closing(load(name, configured(folder, **{name.partition(":")[0]: section}), lambda *_: None)) as model:
+        yield model
 
 
 def test_each_provider_is_asked_in_its_own_protocol(provider: StandInProvider, tmp_path: Path) -> None:
@@ -58,11 +62,8 @@ def test_each_provider_is_asked_in_its_own_protocol(provider: StandInProvider, t
     ]
     for name, path, members in cases:
         provider.received.clear()
-        model = model_of(name, provider.url, tmp_path)
-        try:
-            found = model.embed(["a", "b", "a"], kind="query").vectors
-        finally:
-            model.close()
+        with model_of(name, provider.url, tmp_path) as model:
+            found = model.start(["a", "b", "a"], kind="query").result().vectors
         probe, asked = provider.received
         assert (asked.path, {**asked.body, **members}) == (path, asked.body)
         assert PROBES[0] in str(probe.body)
@@ -72,12 +73,18 @@ def test_each_provider_is_asked_in_its_own_protocol(provider: StandInProvider, t
         assert np.allclose(found, want / np.linalg.norm(want, axis=1, keepdims=True), atol=1e-6)
 
 
+def test_vectors_are_shortened_by_the_providers_that_can(provider: StandInProvider, tmp_path: Path) -> None:
+    shortened = dict.fromkeys(("openai", "house", "ollama", "cohere", "voyage"), 256)
+    for name, dims in (shortened | {"huggingface": 1536}).items():
+        with model_of(f"{name}:m", provider.url, tmp_path, dimensions=256) as model:
+            assert (name, model.dims) == (name, dims)
+
+
 def test_limits_cut_texts_and_make_batches(provider: StandInProvider, tmp_path: Path) -> None:
     assert list(plan_batches([3, 3, 3, 9, 1], Limits(2, 9, max_request_tokens=9))) == [[0, 1], [2], [3], [4]]
-    model = model_of("house:e5", provider.url, tmp_path, max_tokens=20, max_inputs=2, dimensions=256)
-    try:
+    with model_of("house:e5", provider.url, tmp_path, max_tokens=20, max_inputs=2, dimensions=256) as model:
         long = " ".join(["word"] * 30)
-        found = model.embed([long, "one", "two", ""])
+        found = model.start([long, "one", "two", ""]).result()
         assert (model.dims, found.tokens[0], found.dropped[0], found.dropped[1]) == (256, 30, 10, 0)
         assert tuple(provider.texts()[:3]) == PROBES
         assert sorted(provider.texts()[3:]) == sorted([" ".join(["word"] * 20), "one", "two", ""])
@@ -85,8 +92,6 @@ def test_limits_cut_texts_and_make_batches(provider: StandInProvider, tmp_path: 
         assert len(model.split(long, tokens=16, overlap=0, markdown=False)) == 2
         with pytest.raises(ConfigurationError, match="no token ids"):
             model.start([(1, 2)])
-    finally:
-        model.close()
 
 
 class Counted:
@@ -133,143 +138,118 @@ FAILURES: list[tuple[Answer, type[PgembeddError], str]] = [
 
 
 def test_failures_are_types_and_none_shows_the_key(provider: StandInProvider, tmp_path: Path) -> None:
-    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
-    try:
+    with model_of("openai:text-embedding-3-small", provider.url, tmp_path) as model:
         for answer, kind, sentence in FAILURES:
             provider.answer = lambda _, given=answer: given  # type: ignore[misc]
             with pytest.raises(kind, match=sentence) as raised:
-                model.embed(["text"])
+                model.start(["text"]).result()
             assert type(raised.value) is kind
             assert KEY not in str(raised.value)
-    finally:
-        model.close()
 
 
 def test_a_vector_of_zeros_among_others_is_refused(provider: StandInProvider, tmp_path: Path) -> None:
-    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
-    vectors = [{"index": i, "embedding": [float(i)] * model.dims} for i in (1, 0)]
-    provider.answer = lambda _: json_answer({"data": vectors})
-    try:
+    with model_of("openai:text-embedding-3-small", provider.url, tmp_path) as model:
+        vectors = [{"index": i, "embedding": [float(i)] * model.dims} for i in (1, 0)]
+        provider.answer = lambda _: json_answer({"data": vectors})
         with pytest.raises(ModelError, match="a vector of zeros"):
-            model.embed(["a", "b"])
-    finally:
-        model.close()
+            model.start(["a", "b"]).result()
 
 
 def test_a_busy_provider_says_when_it_is_to_be_asked_again(provider: StandInProvider, tmp_path: Path) -> None:
     """In whole seconds or as a date, an hour at most."""
-    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
-    soon, past = (formatdate(time.time() + in_s) for in_s in (1800, -9))
-    told = {"7": 7, "0.5": 1, "-1": 0, "1e9": 3600, "nan": 5, "soon": 5, "": 5, past: 0, soon: 1800}
-    try:
+    with model_of("openai:text-embedding-3-small", provider.url, tmp_path) as model:
+        soon, past = (formatdate(time.time() + in_s) for in_s in (1800, -9))
+        told = {"7": 7, "0.5": 1, "-1": 0, "1e9": 3600, "nan": 5, "soon": 5, "": 5, past: 0, soon: 1800}
         for given, delay_s in told.items():
             provider.answer = lambda _, given=given: json_answer({}, 503, retry_after=given)  # type: ignore[misc]
             with pytest.raises(ProviderBusyError) as raised:
-                model.embed(["text"])
+                model.start(["text"]).result()
             assert raised.value.retry_after_s == pytest.approx(delay_s, abs=0 if delay_s != 1800 else 900)
-    finally:
-        model.close()
 
 
 @pytest.mark.parametrize(("told", "counted"), [(-5, 0), (7, 7), (10**30, 10**9)])
 def test_what_a_provider_counts_is_believed_within_bounds(
     provider: StandInProvider, tmp_path: Path, told: int, counted: int
 ) -> None:
-    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
-    model._ledger = ledger = Counted()
-    well = provider.answer
-    provider.answer = lambda asked: json_answer(
-        json.loads(b"".join(part for part in well(asked).parts if isinstance(part, bytes)))
-        | {"usage": {"prompt_tokens": told, "total_tokens": told}}
-    )
-    try:
-        model.embed(["text"])
-    finally:
-        model.close()
+    with model_of("openai:text-embedding-3-small", provider.url, tmp_path) as model:
+        model._ledger = ledger = Counted()
+        well = provider.answer
+        provider.answer = lambda asked: json_answer(
+            json.loads(b"".join(part for part in well(asked).parts if isinstance(part, bytes)))
+            | {"usage": {"prompt_tokens": told, "total_tokens": told}}
+        )
+        model.start(["text"]).result()
     assert ledger.tokens == (counted or ledger.taken)
 
 
 def test_a_key_file_with_more_than_a_key_is_refused_in_a_sentence(provider: StandInProvider, tmp_path: Path) -> None:
-    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
-    try:
+    with model_of("openai:text-embedding-3-small", provider.url, tmp_path) as model:
         for content in (f"{KEY}\nsecond", f"{KEY}ü"):
             (tmp_path / "key").write_text(content, encoding="utf-8")
             with pytest.raises(ModelError, match="holds more than a key: write one line") as raised:
-                model.embed(["text"])
+                model.start(["text"]).result()
             assert KEY not in str(raised.value)
-    finally:
-        model.close()
 
 
 def test_after_a_429_no_request_is_sent_until_its_time(provider: StandInProvider, tmp_path: Path) -> None:
-    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
-    provider.answer = lambda _: json_answer({}, 429, retry_after="3000")
-    try:
+    with model_of("openai:text-embedding-3-small", provider.url, tmp_path) as model:
+        provider.answer = lambda _: json_answer({}, 429, retry_after="3000")
         for _ in range(2):
             with pytest.raises(ProviderBusyError) as raised:
-                model.embed(["text"])
+                model.start(["text"]).result()
             assert 2000 < raised.value.retry_after_s <= 3000
         assert len(provider.received) == 2  # the probe, and one
-    finally:
-        model.close()
 
 
 def test_so_many_requests_with_documents_are_in_progress_and_a_query_goes_beside_them(
     provider: StandInProvider, tmp_path: Path
 ) -> None:
-    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path, at_once=2, max_inputs=1)
-    released, before, well = threading.Event(), len(provider.received), provider.answer
+    with model_of("openai:text-embedding-3-small", provider.url, tmp_path, at_once=2, max_inputs=1) as model:
+        released, before, well = threading.Event(), len(provider.received), provider.answer
 
-    def held(asked: Received) -> Answer:
-        if asked.body["input"] != ["query"]:
-            released.wait(PATIENCE_S)
-        return well(asked)
+        def held(asked: Received) -> Answer:
+            if asked.body["input"] != ["query"]:
+                released.wait(PATIENCE_S)
+            return well(asked)
 
-    provider.answer = held
-    try:
-        documents = model.start([f"text {number}" for number in range(4)], kind="document")
-        eventually(lambda: len(provider.received) == before + 2)
-        assert len(model.embed(["query"], kind="query").vectors) == 1
-        assert len(provider.received) == before + 3
-        released.set()
-        assert len(documents.result().vectors) == 4
-    finally:
-        released.set()
-        model.close()
+        provider.answer = held
+        try:
+            documents = model.start([f"text {number}" for number in range(4)], kind="document")
+            eventually(lambda: len(provider.received) == before + 2)
+            assert len(model.start(["query"], kind="query").result().vectors) == 1
+            assert len(provider.received) == before + 3
+            released.set()
+            assert len(documents.result().vectors) == 4
+        finally:
+            released.set()
 
 
 def test_an_answer_that_goes_on_too_long_is_given_up(
     provider: StandInProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = model_of("openai:text-embedding-3-small", provider.url, tmp_path)
-    monkeypatch.setattr(client, "LONGEST_ANSWER", -1)  # its time is over when the first part comes
-    try:
+    with model_of("openai:text-embedding-3-small", provider.url, tmp_path) as model:
+        monkeypatch.setattr(client, "LONGEST_ANSWER", -1)  # its time is over when the first part comes
         with pytest.raises(ProviderBusyError, match="The provider openai answers too slowly"):
-            model.embed(["text"])
-    finally:
-        model.close()
+            model.start(["text"]).result()
 
 
 def test_an_answer_is_read_up_to_what_its_vectors_take(provider: StandInProvider, tmp_path: Path) -> None:
     """And an error up to 64 KB: a provider may send without an end."""
-    model = model_of("openai:m", provider.url, tmp_path)
-    most, well = vectors_bytes(2, model.dims), provider.answer
-    try:
+    with model_of("openai:m", provider.url, tmp_path) as model:
+        most, well = vectors_bytes(2, model.dims), provider.answer
         for blanks, taken in ((most // 2, True), (most + 1, False)):
             provider.answer = lambda asked, blanks=blanks: _padded(well(asked), blanks)  # type: ignore[misc]
             if taken:
-                assert model.embed(["a", "b"]).vectors.shape == (2, model.dims)
+                assert model.start(["a", "b"]).result().vectors.shape == (2, model.dims)
             else:
                 with pytest.raises(ModelError, match=f"more than {most} bytes"):
-                    model.embed(["a", "b"])
+                    model.start(["a", "b"]).result()
         ended = threading.Event()
         endless = Answer(400, {}, [b"no" + 100_000 * b"x", ended.wait, b"more"])
         provider.answer = lambda _: endless
         with pytest.raises(ModelError, match="answered with status 400: nox"):
-            model.embed(["a", "b"])
+            model.start(["a", "b"]).result()
         ended.set()
-    finally:
-        model.close()
     assert most < 200_000
 
 

@@ -27,7 +27,7 @@ def write_onnx(
     kind: int = TensorProto.INT64,
     name: str = "model.onnx",
 ) -> Path:
-    """An encoder that looks tokens up and adds the mean over the mask: whoever pads without it is found out.
+    """An encoder that looks tokens up and adds the mean over the mask: padding without it shows.
 
     `pooler_output` is a wrong answer, `sentence_embedding` the mean over the mask. The inputs are taken to
     be ids, mask and types in this order.
@@ -111,6 +111,9 @@ def test_the_path_of_the_file_will_do(tmp_path: Path) -> None:
     path = write_onnx(tmp_path, name="other name.onnx")
     with Session(str(path)) as session:
         assert session.name == "other name"
+        assert session.run("fox").shape == (DIMS,)
+    with Session("mine", model_dir=path) as session:
+        assert session.name == "mine"
         assert session.run("fox").shape == (DIMS,)
 
 

@@ -15,8 +15,7 @@ from tokenizers import Tokenizer as Library
 from pgembedd.cli.demo_documents import Document
 from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
 from pgembedd.model import Reranker, Session, verify
-from pgembedd.model.files.select_source import select_fetcher
-from pgembedd.model.files.sources import obtain
+from pgembedd.model.files.model_files import ModelFiles
 from pgembedd.model.model_spec import READY_MADE, TOKENIZER
 from pgembedd.model.specs import MS_MARCO_MINILM_L12
 from pgembedd.model.tokenizer import Tokenizer
@@ -39,7 +38,7 @@ def reranker() -> Iterator[Reranker]:
 
 def file_of(name: str) -> Path:
     """One of the files of the real model."""
-    return obtain(MS_MARCO_MINILM_L12, select_fetcher(MS_MARCO_MINILM_L12), name)
+    return ModelFiles(MS_MARCO_MINILM_L12).obtain(name)
 
 
 @pytest.fixture(scope="module")

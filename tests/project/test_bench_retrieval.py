@@ -93,7 +93,10 @@ def make_table(connection: psycopg.Connection) -> None:
 
 
 def test_results_are_compared_with_search_by_meaning() -> None:
-    ways = [Measured("pgembedd semantic", False, {"MRR@10": 0.5}), Measured("pgembedd hybrid", True, {"MRR@10": 0.6})]
+    ways = [
+        Measured("pgembedd semantic", {"MRR@10": 0.5}),
+        Measured("pgembedd hybrid, reranked", {"MRR@10": 0.6}),
+    ]
     first, second = results("c", ways)
     assert (first.case, first.unit, first.ratio) == ("c, pgembedd semantic", "MRR@10", None)
     assert (second.case, second.ratio_to) == ("c, pgembedd hybrid, reranked", "c, pgembedd semantic")

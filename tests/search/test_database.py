@@ -14,16 +14,10 @@ from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
 from pgembedd.answers.questions import Question, Questions
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.search.calls import (
-    explain_call,
-    pipelines_call,
-    row_call,
-    search_call,
-    search_many_call,
-    similar_call,
-)
+from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import title_of
-from pgembedd.search.run import in_transactions, run
+from pgembedd.search.local_models import LocalModels
+from pgembedd.search.run import in_transactions
 from tests.sql.test_search_words import make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.planted import caught, plant
@@ -357,18 +351,19 @@ def test_the_title_of_a_hit(row: dict[str, Any], snippet: str | None, title: str
 
 @pytest.mark.slow
 def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, database: Database) -> None:
-    """Connections of programs have a path of their own, unlike those that we open."""
+    """Connections of programs have another path than those that we open."""
     with connected(database) as connection:
         make_source(connection, 5)
     plant(database, roles.make("planter"))
 
     with database.connect() as theirs:
-        run(theirs, pipelines_call())
-        run(theirs, search_call("documents", None, {"embedding": NEAR, "weights": [1, 1], "marks": ["[", "]"]}))
-        run(theirs, search_many_call(["documents"], "a question", {"mode": "text"}))
-        run(theirs, similar_call("documents", 1, {}))
-        run(theirs, row_call("documents", 1))
-        run(theirs, explain_call("documents", None, {"embedding": NEAR}))
+        searches = SearchEngine(lambda work: work(theirs), LocalModels())
+        searches.pipelines()
+        searches.search("documents", None, embedding=NEAR, weights=[1, 1], marks=["[", "]"])
+        searches.search_many(["documents"], "a question", mode="text")
+        searches.similar("documents", 1)
+        searches.row("documents", 1)
+        searches.explain("documents", None, embedding=NEAR)
         questions = Questions(in_transactions(theirs))
         answer = questions.ask(Question("documents", "a question", filter={"id": 1}, k=3, embedding=NEAR)).id
         questions.events({answer: 0})

@@ -82,7 +82,7 @@ class Wrapped:
 class WrappedPending:
     """Their vectors, after the hook."""
 
-    def __init__(self, pending: RunFutures, texts: Sequence[Text], on_result: Hook) -> None:
+    def __init__(self, pending: RunFutures[Embeddings], texts: Sequence[Text], on_result: Hook) -> None:
         self._pending, self._texts, self._on_result = pending, texts, on_result
 
     def result(self) -> Embeddings:

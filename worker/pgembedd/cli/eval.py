@@ -140,8 +140,8 @@ def _measure(
 
 def _vectors(
     connection: "psycopg.Connection", conninfo: str, pipeline: str, asked: list[Question], settings: "Settings"
-) -> tuple[str, list[str]]:
-    """Returns the pipeline's fingerprint, and the vector of each question in pgvector's text form."""
+) -> tuple[str, list[list[float]]]:
+    """Returns the pipeline's fingerprint, and the vector of each question."""
     from pgembedd.database.provider_use import ProviderUse
     from pgembedd.loop.model_loader import loader
     from pgembedd.search.fingerprints import check_fingerprint
@@ -154,7 +154,7 @@ def _vectors(
     ):
         check_fingerprint(where, embedder.fingerprint)
         found = embedder.start([each.query for each in asked], kind="query").result().vectors
-    return embedder.fingerprint, [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
+    return embedder.fingerprint, found.tolist()
 
 
 def _check_keys(connection: "psycopg.Connection", pipeline: str, asked: list[Question]) -> None:

@@ -97,7 +97,7 @@ def _verify(
 ) -> Report:
     """Verifies one pipeline, with the tolerance of the model's precision."""
     from pgembedd.loop.model_loader import precision_of
-    from pgembedd.verify.similarity import TOLERANCE
+    from pgembedd.verify.vector_verdicts import TOLERANCE
 
     exact = replace(options, tolerance=TOLERANCE[precision_of(embedder)])
     with _progress(pipeline.name, options.sample is None) as progress:

@@ -685,21 +685,10 @@ select exists (select from pgembedd.pipeline p where p.name = %(name)s)
 -- Searches; the arguments are those that the caller gave.
 select s.* from pgembedd.search({arguments}) s
 
--- name: evaluated_search
--- The best rows of a pipeline in one mode, with their texts; as the caller.
-select key, snippet from pgembedd.search(
-    %(pipeline)s::text, %(query)s::text, k => %(k)s, mode => %(mode)s, snippet_length => %(length)s,
-    embedding => %(embedding)s, marks => array['', ''])
-
 -- name: keys_without_row
 -- The places, from 1, of those keys that are of no row that the caller may read.
 select k.nth from pg_catalog.unnest(%(keys)s::jsonb[]) with ordinality as k(key, nth)
 where pgembedd.search_row(%(pipeline)s::text, k.key) is null order by k.nth
-
--- name: best_similarity
--- The highest similarity among the sources that ask() would find.
-select pg_catalog.max(similarity) from pgembedd.search(
-    %(pipeline)s::text, %(question)s::text, k => 6, per => 'chunk', embedding => %(embedding)s)
 
 -- name: answer_threshold
 -- From which similarity on ask() takes a source.

@@ -1,6 +1,5 @@
 """Asks a language model questions, through ask() and the workers, and measures its answers."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -64,19 +63,17 @@ class AnswerQuality:
 
     def lines(self) -> list[str]:
         """Returns what is printed."""
-        found = [
-            counted(self.invalid, "citation of a source that there is not", "citations of sources that there are not")
-        ]
-        if self.facts:
-            found.insert(0, f"{counted(self.facts, 'fact')}: {_percent(self.stated)} stated")
-        if self.without_answer:
-            found.insert(0, f"{counted(self.without_answer, 'question')} without one: {_percent(self.refused)} refused")
+        found = []
         if self.with_answer:
             shares = f"{_percent(self.cited)} of these cite a source, {_percent(self.relevant)} a relevant row"
-            found.insert(
-                0,
-                f"{counted(self.with_answer, 'question')} with an answer: {_percent(self.answered)} answered; {shares}",
-            )
+            answered = f"{_percent(self.answered)} answered"
+            found.append(f"{counted(self.with_answer, 'question')} with an answer: {answered}; {shares}")
+        if self.without_answer:
+            found.append(f"{counted(self.without_answer, 'question')} without one: {_percent(self.refused)} refused")
+        if self.facts:
+            found.append(f"{counted(self.facts, 'fact')}: {_percent(self.stated)} stated")
+        invalid = "citation of a source that there is not", "citations of sources that there are not"
+        found.append(counted(self.invalid, *invalid))
         if self.failed:
             found.append(f"{self.failed} failed, the first one: {self.reason}")
         return found
@@ -86,7 +83,7 @@ def ask_all(
     connection: psycopg.Connection,
     pipeline: str,
     asked: Sequence[Question],
-    vectors: Sequence[str],
+    vectors: Sequence[Sequence[float]],
     timeout_s: float,
     show: Callable[[int], None],
 ) -> list[Outcome]:
@@ -97,7 +94,7 @@ def ask_all(
     found: list[Outcome] = []
     questions = Questions(in_transactions(connection))
     for question, vector in zip(asked, vectors, strict=True):
-        answer = questions.ask(Asked(pipeline, question.query, embedding=json.loads(vector))).id
+        answer = questions.ask(Asked(pipeline, question.query, embedding=vector)).id
         *_, last = follow(connection, answer, timeout_s=timeout_s)
         now = questions.state(answer)
         text = now.answer if now is not None and now.answer else ""

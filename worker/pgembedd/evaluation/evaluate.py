@@ -1,19 +1,22 @@
 """Asks a pipeline every question in each mode of search, and measures what it finds."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from pgembedd.database.queries import query
+from pgembedd.errors import SearchError
 from pgembedd.evaluation.metrics import METRICS
 from pgembedd.evaluation.questions import Question, key_text
 from pgembedd.model.reranker import Reranker
+from pgembedd.search.hits import Hits
 from pgembedd.search.passages import READ_CHARACTERS
-from pgembedd.search.rerank import MAX_CANDIDATES, rerank
+from pgembedd.search.rerank import MAX_CANDIDATES, fuse
+from pgembedd.search.run import search
 
 MODES = ("semantic", "text", "hybrid")
 MOST_LOOKED_UP = 1_000  # relevant keys, a fraction of a millisecond each
@@ -21,57 +24,48 @@ MOST_LOOKED_UP = 1_000  # relevant keys, a fraction of a millisecond each
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of one way to search: a mode, with or without reranking. Means over all questions, 0 to 1."""
+    """The metrics of one way to search, as `hybrid, reranked`. Means over all questions, 0 to 1."""
 
-    mode: str
-    reranked: bool
+    name: str
     values: dict[str, float]
 
-    @property
-    def name(self) -> str:
-        """Its name in the table and in stored results."""
-        return f"{self.mode}, reranked" if self.reranked else self.mode
 
-
-@dataclass(frozen=True)
-class Found:
-    """The answer to one question, best first: keys, and the texts for the reranker."""
-
-    keys: list[str]
-    texts: list[str]
-
-
-def available_modes(connection: psycopg.Connection, pipeline: str, asked: Question, vector: str) -> dict[str, str]:
+def available_modes(
+    connection: psycopg.Connection, pipeline: str, asked: Question, vector: Sequence[float]
+) -> dict[str, str]:
     """Returns the sentence that refuses each mode, "" for a mode that this pipeline can be searched in.
 
-    Raises the database's own error for what is refused in every mode.
+    Raises SearchError for what is refused in every mode.
     """
     refused: dict[str, str] = {}
     for mode in MODES:
         try:
-            search(connection, pipeline, asked.query, mode, vector, k=1)
+            _search(connection, pipeline, asked.query, mode, vector, k=1)
             refused[mode] = ""
-        except psycopg.errors.InvalidParameterValue as error:
-            if mode == MODES[0]:
+        except SearchError as error:
+            if mode == MODES[0] or not _is_refused(error):
                 raise
-            refused[mode] = error.diag.message_primary or str(error)
+            refused[mode] = error.sentence
     return refused
 
 
-def search(
-    connection: psycopg.Connection, pipeline: str, text: str, mode: str, vector: str | None, k: int = MAX_CANDIDATES
-) -> Found:
-    """Returns the best `k` rows; `vector` is the query's, in pgvector's text form."""
-    values: dict[str, Any] = {"pipeline": pipeline, "query": text, "mode": mode, "k": k, "length": READ_CHARACTERS}
-    rows = connection.execute(query("evaluated_search"), {**values, "embedding": vector}).fetchall()
-    return Found([key_text(key) for key, _ in rows], [snippet or "" for _, snippet in rows])
+def _search(
+    connection: psycopg.Connection, pipeline: str, text: str, mode: str, vector: Sequence[float], k: int
+) -> Hits:
+    """Returns the best `k` rows, with the texts for a reranker."""
+    length = READ_CHARACTERS
+    return search(connection, pipeline, text, mode=mode, k=k, embedding=vector, snippet_length=length, marks=("", ""))
+
+
+def _is_refused(error: SearchError) -> bool:
+    return error.sqlstate == psycopg.errors.InvalidParameterValue.sqlstate
 
 
 def evaluate(
     connection: psycopg.Connection,
     pipeline: str,
     questions: Sequence[Question],
-    vectors: Sequence[str],
+    vectors: Sequence[Sequence[float]],
     modes: Sequence[str],
     reranker: Reranker | None = None,
     progress: Callable[[int], None] = lambda _: None,
@@ -80,20 +74,23 @@ def evaluate(
 
     A query that a mode refuses, such as one that only excludes words, finds nothing in it.
     """
-    ways = [(mode, reranked) for mode in modes for reranked in ((False, True) if reranker else (False,))]
-    results: dict[tuple[str, bool], list[dict[str, float]]] = {way: [] for way in ways}
+    results: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
     for number, (question, vector) in enumerate(zip(questions, vectors, strict=True), start=1):
         for mode in modes:
             try:
-                found = search(connection, pipeline, question.query, mode, vector)
-            except psycopg.errors.InvalidParameterValue:
-                found = Found([], [])
-            results[mode, False].append(measure(found.keys, question))
+                found = _search(connection, pipeline, question.query, mode, vector, MAX_CANDIDATES)
+            except SearchError as error:
+                if not _is_refused(error):
+                    raise
+                found = Hits()
+            keys = [key_text(hit.key) for hit in found]
+            results[mode].append(measure(keys, question))
             if reranker:
-                order = rerank(reranker, question.query, found.texts)
-                results[mode, True].append(measure([found.keys[hit.position] for hit in order], question))
+                scores = reranker.score(question.query, [hit.snippet or "" for hit in found])
+                order = fuse(scores.tolist(), len(found))
+                results[f"{mode}, reranked"].append(measure([keys[hit.position] for hit in order], question))
         progress(number)
-    return [Measured(mode, reranked, means(results[mode, reranked])) for mode, reranked in ways]
+    return [Measured(name, means(values)) for name, values in results.items()]
 
 
 def keys_without_row(

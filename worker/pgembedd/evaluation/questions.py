@@ -62,7 +62,9 @@ def read_questions(path: Path, *, unanswered: bool = False) -> list[Question]:
             known = ", ".join(_KEYS)
             raise ConfigurationError(f'Line {number} of {path} has "{unknown[0]}", and may have {known} alone.')
         questions.append(Question(query, grades, tuple(filter(None, facts))))
-    return _some(questions, path)
+    if not questions:
+        raise ConfigurationError(f"{path} has no questions: give lines like {_SHAPE}.")
+    return questions
 
 
 def _listed(relevant: Any) -> list[Any]:
@@ -126,9 +128,3 @@ def _text(path: Path) -> str:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the lines that are not blank, with their numbers from 1."""
     return ((number, line) for number, line in enumerate(_text(path).splitlines(), start=1) if line.strip())
-
-
-def _some(questions: list[Question], path: Path) -> list[Question]:
-    if not questions:
-        raise ConfigurationError(f"{path} has no questions: give lines like {_SHAPE}.")
-    return questions

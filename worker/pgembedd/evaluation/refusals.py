@@ -10,7 +10,10 @@ import psycopg
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 from pgembedd.evaluation.questions import Question
+from pgembedd.search.run import search
 from pgembedd.text.quantities import counted
+
+ANSWER_SOURCES = 6  # that ask() looks for
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,14 @@ class Separated:
 
 
 def separate(
-    connection: psycopg.Connection, pipeline: str, questions: Sequence[Question], vectors: Sequence[str]
+    connection: psycopg.Connection, pipeline: str, questions: Sequence[Question], vectors: Sequence[Sequence[float]]
 ) -> Separated:
     """Searches for each question as ask() does; one without relevant rows has no answer in the table."""
     found: dict[bool, list[float]] = {True: [], False: []}
     for question, vector in zip(questions, vectors, strict=True):
-        values = {"pipeline": pipeline, "question": question.query, "embedding": vector}
-        row = connection.execute(query("best_similarity"), values).fetchone()
-        found[bool(question.relevant)].append(-1.0 if row is None or row[0] is None else float(row[0]))
+        hits = search(connection, pipeline, question.query, k=ANSWER_SOURCES, per="chunk", embedding=vector)
+        similarities = [hit.similarity for hit in hits if hit.similarity is not None]
+        found[bool(question.relevant)].append(max(similarities, default=-1.0))
     set_to = connection.execute(query("answer_threshold"), {"pipeline": pipeline}).fetchone()
     assert set_to is not None
     return judge(sorted(found[True]), sorted(found[False]), float(set_to[0]))

@@ -11,7 +11,7 @@ from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.embed_requests import EmbedRequestRepository, EmbedResult, VectorRequest
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
-from pgembedd.model.embedder import Embedder, EmbeddingsFuture, FailedFuture
+from pgembedd.model.embedder import Embedder, EmbeddingsFuture, start
 from pgembedd.model.registry import ModelRegistry
 
 # Small, because a request that arrives meanwhile waits for the whole batch; the next batch follows at once.
@@ -88,12 +88,7 @@ class EmbedRequests:
         except ModelError as error:
             self._requests.decline(request, str(error))
             return None
-        try:
-            return embedder.start(
-                [request.text], kind=request.kind, lane="query"
-            )  # a caller waits: an error is a result
-        except Exception as error:
-            return FailedFuture(error)
+        return start(embedder, [request.text], "query", request.kind)  # a caller waits: an error is a result
 
     def _embedder(self, request: VectorRequest) -> Embedder | None:
         """Returns the model; None while it is being loaded. ModelError when this worker cannot serve it."""

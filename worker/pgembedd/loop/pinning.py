@@ -10,7 +10,8 @@ from pgembedd.database.records import ServedPipeline
 from pgembedd.errors import Deferred, ModelError, ModelMismatchError, ModelNotConfiguredError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder
-from pgembedd.model.probes import Float32Array, Probed, differs
+from pgembedd.model.pooling import Float32Array
+from pgembedd.model.probes import Probed, differs
 from pgembedd.model.registry import ModelRegistry
 
 LOOK_EVERY_S = 2.0  # a worker that can serve a pipeline has three seconds to take another one's note back

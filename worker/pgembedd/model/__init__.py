@@ -1,6 +1,6 @@
 """Text to vectors, and pairs of texts to scores: models as data, their files, the graph, the session.
 
-Of the rest of the package it imports the errors, and how texts are cut.
+It imports no other room but `text`, which cuts texts.
 """
 
 from pgembedd.model.catalogue import DefaultModel, default_model, is_cached, pull

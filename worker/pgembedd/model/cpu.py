@@ -36,22 +36,16 @@ def _affinity_cores() -> int:
 
 def cpu_quota(proc: Path = Path("/proc/self")) -> float | None:
     """The tightest CPU quota over this process, in cores; None where there is none or no cgroups."""
-    mounts = parse_mounts(_read(proc / "mountinfo"))
     paths = parse_membership(_read(proc / "cgroup"))
-    quotas = [
-        quota
-        for mount in mounts
-        if mount.version in paths
-        for folder in cgroup_folders(mount, paths[mount.version])
-        if (quota := _folder_quota(mount.version, Path(folder))) is not None
-    ]
-    return min(quotas, default=None)
+    mounts = [mount for mount in parse_mounts(_read(proc / "mountinfo")) if mount.version in paths]
+    folders = [Path(folder) for mount in mounts for folder in cgroup_folders(mount, paths[mount.version])]
+    return min(filter(None, map(_folder_quota, folders)), default=None)
 
 
-def _folder_quota(version: int, folder: Path) -> float | None:
-    if version == 2:
-        return parse_cpu_max(_read(folder / "cpu.max"))
-    return parse_cfs(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
+def _folder_quota(folder: Path) -> float | None:
+    """The quota in v2's `cpu.max`, or in the two files of v1."""
+    v1 = (_read(folder / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+    return parse_quota(_read(folder / "cpu.max") or " ".join(v1))
 
 
 def parse_mounts(mountinfo: str) -> list[CgroupMount]:
@@ -96,23 +90,10 @@ def cgroup_folders(mount: CgroupMount, path: str) -> Iterator[str]:
         yield str(PurePosixPath(mount.mount_point, part))
 
 
-def parse_cpu_max(text: str) -> float | None:
-    """Cores from cgroup v2's `cpu.max`: `quota period` in microseconds, or `max period`."""
-    quota, period = (*text.split(), "", "")[:2]
-    return _cores(quota, period)
-
-
-def parse_cfs(quota: str, period: str) -> float | None:
-    """Cores from cgroup v1's `cpu.cfs_quota_us` (-1: none) and `cpu.cfs_period_us`."""
-    return _cores(quota.strip(), period.strip())
-
-
-def _cores(quota_us: str, period_us: str) -> float | None:
-    """None for `max`, -1, and anything else that is no positive number."""
-    if not (quota_us.isascii() and quota_us.isdigit() and period_us.isascii() and period_us.isdigit()):
-        return None
-    quota, period = int(quota_us), int(period_us)
-    return quota / period if quota > 0 and period > 0 else None
+def parse_quota(text: str) -> float | None:
+    """Cores from `quota period` in microseconds; None for the quotas `max` and -1, and for anything else."""
+    numbers = [int(word) for word in text.split() if word.isascii() and word.isdigit()]
+    return numbers[0] / numbers[1] if len(numbers) == 2 and all(numbers) else None
 
 
 def _read(path: Path) -> str:

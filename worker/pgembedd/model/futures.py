@@ -1,8 +1,10 @@
-"""The inputs and results of a session: texts, embeddings, and the future of those under way."""
+"""The inputs and results of models: texts, embeddings, and the future of what is under way."""
 
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal
+from threading import Semaphore
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,36 +30,67 @@ class Embeddings:
 
 
 Run = tuple[list[int], Future[Float32Array]]
-"""Positions of texts, and the future of their vectors."""
+"""Positions of texts, and the future of their vectors or scores."""
+
+Result = TypeVar("Result")
+AnyText = TypeVar("AnyText", bound=Text)
 
 
-class RunFutures:
-    """The runs of one call of `Session.start`, as one future."""
+def distinct(texts: Iterable[AnyText]) -> tuple[list[AnyText], list[int]]:
+    """Returns the texts, each of them once, and for each text asked for its position in them."""
+    found: dict[AnyText, int] = {}
+    positions = [found.setdefault(text, len(found)) for text in texts]
+    return list(found), positions
+
+
+class RunFutures(Generic[Result]):
+    """The runs of one call of `start`, as one future."""
 
     def __init__(
         self,
+        kind: Callable[..., Result],
+        shape: tuple[int, ...],
         runs: list[Run],
-        dims: int,
         positions: list[int],
-        dropped: list[int],
-        tokens: list[int],
+        *counts: list[int],
     ) -> None:
-        """`runs` compute the distinct texts at these positions; `positions` has the one of each text asked for."""
-        self._runs, self._dims, self._asked, self._dropped, self._tokens = runs, dims, positions, dropped, tokens
+        """`runs` compute an array of this shape for each distinct text, `counts` are of these texts.
 
-    def result(self) -> Embeddings:
-        """Waits for the vectors, in the order of the texts; raises the model's error."""
-        distinct = np.empty((len(self._dropped), self._dims), np.float32)
+        `positions` has the distinct text of each text asked for, in whose order `kind` takes arrays and counts.
+        """
+        self._kind, self._shape, self._runs, self._asked, self._counts = kind, shape, runs, positions, counts
+
+    def result(self) -> Result:
+        """Waits for all runs; raises the model's error."""
+        found = np.empty((len(self._counts[0]), *self._shape), np.float32)
         try:
             for positions, future in self._runs:
-                distinct[positions] = future.result()
+                found[positions] = future.result()
         except BaseException:
-            for _, future in self._runs:
-                future.cancel()
+            self.cancel()
             raise
         asked = np.asarray(self._asked, np.intp)
-        return Embeddings(
-            distinct[asked],
-            np.asarray(self._dropped, np.int32)[asked],
-            np.asarray(self._tokens, np.int32)[asked],
-        )
+        return self._kind(found[asked], *(np.asarray(each, np.int32)[asked] for each in self._counts))
+
+    def as_future(self) -> Future[Result]:
+        """Returns a future of the result; cancelling it drops the runs that have not begun."""
+        whole: Future[Result] = Future()
+        left = Semaphore(max(0, len(self._runs) - 1))
+
+        def finish(_run: Future[Float32Array]) -> None:
+            if left.acquire(blocking=False) or not whole.set_running_or_notify_cancel():
+                return  # others are left, or no one waits
+            try:
+                whole.set_result(self.result())
+            except BaseException as error:
+                whole.set_exception(error)
+
+        whole.add_done_callback(lambda future: self.cancel() if future.cancelled() else None)
+        for _, run in self._runs:
+            run.add_done_callback(finish)
+        return whole
+
+    def cancel(self) -> None:
+        """Drops what has not begun."""
+        for _, run in self._runs:
+            run.cancel()

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgembedd.errors import ModelError
-from pgembedd.model.files.cache import exclusive_lock, publish, sha256_of, sweep_unfinished, workspace
-from pgembedd.model.files.sources import Fetcher, Notify, obtain, silent
+from pgembedd.model.files.cache import fill, sha256_of
+from pgembedd.model.files.model_files import ModelFiles
 from pgembedd.model.model_spec import CHECKPOINT, CONFIG, RECIPES, TOKENIZER, ModelSpec
 from pgembedd.model.onnx.cpu_check import exact_signedness
 
 LAYOUT_VERSION = 3
-"""The version of the graphs that `graph.py` writes. Raise it with every change there: older graphs are not loaded."""
+"""The version of the graphs that `graph.py` writes. Raise it when their bytes change: older graphs are not loaded."""
 
 GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "weights.bin"
 _DIGESTS_FILE, _QUANTISED = "digests.json", "quantised"
@@ -38,18 +38,14 @@ def graph_folder(spec: ModelSpec, cache: Path) -> Path:
     return cache / "graphs" / f"{spec.name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
 
 
-def ensure_graph(spec: ModelSpec, fetcher: Fetcher, cache: Path, notify: Notify = silent) -> BuiltGraph:
-    """The checkpoint's ONNX graph in the precision of `spec`, built where it is missing or damaged.
+def ensure_graph(files: ModelFiles) -> BuiltGraph:
+    """The checkpoint's ONNX graph in the precision of its spec, built where it is missing or damaged.
 
     The checkpoint is fetched and checked only when the graph has to be built.
     """
-    folder = graph_folder(spec, cache)
+    folder = graph_folder(files.spec, files.cache)
     if not is_intact(folder):
-        with exclusive_lock(folder):
-            if not is_intact(folder):  # not built by another process while this one waited
-                sweep_unfinished(folder)
-                notify(f"Building the {spec.precision} graph of {spec.name} in {folder} (once).")
-                _build(spec, fetcher, folder)
+        fill(folder, lambda: is_intact(folder), lambda unfinished: _build(files, unfinished, folder))
     return BuiltGraph(folder / GRAPH_FILE, _digests(folder).get(_QUANTISED, ""))
 
 
@@ -68,41 +64,36 @@ def _digests(folder: Path) -> dict[str, str]:
     return digests
 
 
-def _build(spec: ModelSpec, fetcher: Fetcher, folder: Path) -> None:
-    """Write all files aside, then move them to their place; the digests last, because they attest the others."""
-    with workspace(folder) as unfinished:
-        quantised = _write(spec, fetcher, unfinished)
-        names = sorted(file.name for file in unfinished.iterdir())
-        digests = {name: sha256_of(unfinished / name) for name in names} | {_QUANTISED: quantised}
-        (unfinished / _DIGESTS_FILE).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
-        for name in (*names, _DIGESTS_FILE):
-            publish(unfinished / name, folder / name)
+def _build(files: ModelFiles, unfinished: Path, folder: Path) -> list[str]:
+    """Writes all files of the graph; the digests come last, because they attest the others."""
+    files.notify(f"Building the {files.spec.precision} graph of {files.spec.name} in {folder} (once).")
+    quantised = _write(files, unfinished)
+    names = sorted(file.name for file in unfinished.iterdir())
+    digests = {name: sha256_of(unfinished / name) for name in names} | {_QUANTISED: quantised}
+    (unfinished / _DIGESTS_FILE).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    return [*names, _DIGESTS_FILE]
 
 
-def _write(spec: ModelSpec, fetcher: Fetcher, folder: Path) -> str:
+def _write(files: ModelFiles, folder: Path) -> str:
     """Writes graph and weights into `folder`; returns `BuiltGraph.quantised`."""
     from pgembedd.model.onnx.checkpoint import open_checkpoint, read_config
-    from pgembedd.model.onnx.graph import write_graph, write_int8_graph
+    from pgembedd.model.onnx.graph import write_graph
 
-    config_path = obtain(spec, fetcher, CONFIG)
+    spec, config_path = files.spec, files.obtain(CONFIG)
     config = read_config(config_path)
     if config.max_position_embeddings < spec.max_tokens:
         raise ModelError(
             f"{config_path} has positions for {config.max_position_embeddings} tokens, fewer than the"
             f" {spec.max_tokens} that {spec.name} is to read; the two do not belong together."
         )
-    with open_checkpoint(obtain(spec, fetcher, CHECKPOINT)) as checkpoint:
-        paths = folder / GRAPH_FILE, folder / WEIGHTS_FILE
-        if spec.precision == "int8":
-            tokens = _calibration_tokens(spec, fetcher)
-            return write_int8_graph(config, checkpoint, tokens, *paths, weights=exact_signedness())
-        write_graph(config, checkpoint, *paths)
-        return ""
+    with open_checkpoint(files.obtain(CHECKPOINT), config) as checkpoint:
+        form = (_calibration(files), exact_signedness()) if spec.precision == "int8" else ()
+        return write_graph(checkpoint, folder / GRAPH_FILE, folder / WEIGHTS_FILE, *form)
 
 
-def _calibration_tokens(spec: ModelSpec, fetcher: Fetcher) -> list[list[int]]:
+def _calibration(files: ModelFiles) -> list[list[int]]:
     from pgembedd.model.onnx.calibration import calibration_texts
     from pgembedd.model.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer(obtain(spec, fetcher, TOKENIZER), spec.max_tokens)
+    spec, tokenizer = files.spec, Tokenizer(files.obtain(TOKENIZER), files.spec.max_tokens)
     return [tokenizer.encode(spec.document_prefix + text).ids for text in calibration_texts()]

@@ -2,10 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-
-Float32Array = npt.NDArray[np.float32]
+from pgembedd.model.pooling import Float32Array
 
 PROBES = (
     "The quick brown fox jumps over the lazy dog.",

@@ -121,5 +121,5 @@ class LoadedModels(Generic[Model]):
             model.close()
 
 
-class ModelRegistry(LoadedModels[Embedder]):
-    """The embedding models of a process."""
+ModelRegistry = LoadedModels[Embedder]
+"""The embedding models of a process."""

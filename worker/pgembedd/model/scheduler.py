@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from pgembedd.model.futures import Kind
+
 Result = TypeVar("Result")
 Lane = Literal["query", "fresh", "backfill"]
 Turn = Literal["first", "second", "owed"]
@@ -53,6 +55,11 @@ class FairShare:
         elif turn == "owed":
             self._paying = False
             self._owed_s -= seconds
+
+
+def lane_of(kind: Kind) -> Lane:
+    """Returns the lane of texts for which none is given: a query has its own, a document is fresh."""
+    return "query" if kind == "query" else "fresh"
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,33 @@
-"""A loaded model: texts in, float32 matrix out, no database."""
+"""A loaded embedding model: texts in, float32 matrix out, no database."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self, cast, overload
+from typing import Literal, Unpack, cast, overload
 
 import numpy as np
 
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
 from pgembedd.model.chunk_fitting import ChunkFitter
-from pgembedd.model.cpu import usable_cores
-from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.local_model import describe
-from pgembedd.model.files.select_source import select_fetcher
-from pgembedd.model.files.sources import Fetcher, Notify, obtain, silent
-from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text
-from pgembedd.model.graph_cache import ensure_graph
-from pgembedd.model.model_spec import READY_MADE, TOKENIZER, ModelSpec, Precision
-from pgembedd.model.onnx.runtime import BuiltEncoder, Encoder, OnnxFileEncoder, as_ids
+from pgembedd.model.files.model_files import FileOptions
+from pgembedd.model.files.sources import silent
+from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
+from pgembedd.model.in_process import InProcessModel, OnRun
+from pgembedd.model.model_spec import ModelSpec, Precision
+from pgembedd.model.onnx.runtime import as_ids
 from pgembedd.model.pooling import Float32Array, normalize, pool
-from pgembedd.model.scheduler import Lane, Scheduler
+from pgembedd.model.scheduler import Lane, lane_of
 from pgembedd.model.specs import DEFAULT_MODEL, REGISTRY
-from pgembedd.model.tokenizer import Tokenizer, Tokens
+from pgembedd.model.tokenizer import Tokens
 from pgembedd.text.chunker import Chunk
 
-OnRun = Callable[[Kind, int, int, int, float], None]
-"""Called after each run, in its thread: kind, texts, tokens in them, tokens of padding beside them, seconds."""
 
-
-def ignore(kind: Kind, texts: int, tokens: int, padding: int, seconds: float) -> None:
-    """Does nothing."""
-
-
-class Session:
-    """One loaded model, shared by all threads of the process.
+class Session(InProcessModel):
+    """One loaded embedding model, shared by all threads of the process.
 
     A run takes one core; `threads` runs go on at once. The vector of a text does not depend on the
     texts that come with it, nor on `threads`.
@@ -49,52 +39,36 @@ class Session:
         *,
         precision: Precision = "fp32",
         model_dir: Path | None = None,
-        cache_dir: Path | None = None,
         threads: int | None = None,
-        offline: bool = False,
-        notify: Notify = silent,
-        on_run: OnRun = ignore,
+        on_run: OnRun = silent,
+        **files: Unpack[FileOptions],
     ) -> None:
         """Get the model's files, check them, and load the graph (built once, then cached).
 
         `name` is a registered model, whose files must then have the pinned digests wherever they come from;
         or any other name together with `model_dir`, a folder or an ONNX file of your own; or such a path
         itself. `precision` is that of the graph we build of a checkpoint; an ONNX file keeps the one it has.
-        `threads` defaults to the cores this process may use. `offline` fetches nothing.
-        `notify` is called with one line before anything that takes a while. Raises ModelError,
-        ModelUnavailableError or ConfigurationError.
+        `threads` defaults to the cores this process may use. Raises ModelError, ModelUnavailableError or
+        ConfigurationError.
         """
-        if threads is not None and threads < 1:
-            raise ConfigurationError(f"A model cannot run on {threads} threads; give 1 or more.")
-        spec = _describe(name, model_dir, precision)
-        fetcher = select_fetcher(spec, model_dir=model_dir, cache_dir=cache_dir, offline=offline, notify=notify)
-        tokenizer_path = obtain(spec, fetcher, TOKENIZER)
-        self._encoder, quantised = _load(spec, fetcher, cache_dir, notify)
-        limit = min(spec.max_tokens, self._encoder.max_tokens or spec.max_tokens)
-        self.spec: ModelSpec = replace(spec, dims=self._encoder.dims, max_tokens=limit, quantised=quantised)
-        self._tokenizer = Tokenizer(tokenizer_path, limit)
-        self._fitting = ChunkFitter(self._tokenizer, spec.document_prefix)
-        self.name: str = spec.name
-        self.dims: int = self.spec.dims
-        self.max_tokens: int = limit
-        self.fingerprint: str = self.spec.fingerprint
-        self.threads: int = threads or usable_cores()
-        self._on_run = on_run
+        super().__init__(_describe(name, model_dir, precision), threads, on_run, **files)
+        self.dims: int = self._encoder.dims
+        self.spec = replace(self.spec, dims=self.dims)
+        self._fitting = ChunkFitter(self._tokenizer, self.spec.document_prefix)
         self._run_tokens = MAX_RUN_TOKENS if self._encoder.supports_batching else 1
-        self._scheduler = Scheduler(self.threads)
 
-    def start(self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None) -> RunFutures:
+    def start(
+        self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None
+    ) -> RunFutures[Embeddings]:
         """Tokenise in the calling thread, hand the runs to the session's threads, return when all are handed over.
 
         Equal texts are embedded once. `kind` chooses the prefix of models that were trained with one. `lane`
         decides what goes ahead of what: by default a query has its own and a document is `fresh`. UnknownTokenError for
         token ids that are not this model's.
         """
-        distinct: dict[Text, int] = {}
-        positions = [distinct.setdefault(text, len(distinct)) for text in texts]
-        unique = list(distinct)
+        unique, positions = distinct(texts)
         dropped, total = [0] * len(unique), [0] * len(unique)
-        lane = lane or _lane_of(kind)
+        lane = lane or lane_of(kind)
         started: list[Run] = []
         for portion in plan_portions(unique):
             encoded = [self._encode(unique[position], kind) for position in portion]
@@ -104,7 +78,7 @@ class Session:
                 ids = [encoded[i].ids for i in run]
                 work = partial(self._vectors, ids, kind)
                 started.append(([portion[i] for i in run], self._scheduler.submit(lane, work)))
-        return RunFutures(started, self.dims, positions, dropped, total)
+        return RunFutures(Embeddings, (self.dims,), started, positions, dropped, total)
 
     def embed(self, texts: Sequence[Text], *, kind: Kind = "document") -> Embeddings:
         """The vectors of these texts; waits for them."""
@@ -147,7 +121,7 @@ class Session:
             vectors = self.embed(texts, kind=kind).vectors
             return vectors[0] if one else vectors
         work = [partial(self._raw, text, kind, mean_pool, normalize) for text in texts]
-        parts = [future.result() for future in [self._scheduler.submit(_lane_of(kind), each) for each in work]]
+        parts = [future.result() for future in [self._scheduler.submit(lane_of(kind), each) for each in work]]
         if one:
             return parts[0]
         return np.reshape(parts, (len(parts), self.dims)) if mean_pool else parts
@@ -170,18 +144,6 @@ class Session:
         """A document in chunks that the model reads whole between `before` and `after`; see ChunkFitter.split."""
         return self._fitting.split(text, tokens=tokens, overlap=overlap, markdown=markdown, before=before, after=after)
 
-    def close(self) -> None:
-        """Finish the runs under way, cancel the others, and end the threads."""
-        self._scheduler.shutdown(cancel_futures=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _prefix(self, kind: Kind) -> str:
         return self.spec.query_prefix if kind == "query" else self.spec.document_prefix
 
@@ -194,9 +156,8 @@ class Session:
     def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
         """(n, dims) of norm 1, for n texts of equal length."""
         ids, began = as_ids(encoded), time.monotonic()
-        vectors = _finite(normalize(pool(self._encoder.run(ids), self.spec.pooling)), self.name)
-        padding = self._encoder.computed_tokens(*ids.shape) - ids.size
-        self._on_run(kind, len(encoded), ids.size, padding, time.monotonic() - began)
+        vectors = self._finite(normalize(pool(self._encoder.run(ids), self.spec.pooling)), "vector")
+        self._report(kind, ids, began)
         return vectors
 
     def _raw(self, text: Text, kind: Kind, mean_pool: bool, unit: bool) -> Float32Array:
@@ -205,7 +166,7 @@ class Session:
         if not mean_pool and output.ndim == 2:
             raise ModelError(f"{self.name} pools by itself and gives no token vectors; use mean_pool=True.")
         part = pool(output, self.spec.pooling)[0] if mean_pool else output[0]
-        return _finite(normalize(part) if unit else part, self.name)
+        return self._finite(normalize(part) if unit else part, "vector")
 
 
 def _describe(name: str, model_dir: Path | None, precision: Precision) -> ModelSpec:
@@ -217,25 +178,6 @@ def _describe(name: str, model_dir: Path | None, precision: Precision) -> ModelS
     return spec if spec.ready_made else replace(spec, precision=precision)
 
 
-def _load(spec: ModelSpec, fetcher: Fetcher, cache_dir: Path | None, notify: Notify) -> tuple[Encoder, str]:
-    """Loads the network; with it the digest of its numbers where pgembedd quantised them."""
-    if spec.ready_made:
-        return OnnxFileEncoder(obtain(spec, fetcher, READY_MADE)), ""
-    built = ensure_graph(spec, fetcher, cache_root(cache_dir), notify)
-    return BuiltEncoder(built.path), built.quantised
-
-
-def _lane_of(kind: Kind) -> Lane:
-    return "query" if kind == "query" else "fresh"
-
-
 def _is_ids(given: object) -> bool:
     """True for one text's token ids: a tuple of numbers, where a tuple of texts is several."""
     return isinstance(given, tuple) and bool(given) and isinstance(given[0], int)
-
-
-def _finite(vectors: Float32Array, name: str) -> Float32Array:
-    """The vectors, unless the model computed something that is no number: never store that."""
-    if not np.isfinite(vectors).all():
-        raise ModelError(f"{name} computed a vector that is not finite; its weights are damaged.")
-    return vectors

@@ -10,11 +10,10 @@ from psycopg import sql
 
 from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
-from pgembedd.search.hits import AnyHit, Hit, Pipeline, PipelineHit
+from pgembedd.search.hits import AnyHit, Hit, Pipeline
 from pgembedd.search.options import (
     NOT_EXPLAINED,
     NOT_IN_SQL,
-    SearchManyOptions,
     SearchOptions,
     SimilarOptions,
     options_of,
@@ -62,19 +61,19 @@ class Call(Generic[Result]):
 
 def search_call(pipeline: str, text: str | None, options: SearchOptions) -> Call[list[Hit]]:
     """Returns the call of search()."""
-    return _call("search", {"pipeline": pipeline, "query": text}, _all(Hit), options, SearchOptions, NOT_IN_SQL)
+    return hits_call("search", {"pipeline": pipeline, "query": text}, Hit, options, SearchOptions)
 
 
-def search_many_call(pipelines: Sequence[str], text: str, options: SearchManyOptions) -> Call[list[PipelineHit]]:
-    """Returns the call of search_many(). TypeError for one name in the place of several."""
-    if isinstance(pipelines, str):
-        raise TypeError(f"search_many() takes a list of pipelines, such as [{pipelines!r}].")
-    return _call("search_many", {"pipelines": pipelines, "query": text}, _all(PipelineHit), options, SearchManyOptions)
+def hits_call(
+    name: str, asked: Mapping[str, Any], hit: type[AnyHit], options: Mapping[str, Any], kind: type[SimilarOptions]
+) -> Call[list[AnyHit]]:
+    """Returns the call of a function that returns hits. TypeError for an option that is not of its kind."""
+    names = [field.name for field in fields(hit)]
 
+    def read(rows: list[Row]) -> list[AnyHit]:
+        return [hit(**{name: row[name] for name in names if name in row}) for row in rows]
 
-def similar_call(pipeline: str, key: Any, options: SimilarOptions) -> Call[list[Hit]]:
-    """Returns the call of similar()."""
-    return _call("similar", {"pipeline": pipeline, "like_key": key}, _all(Hit), options, SimilarOptions)
+    return named_call(name, {**asked, **_options(name, options, kind, NOT_IN_SQL)}, read)
 
 
 def explain_call(
@@ -82,20 +81,15 @@ def explain_call(
 ) -> Call[dict[str, Any]]:
     """Returns the call of explain_search(), without the options that it does not take."""
     asked = {"pipeline": pipeline, "query": text} | ({"with_hits": True} if with_hits else {})
-    return _call("explain_search", asked, lambda rows: _ordered(rows[0]["e"]), options, SearchOptions, NOT_EXPLAINED)
+    given = _options("explain_search", options, SearchOptions, NOT_EXPLAINED)
+    return named_call("explain_search", {**asked, **given}, lambda rows: _ordered(rows[0]["e"]))
 
 
 def _ordered(plan: dict[str, Any]) -> dict[str, Any]:
-    """Returns a plan with what is looked for first at its beginning; jsonb has an order of its own."""
+    """Returns a plan with what is looked for first at its beginning; jsonb keeps no order."""
     first = ("semantic", "text", "path", "index", "rows_visited")
     names = sorted(plan, key=lambda name: first.index(name) if name in first else len(first))
     return {name: _ordered(plan[name]) if isinstance(plan[name], dict) else plan[name] for name in names}
-
-
-def row_call(pipeline: str, key: Any, limit: int | None = None) -> Call[dict[str, Any] | None]:
-    """Returns the call of search_row(); its result is None without such a row."""
-    asked = {"pipeline": pipeline, "key": key} | ({} if limit is None else {"bytes": limit})
-    return named_call("search_row", asked, lambda rows: rows[0]["r"])
 
 
 def pipelines_call(name: str | None = None) -> Call[list[Pipeline]]:
@@ -113,18 +107,13 @@ def named_call(name: str, given: Mapping[str, Any], read: Callable[[list[Row]], 
     return Call(sql.SQL(query(name)).format(arguments=arguments), values, read)
 
 
-def _call(
-    name: str,
-    asked: Mapping[str, Any],
-    read: Callable[[list[Row]], Result],
-    options: Mapping[str, Any],
-    kind: type[SimilarOptions],
-    without: Sequence[str] = (),
-) -> Call[Result]:
-    """Returns the call of a function with the options that were given, of those of its kind. TypeError for others."""
+def _options(
+    name: str, options: Mapping[str, Any], kind: type[SimilarOptions], without: Sequence[str]
+) -> dict[str, Any]:
+    """Returns the options that were given, of those of a kind. TypeError for others."""
     if unknown := sorted(options.keys() - kind.__annotations__.keys()):
         raise TypeError(f"{name}() has no argument {unknown[0]!r}; there are {', '.join(kind.__annotations__)}.")
-    return named_call(name, {**asked, **{name: options[name] for name in options if name not in without}}, read)
+    return {name: options[name] for name in options if name not in without}
 
 
 def _value(name: str, value: Any) -> Any:
@@ -178,11 +167,6 @@ def _is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _all(kind: type[AnyHit]) -> Callable[[list[Row]], list[AnyHit]]:
-    names = [field.name for field in fields(kind)]
-    return lambda rows: [kind(**{name: row[name] for name in names if name in row}) for row in rows]
 
 
 def _pipelines(rows: list[Row]) -> list[Pipeline]:

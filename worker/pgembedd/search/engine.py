@@ -7,17 +7,9 @@ from typing import Any, Protocol, TypeVar, Unpack
 import psycopg
 
 from pgembedd.errors import ModelMismatchError, SearchError
-from pgembedd.search.calls import (
-    Call,
-    explain_call,
-    pipelines_call,
-    row_call,
-    search_call,
-    search_many_call,
-    similar_call,
-)
+from pgembedd.search.calls import Call, explain_call, hits_call, named_call, pipelines_call, search_call
 from pgembedd.search.fingerprints import check_unchanged
-from pgembedd.search.hits import Hits, Pipeline, PipelineHits
+from pgembedd.search.hits import Hit, Hits, Pipeline, PipelineHit, PipelineHits
 from pgembedd.search.options import SearchManyOptions, SearchOptions, SimilarOptions
 from pgembedd.search.rerank import candidates, reranked
 from pgembedd.search.run import AsCaller, run_with_notices
@@ -66,23 +58,28 @@ class SearchEngine:
         if (reranker := options.get("rerank")) is None:
             return found
         if query is None:
-            raise SearchError("A search without words cannot be reranked.", "Give the query beside its vector.")
+            raise SearchError("A search without words cannot be reranked.", "Give the query as well as its vector.")
         return reranked(found, options, lambda texts: self._models.scores(reranker, query, texts))
 
     def search_many(self, pipelines: Sequence[str], query: str, **options: Unpack[SearchManyOptions]) -> PipelineHits:
         """Returns the best hits of up to twenty pipelines in one order, each with the name of its pipeline."""
-        return PipelineHits(*self._call(search_many_call(pipelines, query, options)))
+        if isinstance(pipelines, str):
+            raise TypeError(f"search_many() takes a list of pipelines, such as [{pipelines!r}].")
+        asked = {"pipelines": pipelines, "query": query}
+        return PipelineHits(*self._call(hits_call("search_many", asked, PipelineHit, options, SearchManyOptions)))
 
     def similar(self, pipeline: str, key: Any, **options: Unpack[SimilarOptions]) -> Hits:
         """Returns the rows that are most like the row of that key, without it."""
-        return Hits(*self._call(similar_call(pipeline, key, options)))
+        asked = {"pipeline": pipeline, "like_key": key}
+        return Hits(*self._call(hits_call("similar", asked, Hit, options, SimilarOptions)))
 
     def row(self, pipeline: str, key: Any, limit: int | None = None) -> dict[str, Any] | None:
         """Returns the columns that the caller may read of the row of that key, without vectors; None for no row.
 
         With `limit` a larger row is cut to about so many bytes, as a hit's is.
         """
-        return self._call(row_call(pipeline, key, limit))[0]
+        asked = {"pipeline": pipeline, "key": key} | ({} if limit is None else {"bytes": limit})
+        return self._call(named_call("search_row", asked, _row))[0]
 
     def pipelines(self) -> list[Pipeline]:
         """Returns the pipelines that the caller may search, by name."""
@@ -142,3 +139,8 @@ class SearchEngine:
 
     def _call(self, call: Call[Result]) -> Noted[Result]:
         return self._run_as(lambda connection: run_with_notices(connection, call))
+
+
+def _row(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    row: dict[str, Any] | None = rows[0]["r"]
+    return row

@@ -37,20 +37,16 @@ class PipelineHit(Hit):
 AnyHit = TypeVar("AnyHit", bound=Hit)
 
 
-class _Noted(list[AnyHit]):
-    """The hits, best first. `notices` are sentences about the search, such as how many rows wait for their vectors."""
+class NotedHits(list[AnyHit]):
+    """Hits, best first. `notices` are sentences about the search, such as how many rows wait for their vectors."""
 
     def __init__(self, hits: Iterable[AnyHit] = (), notices: Iterable[str] = ()) -> None:
         super().__init__(hits)
         self.notices = tuple(notices)
 
 
-class Hits(_Noted[Hit]):
-    """The hits of a pipeline."""
-
-
-class PipelineHits(_Noted[PipelineHit]):
-    """The hits of several pipelines."""
+Hits = NotedHits[Hit]
+PipelineHits = NotedHits[PipelineHit]
 
 
 @dataclass(frozen=True, slots=True)

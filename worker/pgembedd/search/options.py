@@ -14,7 +14,7 @@ NOT_EXPLAINED = (*NOT_IN_SQL, "snippet_length", "weights", "rrf_k", "after", "ma
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """The declaration of an option, beside its type.
+    """The declaration of an option, in addition to its type.
 
     `least` and `most` bound a number, each number of a list, the characters of each text of a list, or the members of
     an object; `members` is how many a list has. `choices` are the words that a text may be.

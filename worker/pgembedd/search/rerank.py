@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pgembedd import limits
-from pgembedd.model.reranker import Reranker
 from pgembedd.search.calls import check_text
 from pgembedd.search.hits import Hit, Hits
 from pgembedd.search.options import SearchOptions, with_defaults
@@ -26,20 +25,11 @@ class Reranked:
     rerank_score: float | None
 
 
-def rerank(reranker: Reranker, query: str, texts: Sequence[str]) -> list[Reranked]:
-    """Returns the hits, whose texts come best first, in their new order; waits for the reranker.
-
-    The first MAX_CANDIDATES are reranked, and their two ranks fused: `score` is the sum of 1 / (RRF_K + rank) over both
-    orders. The others follow as they came. ModelError.
-    """
-    scores = reranker.score(query, texts[:MAX_CANDIDATES]).tolist()
-    return fuse(scores, len(texts))
-
-
 def fuse(rerank_scores: Sequence[float], hits: int) -> list[Reranked]:
     """Returns `hits` hits by reciprocal rank fusion of their order with that of the first ones' `rerank_scores`.
 
-    Of equal scores the hit that came first stays first.
+    `score` is the sum of 1 / (RRF_K + rank) over both orders. Of equal ones the hit that came first stays first, and
+    those without a score follow as they came.
     """
     best_first = sorted(range(len(rerank_scores)), key=lambda position: -rerank_scores[position])
     fused = [

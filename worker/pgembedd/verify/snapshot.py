@@ -61,21 +61,12 @@ def read_rows(
             if is_connection_error(error) or isinstance(error, psycopg.errors.LockNotAvailable):
                 raise
             raise RowFailure("content", str(error)) from error
-        return [_row(key, *row) for key, row in zip(part, found, strict=True)]
+        return [_row(key, row) for key, row in zip(part, found, strict=True)]
 
     return [Row(key, "unreadable") if isinstance(row, RowFailure) else row for key, row in bisect(ids, attempt)]
 
 
-def _row(
-    key: str,
-    state: str | None,
-    text: str | None,
-    digest: bytes | None,
-    noted: str | None,
-    vectors: list[list[float]] | None,
-    before: str | None,
-    after: str | None,
-    *chunks: list[Any] | None,
-) -> Row:
-    stored = tuple(StoredChunk(*each) for each in zip(*(column or [] for column in chunks), strict=True))
+def _row(key: str, found: tuple[Any, ...]) -> Row:
+    state, text, digest, noted, vectors, before, after, *chunks = found
+    stored = tuple(StoredChunk(*each) for each in zip(*(column or () for column in chunks), strict=True))
     return Row(key, state, text, digest, noted, vectors or [], before or "", after or "", stored)

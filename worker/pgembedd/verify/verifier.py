@@ -14,8 +14,9 @@ from pgembedd.database.queries import query
 from pgembedd.database.records import Chunking, ServedPipeline
 from pgembedd.errors import ConfigurationError, ModelMismatchError
 from pgembedd.model.embedder import Embedder
-from pgembedd.verify.compare import compare_chunks, compare_vectors
+from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.verify.report import WRONG, Report, Verdict
+from pgembedd.verify.row_verdicts import row_verdicts
 from pgembedd.verify.snapshot import Row, read_rows
 
 PAGE_ROWS = 256
@@ -69,10 +70,9 @@ def verify(
     """
     _check_model(pipeline, embedder)
     report = Report(pipeline.name, check(connection, pipeline), options.seed if options.sample is not None else None)
-    compare = compare_vectors if pipeline.chunking is None else compare_chunks
     for ids in _pages(connection, pipeline, options):
         rows = read_rows(connection, pipeline.name, ids)
-        verdicts = compare(rows, pipeline, embedder, options.tolerance)
+        verdicts = row_verdicts(rows, pipeline, embedder, options.tolerance)
         suspects = [row for row, (verdict, _) in zip(rows, verdicts, strict=True) if verdict in (*WRONG, "unknown")]
         not_wrong = _recheck(connection, pipeline, suspects)
         for row, (verdict, cosine) in zip(rows, verdicts, strict=True):
@@ -88,12 +88,7 @@ def verify(
 
 
 def _check_model(pipeline: ServedPipeline, embedder: Embedder) -> None:
-    if pipeline.fingerprint not in (None, embedder.fingerprint):
-        raise ModelMismatchError(
-            f'The pipeline "{pipeline.name}" holds vectors of {pipeline.fingerprint}, but {pipeline.model} here is '
-            f"{embedder.fingerprint}: the two cannot be compared. "
-            "Verify with the worker's own precision and model files (--precision, --model-dir)."
-        )
+    check_fingerprint(pipeline, embedder.fingerprint, "Verify")
     if pipeline.dimensions != embedder.dims:
         raise ModelMismatchError(
             f'The model {pipeline.model} gives {embedder.dims} dimensions, but the pipeline "{pipeline.name}" writes '
@@ -117,10 +112,11 @@ def _all(connection: psycopg.Connection, name: str, pipeline: ServedPipeline, **
 
 def _pages(connection: psycopg.Connection, pipeline: ServedPipeline, options: Options) -> Iterator[list[str]]:
     """Yields pages of keys as JSON: of rows, and then of chunks whose row is gone."""
-    pages = _every_page if options.sample is None else sampled_pages
-    yield from pages(connection, pipeline, options, orphans=False)
-    if pipeline.chunking is not None:
-        yield from pages(connection, pipeline, options, orphans=True)
+    for orphans in (False,) if pipeline.chunking is None else (False, True):
+        if options.sample is not None:
+            yield from sampled_pages(connection, pipeline, options, orphans=orphans)
+        else:
+            yield from _every_page(connection, pipeline, orphans=orphans)
 
 
 def _page_rows(pipeline: ServedPipeline) -> int:
@@ -137,9 +133,7 @@ def sampled_pages(
     yield from (keys[i : i + size] for i in range(0, len(keys), size))
 
 
-def _every_page(
-    connection: psycopg.Connection, pipeline: ServedPipeline, _options: Options, *, orphans: bool
-) -> Iterator[list[str]]:
+def _every_page(connection: psycopg.Connection, pipeline: ServedPipeline, *, orphans: bool) -> Iterator[list[str]]:
     values: dict[str, Any] = {"after": None, "at_most": _page_rows(pipeline), "orphans": orphans}
     while page := list(dict.fromkeys(row[0] for row in _all(connection, "verify_next", pipeline, **values))):
         yield page

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pgembedd.errors import ConfigurationError
@@ -52,10 +52,26 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         yield
 
 
+def fill(folder: Path, is_filled: Callable[[], bool], write: Callable[[Path], Iterable[str]]) -> None:
+    """Has `write` make the files of a cache folder, unless another process made them while this one waited.
+
+    `write` gets a new folder, and returns the names of the files in it in the order in which they are moved to their
+    place, each atomically; readers of an old file keep it.
+    """
+    with exclusive_lock(folder):
+        if is_filled():
+            return
+        for leftover in folder.glob(".unfinished-*"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        with _workspace(folder) as unfinished:
+            for name in write(unfinished):
+                (unfinished / name).replace(folder / name)
+
+
 @contextlib.contextmanager
-def workspace(folder: Path) -> Iterator[Path]:
+def _workspace(folder: Path) -> Iterator[Path]:
     """A new folder inside `folder`, so that a rename out of it is atomic; removed at the end."""
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=writable(folder)) as name:
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as name:
         try:
             yield Path(name)
         except OSError as error:
@@ -65,17 +81,6 @@ def workspace(folder: Path) -> Iterator[Path]:
                 f"There is no room left in the model cache {folder}; free some,"
                 f" or set {CACHE_VARIABLE} to another folder."
             ) from error
-
-
-def publish(unfinished: Path, final: Path) -> None:
-    """Moves a complete file to its place atomically; readers of the old one keep it."""
-    unfinished.replace(final)
-
-
-def sweep_unfinished(folder: Path) -> None:
-    """Removes the leftovers of killed processes from a cache folder. Call it while holding `exclusive_lock`."""
-    for leftover in folder.glob(".unfinished-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:

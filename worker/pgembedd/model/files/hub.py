@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from pgembedd.errors import ModelUnavailableError
-from pgembedd.model.files.sources import Notify
+from pgembedd.model.files.sources import Notify, unavailable
 from pgembedd.model.model_spec import HubSource, ModelFile, ModelSpec
 
 _ANSWER_TIMEOUT_S = 5.0
@@ -22,8 +22,8 @@ class HubFetcher:
     def __init__(self, spec: ModelSpec, source: HubSource, notify: Notify) -> None:
         self._spec, self._source, self._notify = spec, source, notify
 
-    def locate(self, file: ModelFile) -> Path | None:
-        """The path where the client finds it without asking the Hub.
+    def path(self, file: ModelFile) -> Path:
+        """Returns the path where the client finds it without asking the Hub.
 
         The layout is the client's documented one, read here because importing the client takes longer than
         loading the tokenizer does.
@@ -31,8 +31,7 @@ class HubFetcher:
         from huggingface_hub import constants
 
         folder = "--".join(("models", *self._source.repository.split("/")))
-        path = Path(constants.HF_HUB_CACHE, folder, "snapshots", self._source.revision, file.name)
-        return path if path.is_file() else None
+        return Path(constants.HF_HUB_CACHE, folder, "snapshots", self._source.revision, file.name)
 
     def fetch(self, file: ModelFile) -> Path:
         """Downloads it, after one quick check that the Hub answers; its client would retry for 20 s."""
@@ -48,7 +47,7 @@ class HubFetcher:
                 self._source.repository,
                 file.name,
                 revision=self._source.revision,
-                force_download=self.locate(file) is not None,
+                force_download=self.path(file).is_file(),
             )
         except Exception as error:  # of the client or of the transport under it: not available now
             raise self._unavailable(_first_line(error)) from error
@@ -71,13 +70,10 @@ class HubFetcher:
             raise self._unavailable(reason) from error
 
     def _unavailable(self, reason: str) -> ModelUnavailableError:
-        return ModelUnavailableError(
-            f"{self._spec.name} could not be fetched from the Hugging Face Hub ({reason});"
-            " check the network, or give the folder that holds its files."
-        )
+        return unavailable(self._spec, "the Hugging Face Hub", reason, "check the network")
 
 
 def _first_line(error: Exception) -> str:
     """The first line of the error's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return lines[0] if lines else type(error).__name__

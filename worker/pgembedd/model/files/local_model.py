@@ -1,5 +1,6 @@
 """The description of a model that is not registered, read from its folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pgembedd.errors import ModelError
@@ -42,8 +43,7 @@ def describe_folder(path: Path, name: str | None = None) -> ModelSpec:
 def _find(path: Path) -> tuple[Path, str | None]:
     """The model's folder, and the ONNX file's path in it if it has one and no checkpoint."""
     if path.is_file():
-        beside = path.parent
-        folder = beside if (beside / TOKENIZER).is_file() else beside.parent
+        folder = path.parent if (path.parent / TOKENIZER).is_file() else path.parent.parent
         return folder, str(path.relative_to(folder))
     if not path.is_dir():
         raise ModelError(f"There is no file or folder {path}; give the path of a model's files.")
@@ -59,9 +59,8 @@ def _digest(name: str, path: Path) -> ModelFile:
 
 
 def _external_data(onnx: Path) -> list[ModelFile]:
-    """Weights that lie beside the ONNX file (`model.onnx_data`, `model.onnx.data`) are part of the model."""
-    beside = sorted(each for each in onnx.parent.glob(f"{onnx.name}?data*") if each.is_file())
-    return [_digest(each.name, each) for each in beside]
+    """Weights that lie next to the ONNX file (`model.onnx_data`, `model.onnx.data`) are part of the model."""
+    return [_digest(each.name, each) for each in sorted(onnx.parent.glob(f"{onnx.name}?data*")) if each.is_file()]
 
 
 def _max_tokens(folder: Path) -> int:
@@ -84,9 +83,9 @@ def _pooling(folder: Path) -> Pooling:
 
 
 def describe(name: str, model_dir: Path | None) -> ModelSpec:
-    """The registered model of that name, else the one at the path given."""
+    """The registered model of that name, with its files in `model_dir` if that is given; else the one at the path."""
     if registered := find(name):
-        return registered
+        return registered if model_dir is None else replace(registered, source=FolderSource(model_dir))
     if model_dir is not None:
         return describe_folder(model_dir, name)
     return describe_folder(Path(name)) if Path(name).exists() else resolve(name)

@@ -1,8 +1,7 @@
-"""Fetchers of a model's files, and `obtain`, which checks each against its pinned digest."""
+"""The sources of a model's files. Each knows where a file lies on this machine, and how to fetch it."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from pgembedd.errors import ModelError, ModelUnavailableError
 from pgembedd.model.files.cache import sha256_of
@@ -11,85 +10,39 @@ from pgembedd.model.model_spec import READY_MADE, FolderSource, ModelFile, Model
 Notify = Callable[[str], None]
 
 
-def silent(_line: str) -> None:
-    """Does nothing with the line."""
-
-
-class Fetcher(Protocol):
-    """Locates or fetches the files of one model."""
-
-    def locate(self, file: ModelFile) -> Path | None:
-        """The file's path on this machine, unchecked; None where it is not here."""
-
-    def fetch(self, file: ModelFile) -> Path:
-        """Fetches the file anew; ModelUnavailableError where that is not possible."""
+def silent(*_: object) -> None:
+    """Does nothing with what it is told."""
 
 
 class FolderFetcher:
-    """Files the user brought: for machines without a network, and for models of their own."""
+    """Files the user brought: for machines without a network, and for models that are not registered."""
 
-    def __init__(self, spec: ModelSpec, folder: Path) -> None:
-        self._spec, self._folder = spec, folder
+    def __init__(self, spec: ModelSpec, source: FolderSource) -> None:
+        self._spec, self._source = spec, source
 
-    def locate(self, file: ModelFile) -> Path | None:
-        """The file in the folder, where it is there."""
-        path = self._path(file)
-        return path if path.is_file() else None
-
-    def _path(self, file: ModelFile) -> Path:
-        source = self._spec.source
-        if isinstance(source, FolderSource) and file.name == READY_MADE:
-            return self._folder / source.onnx
-        return self._folder / file.name
+    def path(self, file: ModelFile) -> Path:
+        """Returns the file's path in the folder."""
+        return self._source.folder / (self._source.onnx if file.name == READY_MADE else file.name)
 
     def fetch(self, file: ModelFile) -> Path:
         """Raises ModelError: the folder lacks the file, or has another one."""
-        path = self._path(file)
+        path = self.path(file)
         if path.exists():
             raise ModelError(
                 f"{path} is not the file that {self._spec.name} is pinned to (sha256 {file.sha256});"
                 " bring that one, or give the model another name."
             )
-        raise ModelError(f"{self._folder} has no {file.name}, which {self._spec.name} needs; copy it there.")
-
-
-class OfflineFetcher:
-    """The files that another fetcher has already."""
-
-    def __init__(self, spec: ModelSpec, inner: Fetcher) -> None:
-        self._spec, self._inner = spec, inner
-
-    def locate(self, file: ModelFile) -> Path | None:
-        """As the other fetcher."""
-        return self._inner.locate(file)
-
-    def fetch(self, file: ModelFile) -> Path:
-        """Always ModelUnavailableError."""
-        raise ModelUnavailableError(
-            f"{file.name} of {self._spec.name} is not in the cache, or damaged, and fetching is switched off;"
-            " run `pgembedd model pull` online, or give the folder that holds the files."
-        )
-
-
-def obtain(spec: ModelSpec, fetcher: Fetcher, name: str) -> Path:
-    """The path of a file whose digest is the pinned one.
-
-    A damaged file is fetched again once. ModelError where it is still another one afterwards,
-    ModelUnavailableError where it cannot be fetched.
-    """
-    file = spec.file(name)
-    located = fetcher.locate(file)
-    if located is not None and is_pinned(located, file):
-        return located
-    fetched = fetcher.fetch(file)
-    if not is_pinned(fetched, file):
-        raise ModelError(
-            f"{fetched}, just fetched for {spec.name}, is not the file that is pinned (sha256 {file.sha256});"
-            " nothing of it was loaded. It was changed at its source."
-        )
-    return fetched
+        raise ModelError(f"{self._source.folder} has no {file.name}, which {self._spec.name} needs; copy it there.")
 
 
 def is_pinned(path: Path, file: ModelFile) -> bool:
-    """True where the file is exactly the pinned one; the cheap comparison of sizes comes first."""
-    return path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
+    """Tells that the file is there and exactly the pinned one; the cheap comparison of sizes comes first."""
+    return path.is_file() and path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
+
+
+def unavailable(spec: ModelSpec, place: str, reason: str, remedy: str) -> ModelUnavailableError:
+    """Returns the error for files that cannot be fetched from there now."""
+    return ModelUnavailableError(
+        f"{spec.name} could not be fetched from {place} ({reason.rstrip('.')});"
+        f" {remedy}, or give the folder that holds its files."
+    )

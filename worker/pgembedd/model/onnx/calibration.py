@@ -12,7 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pgembedd.model.onnx.checkpoint import WORD_EMBEDDINGS, BertConfig, Checkpoint
+from pgembedd.model.onnx.checkpoint import (
+    POSITION_EMBEDDINGS,
+    PROJECTIONS,
+    TYPE_EMBEDDINGS,
+    WORD_EMBEDDINGS,
+    Checkpoint,
+)
 
 Float64Array = NDArray[np.float64]
 
@@ -37,11 +43,9 @@ def calibration_texts() -> list[str]:
     return Path(__file__).with_name("calibration.txt").read_text(encoding="utf-8").strip().split("\n\n")
 
 
-def activation_ranges(
-    config: BertConfig, checkpoint: Checkpoint, texts: Sequence[Sequence[int]]
-) -> dict[str, ActivationRange]:
+def activation_ranges(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> dict[str, ActivationRange]:
     """The input of every matrix product, by the name of its layer, over texts given as token ids."""
-    return dict(_Forward(config, checkpoint).activation_ranges(texts))
+    return dict(_Forward(checkpoint).activation_ranges(texts))
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,12 @@ class _Forward:
     The feed-forward output of the last layer is not used: computing it keeps the loop plain.
     """
 
-    config: BertConfig
     checkpoint: Checkpoint
 
     def activation_ranges(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[str, ActivationRange]]:
         ends = np.cumsum([len(ids) for ids in texts])[:-1]
         hidden = self._embedded(texts)
-        for layer in range(self.config.num_hidden_layers):
+        for layer in range(self.checkpoint.config.num_hidden_layers):
             name = f"encoder.layer.{layer}"
             yield f"{name}.attention.self", _range(hidden)
             context = self._attention(f"{name}.attention.self", hidden, ends)
@@ -71,22 +74,20 @@ class _Forward:
             hidden = self._norm(f"{name}.output.LayerNorm", hidden + fed)
 
     def _embedded(self, texts: Sequence[Sequence[int]]) -> Float64Array:
-        c = self.config
         ids = np.concatenate([np.asarray(text) for text in texts])
         places = np.concatenate([np.arange(len(text)) for text in texts])
-        words = self._tensor(WORD_EMBEDDINGS, c.vocab_size, c.hidden_size, rows=ids)
-        positions = self._tensor("embeddings.position_embeddings.weight", c.max_position_embeddings, c.hidden_size)
-        types = self._tensor("embeddings.token_type_embeddings.weight", c.type_vocab_size, c.hidden_size)
+        words = self._tensor(WORD_EMBEDDINGS, rows=ids)
+        positions, types = self._tensor(POSITION_EMBEDDINGS), self._tensor(TYPE_EMBEDDINGS)
         return self._norm("embeddings.LayerNorm", words + positions[places] + types[0])
 
     def _attention(self, name: str, hidden: Float64Array, ends: NDArray[np.intp]) -> Float64Array:
-        parts = (self._linear(f"{name}.{part}", hidden) for part in ("query", "key", "value"))
+        parts = (self._linear(f"{name}.{part}", hidden) for part in PROJECTIONS)
         texts = zip(*(np.split(part, ends) for part in parts), strict=True)
         return np.concatenate([self._attend(*text) for text in texts])
 
     def _attend(self, query: Float64Array, key: Float64Array, value: Float64Array) -> Float64Array:
         """One text's attention (Vaswani et al. 2017, eq. 1), (tokens, hidden_size)."""
-        heads = self.config.num_attention_heads
+        heads = self.checkpoint.config.num_attention_heads
         q, k, v = (part.reshape(len(part), heads, -1).transpose(1, 0, 2) for part in (query, key, value))
         scores = q @ k.transpose(0, 2, 1) / math.sqrt(q.shape[-1])
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -99,25 +100,22 @@ class _Forward:
         return self._linear(f"{name}.output.dense", active), _range(active)
 
     def _linear(self, name: str, inputs: Float64Array) -> Float64Array:
-        width_out = self.config.intermediate_size if "intermediate" in name else self.config.hidden_size
-        matrix = self._tensor(f"{name}.weight", width_out, inputs.shape[1])
-        return np.asarray(inputs @ matrix.T + self._tensor(f"{name}.bias", width_out), np.float64)
+        return np.asarray(inputs @ self._tensor(f"{name}.weight").T + self._tensor(f"{name}.bias"), np.float64)
 
     def _norm(self, name: str, inputs: Float64Array) -> Float64Array:
         """LayerNorm over the last axis (Ba et al. 2016)."""
         centred = inputs - inputs.mean(axis=-1, keepdims=True)
-        deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + self.config.layer_norm_eps)
-        width = self.config.hidden_size
-        scaled = centred / deviation * self._tensor(f"{name}.weight", width)
-        return np.asarray(scaled + self._tensor(f"{name}.bias", width), np.float64)
+        deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + self.checkpoint.config.layer_norm_eps)
+        scaled = centred / deviation * self._tensor(f"{name}.weight")
+        return np.asarray(scaled + self._tensor(f"{name}.bias"), np.float64)
 
-    def _tensor(self, name: str, *shape: int, rows: NDArray[np.intp] | None = None) -> Float64Array:
-        stored = self.checkpoint.stored(name, shape)
+    def _tensor(self, name: str, rows: NDArray[np.intp] | None = None) -> Float64Array:
+        stored = self.checkpoint.stored(name)
         return (stored if rows is None else stored[rows]).astype(np.float64)
 
 
 def _gelu(values: Float64Array) -> Float64Array:
-    """x Phi(x), erf by Abramowitz and Stegun 7.1.26: within 1.5e-7, and numpy has none of its own."""
+    """x Phi(x), erf by Abramowitz and Stegun 7.1.26: within 1.5e-7, and numpy has none."""
     distance = np.abs(values) / math.sqrt(2)
     t = 1 / (1 + 0.3275911 * distance)
     series = np.polyval([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0], t)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,11 @@ from numpy.typing import NDArray
 from pgembedd.errors import ModelError
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+POSITION_EMBEDDINGS = "embeddings.position_embeddings.weight"
+TYPE_EMBEDDINGS = "embeddings.token_type_embeddings.weight"
+PROJECTIONS = ("query", "key", "value")
 
 _SUPPORTED = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
-_SIZES = (
-    "num_hidden_layers",
-    "num_attention_heads",
-    "hidden_size",
-    "intermediate_size",
-    "vocab_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ def read_config(path: Path) -> BertConfig:
                 f"{path} says {key} = {found!r}, but only {wanted!r} can be built;"
                 " bring a ready-made ONNX file of this model instead."
             )
-    sizes = {key: raw.get(key) for key in _SIZES}
+    sizes = {each.name: raw.get(each.name) for each in fields(BertConfig) if each.type is int}
     for key, value in sizes.items():
         if not isinstance(value, int) or value < 1:
             raise ModelError(f"{path} gives {value!r} for {key}, which must be a positive whole number.")
@@ -76,9 +70,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class Checkpoint:
-    """Tensors by their plain BERT names, whatever prefix the file puts before them."""
+    """Tensors by their plain BERT names, whatever prefix the file puts before them, in the shapes of `config`."""
 
-    def __init__(self, path: Path, handle: Any) -> None:
+    def __init__(self, path: Path, handle: Any, config: BertConfig) -> None:
+        self.config = config
         self._path = path
         self._handle = handle
         self._names = frozenset(handle.keys())
@@ -91,18 +86,34 @@ class Checkpoint:
                 return str(name.removesuffix(WORD_EMBEDDINGS))
         raise ModelError(f"{self._path} has no tensor {WORD_EMBEDDINGS}, so it is no BERT checkpoint.")
 
-    def stored(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-        """The tensor as it is on disk, half or single precision, of exactly this shape."""
+    def stored(self, name: str) -> NDArray[Any]:
+        """The tensor as it is on disk, half or single precision, of exactly the shape that it must have."""
         full_name = self._prefix + name
         if full_name not in self._names:
             raise ModelError(f"{self._path} lacks the tensor {full_name}, so this model cannot be built.")
         tensor = self._load(full_name)
-        if tensor.shape != shape:
+        if tensor.shape != (shape := self._shape(name)):
             raise ModelError(
                 f"{self._path} has {full_name} of shape {tensor.shape} where config.json asks for {shape};"
                 " the two files do not belong together."
             )
         return tensor
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """The shape that config.json gives a tensor: of a matrix (out, in)."""
+        c = self.config
+        rows = {
+            WORD_EMBEDDINGS: c.vocab_size,
+            POSITION_EMBEDDINGS: c.max_position_embeddings,
+            TYPE_EMBEDDINGS: c.type_vocab_size,
+        }
+        if name in rows:
+            return rows[name], c.hidden_size
+        width_out = c.intermediate_size if "intermediate" in name else c.hidden_size
+        if name.endswith("bias") or "LayerNorm" in name:
+            return (width_out,)
+        narrows = "output.dense" in name and ".attention." not in name
+        return width_out, c.intermediate_size if narrows else c.hidden_size
 
     def _load(self, full_name: str) -> NDArray[Any]:
         try:
@@ -115,18 +126,22 @@ class Checkpoint:
             )
         return np.asarray(tensor)
 
-    def fp32(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def fp32(self, name: str) -> NDArray[np.float32]:
         """The tensor in single precision."""
-        return self.stored(name, shape).astype(np.float32)
+        return self.stored(name).astype(np.float32)
+
+    def matrix(self, layer: str) -> NDArray[np.float32]:
+        """The weights of a linear layer, transposed to be multiplied from the right: (in, out)."""
+        return self.fp32(f"{layer}.weight").T
 
 
 @contextmanager
-def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
+def open_checkpoint(path: Path, config: BertConfig) -> Iterator[Checkpoint]:
     """Open a safetensors file; ModelError where it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as handle:
-            yield Checkpoint(path, handle)
+            yield Checkpoint(path, handle, config)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a readable safetensors file; bring the model's files again.") from error

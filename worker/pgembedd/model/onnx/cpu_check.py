@@ -17,8 +17,9 @@ Signedness = Literal["signed", "unsigned"]
 """The form in which levels of int8 weights are stored: as they are, or 128 higher. The products are the same."""
 
 PROBE = Path(__file__).with_name("cpu_check.onnx")
-ROWS = (1, 8)  # one token and several: onnxruntime has a kernel of its own for each
-DEPTH, WIDTH = 64, 16
+"""The largest activations times the largest weights, in both forms. tests/support/probe.py writes it."""
+ROWS = (1, 8)  # one token and several: onnxruntime has a kernel for each
+DEPTH = 64
 LARGEST_SUM = 255 * 127 * DEPTH
 
 
@@ -46,27 +47,3 @@ def _choose(sums: dict[Signedness, set[int]]) -> Signedness:
         if found == {LARGEST_SUM}:
             return signedness
     raise ModelError("This processor's 8-bit products overflow, so int8 would give wrong vectors; use fp32 here.")
-
-
-def write_probe(path: Path) -> None:
-    """Writes the graph that lies beside this file: the largest activations times the largest weights, in both forms."""
-    from onnx import TensorProto, helper
-
-    shape = [DEPTH, WIDTH]
-    weights = [
-        helper.make_tensor("signed", TensorProto.INT8, shape, [127] * DEPTH * WIDTH),
-        helper.make_tensor("unsigned", TensorProto.UINT8, shape, [255] * DEPTH * WIDTH),
-        helper.make_tensor("zero_point", TensorProto.UINT8, [], [128]),
-    ]
-    nodes = [
-        helper.make_node("MatMulInteger", ["activations", "signed"], ["signed_sums"]),
-        helper.make_node("MatMulInteger", ["activations", "unsigned", "", "zero_point"], ["unsigned_sums"]),
-    ]
-    activations = helper.make_tensor_value_info("activations", TensorProto.UINT8, ["rows", DEPTH])
-    sums = [
-        helper.make_tensor_value_info(name, TensorProto.INT32, ["rows", WIDTH])
-        for name in ("signed_sums", "unsigned_sums")
-    ]
-    graph = helper.make_graph(nodes, "probe", [activations], sums, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    path.write_bytes(model.SerializeToString(deterministic=True))

@@ -1,6 +1,6 @@
 """Writes a BERT checkpoint as an ONNX graph of stock onnxruntime operators, without torch.
 
-Every change of this file, `fp32_layers.py` or `int8_layers.py` raises `graph_cache.LAYOUT_VERSION`.
+A change of what this file, `fp32_layers.py` or `int8_layers.py` writes raises `graph_cache.LAYOUT_VERSION`.
 
 The form is the one that measured best on CPUs (docs/reference/performance.md): three separate matrix products for Q,
 K and V before `MultiHeadAttention`; `LayerNormalization` after a plain addition, because the operator that fuses the
@@ -17,9 +17,9 @@ import numpy as np
 from onnx import TensorProto
 
 from pgembedd.model.onnx.calibration import activation_ranges
-from pgembedd.model.onnx.checkpoint import WORD_EMBEDDINGS, BertConfig, Checkpoint
+from pgembedd.model.onnx.checkpoint import POSITION_EMBEDDINGS, TYPE_EMBEDDINGS, WORD_EMBEDDINGS, Checkpoint
 from pgembedd.model.onnx.cpu_check import Signedness
-from pgembedd.model.onnx.fp32_layers import Fp32Layers, LayerWeights, LinearLayers
+from pgembedd.model.onnx.fp32_layers import Fp32Layers
 from pgembedd.model.onnx.int8_layers import Int8Layers
 from pgembedd.model.onnx.writer import MICROSOFT, GraphWriter
 
@@ -31,25 +31,21 @@ class _BertGraph:
     The word embeddings stay as they are on disk, half precision or single: a run gathers few of their rows.
     """
 
-    config: BertConfig
     checkpoint: Checkpoint
-    layers: LinearLayers
+    layers: Fp32Layers | Int8Layers
     out: GraphWriter
 
     def encoder(self, ids: str) -> None:
         """The whole network, from token ids to the last layer's hidden states."""
         hidden = self._embeddings(ids)
-        for layer in range(self.config.num_hidden_layers):
+        for layer in range(self.checkpoint.config.num_hidden_layers):
             hidden = self._layer(f"encoder.layer.{layer}", hidden)
 
     def _embeddings(self, ids: str) -> str:
         """Word and position; every token is of type 0, so that row is added to the positions beforehand."""
-        c, out = self.config, self.out
-        words = out.weight("word_embeddings", self.checkpoint.stored(WORD_EMBEDDINGS, (c.vocab_size, c.hidden_size)))
-        positions = self.checkpoint.fp32(
-            "embeddings.position_embeddings.weight", (c.max_position_embeddings, c.hidden_size)
-        )
-        types = self.checkpoint.fp32("embeddings.token_type_embeddings.weight", (c.type_vocab_size, c.hidden_size))
+        out = self.out
+        words = out.weight("word_embeddings", self.checkpoint.stored(WORD_EMBEDDINGS))
+        positions, types = self.checkpoint.fp32(POSITION_EMBEDDINGS), self.checkpoint.fp32(TYPE_EMBEDDINGS)
         table = out.weight("positions", positions + types[0])
         length = out.node("Shape", ids, start=1, end=2)
         first = out.node("Slice", table, out.constant("zero", np.array([0])), length)
@@ -67,48 +63,37 @@ class _BertGraph:
             "MultiHeadAttention",
             *self.layers.projections(f"{name}.self", hidden),
             domain=MICROSOFT,
-            num_heads=self.config.num_attention_heads,
+            num_heads=self.checkpoint.config.num_attention_heads,
         )
         return self.layers.attention_output(f"{name}.output.dense", context)
 
     def _layer_norm(self, name: str, inputs: str) -> str:
-        width, epsilon = self.config.hidden_size, self.config.layer_norm_eps
-        gamma = self.out.weight(f"{name}.weight", self.checkpoint.fp32(f"{name}.weight", (width,)))
-        beta = self.out.weight(f"{name}.bias", self.checkpoint.fp32(f"{name}.bias", (width,)))
+        gamma = self.out.weight(f"{name}.weight", self.checkpoint.fp32(f"{name}.weight"))
+        beta = self.out.weight(f"{name}.bias", self.checkpoint.fp32(f"{name}.bias"))
+        epsilon = self.checkpoint.config.layer_norm_eps
         return self.out.node("LayerNormalization", inputs, gamma, beta, epsilon=epsilon)
 
 
-def write_graph(config: BertConfig, checkpoint: Checkpoint, graph_path: Path, weights_path: Path) -> None:
-    """Write the exact graph of this checkpoint, and its weights into a file that must stay in the same folder."""
-    with weights_path.open("wb") as weights:
-        out = GraphWriter(weights)
-        layers = Fp32Layers(LayerWeights(config, checkpoint), out)
-        _write(config, checkpoint, layers, out, graph_path)
-
-
-def write_int8_graph(
-    config: BertConfig,
+def write_graph(
     checkpoint: Checkpoint,
-    texts: Sequence[Sequence[int]],
     graph_path: Path,
     weights_path: Path,
-    *,
-    weights: Signedness,
+    calibration: Sequence[Sequence[int]] = (),
+    signedness: Signedness = "signed",
 ) -> str:
-    """The same on 8-bit integers, calibrated on texts given as token ids; returns a digest of all its numbers.
+    """Writes the graph of a checkpoint, and its weights into a file that must stay in the same folder.
 
-    `weights` decides how they are stored and nothing else: the digest is the same, and so are the products.
+    It is exact, or on 8-bit integers that are calibrated on texts given as token ids; then a digest of all its numbers
+    is returned. `signedness` decides how they are stored and nothing else: the digest is the same, and so are the
+    products.
     """
     with weights_path.open("wb") as file:
         out = GraphWriter(file)
-        ranges = activation_ranges(config, checkpoint, texts)
-        layers = Int8Layers(LayerWeights(config, checkpoint), ranges, out, weights)
-        _write(config, checkpoint, layers, out, graph_path)
-        return str(layers.digest.hexdigest())
-
-
-def _write(
-    config: BertConfig, checkpoint: Checkpoint, layers: LinearLayers, out: GraphWriter, graph_path: Path
-) -> None:
-    _BertGraph(config, checkpoint, layers, out).encoder("input_ids")
-    graph_path.write_bytes(out.model("input_ids", "last_hidden_state", config.hidden_size))
+        layers: Fp32Layers | Int8Layers
+        if calibration:
+            layers = Int8Layers(checkpoint, activation_ranges(checkpoint, calibration), out, signedness)
+        else:
+            layers = Fp32Layers(checkpoint, out)
+        _BertGraph(checkpoint, layers, out).encoder("input_ids")
+        graph_path.write_bytes(out.model("input_ids", "last_hidden_state", checkpoint.config.hidden_size))
+    return layers.quantised()

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgembedd.model.onnx.calibration import ActivationRange
+from pgembedd.model.onnx.checkpoint import PROJECTIONS, Checkpoint
 from pgembedd.model.onnx.cpu_check import Signedness
-from pgembedd.model.onnx.fp32_layers import PROJECTIONS, LayerWeights
 from pgembedd.model.onnx.quantization import (
     QuantizedWeights,
     QuantParameters,
@@ -51,7 +51,7 @@ class Int8Layers:
     the levels always as signed ones: fingerprint and vectors are the same on all processors.
     """
 
-    matrices: LayerWeights
+    checkpoint: Checkpoint
     activation_ranges: Mapping[str, ActivationRange]
     out: GraphWriter
     signedness: Signedness
@@ -74,24 +74,28 @@ class Int8Layers:
         active = self.out.node("Gelu", grown, domain=MICROSOFT)
         return self.out.node("Reshape", self._per_token(f"{name}.output.dense", active), self.out.node("Shape", hidden))
 
+    def quantised(self) -> str:
+        """The digest in hex."""
+        return str(self.digest.hexdigest())
+
     def _smoothed(self, name: str, inputs: str, layers: Sequence[str]) -> list[str]:
         """Products of one input with several matrices, which take over part of its large channels (SmoothQuant)."""
         seen = self.activation_ranges[name]
-        joined = np.concatenate([self.matrices.weight(layer) for layer in layers], axis=1).astype(np.float64)
+        joined = np.concatenate([self.checkpoint.matrix(layer) for layer in layers], axis=1).astype(np.float64)
         factors = smoothing_factors(seen, joined)
         divided = self.out.node("Mul", inputs, self._weight(f"{name}.balance", 1 / factors))
         integers = self._fixed(name, divided, static_parameters(seen, factors))
         return [self._linear(layer, integers, factors) for layer in layers]
 
     def _linear(self, name: str, integers: _Integers, factors: NDArray[np.float32]) -> str:
-        matrix = self.matrices.weight(name).astype(np.float64) * factors[:, None]
+        matrix = self.checkpoint.matrix(name).astype(np.float64) * factors[:, None]
         weights = quantise(matrix)
-        bias = self._weight(f"{name}.bias", self.matrices.bias(name))
+        bias = self._weight(f"{name}.bias", self.checkpoint.fp32(f"{name}.bias"))
         return self._product(name, integers, weights, bias)
 
     def _per_token(self, name: str, active: str) -> str:
         """x W + b as rows, with x = s q - GELU_FLOOR: each token's own scale s, and one bias that undoes the shift."""
-        matrix, out = self.matrices.weight(name), self.out
+        matrix, out = self.checkpoint.matrix(name), self.out
         weights = quantise(matrix.astype(np.float64))
         shifted = out.node("Add", active, self._scalar(f"{name}.floor", np.float32(GELU_FLOOR)))
         rows = out.node("Reshape", shifted, out.constant(f"{name}.rows", np.array([-1, len(matrix)])))
@@ -103,7 +107,8 @@ class Int8Layers:
         column = out.node("Unsqueeze", scales, out.constant(f"{name}.column", np.array([1])))
         scaled = out.node("Mul", self._product(name, integers, weights), column)
         sums = weights.levels.sum(axis=0, dtype=np.int64) * weights.scales.astype(np.float64)
-        return out.node("Add", scaled, self._weight(f"{name}.bias", self.matrices.bias(name) - GELU_FLOOR * sums))
+        bias = self.checkpoint.fp32(f"{name}.bias") - GELU_FLOOR * sums
+        return out.node("Add", scaled, self._weight(f"{name}.bias", bias))
 
     def _fixed(self, name: str, inputs: str, levels: QuantParameters) -> _Integers:
         scale = self._scalar(f"{name}.input_scale", levels.scale)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +15,6 @@ Int64Array = NDArray[np.int64]
 
 _POOLED_OUTPUTS = ("sentence_embedding", "sentence_embeddings", "embedding", "embeddings")
 _TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings", "hidden_states")
-
-
-class Encoder(Protocol):
-    """A loaded network. Safe to call from several threads; the call releases the GIL."""
-
-    @property
-    def dims(self) -> int:
-        """Length of a vector."""
-
-    @property
-    def max_tokens(self) -> int | None:
-        """The fixed number of tokens of a run, special ones included; None where any number will do."""
-
-    @property
-    def supports_batching(self) -> bool:
-        """False where a text's vector would depend on the other texts of its run."""
-
-    def computed_tokens(self, texts: int, tokens: int) -> int:
-        """Returns the tokens that a run of this shape computes, padding included."""
-
-    def run(self, ids: Int64Array) -> Float32Array:
-        """(texts, tokens) to (texts, tokens, dims), or to (texts, dims) from a model that pools by itself."""
 
 
 def load_session(path: Path, *, optimize: bool) -> Any:
@@ -53,48 +31,28 @@ def load_session(path: Path, *, optimize: bool) -> Any:
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own errors share no base class of its own
+    except Exception as error:  # onnxruntime's errors share no base class
         raise ModelError(f"{path} cannot be loaded by onnxruntime ({str(error).splitlines()[0]}).") from error
 
 
-class BuiltEncoder:
-    """The graph of `graph.py`: one input, no mask, in its best form already, so load optimises nothing."""
+class OnnxEncoder:
+    """A loaded network: inputs by name in any order and letter case, output by name.
 
-    supports_batching = True
-    max_tokens = None
-
-    def __init__(self, path: Path) -> None:
-        self._session = load_session(path, optimize=False)
-        self.dims: int = self._session.get_outputs()[0].shape[2]
-
-    def computed_tokens(self, texts: int, tokens: int) -> int:
-        """No padding."""
-        return texts * tokens
-
-    def run(self, ids: Int64Array) -> Float32Array:
-        """(texts, tokens) to (texts, tokens, dims)."""
-        hidden: Float32Array = self._session.run(None, {"input_ids": ids})[0]
-        return hidden
-
-
-class OnnxFileEncoder:
-    """Any encoder's ONNX file: inputs by name in any order and letter case, output by name.
-
-    Each text runs alone, because such a file may be quantised with ranges taken over the whole batch, and
-    a text's vector must not depend on the other texts. Where the file has a fixed number of texts or tokens
-    the run is padded to it and masked.
+    Texts of equal length may share a run of a graph that pgembedd built, which has no mask. Of any other file each text
+    runs alone, because such a file may be quantised with ranges taken over the whole batch, and a text's vector must
+    not depend on the other texts. Where the file has a fixed number of texts or tokens the run is padded to it and
+    masked. Safe to call from several threads; the call releases the GIL.
     """
 
-    supports_batching = False
-
-    def __init__(self, path: Path, output: str | None = None) -> None:
-        self._session = load_session(path, optimize=True)
-        self._path = path
-        self._inputs = {self._meaning(each.name): each for each in self._session.get_inputs()}
-        if "ids" not in self._inputs:
+    def __init__(self, path: Path, *, built: bool = False, output: str | None = None) -> None:
+        """A `built` graph is in its best form already, so load optimises nothing."""
+        self._session = load_session(path, optimize=not built)
+        self._path, self.supports_batching = path, built
+        inputs = {self._meaning(each.name): each for each in self._session.get_inputs()}
+        if "ids" not in inputs:
             raise ModelError(f"{path} has no input named input_ids, so it is no text encoder.")
-        shape = self._inputs["ids"].shape
-        self._texts, self.max_tokens = (size if isinstance(size, int) else None for size in shape)
+        self._inputs = [(meaning, each.name, _dtype(each.type)) for meaning, each in inputs.items()]
+        self._texts, self.max_tokens = (size if isinstance(size, int) else None for size in inputs["ids"].shape)
         chosen = self._choose_output(output)
         self._output: str = chosen.name
         width = chosen.shape[-1] if chosen.shape else None
@@ -125,7 +83,7 @@ class OnnxFileEncoder:
         return self._texts or texts, self.max_tokens or tokens
 
     def computed_tokens(self, texts: int, tokens: int) -> int:
-        """The size of the file's fixed shape, where it has one."""
+        """Returns the tokens that a run of this shape computes: those of the file's fixed shape, where it has one."""
         shape = self._shape(texts, tokens)
         return shape[0] * shape[1]
 
@@ -135,12 +93,10 @@ class OnnxFileEncoder:
         `types` are the tokens' types, of the shape of `ids`; all 0 without them.
         """
         texts, tokens = ids.shape
-        shape = self._shape(texts, tokens)
-        values = {meaning: np.zeros(shape, np.int64) for meaning in ("ids", "mask", "types")}
-        values["ids"][:texts, :tokens], values["mask"][:texts, :tokens] = ids, 1
-        if types is not None:
-            values["types"][:texts, :tokens] = types
-        feed = {each.name: values[meaning].astype(_dtype(each.type)) for meaning, each in self._inputs.items()}
+        values = {"ids": ids, "mask": 1, "types": 0 if types is None else types}
+        feed = {name: np.zeros(self._shape(texts, tokens), dtype) for _, name, dtype in self._inputs}
+        for meaning, name, _ in self._inputs:
+            feed[name][:texts, :tokens] = values[meaning]
         out: NDArray[Any] = self._session.run([self._output], feed)[0]
         vectors = out.astype(np.float32, copy=False)
         return vectors[:texts, :tokens] if vectors.ndim == 3 else vectors[:texts]

@@ -1,4 +1,4 @@
-"""Writing an ONNX graph: nodes in order, small tensors inside it, weights in a file beside it."""
+"""Writing an ONNX graph: nodes in order, small tensors inside it, weights in a file next to it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -12,8 +12,9 @@ import orjson
 
 from pgembedd.errors import ModelError, ProviderBusyError, ProviderRefusedError
 from pgembedd.limits import ERROR_BYTES, vectors_bytes
+from pgembedd.model.futures import Kind
 from pgembedd.model.providers.configured import Provider
-from pgembedd.model.providers.protocol import Kind, ProviderAnswer
+from pgembedd.model.providers.protocol import ProviderAnswer
 from pgembedd.servers import is_loopback, retry_after_s
 from pgembedd.text.quantities import counted
 
@@ -44,15 +45,17 @@ class Client:
 
         ProviderBusyError where the same request may succeed later, ProviderRefusedError where none will until the
         operator has done something, and ModelError where these texts are refused. Waits while `at_once` requests
-        with documents are in progress; a query goes beside them.
+        with documents are in progress; a query does not wait for them.
         """
         protocol = self._provider.protocol
-        body = protocol.body(model, texts, kind, self._provider.dimensions)
+        body = protocol.body(model, texts, kind)
+        if protocol.dimensions and self._provider.dimensions is not None:
+            body[protocol.dimensions] = self._provider.dimensions
         with self._places if kind == "document" else nullcontext():
             wait_s = self._not_before - time.monotonic()
             if wait_s > 0:
                 raise ProviderBusyError(f"The provider {self._provider.name} asked to wait.", wait_s)
-            content = self._post(protocol.path(model), body, vectors_bytes(len(texts), dims))
+            content = self._post(protocol.path.format(model=model), body, vectors_bytes(len(texts), dims))
         try:
             answer = protocol.answer(orjson.loads(content))
             number = len(answer.vectors)

@@ -9,23 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pgembedd.errors import ConfigurationError, ModelError
-from pgembedd.model.providers.cohere import Cohere
-from pgembedd.model.providers.huggingface import HuggingFace
-from pgembedd.model.providers.ollama import Ollama
-from pgembedd.model.providers.openai import Compatible, OpenAI
-from pgembedd.model.providers.protocol import Limits, Protocol
-from pgembedd.model.providers.voyage import Voyage
+from pgembedd.model.providers.protocol import COMPATIBLE, PROTOCOLS, Limits, OpenAI
 from pgembedd.secret_files import read_key
 from pgembedd.settings import Settings
-
-PROTOCOLS: dict[str, Protocol] = {
-    "openai": OpenAI(),
-    "ollama": Ollama(),
-    "huggingface": HuggingFace(),
-    "cohere": Cohere(),
-    "voyage": Voyage(),
-}
-COMPATIBLE: Protocol = Compatible()
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 _MODEL = re.compile(r"([a-z][a-z0-9_-]*):(?![/\\])(.+)", re.ASCII | re.IGNORECASE)
@@ -37,9 +23,10 @@ _NUMBERS: dict[str, float] = {
     "timeout_s": 3_600,
     "tokens_per_day": 10**15,
     "requests_per_day": 10**15,
+    "dimensions": 16_000,
 }
-"""The largest value of each limit."""
-_MEMBERS = {"protocol", "url", "key_file", "dimensions", *_NUMBERS}
+"""The largest value of each limit, and of the dimensions."""
+_MEMBERS = {"protocol", "url", "key_file", *_NUMBERS}
 
 
 @dataclass(frozen=True)
@@ -47,14 +34,14 @@ class Provider:
     """An enabled provider. `dimensions` shortens the vectors of models that can be shortened."""
 
     name: str
-    protocol: Protocol
+    protocol: OpenAI
     url: str
     limits: Limits
     key_file: str = ""
     dimensions: int | None = None
 
     def key(self) -> str | None:
-        """Returns its key, read anew each time, so that a corrected one needs no restart."""
+        """Returns its key, read again each time, so that a corrected one needs no restart."""
         if not self.key_file:
             return None
         try:
@@ -94,59 +81,49 @@ def _sections(path: str) -> Mapping[str, Any]:
 
 
 def _provider(name: str, members: Any, where: str) -> Provider:
+    try:
+        return _checked(name, members)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}{error}") from None
+
+
+def _checked(name: str, members: Any) -> Provider:
+    """Returns the provider. ValueError, whose text goes on after its place, for what is not right."""
     if not _NAME.fullmatch(name):
-        raise ConfigurationError(f"{where} names a provider {name!r}; a name has small letters, digits, - and _.")
+        raise ValueError(f" names a provider {name!r}; a name has small letters, digits, - and _.")
     if not isinstance(members, dict) or not members.keys() <= _MEMBERS:
-        raise ConfigurationError(f"{where}: the provider {name} may have {', '.join(sorted(_MEMBERS))}, nothing else.")
-    protocol = _protocol(name, members, where)
-    return Provider(
-        name,
-        protocol,
-        _url(name, members.get("url", protocol.url), where),
-        _limits(name, members, protocol.limits, where),
-        _key_file(name, members.get("key_file", ""), protocol, where),
-        None if "dimensions" not in members else int(_number(name, members, "dimensions", 16_000, where)),
-    )
+        raise ValueError(f": the provider {name} may have {', '.join(sorted(_MEMBERS))}, nothing else.")
+    protocol = _protocol(name, members.get("protocol", name if name in PROTOCOLS else "openai"))
+    numbers = {each: _number(name, each, members[each]) for each in _NUMBERS if each in members}
+    dimensions = numbers.pop("dimensions", None)
+    key_file = members.get("key_file", "")
+    if not isinstance(key_file, str) or (protocol.needs_key and not key_file):
+        raise ValueError(
+            f": the provider {name} needs a key_file: give it a section in the file of PGEMBEDD_PROVIDERS_FILE."
+        )
+    url = _url(name, members.get("url", protocol.url))
+    return Provider(name, protocol, url, replace(protocol.limits, **numbers), key_file, dimensions)
 
 
-def _protocol(name: str, members: Mapping[str, Any], where: str) -> Protocol:
-    chosen = members.get("protocol", name if name in PROTOCOLS else "openai")
+def _protocol(name: str, chosen: Any) -> OpenAI:
     if chosen not in PROTOCOLS:
-        raise ConfigurationError(f"{where}: the protocol of {name} must be {', '.join(PROTOCOLS)}.")
+        raise ValueError(f": the protocol of {name} must be {', '.join(PROTOCOLS)}.")
     return COMPATIBLE if chosen == "openai" and name != "openai" else PROTOCOLS[chosen]
 
 
-def _url(name: str, url: Any, where: str) -> str:
+def _url(name: str, url: Any) -> str:
     try:
         parts = urlsplit(url)
         right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
     except (ValueError, AttributeError, TypeError):
         right = False
     if not right or parts.username is not None or parts.query or parts.fragment:
-        raise ConfigurationError(
-            f"{where}: the provider {name} needs a URL without a key in it, as http://10.0.0.7:8080."
-        )
+        raise ValueError(f": the provider {name} needs a URL without a key in it, as http://10.0.0.7:8080.")
     return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
 
 
-def _key_file(name: str, path: Any, protocol: Protocol, where: str) -> str:
-    if not isinstance(path, str) or (protocol.needs_key and not path):
-        raise ConfigurationError(
-            f"{where}: the provider {name} needs a key_file: give it a section in the file of PGEMBEDD_PROVIDERS_FILE."
-        )
-    return path
-
-
-def _limits(name: str, members: Mapping[str, Any], limits: Limits, where: str) -> Limits:
-    given = {
-        member: _number(name, members, member, most, where) for member, most in _NUMBERS.items() if member in members
-    }
-    return replace(limits, **given)
-
-
-def _number(name: str, members: Mapping[str, Any], member: str, most: float, where: str) -> Any:
-    value = members[member]
+def _number(name: str, member: str, value: Any) -> Any:
     right = isinstance(value, int | float if member == "timeout_s" else int) and not isinstance(value, bool)
-    if not right or not 1 <= value <= most:
-        raise ConfigurationError(f"{where}: {member} of the provider {name} must be a number from 1 to {most:g}.")
+    if not right or not 1 <= value <= _NUMBERS[member]:
+        raise ValueError(f": {member} of the provider {name} must be a number from 1 to {_NUMBERS[member]:g}.")
     return value

@@ -1,11 +1,10 @@
 """A provider's model as an Embedder: texts are sent in batches within the provider's limits."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pgembedd.errors import (
     ConfigurationError,
@@ -16,22 +15,20 @@ from pgembedd.errors import (
     ProviderRefusedError,
 )
 from pgembedd.model.chunk_fitting import ChunkFitter
-from pgembedd.model.futures import Embeddings, Run, RunFutures
+from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
+from pgembedd.model.in_process import OnRun
 from pgembedd.model.pooling import Float32Array, normalize
 from pgembedd.model.probes import PROBE_EVERY_S, PROBE_TOKENS, PROBES, differs
 from pgembedd.model.providers.client import Client
 from pgembedd.model.providers.configured import Provider, split_model
 from pgembedd.model.providers.estimate import cut, estimating_tokenizer
-from pgembedd.model.providers.protocol import Kind, Ledger, Limits, ProviderAnswer
-from pgembedd.model.scheduler import Lane, Scheduler
+from pgembedd.model.providers.protocol import Ledger, Limits, ProviderAnswer
+from pgembedd.model.scheduler import Lane, Scheduler, lane_of
 from pgembedd.text.chunker import Chunk
 from pgembedd.text.unicode import well_formed
 
 MOST_TOKENS = 10**9
 """That are believed of what a provider says that a request had."""
-
-OnRun = Callable[[Kind, int, int, int, float], None]
-"""Called after each request: kind, texts, tokens in them, 0, seconds."""
 
 
 class ProviderModel:
@@ -58,34 +55,28 @@ class ProviderModel:
         self.fingerprint = f"{provider.name}:{model}/{self.dims}"
 
     def start(
-        self, texts: Sequence[str | tuple[int, ...]], *, kind: Kind = "document", lane: Lane | None = None
-    ) -> RunFutures:
+        self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None
+    ) -> RunFutures[Embeddings]:
         """Hands the texts to threads that send them. Equal texts are sent once. ConfigurationError for token ids."""
-        distinct: dict[str, int] = {}
-        positions: list[int] = []
-        for text in texts:
-            if not isinstance(text, str):
-                raise ConfigurationError(f"{self.name} takes texts and no token ids.")
-            positions.append(distinct.setdefault(text, len(distinct)))
-        read = [cut(self._tokenizer, well_formed(text)) for text in distinct]
+        unique, positions = distinct(text for text in texts if isinstance(text, str))
+        if len(positions) < len(texts):
+            raise ConfigurationError(f"{self.name} takes texts and no token ids.")
+        read = [cut(self._tokenizer, well_formed(text)) for text in unique]
         tokens, dropped = [total for _, total, _ in read], [over for _, _, over in read]
+        sent = [total - over for _, total, over in read]
         started: list[Run] = []
-        for batch in plan_batches([total - over for _, total, over in read], self._provider.limits):
-            work = partial(self._work, [read[i][0] for i in batch], [tokens[i] - dropped[i] for i in batch], kind)
-            started.append((batch, self._scheduler.submit(lane or ("query" if kind == "query" else "fresh"), work)))
-        return RunFutures(started, self.dims, positions, dropped, tokens)
+        for batch in plan_batches(sent, self._provider.limits):
+            work = partial(self._work, [read[i][0] for i in batch], [sent[i] for i in batch], kind)
+            started.append((batch, self._scheduler.submit(lane or lane_of(kind), work)))
+        return RunFutures(Embeddings, (self.dims,), started, positions, dropped, tokens)
 
     def run(
         self, text_or_texts: Sequence[str], mean_pool: bool = True, normalize: bool = True, *, kind: Kind = "document"
-    ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
+    ) -> Float32Array:
         """Returns (n, dims) of norm 1 for n texts. ModelError for token vectors, which no provider gives."""
         if not mean_pool or not normalize:
             raise ModelError(f"{self.name} gives one vector of norm 1 a text, and no token vectors.")
-        return self.embed(text_or_texts, kind=kind).vectors
-
-    def embed(self, texts: Sequence[str], *, kind: Kind = "document") -> Embeddings:
-        """The vectors of these texts; waits for them."""
-        return self.start(texts, kind=kind).result()
+        return self.start(text_or_texts, kind=kind).result().vectors
 
     def split(
         self, text: str, *, tokens: int | None, overlap: int, markdown: bool, before: str = "", after: str = ""

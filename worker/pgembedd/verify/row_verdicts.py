@@ -1,4 +1,4 @@
-"""Embeds the texts of rows again and compares the vectors with the stored ones."""
+"""Gives the verdict on rows: embeds their texts again and compares the vectors with the stored ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,58 +11,40 @@ from pgembedd.errors import ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.loop.chunk_rows import chunk_row
 from pgembedd.model.embedder import Embedder
 from pgembedd.verify.report import Verdict
-from pgembedd.verify.similarity import Agreement, compare
 from pgembedd.verify.snapshot import Row, StoredChunk
-
-Comparison = tuple[Verdict, float]
-VERDICTS: dict[Agreement, Verdict] = {
-    "right": "right",
-    "elsewhere": "stale",
-    "unknown": "unknown",
-    "corrupted": "corrupted",
-}
+from pgembedd.verify.vector_verdicts import Judged, vector_verdicts
 
 
-def compare_vectors(
-    rows: Sequence[Row], _pipeline: ServedPipeline, embedder: Embedder, tolerance: float
-) -> list[Comparison]:
-    """Returns the verdict on each row with a vector column, and the cosine to the right vector (0 without either)."""
+def row_verdicts(rows: Sequence[Row], pipeline: ServedPipeline, embedder: Embedder, tolerance: float) -> list[Judged]:
+    """Returns the verdict on each row, and the cosine of its vector in a column to the right one (0 without either)."""
+    if pipeline.chunking is not None:  # each chunk is stored with its text and model
+        return [(_verdict_on_chunks(row, pipeline, embedder, tolerance), 0.0) for row in rows]
     embedded = [row for row in rows if row.state == "ok" and row.vectors]
     fresh = _embed([row.text or "" for row in embedded], embedder)
     pairs = [(row, vector) for row, vector in zip(embedded, fresh, strict=True) if vector is not None]
-    compared = compare(
-        [row.vectors[0] for row, _ in pairs], np.array([vector for _, vector in pairs]), tolerance, among=True
-    )
-    found = {
-        row.id: (VERDICTS[agreement], cosine) for (row, _), (agreement, cosine) in zip(pairs, compared, strict=True)
-    }
+    stored, right = [row.vectors[0] for row, _ in pairs], np.array([vector for _, vector in pairs])
+    judged = vector_verdicts(stored, right, tolerance, among=True)
+    found = {row.id: each for (row, _), each in zip(pairs, judged, strict=True)}
     return [found.get(row.id) or (_verdict_without_vector(row), 0.0) for row in rows]
 
 
-def compare_chunks(
-    rows: Sequence[Row], pipeline: ServedPipeline, embedder: Embedder, tolerance: float
-) -> list[Comparison]:
-    """Returns the verdict on each row with an embedding table, which stores the text and the model of each chunk."""
-    return [_compare_row(row, pipeline, embedder, tolerance) for row in rows]
-
-
-def _compare_row(row: Row, pipeline: ServedPipeline, embedder: Embedder, tolerance: float) -> Comparison:
+def _verdict_on_chunks(row: Row, pipeline: ServedPipeline, embedder: Embedder, tolerance: float) -> Verdict:
     if row.state != "ok" or not row.vectors:
-        return _verdict_without_vector(row), 0.0
+        return _verdict_without_vector(row)
     content = Content("ok", row.text, row.hash or b"", row.before, row.after)
     try:
         pieces = chunk_row(Job("", 0, 0, row.id, False, pipeline), content, embedder).pieces or ()
     except RowFailure:
-        return "unreadable", 0.0
+        return "unreadable"
     if any(chunk.model != embedder.fingerprint for chunk in row.chunks):
-        return "foreign", 0.0
+        return "foreign"
     if [_expected_chunk(no, piece, embedder) for no, piece in enumerate(pieces)] != list(row.chunks):
-        return "stale", 0.0
+        return "stale"
     fresh = [vector for vector in _embed([piece.text for piece in pieces], embedder) if vector is not None]
     if len(fresh) < len(pieces):
-        return "unreadable", 0.0
-    found = compare(row.vectors, np.array(fresh), tolerance, among=False)
-    return ("right" if all(agreement == "right" for agreement, _ in found) else "corrupted"), 0.0
+        return "unreadable"
+    judged = vector_verdicts(row.vectors, np.array(fresh), tolerance, among=False)
+    return "right" if all(verdict == "right" for verdict, _ in judged) else "corrupted"
 
 
 def _expected_chunk(no: int, piece: Piece, embedder: Embedder) -> StoredChunk:

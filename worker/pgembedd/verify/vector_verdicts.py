@@ -1,4 +1,4 @@
-"""Compares stored vectors with the vectors of their texts. Numbers only: no database, no model.
+"""Gives the verdict on stored vectors, given the vectors of their texts. Numbers only: no database, no model.
 
 Source of the tolerances, as 1 - cosine, measured with all-MiniLM-L6-v2 on docstrings of Python's own library:
 rounding to halfvec costs at most 3e-8, and the other texts of a batch nothing at all. Another processor
@@ -9,12 +9,13 @@ as long as it stands before the model's limit.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Agreement = Literal["right", "elsewhere", "unknown", "corrupted"]
+from pgembedd.verify.report import Verdict
+
+Judged = tuple[Verdict, float]
 Floats = npt.NDArray[np.floating]
 
 TOLERANCE = {"fp32": 1e-5, "int8": 1e-3, "as stored": 1e-3}
@@ -22,28 +23,24 @@ TOLERANCE = {"fp32": 1e-5, "int8": 1e-3, "as stored": 1e-3}
 NORM_TOLERANCE = 1e-3
 
 
-def compare(
-    stored: Sequence[Sequence[float]], fresh: Floats, tolerance: float, *, among: bool
-) -> list[tuple[Agreement, float]]:
-    """Returns for each stored vector its agreement and its cosine with the text's own vector `fresh`, shape (n, dims).
+def vector_verdicts(stored: Sequence[Sequence[float]], fresh: Floats, tolerance: float, *, among: bool) -> list[Judged]:
+    """Returns the verdict on each stored vector and its cosine with the text's own vector `fresh`, shape (n, dims).
 
-    `right`; `elsewhere`, only with `among`: not this text's, but that of another one of these; `unknown`: of none
+    `right`; `stale`, only with `among`: not this text's, but that of another one of these; `unknown`: of none
     of them; `corrupted`: not of these dimensions, or not finite, zero, or longer or shorter than the model makes them.
     `tolerance` is the largest 1 - cosine of what counts as the same. A cosine of 0 stands for those corrupted.
     """
-    return [_compare_one(vector, fresh, own, tolerance, among) for own, vector in enumerate(stored)]
+    return [_verdict_on(vector, fresh, own, tolerance, among) for own, vector in enumerate(stored)]
 
 
-def _compare_one(
-    vector: Sequence[float], fresh: Floats, own: int, tolerance: float, among: bool
-) -> tuple[Agreement, float]:
+def _verdict_on(vector: Sequence[float], fresh: Floats, own: int, tolerance: float, among: bool) -> Judged:
     if not _has_models_norm(vector, fresh[own]):
         return "corrupted", 0.0
     cosine = float(_cosines(vector, fresh[own : own + 1])[0])
     if 1 - cosine <= tolerance:
         return "right", cosine
     if among and 1 - _cosines(vector, fresh).max() <= tolerance:
-        return "elsewhere", cosine
+        return "stale", cosine
     return "unknown", cosine
 
 

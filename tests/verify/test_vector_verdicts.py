@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pgembedd.verify.similarity import TOLERANCE, compare
+from pgembedd.verify.vector_verdicts import TOLERANCE, vector_verdicts
 
 RANDOM = np.random.default_rng(1)
 
@@ -24,15 +24,15 @@ FRESH = units(20).astype(np.float32)
 
 def one(stored: Floats, tolerance: float = TOLERANCE["fp32"]) -> str:
     """What a vector is in the place of the first."""
-    return compare([stored.tolist(), *FRESH[1:].tolist()], FRESH, tolerance, among=True)[0][0]
+    return vector_verdicts([stored.tolist(), *FRESH[1:].tolist()], FRESH, tolerance, among=True)[0][0]
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32])
 @pytest.mark.parametrize("dims", [1, 3, 384, 4000])
 def test_rounding_to_a_column_s_precision_passes(kind: type[np.floating], dims: int) -> None:
     fresh = units(50, dims).astype(np.float32)
-    found = compare(fresh.astype(kind).astype(np.float32).tolist(), fresh, TOLERANCE["fp32"], among=False)
-    assert {agreement for agreement, _ in found} == {"right"}
+    found = vector_verdicts(fresh.astype(kind).astype(np.float32).tolist(), fresh, TOLERANCE["fp32"], among=False)
+    assert {verdict for verdict, _ in found} == {"right"}
 
 
 def test_the_tolerance_is_of_the_angle() -> None:
@@ -47,7 +47,7 @@ def test_the_tolerance_is_of_the_angle() -> None:
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
-        (FRESH[2], "elsewhere"),
+        (FRESH[2], "stale"),
         (-FRESH[0], "unknown"),
         (FRESH[0] * 2, "corrupted"),
         (FRESH[0] * 0.99, "corrupted"),
@@ -61,5 +61,5 @@ def test_what_is_not_right(stored: Floats, expected: str) -> None:
     assert one(stored) == expected
 
 
-def test_nothing_to_compare() -> None:
-    assert compare([], np.zeros((0,)), 1e-5, among=True) == []
+def test_nothing_to_vector_verdicts() -> None:
+    assert vector_verdicts([], np.zeros((0,)), 1e-5, among=True) == []
