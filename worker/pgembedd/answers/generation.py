@@ -13,8 +13,8 @@ from pgembedd.errors import ContextTooLongError, GenerationError
 from pgembedd.language import Chunk, Endpoint, Generation
 from pgembedd.language.endpoint import KEY_FILE_VARIABLE
 from pgembedd.language.generation import Bounds
-from pgembedd.language_settings import LanguageSettings
-from pgembedd.secret_files import read_key
+from pgembedd.settings import LanguageSettings
+from pgembedd.settings.secret_files import read_key
 from pgembedd.text.unicode import WellFormedParts
 
 CUTS = 3  # shorter prompts that are tried where the server says that one is too long; it has not begun to answer then

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import psycopg
 
-from pgembedd.conninfo import check_conninfo, conninfo_from_environment
 from pgembedd.errors import ConfigurationError
 from pgembedd.search.options import SearchOptions, options_of
-from pgembedd.settings import CHOICES, MAXIMUM, MINIMUM, SECRETS, HttpSettings, Settings
+from pgembedd.settings import HttpSettings, Settings
+from pgembedd.settings.conninfo import check_conninfo, conninfo_from_environment
 
 Command = Callable[..., Any]
 
@@ -39,32 +39,32 @@ def _check_database(_context: click.Context, _option: click.Parameter, given: st
 
 def settings_options(*only: str) -> Callable[[Command], Command]:
     """Adds fields of Settings, all or `only` these, as options with their variables; the command gets `settings`."""
-    return _options(Settings, "settings", [field for field in fields(Settings) if not only or field.name in only])
+    return _options(Settings, "settings", only)
 
 
 def http_options(*only: str) -> Callable[[Command], Command]:
     """Adds fields of HttpSettings likewise, but secrets as variables alone; the command gets `http`."""
-    chosen = [field for field in fields(HttpSettings) if not only or field.name in only]
+    return _options(HttpSettings, "http", only)
+
+
+def _options(kind: "type[Settings | HttpSettings]", argument: str, only: Sequence[str]) -> Callable[[Command], Command]:
+    chosen = [field for field in fields(kind) if not only or field.name in only]
+    secret = [field for field in chosen if field.metadata["secret"]]
     # Those of language models, which HttpSettings inherits, come last.
-    return _options(HttpSettings, "http", sorted(chosen, key=lambda field: not field.name.startswith("http_")))
+    options = sorted((f for f in chosen if f not in secret), key=lambda f: not f.name.startswith("http_"))
 
-
-def _options(
-    kind: "type[Settings | HttpSettings]", argument: str, chosen: "list[Field[Any]]"
-) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def with_settings(*args: Any, **values: Any) -> Any:
-            given: dict[str, Any] = {
-                field.name: _secret(field) if field.name in SECRETS else values.pop(field.name) for field in chosen
-            }
+            given: dict[str, Any] = {field.name: values.pop(field.name) for field in options}
+            given |= {field.name: os.environ.get(field.metadata["variable"], "") for field in secret}
             return command(*args, **{argument: kind(**given)}, **values)
 
         wrapped: Command = with_settings
-        for field in reversed([field for field in chosen if field.name not in SECRETS]):
+        for field in reversed(options):
             wrapped = click.option(
                 "--" + field.name.replace("_", "-"),
-                type=_type(field.name, field.default),
+                type=_type(field),
                 default=field.default,
                 envvar=field.metadata["variable"],
                 show_default=field.default != "",
@@ -74,10 +74,6 @@ def _options(
         return wrapped
 
     return decorate
-
-
-def _secret(field: "Field[Any]") -> str:
-    return os.environ.get(field.metadata["variable"], "")
 
 
 class Json(click.ParamType[Any]):
@@ -136,12 +132,12 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-def _type(name: str, default: Any) -> click.ParamType[Any]:
-    if name in CHOICES:
-        return click.Choice(CHOICES[name])
-    if isinstance(default, int):
-        return IntegerRange(int(MINIMUM[name]), int(MAXIMUM[name]))
-    return FiniteRange(MINIMUM[name], MAXIMUM[name]) if isinstance(default, float) else click.STRING
+def _type(field: "Field[Any]") -> click.ParamType[Any]:
+    if choices := field.metadata["choices"]:
+        return click.Choice(choices)
+    if isinstance(field.default, int):
+        return IntegerRange(*field.metadata["bounds"])
+    return FiniteRange(*field.metadata["bounds"]) if isinstance(field.default, float) else click.STRING
 
 
 @contextmanager

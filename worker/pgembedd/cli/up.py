@@ -9,9 +9,9 @@ import click
 from pgembedd.cli.health import EVERYWHERE
 from pgembedd.cli.options import database_option, describe, http_options, open_database, settings_options
 from pgembedd.cli.process import exit_unless_drained, run_process
-from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.errors import PgembeddError
 from pgembedd.settings import HttpSettings, Settings
+from pgembedd.settings.conninfo import conninfo_from_environment
 
 
 @click.command("up")

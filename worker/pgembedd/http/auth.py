@@ -17,7 +17,7 @@ from pgembedd.http.origin import check_local
 from pgembedd.http.throttle import Throttle
 from pgembedd.http.tokens import SCOPES, Caller, Scope, Token
 from pgembedd.http.user_tokens import UserTokens
-from pgembedd.servers import is_loopback
+from pgembedd.settings.servers import is_loopback
 from pgembedd.text.quantities import counted
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})

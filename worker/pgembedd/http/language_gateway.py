@@ -16,8 +16,8 @@ from pgembedd.language.endpoint import KEY_FILE_VARIABLE, Prompt
 from pgembedd.language.failures import failure_of, translate_errors
 from pgembedd.language.generation import Bounds, bounded
 from pgembedd.language.huggingface import HuggingFace, parse_models
-from pgembedd.secret_files import read_key
 from pgembedd.settings import HttpSettings
+from pgembedd.settings.secret_files import read_key
 
 LIST_TIMEOUT_S = 3.0
 MAX_LIST_BYTES = 1_000_000

@@ -14,7 +14,7 @@ from pgembedd.errors import ConfigurationError, GenerationCancelledError, Genera
 from pgembedd.language.chunks import Chunk, Lines, NdjsonParser, SseParser, ended_early, parse_answer
 from pgembedd.language.endpoint import Endpoint, Prompt
 from pgembedd.language.failures import failure_of, translate_errors
-from pgembedd.limits import STREAM_BYTES
+from pgembedd.settings.limits import STREAM_BYTES
 
 TIMEOUT_S = 60.0
 

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pgembedd.http.auth import PUBLIC_PATHS, Authenticator, is_page
 from pgembedd.http.error_responses import Refusal, refusal_response
 from pgembedd.http.middleware.request_metrics import CLIENT_CLOSED_REQUEST
-from pgembedd.limits import ADDRESS
+from pgembedd.settings.limits import ADDRESS
 
 HEAD_BYTES = ADDRESS
 

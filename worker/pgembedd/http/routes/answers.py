@@ -6,7 +6,6 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from pgembedd import limits
 from pgembedd.http.answer_viewer import Viewer
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.error_responses import Refusal, responses
@@ -16,6 +15,7 @@ from pgembedd.http.strict_model import StrictModel
 from pgembedd.http.tokens import Caller
 from pgembedd.search.fields import Filter, Name
 from pgembedd.search.questions import Question
+from pgembedd.settings import limits
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {

@@ -30,7 +30,7 @@ from pgembedd.http.table_chat import (
     wait_until_taken,
 )
 from pgembedd.http.tokens import Caller
-from pgembedd.limits import INT4, NAME
+from pgembedd.settings.limits import INT4, NAME
 
 LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's older and newer name of the same
 STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 409, 429, 500, 501, 502, 503, 504)

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from typing_extensions import TypeAliasType
 
-from pgembedd import limits
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import (
     Kind,
@@ -23,6 +22,7 @@ from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.strict_model import StrictModel
 from pgembedd.model.embedder import Embedder
 from pgembedd.search.fields import Name
+from pgembedd.settings import limits
 
 MATRIX_TOKENS = 8_192  # 384 numbers each make 40 MB of JSON
 # Fails at the first that is no text: an error for each of a million numbers would be a gigabyte.

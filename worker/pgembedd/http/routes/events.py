@@ -10,8 +10,8 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.event_hub import EventHub
 from pgembedd.http.sse import EventStream, reader_events
-from pgembedd.limits import IN_ADDRESS, LISTED
 from pgembedd.search.fields import Name
+from pgembedd.settings.limits import IN_ADDRESS, LISTED
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events, until the client has enough.", "content": {"text/event-stream": {}}}

@@ -10,8 +10,8 @@ from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.generation_response import Frames, GenerationResponse, events, raw_text
 from pgembedd.http.language_gateway import while_connected
 from pgembedd.http.raw_json import Body, parse_json
-from pgembedd.limits import IN_ADDRESS
 from pgembedd.search.fields import Name
+from pgembedd.settings.limits import IN_ADDRESS
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer, until it is complete.", "content": {"text/event-stream": {}}}

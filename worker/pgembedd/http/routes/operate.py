@@ -11,7 +11,7 @@ from pgembedd.http.dashboard import queries
 from pgembedd.http.error_responses import responses
 from pgembedd.http.origin import parse_origins, require_own_origin
 from pgembedd.http.strict_model import StrictModel
-from pgembedd.limits import NAME
+from pgembedd.settings.limits import NAME
 
 Word = Annotated[str, Field(max_length=NAME, pattern=r"^[^\u0000]*$")]
 

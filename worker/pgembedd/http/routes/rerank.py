@@ -21,9 +21,9 @@ from typing_extensions import TypeAliasType
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.embedding import BYTES_PER_TOKEN, wait_for_result
 from pgembedd.http.error_responses import Refusal, responses
-from pgembedd.limits import DOCUMENTS, INT4, QUERY
 from pgembedd.model.reranker import Reranker, Scores
 from pgembedd.search.fields import Name
+from pgembedd.settings.limits import DOCUMENTS, INT4, QUERY
 
 
 class Document(BaseModel):

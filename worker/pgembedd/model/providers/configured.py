@@ -15,8 +15,8 @@ from pgembedd.model.providers.ollama import Ollama
 from pgembedd.model.providers.openai import Compatible, OpenAI
 from pgembedd.model.providers.protocol import Limits, Protocol
 from pgembedd.model.providers.voyage import Voyage
-from pgembedd.secret_files import read_key
 from pgembedd.settings import Settings
+from pgembedd.settings.secret_files import read_key
 
 PROTOCOLS: dict[str, Protocol] = {
     "openai": OpenAI(),
