@@ -17,34 +17,16 @@ import click
 
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError, SchemaError
 
-# Name → module: a command is imported when it is called, so that `pgembedd status` loads no model library.
-COMMANDS = {
-    "migrate": "migrate",
-    "up": "up",
-    "run": "run",
-    "serve": "serve",
-    "health": "health",
-    "demo": "demo",
-    "status": "status",
-    "events": "events",
-    "truncated": "truncated",
-    "search": "search",
-    "ask": "ask",
-    "eval": "eval",
-    "mcp": "mcp",
-    "backfill": "backfill",
-    "retry": "retry",
-    "verify": "verify",
-    "index": "index",
-    "import": "imports",
-    "model": "model",
-    "doctor": "doctor",
-    "postgres": "postgres",
-}
+NAMES = (
+    *("migrate", "up", "run", "serve", "health", "demo", "status", "events", "truncated", "search", "ask", "eval"),
+    *("mcp", "backfill", "retry", "verify", "index", "import", "model", "doctor", "postgres"),
+)
+COMMANDS = {name: name for name in NAMES} | {"import": "imports"}
+"""The module of each command, in the order of the help."""
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when the command is asked for."""
+    """Loads a command's module when the command is asked for, so that `pgembedd status` loads no model library."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -90,10 +72,10 @@ def main() -> None:
         discard_output()
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
     except Exception as error:
-        sentence = database_sentence(error)
-        if sentence is None:
+        said = database_error(error)
+        if said is None:
             raise
-        fail(sentence, _exit_code(error))
+        fail(*said)
 
 
 def _hint_at_dashes(error: click.ClickException) -> None:
@@ -122,30 +104,20 @@ def fail(sentence: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
-def _exit_code(error: Exception) -> int:
-    """Returns 2 for a refused argument or right, 3 for a lost connection, 4 for a function that is missing, else 1."""
+def database_error(error: Exception) -> tuple[str, int] | None:
+    """Returns the message of Postgres with its hint, and the exit code; None for an error of another kind.
+
+    The code is 2 for a refused argument or right, 3 for a lost connection, 4 for a function that is missing, else 1.
+    """
     import psycopg
 
     from pgembedd.database.connection_errors import is_connection_error
-    from pgembedd.database.schema_check import lacks_function
-
-    if isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege):
-        return ConfigurationError.exit_code
-    if lacks_function(error):
-        return SchemaError.exit_code
-    return DatabaseUnavailableError.exit_code if is_connection_error(error) else 1
-
-
-def database_sentence(error: Exception) -> str | None:
-    """Returns the message of Postgres with its hint; None for an error of another kind."""
-    import psycopg
-
     from pgembedd.database.schema_check import LACKING, lacks_function
 
     if not isinstance(error, psycopg.Error):
         return None
     if lacks_function(error):
-        return LACKING
+        return LACKING, SchemaError.exit_code
     message = error.diag.message_primary or str(error).strip() or type(error).__name__
     hint = error.diag.message_hint
     if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
@@ -153,4 +125,6 @@ def database_sentence(error: Exception) -> str | None:
             f"{message}.",
             "Ask the role that ran `pgembedd migrate` for it: docs/how-to/operations.md, Rights, lists them by role.",
         )
-    return f"{message} {hint}" if hint else message
+    refused = isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege)
+    lost = DatabaseUnavailableError.exit_code if is_connection_error(error) else 1
+    return f"{message} {hint}" if hint else message, ConfigurationError.exit_code if refused else lost

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgembedd.cli.options import FiniteRange, IntegerRange, Json, database_option, open_connection, settings_options
+from pgembedd.cli.options import (
+    IntegerRange,
+    Json,
+    database_option,
+    open_connection,
+    settings_options,
+    timeout_option,
+)
 from pgembedd.cli.search import chosen_pipeline
 
 if TYPE_CHECKING:
@@ -26,45 +33,29 @@ if TYPE_CHECKING:
 @click.argument("pipeline", required=False)
 @database_option
 @click.option("--k", "-n", "k", type=IntegerRange(1, 50), default=6, show_default=True, help="Most sources.")
-@click.option("--filter", "condition", type=Json(), help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
+@click.option("--filter", type=Json(), help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
 @click.option("--model", help="The language model; default: the pipeline's, else the worker's.")
 @click.option("--thread", type=click.UUID, help="Goes on with a conversation: the thread of an earlier answer.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=FiniteRange(1, 3600),
-    default=120,
-    show_default=True,
-    help="Seconds to wait for a next part.",
-)
+@timeout_option("Seconds to wait for a next part.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each event.")
 @settings_options("model_dir", "precision")
 def command(
     question: str,
     pipeline: str | None,
     database: str | None,
-    k: int,
-    condition: Any,
-    model: str | None,
-    thread: "UUID | None",
     timeout_s: float,
     as_json: bool,
     settings: "Settings",
+    **options: Any,
 ) -> None:
     """Answer QUESTION from a pipeline's table: ask() in SQL, as the role of the connection.
 
     A worker with a language model writes the answer, which is printed as it comes, with the sources that it cites.
     Ctrl-C stops it.
     """
-    from pgembedd.log import configure_logging
-
-    configure_logging(log_level="warning")
-    options = {"filter": condition, "model": model, "thread": thread}
     with open_connection(database) as connection:
         where = chosen_pipeline(connection, pipeline)
-        ask_and_print(
-            connection, where, question, settings=settings, timeout_s=timeout_s, as_json=as_json, k=k, **options
-        )
+        ask_and_print(connection, where, question, settings=settings, timeout_s=timeout_s, as_json=as_json, **options)
 
 
 def ask_and_print(

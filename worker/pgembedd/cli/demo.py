@@ -8,19 +8,17 @@ from rich.console import Console
 @click.option("--answers", is_flag=True, help="Ask questions about it instead: a language model answers from the rows.")
 def command(answers: bool) -> None:
     """Embed Python's own documentation on a private Postgres and search it: no server, no account."""
-    from pgembedd.cli import demo_answers
-    from pgembedd.cli.demo_steps import run_demo
+    from pgembedd.cli.demo_steps import Demo, check_language_server
     from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
     from pgembedd.log import configure_logging
 
     configure_logging(log_level="error")
     console = Console(highlight=False)
     if answers:
-        demo_answers.check_server()
+        check_language_server()
     data_dir = default_data_dir()
     with EmbeddedPostgres(data_dir) as server:
-        run = demo_answers.run_demo if answers else run_demo
-        run(server.conninfo(), data_dir.parent / "demo-worker.log", console)
+        Demo(server.conninfo(), data_dir.parent / "demo-worker.log", console).run(answers=answers)
     console.print(HOW_TO_GO_ON, soft_wrap=True)
 
 

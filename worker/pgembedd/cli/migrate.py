@@ -15,9 +15,7 @@ def command(database: str | None, down: bool) -> None:
     from pgembedd.database.migrate import downgrade, has_schema, migrate_unless_newer
     from pgembedd.database.own_version import HEAD
     from pgembedd.doctor.rights import check_role
-    from pgembedd.log import configure_logging
 
-    configure_logging(log_level="warning")
     with open_database(database, create=not down) as conninfo:
         if down:
             with connect(conninfo) as connection:

@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import Field, fields
-from functools import wraps
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +20,7 @@ Command = Callable[..., Any]
 
 if TYPE_CHECKING:
     from pgembedd.database.connect import PinnedConnection
+    from pgembedd.model.embedder import Embedder
 
 
 def database_option(command: Command) -> Command:
@@ -35,6 +36,22 @@ def database_option(command: Command) -> Command:
 
 def _check_database(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
     return given if given is None else check_conninfo(given, "--database")
+
+
+http_option = click.option(
+    "--http",
+    "with_http",
+    is_flag=True,
+    envvar="PGEMBEDD_HTTP",
+    show_envvar=True,
+    help="Answer HTTP as well, as `pgembedd serve` does.",
+)
+
+
+def timeout_option(help_text: str) -> Callable[[Command], Command]:
+    """Adds `--timeout`, the seconds to wait for a next part of an answer; the command gets `timeout_s`."""
+    limits = FiniteRange(1, 3600)
+    return click.option("--timeout", "timeout_s", type=limits, default=120, show_default=True, help=help_text)
 
 
 def settings_options(*only: str) -> Callable[[Command], Command]:
@@ -144,8 +161,12 @@ def _type(field: "Field[Any]") -> click.ParamType[Any]:
 def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
     """Yields a connection string: given, from the environment, or of the private Postgres, which it starts and stops.
 
-    With `create` a missing private Postgres is created; without it, ConfigurationError.
+    With `create` a missing private Postgres is created; without it, ConfigurationError. A command logs what is at
+    least a warning, to standard error, unless its settings say otherwise.
     """
+    from pgembedd.log import configure_logging
+
+    configure_logging(log_level="warning")
     conninfo = given if given is not None else conninfo_from_environment()
     if conninfo is not None:
         yield conninfo
@@ -171,6 +192,24 @@ def open_connection(given: str | None) -> Iterator["PinnedConnection"]:
     with open_database(given) as conninfo, connect(conninfo, autocommit=True) as connection:
         check_schema(connection)
         yield connection
+
+
+@contextmanager
+def open_models(
+    given: str | None, settings: Settings
+) -> "Iterator[tuple[PinnedConnection, Callable[[str], Embedder]]]":
+    """Opens a connection likewise; yields it, and what loads each model once. The models are closed at the end."""
+    from pgembedd.database.provider_use import ProviderUse
+    from pgembedd.loop.model_loader import loader
+
+    with (
+        open_database(given) as conninfo,
+        open_connection(conninfo) as connection,
+        closing(ProviderUse(conninfo)) as ledger,
+        ExitStack() as loaded,
+    ):
+        load = loader(settings, ledger=ledger)
+        yield connection, cache(lambda name: loaded.enter_context(closing(load(name))))
 
 
 def describe(conninfo: str) -> str:

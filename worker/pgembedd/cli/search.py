@@ -43,13 +43,11 @@ def command(
 
     TEXT is embedded here where the model's files are on this machine, else by a worker.
     """
-    from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import offline_loader
     from pgembedd.search.engine import SearchEngine
     from pgembedd.search.local_models import LocalModels
     from pgembedd.search.run import in_transactions
 
-    configure_logging(log_level="warning")
     if pipeline is not None and named is not None:
         raise click.UsageError("Name the pipeline once.")
     options = {name: value for name, value in given.items() if value is not None}
