@@ -39,14 +39,49 @@ class Refused:
     why: str
 
 
-def create_pipeline(options: Mapping[str, Any]) -> sql.Composed:
-    """Returns the call of create_pipeline() with the named arguments that are not None."""
+@dataclass(frozen=True)
+class Column:
+    """A column that vectors are in, or that is to be, of the table `source` (quoted).
+
+    `function` is the content function by its whole name, `typmod` the dimensions or -1, `pipeline` the one that fills
+    it, `makes` the dimensions of the model that made the vectors; each is None where it is not known.
+    """
+
+    source: str
+    function: str | None
+    type: str | None
+    typmod: int | None
+    pipeline: str | None
+    distance: str
+    free_name: str
+    makes: int | None
+
+
+def find_column(
+    connection: psycopg.Connection, schema: str, table: str, column: str, *, function: str = "", made_by: str = ""
+) -> Column:
+    """Returns what the database knows of a column, of a content function, and of the model that made the vectors."""
+    values = {"schema": schema, "table": table, "column": column, "function": function, "model": made_by}
+    ((*found,),) = connection.execute(query("import_column"), values).fetchall()
+    return Column(*found)
+
+
+def call(function: str, *arguments: Any, done: str | None = None) -> Step:
+    """Returns the step that calls a function."""
+    literals = sql.SQL(", ").join(map(sql.Literal, arguments))
+    return Step(sql.SQL("select {}({})").format(sql.SQL(function), literals), done)
+
+
+def create_pipeline(options: Mapping[str, Any]) -> Step:
+    """Returns the step that makes a pipeline, with the named options that are not None."""
     given = [
         sql.SQL("\n    {} => {}").format(sql.Identifier(name), sql.Literal(value))
         for name, value in options.items()
         if value is not None
     ]
-    return sql.SQL("select pgembedd.create_pipeline({})").format(sql.SQL(",").join(given))
+    statement = sql.SQL("select pgembedd.create_pipeline({})").format(sql.SQL(",").join(given))
+    queued = "" if options.get("backfill") is False else "; {} rows queued"
+    return Step(statement, f'made the pipeline "{options["name"]}"{queued}')
 
 
 def as_script(connection: psycopg.Connection, plan: Plan) -> list[str]:

@@ -673,9 +673,8 @@ select to_regclass('ai.vectorizer') is not null
 select to_jsonb(v) from ai.vectorizer v order by v.id
 
 -- name: import_relation
--- Whether there is a relation of that name, and its key's columns.
-select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) is not null,
-       array(select k.name from pgembedd._key_columns(to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text))) k)
+-- The relation of that name, quoted; null where there is none.
+select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text))::text
 
 -- name: import_name_taken
 -- Whether a pipeline is called that.
