@@ -13,7 +13,7 @@ import psycopg
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.search.options import SearchOptions, options_of
-from pgembedd.settings import HttpSettings, Settings
+from pgembedd.settings import HttpSettings, Settings, variable_of
 from pgembedd.settings.conninfo import check_conninfo, conninfo_from_environment
 
 Command = Callable[..., Any]
@@ -74,7 +74,7 @@ def _options(kind: "type[Settings | HttpSettings]", argument: str, only: Sequenc
         @wraps(command)
         def with_settings(*args: Any, **values: Any) -> Any:
             given: dict[str, Any] = {field.name: values.pop(field.name) for field in options}
-            given |= {field.name: os.environ.get(field.metadata["variable"], "") for field in secret}
+            given |= {field.name: os.environ.get(variable_of(field), "") for field in secret}
             return command(*args, **{argument: kind(**given)}, **values)
 
         wrapped: Command = with_settings
@@ -83,7 +83,7 @@ def _options(kind: "type[Settings | HttpSettings]", argument: str, only: Sequenc
                 "--" + field.name.replace("_", "-"),
                 type=_type(field),
                 default=field.default,
-                envvar=field.metadata["variable"],
+                envvar=variable_of(field),
                 show_default=field.default != "",
                 show_envvar=True,
                 help=field.metadata["help"],

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from difflib import get_close_matches
 
+from pgembedd.settings.field import variable_of
 from pgembedd.settings.http import HttpSettings
 from pgembedd.settings.language import LanguageSettings
 from pgembedd.settings.worker import Settings
 
-__all__ = ["HttpSettings", "LanguageSettings", "Settings", "unknown_variables", "variables"]
+__all__ = ["HttpSettings", "LanguageSettings", "Settings", "unknown_variables", "variable_of", "variables"]
 
 # Those that are no setting of a process: an option of `run`, and where files are.
 OTHER_VARIABLES = ("PGEMBEDD_HTTP", "PGEMBEDD_CACHE_DIR", "PGEMBEDD_POSTGRES_DIR")
@@ -20,7 +21,7 @@ OTHER_VARIABLES = ("PGEMBEDD_HTTP", "PGEMBEDD_CACHE_DIR", "PGEMBEDD_POSTGRES_DIR
 
 def variables() -> dict[str, str]:
     """Returns the help of every setting by environment variable."""
-    return {f.metadata["variable"]: f.metadata["help"] for f in (*fields(Settings), *fields(HttpSettings))}
+    return {variable_of(f): f.metadata["help"] for f in (*fields(Settings), *fields(HttpSettings))}
 
 
 def unknown_variables(names: Iterable[str]) -> list[tuple[str, list[str]]]:
