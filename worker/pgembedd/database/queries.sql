@@ -456,7 +456,7 @@ select current_setting('server_version_num')::integer, current_setting('server_v
        pg_catalog.has_database_privilege(current_database(), 'create'),
        (select r.rolcreaterole from pg_catalog.pg_roles r where r.rolname = current_user)
 
--- name: doctor_extensions
+-- name: extension_versions
 -- Which extensions are there, and which could be; pgmq may be there as plain SQL.
 select x.name, e.extversion, a.default_version, coalesce(v.trusted, false),
        x.name = 'pgmq' and e.extname is null and exists (
@@ -904,6 +904,36 @@ from (select) nothing
 left join pg_catalog.pg_class c on c.relname = 'meta' and c.relnamespace = (
     select n.oid from pg_catalog.pg_namespace n where n.nspname = 'pgmq')
 left join pg_catalog.pg_extension e on e.extname = 'pgmq'
+
+-- name: pgmq_dependents
+-- An object of others that depends on pgmq: dropping a schema that we filled must not drop it.
+select pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+from pg_catalog.pg_depend d
+left join pg_catalog.pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+left join pg_catalog.pg_class c on c.oid = case when d.classid = 'pg_class'::regclass then d.objid else r.ev_class end
+left join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+where coalesce(c.relnamespace, p.pronamespace) not in ('pgmq'::regnamespace, 'pg_toast'::regnamespace)
+  and d.refobjid in (select oid from pg_catalog.pg_class where relnamespace = 'pgmq'::regnamespace
+                     union all select oid from pg_catalog.pg_type where typnamespace = 'pgmq'::regnamespace
+                     union all select oid from pg_catalog.pg_proc where pronamespace = 'pgmq'::regnamespace)
+limit 1
+
+-- name: restore_queue_indexes
+-- Queues that others made stay, with the index that pgmq gives them instead of ours (sql/10_queue/index.sql).
+do $$
+declare
+    one record;
+begin
+    for one in
+        select x.oid::regclass as index, i.indrelid::regclass as queue
+        from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
+        where i.indrelid in (to_regclass('pgmq.q_pgembedd_jobs'), to_regclass('pgmq.q_pgembedd_backfill'))
+          and x.relname like 'q\_%\_by\_pipeline' and pg_catalog.pg_has_role(x.relowner, 'usage')
+    loop
+        execute pg_catalog.format('drop index %s', one.index);
+        execute pg_catalog.format('create index on %s (vt)', one.queue);
+    end loop;
+end $$;
 
 -- name: preloading
 -- Which libraries the server loads, and where pg_cron works, as far as this role may read it: current_setting() raises
