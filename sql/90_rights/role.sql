@@ -121,13 +121,10 @@ begin
     perform _grant_queues('pgembedd'::regrole);
     -- What our functions call. Those that roles are granted by name are left out: a restore grants one function in one
     -- statement, which fails where a role is missing.
-    for item in
-        select f.oid::regprocedure::text from pg_proc f
+    perform _grant_functions('pgembedd', array(
+        select f.oid from pg_proc f
         where f.pronamespace = 'pgembedd'::regnamespace and f.prokind = 'f'
-          and (f.proname like E'\\_%' or f.proname = 'backoff')
-    loop
-        execute format('grant execute on function %s to pgembedd', item);
-    end loop;
+          and (f.proname like E'\\_%' or f.proname = 'backoff')));
 end $$;
 
 -- Not with `pgembedd` in the path: so the names are written in full.
