@@ -10,8 +10,8 @@ begin
     end if;
 end $$;
 
--- Lets a role name what is in our schema, and the vector type. Mostly PUBLIC may name the type; what is not granted need
--- not be revoked.
+-- Lets a role name what is in our schema, and the vector type. Mostly PUBLIC may name the type; what is not granted
+-- need not be revoked.
 create or replace function pgembedd._grant_names(role regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
