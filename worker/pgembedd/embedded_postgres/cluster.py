@@ -29,7 +29,7 @@ def ensure_cluster(home: Home, account: Account, installation: Installation, *, 
             f"The cluster of {home.root} should be in {home.cluster}, and is not there: bring it back, "
             f"or move {home.root} away to start anew."
         )
-    if not account.may_enter(home.root):
+    if not account.may_execute(home.root):
         home.relocate()
     _create(home, account, installation, fsync=fsync)
     return home.cluster
@@ -51,7 +51,7 @@ def _check(home: Home, account: Account, installation: Installation) -> None:
             f"{installation.major}: dump it with the old version and restore it, or move it away to "
             "start anew."
         )
-    if not account.may_enter(cluster):
+    if not account.may_execute(cluster):
         raise ConfigurationError(
             f"The account that owns {cluster} may not enter it: move {home.root} to where it may, "
             "or set PGEMBEDD_POSTGRES_DIR to another directory."
