@@ -6,7 +6,7 @@ import click
 import psycopg
 
 from pgembedd.cli.options import database_option, open_connection
-from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan, raise_for_refused
+from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
 from pgembedd.errors import ConfigurationError
 
 Command = Callable[..., None]
@@ -74,26 +74,28 @@ def pgai(
 
 
 def _run_plans(connection: psycopg.Connection, plans: list[Plan | Refused], dry_run: bool) -> None:
-    refused = [each for plan in plans if (each := _run_plan(connection, plan, dry_run)) is not None]
-    if len(plans) > 1:
-        for one in refused:
-            click.echo(f"{one.about} was left alone: {one.why}", err=True)
-    raise_for_refused(refused, len(plans))
+    """Executes the plans, or prints them. ConfigurationError where one was refused: its reason, or how many were."""
+    refused = []
+    for plan in plans:
+        outcome = plan if isinstance(plan, Refused) else _run_plan(connection, plan, dry_run)
+        if isinstance(outcome, Refused):
+            refused.append(f"{outcome.about} was left alone: {outcome.why}")
+    if len(refused) == len(plans) == 1:
+        raise ConfigurationError(refused[0])
+    for sentence in refused:
+        click.echo(sentence, err=True)
+    if refused:
+        raise ConfigurationError(f"{len(refused)} of {len(plans)} were left alone, each for the reason above.")
 
 
-def _run_plan(connection: psycopg.Connection, plan: Plan | Refused, dry_run: bool) -> Refused | None:
-    """Executes or prints the plan; returns the refusal, if there is one."""
-    if isinstance(plan, Refused):
-        return plan
-    outcome = as_script(connection, plan) if dry_run else execute_plan(connection, plan)
-    if isinstance(outcome, Refused):
-        return outcome
-    _print(plan, outcome, dry_run)
-    return None
-
-
-def _print(plan: Plan, lines: list[str], dry_run: bool) -> None:
+def _run_plan(connection: psycopg.Connection, plan: Plan, dry_run: bool) -> Refused | None:
+    """Executes the plan and says what was done, or prints its script; returns the database's refusal."""
     if dry_run:
-        click.echo("\n".join([lines[0], *(f"-- {note}" for note in plan.notes), *lines[1:], ""]))
-    else:
-        click.echo("\n".join([f"{plan.about}:", *(f"  {line}" for line in (*lines, *plan.notes))]))
+        first, *statements = as_script(connection, plan)
+        click.echo("\n".join([first, *(f"-- {note}" for note in plan.notes), *statements, ""]))
+        return None
+    done = execute_plan(connection, plan)
+    if isinstance(done, Refused):
+        return done
+    click.echo("\n".join([f"{plan.about}:", *(f"  {line}" for line in (*done, *plan.notes))]))
+    return None

@@ -9,7 +9,6 @@ from psycopg import sql
 
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
-from pgembedd.errors import ConfigurationError
 
 LOCK_TIMEOUT = "2s"  # readers and writers of the table stand in line behind us
 
@@ -111,11 +110,3 @@ def execute_plan(connection: psycopg.Connection, plan: Plan) -> list[str] | Refu
         parts = (error.diag.message_primary, error.diag.message_hint)
         return Refused(plan.about, " ".join(part for part in parts if part) or type(error).__name__)
     return done
-
-
-def raise_for_refused(refused: list[Refused], total: int) -> None:
-    """Raises ConfigurationError if an object was not imported: with its reason, or with the number of several."""
-    if len(refused) == total == 1:
-        raise ConfigurationError(f"{refused[0].about} was left alone: {refused[0].why}")
-    if refused:
-        raise ConfigurationError(f"{len(refused)} of {total} were left alone, each for the reason above.")
