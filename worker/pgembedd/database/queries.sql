@@ -472,14 +472,7 @@ order by x.nth
 -- How many of the functions that grant_worker() grants this role may not call.
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in (
-      'due', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks', 'store',
-      'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model', 'note_unserved',
-      'note_served', 'note_slow', 'note_slow_change', 'allowed_s', 'end_turn', 'use_provider',
-      'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'interface',
-      'schema_version', 'events', 'heartbeat', 'silent_sessions', 'blocker', 'hear_embed_requests',
-      'take_embed_requests', 'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers',
-      'release_answers', 'read_answer', 'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
+  and f.proname in ({worker_functions})
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_uses
