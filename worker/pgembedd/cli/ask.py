@@ -117,7 +117,7 @@ def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent
         click.echo(_printable(shown.data["text"]), nl=False)
         sys.stdout.flush()
     elif shown.event == "status" and shown.data.get("attempt", 0) > 1 and shown.data["status"] == "generating":
-        click.echo(f"\nAttempt {shown.data['attempt']}: the answer begins anew.", err=True)
+        click.echo(f"\nAttempt {shown.data['attempt']}: the answer begins again.", err=True)
     elif shown.event == "status" and shown.data["status"] == "queued" and shown.data.get("reason"):
         click.echo(f"\nAn attempt failed: {shown.data['reason']} Another one follows.", err=True)
     elif shown.event == "done":

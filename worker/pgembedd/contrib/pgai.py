@@ -144,13 +144,13 @@ def _model_refusal_reason(vectorizer: Vectorizer, found: Column) -> str | None:
     given, dimensions = vectorizer.part("embedding", "model"), vectorizer.part("embedding", "dimensions")
     model = known_model(given or "")
     where = "column" if vectorizer.column else "table"
-    anew = f"--model gte-small embeds the rows anew, into a new {where}."
+    again = f"--model gte-small embeds the rows again, into a new {where}."
     if model is None:
-        return f"its vectors are of {given}, which pgembedd does not have: {anew}"
+        return f"its vectors are of {given}, which pgembedd does not have: {again}"
     if dimensions != model.dims:
-        return f"it keeps {dimensions} dimensions of {given}, which makes {model.dims}: {anew}"
+        return f"it keeps {dimensions} dimensions of {given}, which makes {model.dims}: {again}"
     if vectorizer.column and (found.type not in ("vector", "halfvec") or found.typmod != model.dims):
-        return f'its column "{vectorizer.column}" is no vector of {model.dims} dimensions any more: {anew}'
+        return f'its column "{vectorizer.column}" is no vector of {model.dims} dimensions any more: {again}'
     return None
 
 

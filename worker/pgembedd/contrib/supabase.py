@@ -176,7 +176,7 @@ def _width_reason(found: Column, made_by: str) -> str:
     models = [f"--made-by {name}" for name, width in widths.items() if width == found.typmod]
     but = f", but {made_by} makes {found.makes}" if found.makes else ""
     which = f"{' or '.join(models)} if its vectors are of that model, else " if models else ""
-    return f"it has {size}{but}: {which}--model {made_by} embeds the rows anew, into a new column."
+    return f"it has {size}{but}: {which}--model {made_by} embeds the rows again, into a new column."
 
 
 def _watched(queueing: list[Trigger]) -> list[str] | None:

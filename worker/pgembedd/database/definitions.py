@@ -3,7 +3,7 @@
 Postgres replaces a definition only where parameters and columns stay as they are, and leaves what is no more. Which
 definitions of an older version are in the way, Postgres says itself: all are set aside under other names, sql/ is
 applied as on an empty schema, the two are compared, and all of that is rolled back. Then only what was found so is set
-aside. What users bound to it (views, policies, defaults, ...) is bound anew, by its own text, to what takes its place.
+aside. What users bound to it (views, policies, defaults, ...) is bound again, by its own text, to what takes its place.
 """
 
 from collections.abc import Iterable, Sequence
@@ -89,7 +89,7 @@ class Definitions:
         return self._rows("bound_to_definitions", superseded, unfollowed=unfollowed)
 
     def _bind(self, before: dict[tuple[Any, ...], tuple[Any, ...]], bound: list[tuple[Any, ...]]) -> None:
-        """Binds anew what is still bound to what is set aside, by statements with the names of before."""
+        """Binds again what is still bound to what is set aside, by statements with the names of before."""
         in_the_way = []
         for row in bound:
             *_, name, on, statement = before.get(row[:3], (*row[:5], None))

@@ -92,7 +92,7 @@ def _copy(package: Path) -> Path:
     staging = Path(tempfile.mkdtemp(prefix=".server-", dir=SHARED_DIR))
     try:
         _copy_tree(package / "pginstall", staging / PACKAGE / "pginstall")
-        # The programs look for libpq relative to themselves, in a folder beside the package.
+        # The programs look for libpq relative to themselves, in a folder next to the package.
         _copy_tree(package.with_name(f"{PACKAGE}.libs"), staging / f"{PACKAGE}.libs")
         # Readable for every account, whatever the umask: it is a copy of a public package.
         subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(staging)], check=True)

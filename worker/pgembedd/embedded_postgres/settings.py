@@ -17,7 +17,7 @@ DEFAULTS: Mapping[str, str] = {
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # Sensible for a laptop: the tables of a trial fit, and the model that runs beside it keeps its memory.
+    # Sensible for a laptop: the tables of a trial fit, and the model that runs next to it keeps its memory.
     "shared_buffers": "128MB",
     # An HNSW build over 100,000 vectors of 384 halfs stays in memory; beyond that it gets many times slower.
     "maintenance_work_mem": "256MB",

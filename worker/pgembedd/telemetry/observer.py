@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InferenceStats:
-    """One run of a model: its texts, their tokens, and the padding tokens computed beside them."""
+    """One run of a model: its texts, their tokens, and the padding tokens computed next to them."""
 
     model: str
     kind: str
