@@ -68,8 +68,8 @@ as $$
           and coalesce((j ->> 'set_option')::boolean, true))
 $$;
 
--- Grants what a writer's statement needs in addition to the queues, for which it has a way around, and takes it from all
--- others.
+-- Grants what a writer's statement needs in addition to the queues, for which it has a way around, and takes it from
+-- all others.
 create or replace function pgembedd._grant_writers() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
