@@ -4,10 +4,14 @@ import json
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import Any
+from uuid import UUID
 
 import click
+import psycopg
 
+from pgembedd.answers.viewer import follow
 from pgembedd.cli.options import (
     IntegerRange,
     Json,
@@ -17,15 +21,13 @@ from pgembedd.cli.options import (
     timeout_option,
 )
 from pgembedd.cli.search import chosen_pipeline
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    import psycopg
-
-    from pgembedd.search.hits import Pipeline
-    from pgembedd.search.questions import AnswerEvent
-    from pgembedd.settings import Settings
+from pgembedd.database.connect import reopened
+from pgembedd.errors import GenerationError
+from pgembedd.loop.model_loader import offline_loader
+from pgembedd.search.hits import Pipeline
+from pgembedd.search.local_models import LocalModels
+from pgembedd.search.questions import AnswerEvent, Question, ask, sources, stop
+from pgembedd.settings import Settings
 
 
 @click.command("ask")
@@ -45,7 +47,7 @@ def command(
     database: str | None,
     timeout_s: float,
     as_json: bool,
-    settings: "Settings",
+    settings: Settings,
     **options: Any,
 ) -> None:
     """Answer QUESTION from a pipeline's table: ask() in SQL, as the role of the connection.
@@ -59,20 +61,16 @@ def command(
 
 
 def ask_and_print(
-    connection: "psycopg.Connection",
-    where: "Pipeline",
+    connection: psycopg.Connection,
+    where: Pipeline,
     question: str,
     *,
-    settings: "Settings",
+    settings: Settings,
     timeout_s: float,
     as_json: bool = False,
     **options: Any,
 ) -> None:
     """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
-    from pgembedd.answers.viewer import follow
-    from pgembedd.database.connect import reopened
-    from pgembedd.search.questions import Question, ask, stop
-
     text = question.encode("utf-8", "replace").decode().replace("\0", "")
     # A follow-up is searched with the questions before it, which are known in SQL only.
     vector = _vector(settings, where, question) if options.get("thread") is None else None
@@ -93,26 +91,19 @@ def ask_and_print(
         raise
 
 
-def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[float] | None:
+def _vector(settings: Settings, where: Pipeline, question: str) -> list[float] | None:
     """Returns the question's vector where the model's files are on this machine, and the question is not blank."""
-    from contextlib import closing
-
-    from pgembedd.loop.model_loader import offline_loader
-    from pgembedd.search.local_models import LocalModels
-
     with closing(LocalModels(offline_loader(settings))) as models:
         return models.vector(where, question) if question.strip() else None
 
 
-def _print_json(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:
-    from pgembedd.search.questions import sources
-
+def _print_json(connection: psycopg.Connection, answer: UUID, shown: AnswerEvent) -> None:
     data = {"sources": sources(connection, answer)} if shown.event == "sources" else shown.data
     line = {"answer": str(answer), "seq": shown.seq, "event": shown.event, "data": data}
     click.echo(json.dumps(line, ensure_ascii=False))
 
 
-def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent") -> None:
+def _print(connection: psycopg.Connection, answer: UUID, shown: AnswerEvent) -> None:
     if shown.event == "delta":
         click.echo(_printable(shown.data["text"]), nl=False)
         sys.stdout.flush()
@@ -129,10 +120,8 @@ def _print(connection: "psycopg.Connection", answer: "UUID", shown: "AnswerEvent
             click.echo(note, err=True)
 
 
-def _print_sources(connection: "psycopg.Connection", answer: "UUID", cited: Sequence[int]) -> None:
+def _print_sources(connection: psycopg.Connection, answer: UUID, cited: Sequence[int]) -> None:
     """Prints a line for each source: those that are cited, then those that were found besides."""
-    from pgembedd.search.questions import sources
-
     found = sorted(sources(connection, answer), key=lambda one: (one["n"] not in cited, one["n"]))
     for nth, one in enumerate(found):
         if one["n"] not in cited and nth == len(cited):
@@ -147,9 +136,7 @@ def _printable(text: str) -> str:
     return "".join(character for character in text if character in "\n\t" or unicodedata.category(character) != "Cc")
 
 
-def _raise_error(shown: "AnswerEvent") -> None:
-    from pgembedd.errors import GenerationError
-
+def _raise_error(shown: AnswerEvent) -> None:
     if shown.event == "error":
         click.echo(err=True)
         raise GenerationError(str(shown.data.get("message")))

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import psycopg
 from rich.console import Console
 from rich.table import Table
 
@@ -15,20 +16,18 @@ from pgembedd.cli.options import FiniteRange, database_option, open_models, sett
 from pgembedd.cli.progress_bar import progress_bar
 from pgembedd.cli.search import chosen_pipeline
 from pgembedd.errors import ConfigurationError, WorseSearchError
-from pgembedd.evaluation.baseline import check_writable, falls, load, save, to_json, write
+from pgembedd.evaluation.asked import AnswerQuality, ask_all, judge_answers
+from pgembedd.evaluation.baseline import Values, check_writable, falls, load, save, to_json, write
 from pgembedd.evaluation.evaluate import Measured, available_modes, evaluate, keys_without_row
 from pgembedd.evaluation.metrics import METRICS
+from pgembedd.evaluation.plot import svg
 from pgembedd.evaluation.questions import Question, read_questions, read_topics
+from pgembedd.evaluation.refusals import Separated, separate
+from pgembedd.loop.model_loader import reranker_loader
+from pgembedd.model.embedder import Embedder
+from pgembedd.search.fingerprints import check_fingerprint
+from pgembedd.settings import Settings
 from pgembedd.text.quantities import counted
-
-if TYPE_CHECKING:
-    import psycopg
-
-    from pgembedd.evaluation.asked import AnswerQuality
-    from pgembedd.evaluation.baseline import Values
-    from pgembedd.evaluation.refusals import Separated
-    from pgembedd.model.embedder import Embedder
-    from pgembedd.settings import Settings
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 TOLERANCE = 0.01
@@ -51,7 +50,7 @@ class Run:
     asks: bool
     timeout_s: float
     as_json: bool
-    settings: "Settings"
+    settings: Settings
 
     def check(self) -> None:
         """Raises what would keep the results from being written, and UsageError for options that contradict."""
@@ -116,8 +115,6 @@ def _measure_searches(run: Run, asked: list[Question]) -> None:
     else:
         _print(title, results, before, left_out)
     if run.plot is not None:
-        from pgembedd.evaluation.plot import svg
-
         write(run.plot, svg(f"{title}, {model}", results))
     if run.saved is not None:
         save(run.saved, stored)
@@ -126,11 +123,9 @@ def _measure_searches(run: Run, asked: list[Question]) -> None:
 
 
 def _measure(
-    connection: "psycopg.Connection", load_model: "Callable[[str], Embedder]", run: Run, asked: list[Question]
+    connection: psycopg.Connection, load_model: Callable[[str], Embedder], run: Run, asked: list[Question]
 ) -> tuple[str, list[Measured], dict[str, str]]:
     """Returns the pipeline's fingerprint, the results, and a sentence for each mode that it does not have."""
-    from pgembedd.loop.model_loader import reranker_loader
-
     with nullcontext() if run.rerank is None else reranker_loader(run.settings)(run.rerank) as reranker:
         fingerprint, vectors = _vectors(connection, load_model, run.pipeline, asked)
         refused = available_modes(connection, run.pipeline, asked[0], vectors[0])
@@ -143,11 +138,9 @@ def _measure(
 
 
 def _vectors(
-    connection: "psycopg.Connection", load_model: "Callable[[str], Embedder]", pipeline: str, asked: list[Question]
+    connection: psycopg.Connection, load_model: Callable[[str], Embedder], pipeline: str, asked: list[Question]
 ) -> tuple[str, list[str]]:
     """Returns the pipeline's fingerprint, and the vector of each question in pgvector's text form."""
-    from pgembedd.search.fingerprints import check_fingerprint
-
     where = chosen_pipeline(connection, pipeline)
     _check_keys(connection, where.name, asked)
     embedder = load_model(where.model)
@@ -156,7 +149,7 @@ def _vectors(
     return embedder.fingerprint, [f"[{','.join(map(str, vector))}]" for vector in found.tolist()]
 
 
-def _check_keys(connection: "psycopg.Connection", pipeline: str, asked: list[Question]) -> None:
+def _check_keys(connection: psycopg.Connection, pipeline: str, asked: list[Question]) -> None:
     """Says which relevant keys are of no row; ConfigurationError where all are."""
     missing, looked_up = keys_without_row(connection, pipeline, asked)
     first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
@@ -171,9 +164,6 @@ def _check_keys(connection: "psycopg.Connection", pipeline: str, asked: list[Que
 
 def _measure_answers(run: Run, asked: list[Question]) -> None:
     """Measures the answers with --ask, else the threshold."""
-    from pgembedd.evaluation.asked import ask_all, judge_answers
-    from pgembedd.evaluation.refusals import separate
-
     found: AnswerQuality | Separated
     with open_models(run.database, run.settings) as (connection, load_model), progress_bar("questions") as show:
         model, vectors = _vectors(connection, load_model, run.pipeline, asked)
@@ -190,7 +180,7 @@ def _measure_answers(run: Run, asked: list[Question]) -> None:
         click.echo("\n".join(found.lines()))
 
 
-def _print(title: str, results: Sequence[Measured], before: "Values | None", left_out: dict[str, str]) -> None:
+def _print(title: str, results: Sequence[Measured], before: Values | None, left_out: dict[str, str]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
     table.add_column("search", no_wrap=True)
     for name in METRICS:

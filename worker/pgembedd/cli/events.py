@@ -2,15 +2,15 @@
 
 import json
 import threading
-from typing import TYPE_CHECKING
 
 import click
 
 from pgembedd.cli.options import database_option, open_database
 from pgembedd.cli.process import check_pipelines
-
-if TYPE_CHECKING:
-    from pgembedd.database.event_channel import Channel, Event, EventFilter
+from pgembedd.database.connect import connect
+from pgembedd.database.event_channel import EVENTS, Channel, Event, EventFilter
+from pgembedd.database.rights import check_event_rights
+from pgembedd.database.schema_check import check_schema
 
 WAIT_S = 3600.0
 SHOWN = ("event", "pipeline", "pipeline_id", "at", "nth")
@@ -23,11 +23,6 @@ SHOWN = ("event", "pipeline", "pipeline_id", "at", "nth")
 @click.option("--json", "as_json", is_flag=True, help="Each event as the JSON object that Postgres sends.")
 def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, ...], as_json: bool) -> None:
     """Show events as they happen, one line each, until Ctrl-C."""
-    from pgembedd.database.connect import connect
-    from pgembedd.database.event_channel import EVENTS, Channel, EventFilter
-    from pgembedd.database.rights import check_event_rights
-    from pgembedd.database.schema_check import check_schema
-
     for word in words:
         if word not in EVENTS:
             raise click.BadParameter(
@@ -44,7 +39,7 @@ def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, 
         return  # the usual end of this command
 
 
-def _follow(channel: "Channel", wanted: "EventFilter", as_json: bool) -> None:
+def _follow(channel: Channel, wanted: EventFilter, as_json: bool) -> None:
     try:
         while True:
             for event in channel.hear(WAIT_S):
@@ -54,7 +49,7 @@ def _follow(channel: "Channel", wanted: "EventFilter", as_json: bool) -> None:
         channel.close()
 
 
-def line(event: "Event") -> str:
+def line(event: Event) -> str:
     """Returns time, pipeline, word and non-empty fields; control characters are escaped."""
     at = str(event.fields.get("at", ""))[:19]
     others = [f"{name}={_on_one_line(value)}" for name, value in event.fields.items() if name not in SHOWN and value]

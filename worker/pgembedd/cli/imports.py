@@ -6,8 +6,11 @@ import click
 import psycopg
 
 from pgembedd.cli.options import database_option, open_connection
+from pgembedd.contrib.pgai import Options, plan, read_catalogue
 from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
+from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
 from pgembedd.errors import ConfigurationError
+from pgembedd.model.specs import resolve
 
 Command = Callable[..., None]
 
@@ -35,8 +38,6 @@ def _shared(command: Command) -> Command:
 @click.option("--undo", is_flag=True, help="Put the guide's triggers and its waiting jobs back.")
 def supabase(database: str | None, dry_run: bool, model: str | None, made_by: str, undo: bool) -> None:
     """Pipelines in the place of the triggers of Supabase's guide to automatic embeddings."""
-    from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
-
     if undo and model is not None:
         raise ConfigurationError("--undo takes no --model: it undoes what was imported without one.")
     options = options_of(made_by, model)
@@ -57,9 +58,6 @@ def pgai(
     vectorizers: tuple[str, ...], database: str | None, dry_run: bool, model: str | None, drop_vectorizer: bool
 ) -> None:
     """Pipelines for pgai's VECTORIZERS, by name or number; for all of them where none is named."""
-    from pgembedd.contrib.pgai import Options, plan, read_catalogue
-    from pgembedd.model.specs import resolve
-
     options = Options(None if model is None else resolve(model), drop_vectorizer)
     with open_connection(database) as connection:
         found = read_catalogue(connection)
@@ -76,8 +74,8 @@ def pgai(
 def _run_plans(connection: psycopg.Connection, plans: list[Plan | Refused], dry_run: bool) -> None:
     """Executes the plans, or prints them. ConfigurationError where one was refused: its reason, or how many were."""
     refused = []
-    for plan in plans:
-        outcome = plan if isinstance(plan, Refused) else _run_plan(connection, plan, dry_run)
+    for each in plans:
+        outcome = each if isinstance(each, Refused) else _run_plan(connection, each, dry_run)
         if isinstance(outcome, Refused):
             refused.append(f"{outcome.about} was left alone: {outcome.why}")
     if len(refused) == len(plans) == 1:

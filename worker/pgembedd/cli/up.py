@@ -12,7 +12,13 @@ from psycopg.conninfo import make_conninfo
 from pgembedd.cli.health import local_url
 from pgembedd.cli.options import database_option, describe, http_option, http_options, open_database, settings_options
 from pgembedd.cli.process import exit_unless_drained, run_process
+from pgembedd.database.connect import connect
+from pgembedd.database.migrate import migrate_unless_newer
+from pgembedd.database.queries import query
 from pgembedd.errors import PgembeddError
+from pgembedd.log import configure_logging
+from pgembedd.model.catalogue import default_model, model_in_folder
+from pgembedd.model.specs import DEFAULT_MODEL
 from pgembedd.settings import HttpSettings, Settings
 from pgembedd.settings.conninfo import conninfo_from_environment
 
@@ -24,9 +30,6 @@ from pgembedd.settings.conninfo import conninfo_from_environment
 @http_options()
 def command(database: str | None, with_http: bool, settings: Settings, http: HttpSettings) -> None:
     """Run everything in the foreground: a private Postgres (unless a database is named), migrations, a worker."""
-    from pgembedd.database.migrate import migrate_unless_newer
-    from pgembedd.log import configure_logging
-
     with open_database(database, create=True) as conninfo:
         configure_logging(settings.log_format, settings.log_level)
         if newer := migrate_unless_newer(conninfo):
@@ -49,9 +52,6 @@ def command(database: str | None, with_http: bool, settings: Settings, http: Htt
 
 def example(model_dir: str) -> Iterator[str]:
     """Yields how to register a table with a model that can be had on this machine, and why that is not the default."""
-    from pgembedd.model.catalogue import default_model, model_in_folder
-    from pgembedd.model.specs import DEFAULT_MODEL
-
     arguments = ""
     try:
         if model_dir:
@@ -90,9 +90,6 @@ def trial_search_url(conninfo: str) -> str:
 
     It may read the tables of `public`, so a trial needs no set-up.
     """
-    from pgembedd.database.connect import connect
-    from pgembedd.database.queries import query
-
     password = secrets.token_hex(16)
     with connect(conninfo, autocommit=True) as connection:
         # As the server keeps it, so that no log has the password.

@@ -3,24 +3,24 @@
 import json
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import psycopg
 
 from pgembedd.cli.options import IntegerRange, database_option, open_models, settings_options
 from pgembedd.cli.progress_bar import progress_bar
+from pgembedd.database.records import ServedPipeline
 from pgembedd.errors import ConfigurationError, PgembeddError, WrongVectorsError
+from pgembedd.loop.model_loader import precision_of
+from pgembedd.model.embedder import Embedder
+from pgembedd.model.providers.configured import Provider, enabled_providers
+from pgembedd.settings import Settings
 from pgembedd.text.quantities import counted
+from pgembedd.verify.cost import estimate_cost, paid_provider
 from pgembedd.verify.report import WRONG, Report
+from pgembedd.verify.similarity import TOLERANCE
 from pgembedd.verify.verifier import Options, pipelines_to_verify, verify
-
-if TYPE_CHECKING:
-    import psycopg
-
-    from pgembedd.database.records import ServedPipeline
-    from pgembedd.model.embedder import Embedder
-    from pgembedd.model.providers.configured import Provider
-    from pgembedd.settings import Settings
 
 SAMPLE = 300
 FINE = ("right", "blank", "in_flight", "dead")
@@ -43,15 +43,13 @@ def command(
     requeue: bool,
     yes: bool,
     as_json: bool,
-    settings: "Settings",
+    settings: Settings,
     **drawn: Any,
 ) -> None:
     """Embed rows again and compare the vectors with the stored ones.
 
     Of the named pipelines, or of all. Exit code 6 when a row is wrong and was not queued.
     """
-    from pgembedd.model.providers.configured import enabled_providers
-
     options = _options(**drawn, requeue=requeue)
     providers = enabled_providers(settings)
     reports: list[Report] = []
@@ -78,13 +76,8 @@ def _options(*, sample: int | None, everything: bool, seed: int | None, requeue:
     return Options(None if everything else sample or SAMPLE, seed, requeue, tolerance=0.0)
 
 
-def _verify(
-    connection: "psycopg.Connection", pipeline: "ServedPipeline", embedder: "Embedder", options: Options
-) -> Report:
+def _verify(connection: psycopg.Connection, pipeline: ServedPipeline, embedder: Embedder, options: Options) -> Report:
     """Verifies one pipeline, with the tolerance of the model's precision."""
-    from pgembedd.loop.model_loader import precision_of
-    from pgembedd.verify.similarity import TOLERANCE
-
     exact = replace(options, tolerance=TOLERANCE[precision_of(embedder)])
     with progress_bar(pipeline.name, shown=options.sample is None) as show:
 
@@ -95,16 +88,14 @@ def _verify(
 
 
 def _say_cost(
-    connection: "psycopg.Connection",
-    pipeline: "ServedPipeline",
-    providers: "dict[str, Provider]",
+    connection: psycopg.Connection,
+    pipeline: ServedPipeline,
+    providers: dict[str, Provider],
     options: Options,
     *,
     yes: bool,
 ) -> None:
     """Says what a provider with a key will be asked for. ConfigurationError unless `yes`."""
-    from pgembedd.verify.cost import estimate_cost, paid_provider
-
     if (provider := paid_provider(pipeline, providers)) is None:
         return
     cost = estimate_cost(connection, pipeline, provider, options)
