@@ -17,7 +17,7 @@ from importlib.resources import files
 
 import click
 
-from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError, SchemaError
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError, SchemaError, refusal_text
 
 NAMES = (
     *("migrate", "up", "run", "serve", "health", "demo", "status", "events", "truncated", "search", "ask", "eval"),
@@ -25,6 +25,8 @@ NAMES = (
 )
 COMMANDS = {name: name for name in NAMES} | {"import": "imports"}
 """The module of each command, in the order of the help."""
+
+_WHOM_TO_ASK = "Ask the role that ran `pgembedd migrate` for it: docs/how-to/operations.md, Rights, lists them by role."
 
 
 class LazyGroup(click.Group):
@@ -135,13 +137,9 @@ def database_error(error: Exception) -> tuple[str, int] | None:
         return None
     if lacks_function(error):
         return LACKING, SchemaError.exit_code
-    message = error.diag.message_primary or str(error).strip() or type(error).__name__
-    hint = error.diag.message_hint
-    if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
-        message, hint = (
-            f"{message}.",
-            "Ask the role that ran `pgembedd migrate` for it: docs/how-to/operations.md, Rights, lists them by role.",
-        )
-    refused = isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege)
-    lost = DatabaseUnavailableError.exit_code if is_connection_error(error) else 1
-    return f"{message} {hint}" if hint else message, ConfigurationError.exit_code if refused else lost
+    sentence = refusal_text(error.diag) or str(error).strip() or type(error).__name__
+    if isinstance(error, psycopg.errors.InvalidParameterValue):
+        return sentence, ConfigurationError.exit_code
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return sentence if error.diag.message_hint else f"{sentence}. {_WHOM_TO_ASK}", ConfigurationError.exit_code
+    return sentence, DatabaseUnavailableError.exit_code if is_connection_error(error) else 1

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
+from pgembedd.errors import refusal_text
 
 LOCK_TIMEOUT = "2s"  # readers and writers of the table stand in line behind us
 
@@ -107,6 +108,5 @@ def execute_plan(connection: psycopg.Connection, plan: Plan) -> list[str] | Refu
     except psycopg.Error as error:
         if is_connection_error(error):
             raise
-        parts = (error.diag.message_primary, error.diag.message_hint)
-        return Refused(plan.about, " ".join(part for part in parts if part) or type(error).__name__)
+        return Refused(plan.about, refusal_text(error.diag) or type(error).__name__)
     return done

@@ -13,6 +13,7 @@ from sqlalchemy import DDL, text
 from sqlalchemy.exc import DBAPIError
 
 from pgembedd.contrib.alembic.arguments import OperationError, call, checked, literal, options_of
+from pgembedd.errors import refusal_text
 
 # invalid_parameter_value is what our functions refuse with, insufficient_privilege what the server does;
 # lock_not_available is what becomes of a wait for a table that is in use.
@@ -110,8 +111,7 @@ def _run(operations: Operations, operation: _PipelineOp) -> None:
         diagnosis = getattr(error.orig, "diag", None)
         if getattr(diagnosis, "sqlstate", None) not in _REFUSALS:
             raise
-        hint = getattr(diagnosis, "message_hint", None)
-        raise OperationError(" ".join(filter(None, [getattr(diagnosis, "message_primary", None), hint]))) from error
+        raise OperationError(refusal_text(diagnosis)) from error
 
 
 _PARAMETERS = text("""
