@@ -17,6 +17,7 @@ from pgembedd.cli.options import (
     Json,
     database_option,
     open_connection,
+    print_json,
     settings_options,
     timeout_option,
 )
@@ -99,8 +100,7 @@ def _vector(settings: Settings, where: Pipeline, question: str) -> list[float] |
 
 def _print_json(connection: psycopg.Connection, answer: UUID, shown: AnswerEvent) -> None:
     data = {"sources": sources(connection, answer)} if shown.event == "sources" else shown.data
-    line = {"answer": str(answer), "seq": shown.seq, "event": shown.event, "data": data}
-    click.echo(json.dumps(line, ensure_ascii=False))
+    print_json({"answer": str(answer), "seq": shown.seq, "event": shown.event, "data": data})
 
 
 def _print(connection: psycopg.Connection, answer: UUID, shown: AnswerEvent) -> None:

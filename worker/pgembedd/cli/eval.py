@@ -1,6 +1,5 @@
 """`pgembedd eval`"""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from pgembedd.cli.options import FiniteRange, database_option, open_models, settings_options, timeout_option
+from pgembedd.cli.options import FiniteRange, database_option, open_models, print_json, settings_options, timeout_option
 from pgembedd.cli.progress_bar import progress_bar
 from pgembedd.cli.search import chosen_pipeline
 from pgembedd.errors import ConfigurationError, WorseSearchError
@@ -111,7 +110,7 @@ def _measure_searches(run: Run, asked: list[Question]) -> None:
     stored = to_json(run.pipeline, model, asked, results) | {"left_out": left_out}
     title = f"{run.pipeline}: {counted(len(asked), 'question')}"
     if run.as_json:
-        click.echo(json.dumps(stored))
+        print_json(stored)
     else:
         _print(title, results, before, left_out)
     if run.plot is not None:
@@ -175,7 +174,7 @@ def _measure_answers(run: Run, asked: list[Question]) -> None:
         else:
             found = separate(connection, run.pipeline, asked, vectors)
     if run.as_json:
-        click.echo(json.dumps({"pipeline": run.pipeline, "model": model, **found.to_json()}))
+        print_json({"pipeline": run.pipeline, "model": model, **found.to_json()})
     else:
         click.echo("\n".join(found.lines()))
 

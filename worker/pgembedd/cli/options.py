@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import Field, fields
+from datetime import datetime, timedelta
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,17 @@ def timeout_option(help_text: str) -> Callable[[Command], Command]:
     """Adds `--timeout`, the seconds to wait for a next part of an answer; the command gets `timeout_s`."""
     limits = FiniteRange(1, 3600)
     return click.option("--timeout", "timeout_s", type=limits, default=120, show_default=True, help=help_text)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Prints an object on one line, times in ISO 8601 and durations in seconds."""
+    click.echo(json.dumps(value, default=_json_value, ensure_ascii=False))
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 def settings_options(*only: str) -> Callable[[Command], Command]:

@@ -11,7 +11,7 @@ import psycopg
 from rich.console import Console
 from rich.text import Text
 
-from pgembedd.cli.options import database_option, open_connection, search_options, settings_options
+from pgembedd.cli.options import database_option, open_connection, print_json, search_options, settings_options
 from pgembedd.errors import ConfigurationError
 from pgembedd.loop.model_loader import offline_loader
 from pgembedd.search.calls import pipelines_call
@@ -63,7 +63,7 @@ def _print(hits: Hits, where: Pipeline, *, as_json: bool) -> None:
         click.echo(notice, err=True)
     if as_json:
         for hit in hits:
-            click.echo(json.dumps(asdict(hit), ensure_ascii=False))
+            print_json(asdict(hit))
     else:
         if hits:
             click.echo("similarity   score  key")

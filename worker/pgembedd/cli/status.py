@@ -1,8 +1,6 @@
 """`pgembedd status`"""
 
-import json
 import time
-from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -13,7 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from pgembedd.cli.options import database_option, open_connection
+from pgembedd.cli.options import database_option, open_connection, print_json
 from pgembedd.database.queries import query
 from pgembedd.text.quantities import age, counted, share
 
@@ -37,7 +35,7 @@ def command(database: str | None, watch: bool, as_json: bool) -> None:
     with open_connection(database) as connection:
         if as_json:
             for row in _rows(connection):
-                click.echo(json.dumps(row, default=_json_value))
+                print_json(row)
         elif watch:
             _watch(connection)
         else:
@@ -65,12 +63,6 @@ def _watch(connection: psycopg.Connection) -> None:
 def _rows(connection: psycopg.Connection) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query("status")).fetchall()
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 def _fitting(rows: list[dict[str, Any]], console: Console) -> Table | str:

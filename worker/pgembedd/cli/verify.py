@@ -8,7 +8,7 @@ from typing import Any
 import click
 import psycopg
 
-from pgembedd.cli.options import IntegerRange, database_option, open_models, settings_options
+from pgembedd.cli.options import IntegerRange, database_option, open_models, print_json, settings_options
 from pgembedd.cli.progress_bar import progress_bar
 from pgembedd.database.records import ServedPipeline
 from pgembedd.errors import ConfigurationError, PgembeddError, WrongVectorsError
@@ -62,7 +62,10 @@ def command(
             except PgembeddError as error:  # of this pipeline alone: the others are verified, too
                 refused.append(error)
                 continue
-            click.echo(json.dumps(_object(reports[-1])) if as_json else _text(reports[-1]))
+            if as_json:
+                print_json(_object(reports[-1]))
+            else:
+                click.echo(_text(reports[-1]))
     _conclude(reports, refused, requeue)
 
 
