@@ -1,15 +1,9 @@
 do $$
 declare
-    function regprocedure;
     role regrole;
     granting text;
 begin
-    for function in
-        select f.oid from pg_proc f where f.pronamespace = 'pgembedd'::regnamespace
-        and f.proname not like E'pipeline\\_%'
-    loop
-        execute format('revoke all on routine %s from public', function);
-    end loop;
+    revoke all on all routines in schema pgembedd from public;
     -- A restore grants on the schema in one statement, which fails where one role does not exist, as embed()'s own role
     -- never does on another server. A role that may call a function was named by one of our functions.
     for role in
