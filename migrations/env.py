@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.database.migrate import run_migrations
 from pgembedd.model.specs import model_rows
+from pgembedd.settings.conninfo import conninfo_from_environment
 
 run_migrations(context, context.config.attributes.get("conninfo") or conninfo_from_environment(), model_rows())

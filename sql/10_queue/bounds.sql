@@ -1,5 +1,5 @@
 -- What may enter, at most. A parameter is bounded by its name, alike in every function: characters of a text or of each
--- member of a list, bytes of JSON as it is kept. worker/pgembedd/limits.py has the same for HTTP and MCP,
+-- member of a list, bytes of JSON as it is kept. worker/pgembedd/settings/limits.py has the same for HTTP and MCP,
 -- docs/reference/limits.md lists them, and a test compares the three.
 
 create or replace function pgembedd._most(parameter text) returns integer

@@ -114,15 +114,9 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
-declare
-    vector_schema text := (
-        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
 begin
     perform _check_role(role);
-    execute format('grant usage on schema pgembedd to %s', role);
-    if not has_schema_privilege(role, vector_schema, 'usage') then
-        execute format('grant usage on schema %I to %s', vector_schema, role);
-    end if;
+    perform _grant_names(role);
     execute format('grant execute on function pgembedd.embed to %s', role);
 end $$;
 comment on function pgembedd.grant_embed is 'Let a role call pgembedd.embed().';

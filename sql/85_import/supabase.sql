@@ -3,7 +3,7 @@
 -- supabase_undo.sql can put back what was there.
 
 -- The content function that a trigger names. The name is no SQL: dots part it, and nothing folds it. It may have its
--- schema before it; if not, it is looked for beside the table and in public.
+-- schema before it; if not, it is looked for next to the table and in public.
 create or replace function pgembedd._named_function(source regclass, given text) returns regprocedure
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -72,7 +72,7 @@ as $$
     where a.attrelid = source and a.attname = embedding_column and not a.attisdropped
 $$;
 
--- FROM item `k` (id, key): what the guide's trigger sends of a row, `id`, beside the key as our messages have it. Only
+-- FROM item `k` (id, key): what the guide's trigger sends of a row, `id`, next to the key as our messages have it. Only
 -- for a table whose primary key is not just that column, as of a partitioned one; else null.
 create or replace function pgembedd._ids_and_keys(one pgembedd.pipeline, ids text[] default null) returns text
 language sql stable

@@ -20,7 +20,7 @@ as $$
            ('_follow_as_installer', 'makes functions for the owners of tables, triggers and views'),
            ('_remake_mended', 'the same'),
            ('_attach_triggers', 'makes triggers on partitions'),
-           ('_open_queues', 'grants on queues that were made anew'),
+           ('_open_queues', 'grants on queues that were made again'),
            ('_mirror_all_rights', 'grants on embedding tables'),
            ('_schedule_index', 'makes indexes, schedules with pg_cron'),
            ('_unschedule_indexes', 'schedules with pg_cron'),
@@ -68,7 +68,8 @@ as $$
           and coalesce((j ->> 'set_option')::boolean, true))
 $$;
 
--- What a writer's statement needs, beside the queues, for which it has a way around; and takes it from all others.
+-- Grants what a writer's statement needs in addition to the queues, for which it has a way around, and takes it from
+-- all others.
 create or replace function pgembedd._grant_writers() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -121,13 +122,10 @@ begin
     perform _grant_queues('pgembedd'::regrole);
     -- What our functions call. Those that roles are granted by name are left out: a restore grants one function in one
     -- statement, which fails where a role is missing.
-    for item in
-        select f.oid::regprocedure::text from pg_proc f
+    perform _grant_functions('pgembedd', array(
+        select f.oid from pg_proc f
         where f.pronamespace = 'pgembedd'::regnamespace and f.prokind = 'f'
-          and (f.proname like E'\\_%' or f.proname = 'backoff')
-    loop
-        execute format('grant execute on function %s to pgembedd', item);
-    end loop;
+          and (f.proname like E'\\_%' or f.proname = 'backoff')));
 end $$;
 
 -- Not with `pgembedd` in the path: so the names are written in full.

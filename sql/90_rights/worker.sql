@@ -6,20 +6,10 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
-declare
-    function regprocedure;
-    vector_schema text := (
-        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
 begin
     perform _check_role(role);
-    execute format('grant usage on schema pgembedd to %s', role);
-    -- To name the vector type it hands over. Mostly PUBLIC has that; what is not granted need not be revoked.
-    if not has_schema_privilege(role, vector_schema, 'usage') then
-        execute format('grant usage on schema %I to %s', vector_schema, role);
-    end if;
-    for function in select f from _worker_functions() f loop
-        execute format('grant execute on function %s to %s', function, role);
-    end loop;
+    perform _grant_names(role);  -- it hands over vectors
+    perform _grant_functions(role, array(select f from _worker_functions() f));
 end $$;
 comment on function pgembedd.grant_worker is 'Give a role of yours what a worker needs, and nothing more.';
 

@@ -1,14 +1,9 @@
 do $$
 declare
-    function regprocedure;
     role regrole;
+    granting text;
 begin
-    for function in
-        select f.oid from pg_proc f where f.pronamespace = 'pgembedd'::regnamespace
-        and f.proname not like E'pipeline\\_%'
-    loop
-        execute format('revoke all on routine %s from public', function);
-    end loop;
+    revoke all on all routines in schema pgembedd from public;
     -- A restore grants on the schema in one statement, which fails where one role does not exist, as embed()'s own role
     -- never does on another server. A role that may call a function was named by one of our functions.
     for role in
@@ -17,23 +12,19 @@ begin
     loop
         execute format('grant usage on schema pgembedd to %s', role);
     end loop;
-    -- Roles that were given rights by our functions are given them again: this version may have more functions. A role
-    -- that may call `claim` works, one that may call `overview` operates, and so on.
-    for role in
-        select r.oid::regrole from pg_roles r where r.rolname = 'pgembedd_worker'
-        union select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'claim'
-          and a.grantee not in (0, f.proowner, pgembedd._owner_of_schema())
+    -- Roles that were given rights by our functions are given them again: this version may have more functions, and a
+    -- restore's grants left out tables in the same way. A role that may call `claim` works, and so on.
+    for role, granting in
+        select r.oid::regrole, 'grant_worker' from pg_roles r where r.rolname = 'pgembedd_worker'
+        union
+        select a.grantee::regrole, g.granting
+        from (values ('claim', 'grant_worker'), ('overview', 'grant_operator'), ('search', 'grant_search'),
+                     ('ask', 'grant_ask')) as g(function, granting)
+        join pg_proc f on f.pronamespace = 'pgembedd'::regnamespace and f.proname = g.function
+        cross join aclexplode(f.proacl) a
+        where a.grantee not in (0, f.proowner, pgembedd._owner_of_schema())
     loop
-        perform pgembedd.grant_worker(role);
-    end loop;
-    -- With the tables that a restore's grants left out in the same way.
-    for role in
-        select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'overview'
-          and a.grantee not in (0, f.proowner, pgembedd._owner_of_schema())
-    loop
-        perform pgembedd.grant_operator(role);
+        execute format('select pgembedd.%I(%L)', granting, role);
     end loop;
     for role in
         select distinct a.grantee::regrole from pg_class c cross join aclexplode(c.relacl) a
@@ -41,17 +32,5 @@ begin
           and a.grantee not in (0, c.relowner)
     loop
         execute format('grant execute on function pgembedd._shown(jsonb) to %s', role);
-    end loop;
-    for role in
-        select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'search' and a.grantee not in (0, f.proowner)
-    loop
-        perform pgembedd.grant_search(role);
-    end loop;
-    for role in
-        select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'ask' and a.grantee not in (0, f.proowner)
-    loop
-        perform pgembedd.grant_ask(role);
     end loop;
 end $$;

@@ -1,5 +1,5 @@
 -- embed() works from the start where this role may make its second connection's role: after an upgrade, which drops and
--- makes functions, that role is granted what it needs again; after a restore elsewhere it is made anew.
+-- makes functions, that role is granted what it needs again; after a restore elsewhere it is made again.
 do $$
 declare
     username text := (select l.username from pgembedd.loopback l);

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgembedd.embedded_postgres import EmbeddedPostgres, endpoint, home, installation
+from pgembedd.embedded_postgres import EmbeddedPostgres, home, installation, postmaster
 from pgembedd.embedded_postgres.account import account_for
 from pgembedd.embedded_postgres.installation import run_program
 from pgembedd.errors import ConfigurationError
@@ -174,7 +174,7 @@ def test_why_the_server_did_not_start_is_quoted_from_its_log(directory: Path) ->
 
 
 def test_a_server_that_no_longer_knows_the_password_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "REFUSING_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(postmaster, "REFUSING_TIMEOUT_S", 0.0)
     with EmbeddedPostgres(initialized(directory / "data"), fsync=False) as server:
         with psycopg.connect(server.conninfo(), autocommit=True) as connection:
             connection.execute("alter role postgres password 'another'")

@@ -19,7 +19,7 @@ from pgembedd.answers.prompt import REFUSAL
 from pgembedd.database.connection import Connection
 from pgembedd.database.queries import query
 from pgembedd.database.sessions import Sessions
-from pgembedd.language_settings import LanguageSettings
+from pgembedd.settings import LanguageSettings
 from tests.support.databases import Database
 from tests.support.schemas import without
 from tests.support.sql import rows, value

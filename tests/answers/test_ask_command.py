@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from pgembedd.answers.prompt import REFUSAL
-from pgembedd.language_settings import LanguageSettings
 from pgembedd.loop.role import Role
 from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.settings import LanguageSettings
 from tests.answers.test_answerer import DONE, LOADING, in_turn, said, streamed
 from tests.support.command import pgembedd
 from tests.support.databases import Database

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from pgembedd.language_settings import LanguageSettings
 from pgembedd.loop.role import Role
 from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.settings import LanguageSettings
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, make_documents

@@ -11,10 +11,10 @@ import pytest
 
 from pgembedd import Database, SearchError
 from pgembedd.cli import cli
-from pgembedd.conninfo import check_conninfo, conninfo_from_environment, read_conninfo
 from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError
+from pgembedd.settings.conninfo import check_conninfo, conninfo_from_environment, read_conninfo
 from tests.support.command import pgembedd
 
 CONFIGURATION = 2

@@ -14,8 +14,8 @@ from pgembedd.embedded_postgres import default_data_dir, installation, settings
 from pgembedd.embedded_postgres.account import Account
 from pgembedd.embedded_postgres.cluster import error_line
 from pgembedd.embedded_postgres.home import Home
-from pgembedd.embedded_postgres.pidfile import NO_PROCESS, invalidate_stale, live_postmaster
 from pgembedd.embedded_postgres.ports import COUNT, FIRST, candidates, free_port
+from pgembedd.embedded_postgres.postmaster import NO_PROCESS, invalidate_stale, live_postmaster
 from pgembedd.errors import ConfigurationError
 
 OURSELVES = Account(os.geteuid(), os.getegid(), switch=False)

@@ -12,13 +12,12 @@ import pytest
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from pgembedd import limits
 from pgembedd.http.app import build_app
 from pgembedd.http.context import ServiceContext
 from pgembedd.mcp.tools import TOOLS
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
-from pgembedd.settings import HttpSettings
+from pgembedd.settings import HttpSettings, limits
 from tests.support.embedders import only
 from tests.support.roles import Roles
 from tests.support.search import make_source

@@ -14,11 +14,11 @@ import pytest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.http.app import build_app
 from pgembedd.http.context import ServiceContext
-from pgembedd.limits import ADDRESS
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
+from pgembedd.settings.limits import ADDRESS
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from pgembedd.servers import LONGEST_DELAY_S, is_loopback, retry_after_s
+from pgembedd.settings.servers import LONGEST_DELAY_S, is_loopback, retry_after_s
 
 HERE = ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "::ffff:127.0.0.1", "localhost", "LocalHost.", "app.localhost"]
 ELSEWHERE = [

@@ -142,6 +142,7 @@ def test_a_view_that_a_version_drops_keeps_its_grants(
     connection.execute(f"grant select on pgembedd.status to {reader} with grant option")
     before = rows(connection, granted)
     with database.connect(autocommit=False) as migrating:
+        migrating.execute("set local search_path to pg_catalog, pg_temp")
         definitions = Definitions(migrating)
         migrating.execute("drop view pgembedd.status")
         apply_sql(migrating, definitions)

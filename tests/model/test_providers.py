@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, PgembeddError, ProviderBusyError, ProviderRefusedError
-from pgembedd.limits import vectors_bytes
 from pgembedd.model.probes import PROBES
 from pgembedd.model.providers import client
 from pgembedd.model.providers.configured import Provider, enabled_providers, split_model
 from pgembedd.model.providers.embedder import ProviderModel, load, plan_batches
 from pgembedd.model.providers.protocol import Limits
 from pgembedd.settings import Settings
+from pgembedd.settings.limits import vectors_bytes
 from tests.support.stand_in import Answer, Cut, Received, json_answer
 from tests.support.stand_in_provider import StandInProvider, provider, vector
 from tests.support.waiting import PATIENCE_S, eventually

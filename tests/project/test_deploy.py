@@ -10,7 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from pgembedd import settings
-from pgembedd.conninfo import LIBPQ_VARIABLES
+from pgembedd.settings.conninfo import LIBPQ_VARIABLES
 from tests.support.deploy import COMPOSE, DOCKERFILE, FILES, ROOT, STOP_S, instructions, require, run_tool, seconds
 
 CONFIGURATION = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")

@@ -13,9 +13,9 @@ import pytest
 
 from pgembedd import errors
 from pgembedd.cli import cli
-from pgembedd.conninfo import LIBPQ_VARIABLES
 from pgembedd.database.event_channel import EVENTS
-from pgembedd.settings import SECRETS, HttpSettings, Settings, unknown_variables
+from pgembedd.settings import HttpSettings, Settings, unknown_variables, variable_of
+from pgembedd.settings.conninfo import LIBPQ_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -52,8 +52,8 @@ SETTINGS = [*fields(Settings), *fields(HttpSettings)]
 
 @pytest.mark.parametrize("field", SETTINGS, ids=lambda field: field.name)
 def test_every_setting_has_its_row(field: "Field[Any]") -> None:
-    name, default, variable = field.name, field.default, field.metadata["variable"]
-    option = "none" if name in SECRETS else f"`--{name.replace('_', '-')}`"
+    name, default, variable = field.name, field.default, variable_of(field)
+    option = "none" if field.metadata["secret"] else f"`--{name.replace('_', '-')}`"
     start = f"| {option} | `{variable}` | "
     (row,) = [line for line in page("reference/configuration.md").splitlines() if line.startswith(start)]
     written = row.split(" | ")[2].strip("`")

@@ -16,18 +16,11 @@ import pytest
 from pgembedd.cli import eval as eval_
 from pgembedd.cli import run, serve, up, verify
 from pgembedd.cli.up import address
-from pgembedd.conninfo import LIBPQ_VARIABLES, conninfo_from_environment
 from pgembedd.errors import ConfigurationError
 from pgembedd.loop.model_loader import loader, parse_precision
 from pgembedd.loop.systemd import notify_systemd
-from pgembedd.settings import (
-    CHOICES,
-    MINIMUM,
-    HttpSettings,
-    Settings,
-    unknown_variables,
-    variables,
-)
+from pgembedd.settings import HttpSettings, Settings, unknown_variables, variables
+from pgembedd.settings.conninfo import LIBPQ_VARIABLES, conninfo_from_environment
 from tests.support.databases import Database
 from tests.support.worker import WorkerProcess
 
@@ -93,11 +86,13 @@ def test_what_asks_providers_takes_their_settings() -> None:
 
 def test_defaults_are_allowed() -> None:
     for field in SETTINGS:
-        if field.name in CHOICES:
-            assert field.default in CHOICES[field.name]
-        elif isinstance(field.default, int | float):
-            assert field.default >= MINIMUM[field.name]
-    assert {*CHOICES, *MINIMUM} <= {field.name for field in SETTINGS}
+        bounds, choices = field.metadata["bounds"], field.metadata["choices"]
+        assert (bounds is not None) == isinstance(field.default, int | float)
+        if choices:
+            assert field.default in choices
+        elif bounds:
+            least, most = bounds
+            assert least <= field.default <= most
 
 
 def test_no_database_is_none() -> None:

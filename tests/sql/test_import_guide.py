@@ -332,7 +332,7 @@ def test_vectors_of_another_model_are_left_and_rows_embedded_anew(connection: ps
     reason = why(plans(connection))
     assert reason == (
         "it has 1536 dimensions, but gte-small makes 384: --made-by openai:text-embedding-3-small if its vectors are "
-        "of that model, else --model gte-small embeds the rows anew, into a new column."
+        "of that model, else --model gte-small embeds the rows again, into a new column."
     )
     before = triggers(connection)
     carried_out(connection, plans(connection, model="gte-small"))
@@ -439,7 +439,7 @@ def test_a_column_of_another_width_is_offered_the_models_that_have_it(guide: psy
     reason = why(plans(guide, OPENAIS))
     assert reason.startswith(f"it has 384 dimensions, but {OPENAIS} makes 1536: --made-by gte-small or --made-by all-")
     assert reason.endswith(
-        f" if its vectors are of that model, else --model {OPENAIS} embeds the rows anew, into a new column."
+        f" if its vectors are of that model, else --model {OPENAIS} embeds the rows again, into a new column."
     )
 
 

@@ -144,7 +144,7 @@ def test_another_model_is_embedded_anew_on_request(pgai: psycopg.Connection) -> 
     create_vectorizer(pgai, "blog", "body", embedding="ai.embedding_openai('text-embedding-3-small', 1536)")
     assert why(plans(pgai)) == (
         "its vectors are of text-embedding-3-small, which pgembedd does not have: "
-        "--model gte-small embeds the rows anew, into a new table."
+        "--model gte-small embeds the rows again, into a new table."
     )
     script = "\n".join(as_script(pgai, only(plans(pgai, "gte-small"))))
     assert column(pgai, "select name from pgembedd.pipeline") == []

@@ -3,6 +3,13 @@
 Every message is one sentence that names the object and the remedy. No code parses a message.
 """
 
+from typing import Any
+
+
+def refusal_text(diagnosis: Any) -> str:
+    """Returns the sentence and the hint of an error's `diag`, "" where it has neither: in libpq's own errors."""
+    return " ".join(filter(None, (diagnosis.message_primary, diagnosis.message_hint)))
+
 
 class PgembeddError(Exception):
     """The base of all our errors; the command line prints it as one sentence and exits with `exit_code`."""

@@ -19,9 +19,8 @@ from pgembedd.database.answers import AnswerEvent, AnswerJob, AnswerRepository
 from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.errors import DatabaseUnavailableError, GenerationError, GenerationUnavailableError
-from pgembedd.language_settings import LanguageSettings
 from pgembedd.log import get_logger
-from pgembedd.settings import Settings
+from pgembedd.settings import LanguageSettings, Settings
 from pgembedd.text.unicode import well_formed
 
 Result = TypeVar("Result")

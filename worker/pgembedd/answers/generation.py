@@ -13,7 +13,7 @@ from pgembedd.errors import ContextTooLongError, GenerationError
 from pgembedd.language import Chunk, Generation
 from pgembedd.language.endpoint import endpoint_of
 from pgembedd.language.generation import Bounds
-from pgembedd.language_settings import LanguageSettings
+from pgembedd.settings import LanguageSettings
 from pgembedd.text.unicode import WellFormedParts
 
 CUTS = 3  # shorter prompts that are tried where the server says that one is too long; it has not begun to answer then

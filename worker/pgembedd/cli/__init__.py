@@ -6,45 +6,31 @@ reached · 4 the schema is missing, older or newer · 5 the model is missing, da
 7 eval found a worse search than its baseline · 130 interrupted.
 """
 
+import ast
 import io
 import os
 import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from importlib.resources import files
 
 import click
 
-from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError, SchemaError
+from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError, SchemaError, refusal_text
 
-# Name → module: a command is imported when it is called, so that `pgembedd status` loads no model library.
-COMMANDS = {
-    "migrate": "migrate",
-    "up": "up",
-    "run": "run",
-    "serve": "serve",
-    "health": "health",
-    "demo": "demo",
-    "status": "status",
-    "events": "events",
-    "truncated": "truncated",
-    "search": "search",
-    "ask": "ask",
-    "eval": "eval",
-    "mcp": "mcp",
-    "backfill": "backfill",
-    "retry": "retry",
-    "verify": "verify",
-    "index": "index",
-    "import": "imports",
-    "model": "model",
-    "doctor": "doctor",
-    "postgres": "postgres",
-}
+NAMES = (
+    *("migrate", "up", "run", "serve", "health", "demo", "status", "events", "truncated", "search", "ask", "eval"),
+    *("mcp", "backfill", "retry", "verify", "index", "import", "model", "doctor", "postgres"),
+)
+COMMANDS = {name: name for name in NAMES} | {"import": "imports"}
+"""The module of each command, in the order of the help."""
+
+_WHOM_TO_ASK = "Ask the role that ran `pgembedd migrate` for it: docs/how-to/operations.md, Rights, lists them by role."
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when the command is asked for."""
+    """Loads a command's module, and with it all that it needs, when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -54,6 +40,21 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"pgembedd.cli.{COMMANDS[cmd_name]}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Lists the commands with the help that is in their source: to import them all takes half a second."""
+        limit = formatter.width - 6 - max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, _help_of(module).get_short_help_str(limit)) for name, module in COMMANDS.items()]
+            )
+
+
+def _help_of(module: str) -> click.Command:
+    """Returns a command with the docstring of the function `command` of a module here, which is not imported."""
+    tree = ast.parse(files("pgembedd.cli").joinpath(f"{module}.py").read_text(encoding="utf-8"))
+    (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "command"]
+    return click.Command(module, help=ast.get_docstring(function))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -90,10 +91,10 @@ def main() -> None:
         discard_output()
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
     except Exception as error:
-        sentence = database_sentence(error)
-        if sentence is None:
+        said = database_error(error)
+        if said is None:
             raise
-        fail(sentence, _exit_code(error))
+        fail(*said)
 
 
 def _hint_at_dashes(error: click.ClickException) -> None:
@@ -122,35 +123,23 @@ def fail(sentence: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
-def _exit_code(error: Exception) -> int:
-    """Returns 2 for a refused argument or right, 3 for a lost connection, 4 for a function that is missing, else 1."""
+def database_error(error: Exception) -> tuple[str, int] | None:
+    """Returns the message of Postgres with its hint, and the exit code; None for an error of another kind.
+
+    The code is 2 for a refused argument or right, 3 for a lost connection, 4 for a function that is missing, else 1.
+    """
     import psycopg
 
     from pgembedd.database.connection_errors import is_connection_error
-    from pgembedd.database.schema_check import lacks_function
-
-    if isinstance(error, psycopg.errors.InvalidParameterValue | psycopg.errors.InsufficientPrivilege):
-        return ConfigurationError.exit_code
-    if lacks_function(error):
-        return SchemaError.exit_code
-    return DatabaseUnavailableError.exit_code if is_connection_error(error) else 1
-
-
-def database_sentence(error: Exception) -> str | None:
-    """Returns the message of Postgres with its hint; None for an error of another kind."""
-    import psycopg
-
     from pgembedd.database.schema_check import LACKING, lacks_function
 
     if not isinstance(error, psycopg.Error):
         return None
     if lacks_function(error):
-        return LACKING
-    message = error.diag.message_primary or str(error).strip() or type(error).__name__
-    hint = error.diag.message_hint
-    if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
-        message, hint = (
-            f"{message}.",
-            "Ask the role that ran `pgembedd migrate` for it: docs/how-to/operations.md, Rights, lists them by role.",
-        )
-    return f"{message} {hint}" if hint else message
+        return LACKING, SchemaError.exit_code
+    sentence = refusal_text(error.diag) or str(error).strip() or type(error).__name__
+    if isinstance(error, psycopg.errors.InvalidParameterValue):
+        return sentence, ConfigurationError.exit_code
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return sentence if error.diag.message_hint else f"{sentence}. {_WHOM_TO_ASK}", ConfigurationError.exit_code
+    return sentence, DatabaseUnavailableError.exit_code if is_connection_error(error) else 1

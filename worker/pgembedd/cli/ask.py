@@ -4,22 +4,33 @@ import json
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import Any
+from uuid import UUID
 
 import click
+import psycopg
 
-from pgembedd.cli.options import FiniteRange, IntegerRange, Json, database_option, open_connection, settings_options
+from pgembedd.answers.questions import Question, Questions
+from pgembedd.answers.watch import follow
+from pgembedd.cli.options import (
+    IntegerRange,
+    Json,
+    database_option,
+    open_connection,
+    print_json,
+    settings_options,
+    timeout_option,
+)
 from pgembedd.cli.search import chosen_pipeline
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    import psycopg
-
-    from pgembedd.answers.questions import Questions
-    from pgembedd.database.answers import AnswerEvent
-    from pgembedd.search.hits import Pipeline
-    from pgembedd.settings import Settings
+from pgembedd.database.answers import AnswerEvent
+from pgembedd.database.connect import reopened
+from pgembedd.errors import GenerationError
+from pgembedd.loop.model_loader import offline_loader
+from pgembedd.search.hits import Pipeline
+from pgembedd.search.local_models import LocalModels
+from pgembedd.search.run import in_transactions
+from pgembedd.settings import Settings
 
 
 @click.command("ask")
@@ -27,63 +38,42 @@ if TYPE_CHECKING:
 @click.argument("pipeline", required=False)
 @database_option
 @click.option("--k", "-n", "k", type=IntegerRange(1, 50), default=6, show_default=True, help="Most sources.")
-@click.option("--filter", "condition", type=Json(), help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
+@click.option("--filter", type=Json(), help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
 @click.option("--model", help="The language model; default: the pipeline's, else the worker's.")
 @click.option("--thread", type=click.UUID, help="Goes on with a conversation: the thread of an earlier answer.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=FiniteRange(1, 3600),
-    default=120,
-    show_default=True,
-    help="Seconds to wait for a next part.",
-)
+@timeout_option("Seconds to wait for a next part.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each event.")
 @settings_options("model_dir", "precision")
 def command(
     question: str,
     pipeline: str | None,
     database: str | None,
-    k: int,
-    condition: Any,
-    model: str | None,
-    thread: "UUID | None",
     timeout_s: float,
     as_json: bool,
-    settings: "Settings",
+    settings: Settings,
+    **options: Any,
 ) -> None:
     """Answer QUESTION from a pipeline's table: ask() in SQL, as the role of the connection.
 
     A worker with a language model writes the answer, which is printed as it comes, with the sources that it cites.
     Ctrl-C stops it.
     """
-    from pgembedd.log import configure_logging
-
-    configure_logging(log_level="warning")
-    options = {"filter": condition, "model": model, "thread": thread}
     with open_connection(database) as connection:
         where = chosen_pipeline(connection, pipeline)
-        ask_and_print(
-            connection, where, question, settings=settings, timeout_s=timeout_s, as_json=as_json, k=k, **options
-        )
+        ask_and_print(connection, where, question, settings=settings, timeout_s=timeout_s, as_json=as_json, **options)
 
 
 def ask_and_print(
-    connection: "psycopg.Connection",
-    where: "Pipeline",
+    connection: psycopg.Connection,
+    where: Pipeline,
     question: str,
     *,
-    settings: "Settings",
+    settings: Settings,
     timeout_s: float,
     as_json: bool = False,
     **options: Any,
 ) -> None:
     """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
-    from pgembedd.answers.questions import Question, Questions
-    from pgembedd.answers.watch import follow
-    from pgembedd.database.connect import reopened
-    from pgembedd.search.run import in_transactions
-
     text = question.encode("utf-8", "replace").decode().replace("\0", "")
     # A follow-up is searched with the questions before it, which are known in SQL only.
     vector = _vector(settings, where, question) if options.get("thread") is None else None
@@ -105,29 +95,23 @@ def ask_and_print(
         raise
 
 
-def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[float] | None:
+def _vector(settings: Settings, where: Pipeline, question: str) -> list[float] | None:
     """Returns the question's vector where the model's files are on this machine, and the question is not blank."""
-    from contextlib import closing
-
-    from pgembedd.loop.model_loader import offline_loader
-    from pgembedd.search.local_models import LocalModels
-
     with closing(LocalModels(offline_loader(settings))) as models:
         return models.vector(where, question) if question.strip() else None
 
 
-def _print_json(questions: "Questions", answer: "UUID", shown: "AnswerEvent") -> None:
+def _print_json(questions: Questions, answer: UUID, shown: AnswerEvent) -> None:
     data = {"sources": questions.sources(answer)} if shown.name == "sources" else shown.data
-    line = {"answer": str(answer), "seq": shown.seq, "event": shown.name, "data": data}
-    click.echo(json.dumps(line, ensure_ascii=False))
+    print_json({"answer": str(answer), "seq": shown.seq, "event": shown.name, "data": data})
 
 
-def _print(questions: "Questions", answer: "UUID", shown: "AnswerEvent") -> None:
+def _print(questions: Questions, answer: UUID, shown: AnswerEvent) -> None:
     if shown.name == "delta":
         click.echo(_printable(shown.data["text"]), nl=False)
         sys.stdout.flush()
     elif shown.name == "status" and shown.data.get("attempt", 0) > 1 and shown.data["status"] == "generating":
-        click.echo(f"\nAttempt {shown.data['attempt']}: the answer begins anew.", err=True)
+        click.echo(f"\nAttempt {shown.data['attempt']}: the answer begins again.", err=True)
     elif shown.name == "status" and shown.data["status"] == "queued" and shown.data.get("reason"):
         click.echo(f"\nAn attempt failed: {shown.data['reason']} Another one follows.", err=True)
     elif shown.name == "done":
@@ -139,7 +123,7 @@ def _print(questions: "Questions", answer: "UUID", shown: "AnswerEvent") -> None
             click.echo(note, err=True)
 
 
-def _print_sources(questions: "Questions", answer: "UUID", cited: Sequence[int]) -> None:
+def _print_sources(questions: Questions, answer: UUID, cited: Sequence[int]) -> None:
     """Prints a line for each source: those that are cited, then those that were found besides."""
     found = sorted(questions.sources(answer), key=lambda one: (one["n"] not in cited, one["n"]))
     for nth, one in enumerate(found):
@@ -155,9 +139,7 @@ def _printable(text: str) -> str:
     return "".join(character for character in text if character in "\n\t" or unicodedata.category(character) != "Cc")
 
 
-def _raise_error(shown: "AnswerEvent") -> None:
-    from pgembedd.errors import GenerationError
-
+def _raise_error(shown: AnswerEvent) -> None:
     if shown.name == "error":
         click.echo(err=True)
         raise GenerationError(str(shown.data.get("message")))

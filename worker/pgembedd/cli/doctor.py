@@ -3,6 +3,9 @@
 import click
 
 from pgembedd.cli.options import database_option, open_database
+from pgembedd.database.connect import connect
+from pgembedd.doctor import examine
+from pgembedd.model.files.cache import cache_root
 
 MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("BAD ", "red")}
 
@@ -12,10 +15,6 @@ MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("BAD ", "r
 @click.option("--quiet", "-q", is_flag=True, help="Only what is bad.")
 def command(database: str | None, quiet: bool) -> None:
     """Check everything pgembedd stands on; each line is ok or says what to do. Exit code 1 when something is bad."""
-    from pgembedd.database.connect import connect
-    from pgembedd.doctor import examine
-    from pgembedd.model.files.cache import cache_root
-
     bad = 0
     with open_database(database) as conninfo, connect(conninfo, autocommit=True) as connection:
         for finding in examine(connection, cache_root(None)):

@@ -1,35 +1,66 @@
 """`pgembedd eval`"""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import psycopg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pgembedd.cli.options import FiniteRange, database_option, open_connection, open_database, settings_options
+from pgembedd.cli.options import FiniteRange, database_option, open_models, print_json, settings_options, timeout_option
+from pgembedd.cli.progress_bar import progress_bar
 from pgembedd.cli.search import chosen_pipeline
 from pgembedd.errors import ConfigurationError, WorseSearchError
-from pgembedd.evaluation.baseline import check_writable, falls, load, save, to_json, write
+from pgembedd.evaluation.asked import AnswerQuality, ask_all, judge_answers
+from pgembedd.evaluation.baseline import Values, check_writable, falls, load, save, to_json, write
 from pgembedd.evaluation.evaluate import Measured, available_modes, evaluate, keys_without_row
 from pgembedd.evaluation.metrics import METRICS
+from pgembedd.evaluation.plot import svg
 from pgembedd.evaluation.questions import Question, read_questions, read_topics
+from pgembedd.evaluation.refusals import Separated, separate
+from pgembedd.loop.model_loader import reranker_loader
+from pgembedd.model.embedder import Embedder
+from pgembedd.search.fingerprints import check_fingerprint
+from pgembedd.settings import Settings
 from pgembedd.text.quantities import counted
-
-if TYPE_CHECKING:
-    import psycopg
-
-    from pgembedd.evaluation.asked import AnswerQuality
-    from pgembedd.evaluation.baseline import Values
-    from pgembedd.evaluation.refusals import Separated
-    from pgembedd.settings import Settings
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Run:
+    """The arguments and the options of the command."""
+
+    pipeline: str
+    questions: Path
+    database: str | None
+    qrels: Path | None
+    rerank: str | None
+    plot: Path | None
+    saved: Path | None
+    baseline: Path | None
+    tolerance: float
+    answers: bool
+    asks: bool
+    timeout_s: float
+    as_json: bool
+    settings: Settings
+
+    def check(self) -> None:
+        """Raises what would keep the results from being written, and UsageError for options that contradict."""
+        if self.plot is not None and self.plot.suffix.lower() != ".svg":
+            raise click.UsageError("A plot is an SVG file: give it a name that ends with .svg.")
+        for path in filter(None, (self.plot, self.saved)):
+            check_writable(path)
+        other = self.qrels or self.rerank or self.plot or self.saved or self.baseline
+        if (self.answers or self.asks) and ((self.answers and self.asks) or other):
+            option = "--answers" if self.answers else "--ask"
+            raise click.UsageError(f"{option} takes no other option of measuring.")
 
 
 @click.command("eval")
@@ -50,32 +81,10 @@ TOLERANCE = 0.01
 )
 @click.option("--answers", is_flag=True, help="Measure which questions ask() refuses, instead of the searches.")
 @click.option("--ask", "asks", is_flag=True, help="Ask the language model each question, and measure its answers.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=FiniteRange(1, 3600),
-    default=120,
-    show_default=True,
-    help="With --ask, seconds to wait for a next part of an answer.",
-)
+@timeout_option("With --ask, seconds to wait for a next part of an answer.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 @settings_options("model_dir", "precision", "threads", "providers", "providers_file")
-def command(
-    pipeline: str,
-    questions: Path,
-    database: str | None,
-    qrels: Path | None,
-    rerank: str | None,
-    plot: Path | None,
-    saved: Path | None,
-    baseline: Path | None,
-    tolerance: float,
-    answers: bool,
-    asks: bool,
-    timeout_s: float,
-    as_json: bool,
-    settings: "Settings",
-) -> None:
+def command(**given: Any) -> None:
     """Measure how well PIPELINE finds what answers the QUESTIONS.
 
     QUESTIONS has a JSON object a line: {"query": "words", "relevant": [1, 2]}, the keys of the rows that answer it, or
@@ -85,79 +94,61 @@ def command(
     kinds are printed, for configure_answers(). With --ask a worker's language model answers each question, which
     may cost money; "facts": ["words"] in a question are looked for in its answer.
     """
-    from pgembedd.log import configure_logging
+    run = Run(**given)
+    run.check()
+    if run.answers or run.asks:
+        _measure_answers(run, read_questions(run.questions, unanswered=True))
+    else:
+        _measure_searches(run, read_topics(run.questions, run.qrels) if run.qrels else read_questions(run.questions))
 
-    configure_logging(log_level="warning")
-    _check_files(plot, saved)
-    if answers or asks:
-        if (answers and asks) or qrels or rerank or plot or saved or baseline:
-            raise click.UsageError(f"{'--answers' if answers else '--ask'} takes no other option of measuring.")
-        asked = read_questions(questions, unanswered=True)
-        _of_ask(pipeline, asked, database, settings, timeout_s if asks else None, as_json=as_json)
-        return
-    asked = read_topics(questions, qrels) if qrels else read_questions(questions)
-    before = load(baseline, asked) if baseline else None
-    with open_database(database) as conninfo, open_connection(conninfo) as connection:
-        model, results, left_out = _measure(connection, conninfo, pipeline, asked, rerank, settings)
-    stored = to_json(pipeline, model, asked, results) | {"left_out": left_out}
-    title = f"{pipeline}: {counted(len(asked), 'question')}"
-    if as_json:
-        click.echo(json.dumps(stored))
+
+def _measure_searches(run: Run, asked: list[Question]) -> None:
+    """Measures the modes of search, prints and writes the results. WorseSearchError where they are worse."""
+    before = load(run.baseline, asked) if run.baseline else None
+    with open_models(run.database, run.settings) as (connection, load_model):
+        model, results, left_out = _measure(connection, load_model, run, asked)
+    stored = to_json(run.pipeline, model, asked, results) | {"left_out": left_out}
+    title = f"{run.pipeline}: {counted(len(asked), 'question')}"
+    if run.as_json:
+        print_json(stored)
     else:
         _print(title, results, before, left_out)
-    _write(f"{title}, {model}", stored, results, plot, saved)
-    if before is not None and (fallen := falls(before, results, tolerance)):
-        raise WorseSearchError(f"The search is worse than in {baseline}: {'; '.join(fallen)}.")
-
-
-def _check_files(plot: Path | None, saved: Path | None) -> None:
-    """Raises what would keep the results from being written, before anything is measured."""
-    if plot is not None and plot.suffix.lower() != ".svg":
-        raise click.UsageError("A plot is an SVG file: give it a name that ends with .svg.")
-    for path in filter(None, (plot, saved)):
-        check_writable(path)
+    if run.plot is not None:
+        write(run.plot, svg(f"{title}, {model}", results))
+    if run.saved is not None:
+        save(run.saved, stored)
+    if before is not None and (fallen := falls(before, results, run.tolerance)):
+        raise WorseSearchError(f"The search is worse than in {run.baseline}: {'; '.join(fallen)}.")
 
 
 def _measure(
-    connection: "psycopg.Connection",
-    conninfo: str,
-    pipeline: str,
-    asked: list[Question],
-    rerank: str | None,
-    settings: "Settings",
+    connection: psycopg.Connection, load_model: Callable[[str], Embedder], run: Run, asked: list[Question]
 ) -> tuple[str, list[Measured], dict[str, str]]:
     """Returns the pipeline's fingerprint, the results, and a sentence for each mode that it does not have."""
-    from pgembedd.loop.model_loader import reranker_loader
-
-    with nullcontext() if rerank is None else reranker_loader(settings)(rerank) as reranker:
-        fingerprint, vectors = _vectors(connection, conninfo, pipeline, asked, settings)
-        refused = available_modes(connection, pipeline, asked[0], vectors[0])
+    with nullcontext() if run.rerank is None else reranker_loader(run.settings)(run.rerank) as reranker:
+        fingerprint, vectors = _vectors(connection, load_model, run.pipeline, asked)
+        refused = available_modes(connection, run.pipeline, asked[0], vectors[0])
         modes = [mode for mode, sentence in refused.items() if not sentence]
-        with _progress(asked) as show:
-            results = evaluate(connection, pipeline, asked, vectors, modes, reranker, show)
+        with progress_bar("questions") as show:
+            results = evaluate(
+                connection, run.pipeline, asked, vectors, modes, reranker, lambda done: show(done, len(asked))
+            )
     return fingerprint, results, {mode: sentence for mode, sentence in refused.items() if sentence}
 
 
 def _vectors(
-    connection: "psycopg.Connection", conninfo: str, pipeline: str, asked: list[Question], settings: "Settings"
+    connection: psycopg.Connection, load_model: Callable[[str], Embedder], pipeline: str, asked: list[Question]
 ) -> tuple[str, list[list[float]]]:
     """Returns the pipeline's fingerprint, and the vector of each question."""
-    from pgembedd.database.provider_use import ProviderUse
-    from pgembedd.loop.model_loader import loader
-    from pgembedd.search.fingerprints import check_fingerprint
-
     where = chosen_pipeline(connection, pipeline)
     _check_keys(connection, where.name, asked)
-    with (
-        closing(ProviderUse(conninfo)) as ledger,
-        closing(loader(settings, ledger=ledger)(where.model)) as embedder,
-    ):
-        check_fingerprint(where, embedder.fingerprint)
-        found = embedder.start([each.query for each in asked], kind="query").result().vectors
+    embedder = load_model(where.model)
+    check_fingerprint(where, embedder.fingerprint)
+    found = embedder.start([each.query for each in asked], kind="query").result().vectors
     return embedder.fingerprint, found.tolist()
 
 
-def _check_keys(connection: "psycopg.Connection", pipeline: str, asked: list[Question]) -> None:
+def _check_keys(connection: psycopg.Connection, pipeline: str, asked: list[Question]) -> None:
     """Says which relevant keys are of no row; ConfigurationError where all are."""
     missing, looked_up = keys_without_row(connection, pipeline, asked)
     first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
@@ -170,47 +161,25 @@ def _check_keys(connection: "psycopg.Connection", pipeline: str, asked: list[Que
         click.echo(f'{len(missing)} of {looked_up} relevant keys {are} of no row of "{pipeline}": {first}.', err=True)
 
 
-def _of_ask(
-    pipeline: str,
-    asked: list[Question],
-    database: str | None,
-    settings: "Settings",
-    timeout_s: float | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Measures the answers, each part of which is waited for that long, or without a time the threshold."""
-    from pgembedd.evaluation.asked import ask_all, judge_answers
-    from pgembedd.evaluation.refusals import separate
-
+def _measure_answers(run: Run, asked: list[Question]) -> None:
+    """Measures the answers with --ask, else the threshold."""
     found: AnswerQuality | Separated
-    with open_database(database) as conninfo, open_connection(conninfo) as connection:
-        model, vectors = _vectors(connection, conninfo, pipeline, asked, settings)
-        if timeout_s is None:
-            found = separate(connection, pipeline, asked, vectors)
+    with open_models(run.database, run.settings) as (connection, load_model), progress_bar("questions") as show:
+        model, vectors = _vectors(connection, load_model, run.pipeline, asked)
+        if run.asks:
+            answers = ask_all(
+                connection, run.pipeline, asked, vectors, run.timeout_s, lambda done: show(done, len(asked))
+            )
+            found = judge_answers(answers)
         else:
-            with _progress(asked) as show:
-                found = judge_answers(ask_all(connection, pipeline, asked, vectors, timeout_s, show))
-    if as_json:
-        click.echo(json.dumps({"pipeline": pipeline, "model": model, **found.to_json()}))
+            found = separate(connection, run.pipeline, asked, vectors)
+    if run.as_json:
+        print_json({"pipeline": run.pipeline, "model": model, **found.to_json()})
     else:
         click.echo("\n".join(found.lines()))
 
 
-@contextmanager
-def _progress(asked: Sequence[Question]) -> Iterator[Callable[[int], None]]:
-    """Shows a bar on standard error if that is a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("questions", total=len(asked))
-        yield lambda done: bar.update(task, completed=done)
-
-
-def _print(title: str, results: Sequence[Measured], before: "Values | None", left_out: dict[str, str]) -> None:
+def _print(title: str, results: Sequence[Measured], before: Values | None, left_out: dict[str, str]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
     table.add_column("search", no_wrap=True)
     for name in METRICS:
@@ -226,14 +195,3 @@ def _print(title: str, results: Sequence[Measured], before: "Values | None", lef
 def _cell(value: float, before: float | None) -> str:
     """Returns the value, and its distance to the baseline."""
     return f"{value:.3f}" if before is None else f"{value:.3f} ({value - before:+.3f})"
-
-
-def _write(
-    title: str, stored: dict[str, Any], results: Sequence[Measured], plot: Path | None, saved: Path | None
-) -> None:
-    if plot is not None:
-        from pgembedd.evaluation.plot import svg
-
-        write(plot, svg(title, results))
-    if saved is not None:
-        save(saved, stored)

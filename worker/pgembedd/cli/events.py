@@ -11,7 +11,6 @@ from pgembedd.database.connect import connect
 from pgembedd.database.event_channel import EVENTS, Channel, Event, EventFilter
 from pgembedd.database.rights import check_event_rights
 from pgembedd.database.schema_check import check_schema
-from pgembedd.log import configure_logging
 
 WAIT_S = 3600.0
 SHOWN = ("event", "pipeline", "pipeline_id", "at", "nth")
@@ -29,7 +28,6 @@ def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, 
             raise click.BadParameter(
                 f"There is no event {word!r}. There are: {', '.join(EVENTS)}.", param_hint="--event"
             )
-    configure_logging(log_level="warning")
     try:
         with open_database(database) as conninfo:
             with connect(conninfo) as connection:

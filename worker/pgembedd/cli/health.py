@@ -1,9 +1,8 @@
 """`pgembedd health`"""
 
-import http.client
 import json
-from typing import Any
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 import click
@@ -23,8 +22,7 @@ WAIT_S = 10
 @http_options("http_host", "http_port")
 def command(probe: str, http: HttpSettings) -> None:
     """Check the health of the HTTP service on this machine: exit code 0 when it is healthy, else 1."""
-    host = EVERYWHERE.get(http.http_host, http.http_host)
-    where = f"http://{f'[{host}]' if ':' in host else host}:{http.http_port}"
+    where = local_url(http)
     status, checks, stalled = ask(where, PATHS[probe])
     for name, result in checks.items():
         click.echo(f"{name}: {result}")
@@ -34,24 +32,26 @@ def command(probe: str, http: HttpSettings) -> None:
         raise PgembeddError(f"The service at {where} is not healthy.")
 
 
+def local_url(http: HttpSettings) -> str:
+    """Returns the URL of the service for a client on this machine."""
+    host = EVERYWHERE.get(http.http_host, http.http_host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{http.http_port}"
+
+
 def ask(where: str, path: str) -> tuple[int, dict[str, str], int]:
     """Returns the status, the checks and the number of stalled pipelines.
 
     PgembeddError where nothing answers, or another program does.
     """
     try:
-        with build_opener(ProxyHandler({})).open(where + path, timeout=WAIT_S) as answer:
-            return answer.status, *_parts(json.load(answer))
-    except HTTPError as error:
         try:
-            return error.code, *_parts(json.load(error))
-        except (ValueError, KeyError, TypeError):
-            raise PgembeddError(f"What answers at {where} is not pgembedd.") from None
-    except (ValueError, KeyError, TypeError, http.client.HTTPException):
+            answer = build_opener(ProxyHandler({})).open(where + path, timeout=WAIT_S)
+        except HTTPError as error:  # an answer with its status
+            answer = error
+        with answer:
+            said = json.load(answer)
+            return answer.status, said["checks"], said.get("stalled", 0)
+    except (ValueError, KeyError, TypeError, HTTPException):
         raise PgembeddError(f"What answers at {where} is not pgembedd.") from None
-    except (URLError, OSError) as error:
+    except OSError as error:
         raise PgembeddError(f"Nothing answers at {where}: start `pgembedd serve`, or `pgembedd run --http`.") from error
-
-
-def _parts(answer: dict[str, Any]) -> tuple[dict[str, str], int]:
-    return answer["checks"], answer.get("stalled", 0)

@@ -6,8 +6,11 @@ import click
 import psycopg
 
 from pgembedd.cli.options import database_option, open_connection
-from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan, raise_for_refused
+from pgembedd.contrib.pgai import Options, plan, read_catalogue
+from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
+from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
 from pgembedd.errors import ConfigurationError
+from pgembedd.model.specs import resolve
 
 Command = Callable[..., None]
 
@@ -35,8 +38,6 @@ def _shared(command: Command) -> Command:
 @click.option("--undo", is_flag=True, help="Put the guide's triggers and its waiting jobs back.")
 def supabase(database: str | None, dry_run: bool, model: str | None, made_by: str, undo: bool) -> None:
     """Pipelines in the place of the triggers of Supabase's guide to automatic embeddings."""
-    from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
-
     if undo and model is not None:
         raise ConfigurationError("--undo takes no --model: it undoes what was imported without one.")
     options = options_of(made_by, model)
@@ -57,9 +58,6 @@ def pgai(
     vectorizers: tuple[str, ...], database: str | None, dry_run: bool, model: str | None, drop_vectorizer: bool
 ) -> None:
     """Pipelines for pgai's VECTORIZERS, by name or number; for all of them where none is named."""
-    from pgembedd.contrib.pgai import Options, plan, read_catalogue
-    from pgembedd.model.specs import resolve
-
     options = Options(None if model is None else resolve(model), drop_vectorizer)
     with open_connection(database) as connection:
         found = read_catalogue(connection)
@@ -74,26 +72,28 @@ def pgai(
 
 
 def _run_plans(connection: psycopg.Connection, plans: list[Plan | Refused], dry_run: bool) -> None:
-    refused = [each for plan in plans if (each := _run_plan(connection, plan, dry_run)) is not None]
-    if len(plans) > 1:
-        for one in refused:
-            click.echo(f"{one.about} was left alone: {one.why}", err=True)
-    raise_for_refused(refused, len(plans))
+    """Executes the plans, or prints them. ConfigurationError where one was refused: its reason, or how many were."""
+    refused = []
+    for each in plans:
+        outcome = each if isinstance(each, Refused) else _run_plan(connection, each, dry_run)
+        if isinstance(outcome, Refused):
+            refused.append(f"{outcome.about} was left alone: {outcome.why}")
+    if len(refused) == len(plans) == 1:
+        raise ConfigurationError(refused[0])
+    for sentence in refused:
+        click.echo(sentence, err=True)
+    if refused:
+        raise ConfigurationError(f"{len(refused)} of {len(plans)} were left alone, each for the reason above.")
 
 
-def _run_plan(connection: psycopg.Connection, plan: Plan | Refused, dry_run: bool) -> Refused | None:
-    """Executes or prints the plan; returns the refusal, if there is one."""
-    if isinstance(plan, Refused):
-        return plan
-    outcome = as_script(connection, plan) if dry_run else execute_plan(connection, plan)
-    if isinstance(outcome, Refused):
-        return outcome
-    _print(plan, outcome, dry_run)
-    return None
-
-
-def _print(plan: Plan, lines: list[str], dry_run: bool) -> None:
+def _run_plan(connection: psycopg.Connection, plan: Plan, dry_run: bool) -> Refused | None:
+    """Executes the plan and says what was done, or prints its script; returns the database's refusal."""
     if dry_run:
-        click.echo("\n".join([lines[0], *(f"-- {note}" for note in plan.notes), *lines[1:], ""]))
-    else:
-        click.echo("\n".join([f"{plan.about}:", *(f"  {line}" for line in (*lines, *plan.notes))]))
+        first, *statements = as_script(connection, plan)
+        click.echo("\n".join([first, *(f"-- {note}" for note in plan.notes), *statements, ""]))
+        return None
+    done = execute_plan(connection, plan)
+    if isinstance(done, Refused):
+        return done
+    click.echo("\n".join([f"{plan.about}:", *(f"  {line}" for line in (*done, *plan.notes))]))
+    return None

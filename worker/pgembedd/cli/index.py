@@ -9,6 +9,7 @@ import psycopg
 from pgembedd.cli.options import database_option, open_connection, settings_options
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError, PgembeddError
+from pgembedd.loop.index_builder import BuildLimits, build_index
 from pgembedd.settings import Settings
 
 
@@ -33,8 +34,6 @@ def command(pipeline: str | None, database: str | None, settings: Settings) -> N
 
 
 def _build(connection: psycopg.Connection, name: str, settings: Settings) -> None:
-    from pgembedd.loop.index_builder import BuildLimits, build_index
-
     began, limits = time.monotonic(), BuildLimits(settings.index_memory_mb, settings.index_workers)
     if _state(connection, name) == "valid":
         click.echo(f"{name}: its index is valid.")

@@ -1,30 +1,25 @@
 """`pgembedd mcp`"""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pgembedd.cli.options import http_options, settings_options
 from pgembedd.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pgembedd.settings import HttpSettings, Settings
+from pgembedd.log import configure_logging
+from pgembedd.loop.model_loader import offline_loader, offline_reranker_loader
+from pgembedd.search.local_models import LocalModels
+from pgembedd.search.role import check_search_url
+from pgembedd.settings import HttpSettings, Settings
 
 
 @click.command("mcp")
 @http_options("search_url")
 @settings_options("model_dir", "precision", "threads", "log_format", "log_level")
-def command(http: "HttpSettings", settings: "Settings") -> None:
+def command(http: HttpSettings, settings: Settings) -> None:
     """Serve tools that search to an assistant: the Model Context Protocol on standard input and output.
 
     The role of PGEMBEDD_SEARCH_URL searches: a login role of its own, in no other role. The service has the same tools
     at /mcp.
     """
-    from pgembedd.log import configure_logging
-    from pgembedd.loop.model_loader import offline_loader, offline_reranker_loader
-    from pgembedd.search.local_models import LocalModels
-    from pgembedd.search.role import check_search_url
-
     configure_logging(settings.log_format, settings.log_level)
     if not http.search_url:
         raise ConfigurationError(

@@ -3,6 +3,10 @@
 import click
 
 from pgembedd.cli.options import database_option, describe, open_database
+from pgembedd.database.connect import connect
+from pgembedd.database.migrate import downgrade, has_schema, migrate_unless_newer
+from pgembedd.database.own_version import HEAD
+from pgembedd.doctor.rights import check_role
 from pgembedd.errors import SchemaError
 
 
@@ -11,13 +15,6 @@ from pgembedd.errors import SchemaError
 @click.option("--down", is_flag=True, help="Remove what pgembedd installed; tables, columns and vectors stay.")
 def command(database: str | None, down: bool) -> None:
     """Install or upgrade the schema pgembedd; after a restore, repair it. Safe to repeat."""
-    from pgembedd.database.connect import connect
-    from pgembedd.database.migrate import downgrade, has_schema, migrate_unless_newer
-    from pgembedd.database.own_version import HEAD
-    from pgembedd.doctor.rights import check_role
-    from pgembedd.log import configure_logging
-
-    configure_logging(log_level="warning")
     with open_database(database, create=not down) as conninfo:
         if down:
             with connect(conninfo) as connection:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pgembedd.errors import ModelError
+from pgembedd.model import RERANKERS, Reranker, Session, built_in, is_cached, pull, verify
 
 
 @click.group("model")
@@ -17,8 +18,6 @@ def command() -> None:
 @command.command("list")
 def list_models() -> None:
     """The models pgembedd knows, and whether their files are on this machine."""
-    from pgembedd.model import built_in, is_cached
-
     table = Table(box=None, padding=(0, 1, 0, 0))
     for column in ("model", "here", "download", "dims", "tokens", "licence", "fingerprint"):
         table.add_column(column, no_wrap=True)
@@ -35,8 +34,6 @@ def list_models() -> None:
 @click.argument("name", default="gte-small")
 def pull_model(name: str) -> None:
     """Fetch a model's files, check their digests and build its graph, so that a start needs no network."""
-    from pgembedd.model import pull
-
     spec = pull(name, notify=_say)
     click.echo(f"{spec.name} is here and checked; fingerprint {spec.fingerprint}.")
 
@@ -48,8 +45,6 @@ def pull_model(name: str) -> None:
 )
 def verify_model(name: str, model_dir: Path | None) -> None:
     """Compare what the model computes on this machine with what is known of it."""
-    from pgembedd.model import RERANKERS, Reranker, Session, verify
-
     kind = Reranker if name.casefold() in RERANKERS else Session
     with kind(name, model_dir=model_dir, notify=_say) as model:
         checks = verify(model)

@@ -3,23 +3,25 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import Field, fields
-from functools import wraps
+from datetime import datetime, timedelta
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 import psycopg
 
-from pgembedd.conninfo import check_conninfo, conninfo_from_environment
 from pgembedd.errors import ConfigurationError
 from pgembedd.search.options import SearchOptions, options_of
-from pgembedd.settings import CHOICES, MAXIMUM, MINIMUM, SECRETS, HttpSettings, Settings
+from pgembedd.settings import HttpSettings, Settings, variable_of
+from pgembedd.settings.conninfo import check_conninfo, conninfo_from_environment
 
 Command = Callable[..., Any]
 
 if TYPE_CHECKING:
     from pgembedd.database.connect import PinnedConnection
+    from pgembedd.model.embedder import Embedder
 
 
 def database_option(command: Command) -> Command:
@@ -37,36 +39,63 @@ def _check_database(_context: click.Context, _option: click.Parameter, given: st
     return given if given is None else check_conninfo(given, "--database")
 
 
+http_option = click.option(
+    "--http",
+    "with_http",
+    is_flag=True,
+    envvar="PGEMBEDD_HTTP",
+    show_envvar=True,
+    help="Answer HTTP as well, as `pgembedd serve` does.",
+)
+
+
+def timeout_option(help_text: str) -> Callable[[Command], Command]:
+    """Adds `--timeout`, the seconds to wait for a next part of an answer; the command gets `timeout_s`."""
+    limits = FiniteRange(1, 3600)
+    return click.option("--timeout", "timeout_s", type=limits, default=120, show_default=True, help=help_text)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Prints an object on one line, times in ISO 8601 and durations in seconds."""
+    click.echo(json.dumps(value, default=_json_value, ensure_ascii=False))
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
 def settings_options(*only: str) -> Callable[[Command], Command]:
     """Adds fields of Settings, all or `only` these, as options with their variables; the command gets `settings`."""
-    return _options(Settings, "settings", [field for field in fields(Settings) if not only or field.name in only])
+    return _options(Settings, "settings", only)
 
 
 def http_options(*only: str) -> Callable[[Command], Command]:
     """Adds fields of HttpSettings likewise, but secrets as variables alone; the command gets `http`."""
-    chosen = [field for field in fields(HttpSettings) if not only or field.name in only]
+    return _options(HttpSettings, "http", only)
+
+
+def _options(kind: "type[Settings | HttpSettings]", argument: str, only: Sequence[str]) -> Callable[[Command], Command]:
+    chosen = [field for field in fields(kind) if not only or field.name in only]
+    secret = [field for field in chosen if field.metadata["secret"]]
     # Those of language models, which HttpSettings inherits, come last.
-    return _options(HttpSettings, "http", sorted(chosen, key=lambda field: not field.name.startswith("http_")))
+    options = sorted((f for f in chosen if f not in secret), key=lambda f: not f.name.startswith("http_"))
 
-
-def _options(
-    kind: "type[Settings | HttpSettings]", argument: str, chosen: "list[Field[Any]]"
-) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def with_settings(*args: Any, **values: Any) -> Any:
-            given: dict[str, Any] = {
-                field.name: _secret(field) if field.name in SECRETS else values.pop(field.name) for field in chosen
-            }
+            given: dict[str, Any] = {field.name: values.pop(field.name) for field in options}
+            given |= {field.name: os.environ.get(variable_of(field), "") for field in secret}
             return command(*args, **{argument: kind(**given)}, **values)
 
         wrapped: Command = with_settings
-        for field in reversed([field for field in chosen if field.name not in SECRETS]):
+        for field in reversed(options):
             wrapped = click.option(
                 "--" + field.name.replace("_", "-"),
-                type=_type(field.name, field.default),
+                type=_type(field),
                 default=field.default,
-                envvar=field.metadata["variable"],
+                envvar=variable_of(field),
                 show_default=field.default != "",
                 show_envvar=True,
                 help=field.metadata["help"],
@@ -74,10 +103,6 @@ def _options(
         return wrapped
 
     return decorate
-
-
-def _secret(field: "Field[Any]") -> str:
-    return os.environ.get(field.metadata["variable"], "")
 
 
 class Json(click.ParamType[Any]):
@@ -136,20 +161,24 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-def _type(name: str, default: Any) -> click.ParamType[Any]:
-    if name in CHOICES:
-        return click.Choice(CHOICES[name])
-    if isinstance(default, int):
-        return IntegerRange(int(MINIMUM[name]), int(MAXIMUM[name]))
-    return FiniteRange(MINIMUM[name], MAXIMUM[name]) if isinstance(default, float) else click.STRING
+def _type(field: "Field[Any]") -> click.ParamType[Any]:
+    if choices := field.metadata["choices"]:
+        return click.Choice(choices)
+    if isinstance(field.default, int):
+        return IntegerRange(*field.metadata["bounds"])
+    return FiniteRange(*field.metadata["bounds"]) if isinstance(field.default, float) else click.STRING
 
 
 @contextmanager
 def open_database(given: str | None, *, create: bool = False) -> Iterator[str]:
     """Yields a connection string: given, from the environment, or of the private Postgres, which it starts and stops.
 
-    With `create` a missing private Postgres is created; without it, ConfigurationError.
+    With `create` a missing private Postgres is created; without it, ConfigurationError. A command logs what is at
+    least a warning, to standard error, unless its settings say otherwise.
     """
+    from pgembedd.log import configure_logging
+
+    configure_logging(log_level="warning")
     conninfo = given if given is not None else conninfo_from_environment()
     if conninfo is not None:
         yield conninfo
@@ -175,6 +204,24 @@ def open_connection(given: str | None) -> Iterator["PinnedConnection"]:
     with open_database(given) as conninfo, connect(conninfo, autocommit=True) as connection:
         check_schema(connection)
         yield connection
+
+
+@contextmanager
+def open_models(
+    given: str | None, settings: Settings
+) -> "Iterator[tuple[PinnedConnection, Callable[[str], Embedder]]]":
+    """Opens a connection likewise; yields it, and what loads each model once. The models are closed at the end."""
+    from pgembedd.database.provider_use import ProviderUse
+    from pgembedd.loop.model_loader import loader
+
+    with (
+        open_database(given) as conninfo,
+        open_connection(conninfo) as connection,
+        closing(ProviderUse(conninfo)) as ledger,
+        ExitStack() as loaded,
+    ):
+        load = loader(settings, ledger=ledger)
+        yield connection, cache(lambda name: loaded.enter_context(closing(load(name))))
 
 
 def describe(conninfo: str) -> str:

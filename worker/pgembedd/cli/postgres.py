@@ -6,6 +6,10 @@ import subprocess
 import click
 from psycopg.conninfo import conninfo_to_dict
 
+from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir, running_conninfo
+
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
+
 
 @click.group("postgres")
 def command() -> None:
@@ -15,8 +19,6 @@ def command() -> None:
 @command.command("status")
 def show_status() -> None:
     """Show its directory and connection string. Exit code 1 when it does not run."""
-    from pgembedd.embedded_postgres import default_data_dir
-
     click.echo(f"Running in {default_data_dir()}:  psql '{_running_url()}'")
 
 
@@ -27,8 +29,6 @@ def show_url() -> None:
 
 
 def _running_url() -> str:
-    from pgembedd.embedded_postgres import default_data_dir, running_conninfo
-
     url = running_conninfo()
     if url is None:
         click.echo(f"No private Postgres runs in {default_data_dir()}; `pgembedd up` starts one.", err=True)
@@ -40,8 +40,6 @@ def _running_url() -> str:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def open_psql(arguments: tuple[str, ...]) -> None:
     """Open the bundled psql on it, started for as long as that takes; ARGUMENTS go to psql."""
-    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
-
     with EmbeddedPostgres(default_data_dir()) as server:
         psql = [str(server.bin_dir / "psql"), *arguments]
         # By environment: an argument with the password in it would show in the list of processes.
@@ -56,11 +54,9 @@ def _libpq(conninfo: str) -> dict[str, str]:
 
 
 @command.command("stop")
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
+@quiet_option
 def stop_server(quiet: bool) -> None:
     """Stop it, even if another process started it. Its data stays."""
-    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
-
     was_running = False
     if default_data_dir().exists():
         server = EmbeddedPostgres(default_data_dir())
@@ -71,11 +67,9 @@ def stop_server(quiet: bool) -> None:
 
 
 @command.command("remove")
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
+@quiet_option
 def remove_server(quiet: bool) -> None:
     """Stop it and delete all its data."""
-    from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
-
     data_dir = default_data_dir()
     if data_dir.exists():
         EmbeddedPostgres(data_dir).remove()

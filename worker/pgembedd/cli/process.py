@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.language_settings import LanguageSettings
-from pgembedd.settings import HttpSettings, Settings, unknown_variables
+from pgembedd.settings import HttpSettings, LanguageSettings, Settings, unknown_variables
 
 if TYPE_CHECKING:
     import psycopg

@@ -2,7 +2,7 @@
 
 import click
 
-from pgembedd.cli.options import database_option, http_options, open_database, settings_options
+from pgembedd.cli.options import database_option, http_option, http_options, open_database, settings_options
 from pgembedd.cli.process import exit_unless_drained, run_process
 from pgembedd.settings import HttpSettings, Settings
 
@@ -12,14 +12,7 @@ from pgembedd.settings import HttpSettings, Settings
 @click.option(
     "--pipeline", "pipelines", multiple=True, metavar="NAME", help="Serve only this pipeline; may be repeated."
 )
-@click.option(
-    "--http",
-    "with_http",
-    is_flag=True,
-    envvar="PGEMBEDD_HTTP",
-    show_envvar=True,
-    help="Answer HTTP as well, as `pgembedd serve` does.",
-)
+@http_option
 @settings_options()
 @http_options()
 def command(

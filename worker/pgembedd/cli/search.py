@@ -4,20 +4,22 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import psycopg
 from rich.console import Console
 from rich.text import Text
 
-from pgembedd.cli.options import database_option, open_connection, search_options, settings_options
+from pgembedd.cli.options import database_option, open_connection, print_json, search_options, settings_options
 from pgembedd.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import psycopg
-
-    from pgembedd.search.hits import Hit, Hits, Pipeline
-    from pgembedd.settings import Settings
+from pgembedd.loop.model_loader import offline_loader
+from pgembedd.search.calls import pipelines_call
+from pgembedd.search.engine import SearchEngine
+from pgembedd.search.hits import Hit, Hits, Pipeline, title_of
+from pgembedd.search.local_models import LocalModels
+from pgembedd.search.run import in_transactions, run
+from pgembedd.settings import Settings
 
 
 @click.command("search")
@@ -36,20 +38,13 @@ def command(
     named: str | None,
     explain: bool,
     as_json: bool,
-    settings: "Settings",
+    settings: Settings,
     **given: Any,
 ) -> None:
     """Find rows by meaning, by words or both: search() in SQL, as the role of the connection.
 
     TEXT is embedded here where the model's files are on this machine, else by a worker.
     """
-    from pgembedd.log import configure_logging
-    from pgembedd.loop.model_loader import offline_loader
-    from pgembedd.search.engine import SearchEngine
-    from pgembedd.search.local_models import LocalModels
-    from pgembedd.search.run import in_transactions
-
-    configure_logging(log_level="warning")
     if pipeline is not None and named is not None:
         raise click.UsageError("Name the pipeline once.")
     options = {name: value for name, value in given.items() if value is not None}
@@ -62,24 +57,21 @@ def command(
             _print(searches.search(where, text, **options), where, as_json=as_json)
 
 
-def _print(hits: "Hits", where: "Pipeline", *, as_json: bool) -> None:
+def _print(hits: Hits, where: Pipeline, *, as_json: bool) -> None:
     """Prints the hits, as lines or as JSON objects, and what the search notes to standard error."""
     for notice in hits.notices:
         click.echo(notice, err=True)
     if as_json:
         for hit in hits:
-            click.echo(json.dumps(asdict(hit), ensure_ascii=False))
+            print_json(asdict(hit))
     else:
         if hits:
             click.echo("similarity   score  key")
         print_hits(Console(), hits, where)
 
 
-def chosen_pipeline(connection: "psycopg.Connection", name: str | None) -> "Pipeline":
+def chosen_pipeline(connection: psycopg.Connection, name: str | None) -> Pipeline:
     """Returns the pipeline of that name, or the only one there is. ConfigurationError otherwise."""
-    from pgembedd.search.calls import pipelines_call
-    from pgembedd.search.run import run
-
     found = run(connection, pipelines_call())
     names = ", ".join(one.name for one in found)
     chosen = [one for one in found if name in (None, one.name)]
@@ -94,10 +86,8 @@ def chosen_pipeline(connection: "psycopg.Connection", name: str | None) -> "Pipe
     return chosen[0]
 
 
-def print_hits(console: Console, hits: "Sequence[Hit]", where: "Pipeline") -> None:
+def print_hits(console: Console, hits: Sequence[Hit], where: Pipeline) -> None:
     """Prints a line per hit: similarity, score, key, the number of a chunk, title and snippet."""
-    from pgembedd.search.hits import title_of
-
     if not hits:
         console.print("Nothing was found; `pgembedd status` shows what is still queued.")
     for hit in hits:

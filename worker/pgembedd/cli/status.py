@@ -1,8 +1,8 @@
 """`pgembedd status`"""
 
-import json
 import time
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import click
@@ -13,12 +13,25 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from pgembedd.cli.options import database_option, open_connection
+from pgembedd.cli.options import database_option, open_connection, print_json
 from pgembedd.database.queries import query
 from pgembedd.text.quantities import age, counted, share
 
 OUTSTANDING = ("deferred", "due", "building", "invalid", "dropped")
-COLUMNS = ("done", "queued", "backfill", "oldest", "failing", "dead", "blank", "cut", "rows/min", "left", "lag")
+COLUMNS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "done": lambda row: share(row["coverage"]),
+    "queued": itemgetter("queued"),
+    "backfill": itemgetter("backfill"),
+    "oldest": lambda row: age(row["oldest_age"]),
+    "failing": itemgetter("failing"),
+    "dead": itemgetter("dead"),
+    "blank": itemgetter("blank"),
+    "cut": itemgetter("truncated"),
+    "rows/min": itemgetter("rows_per_minute"),
+    "left": lambda row: age(row["time_left"]),
+    "lag": lambda row: age(row["lag"]),
+}
+"""What each column shows of a row."""
 # The first goes first where a terminal is narrow.
 DISPENSABLE = ("cut", "blank", "rows/min", "lag", "left", "backfill", "failing", "done", "oldest")
 NAME = 16  # characters of a pipeline that stay on one line
@@ -37,7 +50,7 @@ def command(database: str | None, watch: bool, as_json: bool) -> None:
     with open_connection(database) as connection:
         if as_json:
             for row in _rows(connection):
-                click.echo(json.dumps(row, default=_json_value))
+                print_json(row)
         elif watch:
             _watch(connection)
         else:
@@ -67,12 +80,6 @@ def _rows(connection: psycopg.Connection) -> list[dict[str, Any]]:
         return cursor.execute(query("status")).fetchall()
 
 
-def _json_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
-
-
 def _fitting(rows: list[dict[str, Any]], console: Console) -> Table | str:
     """Returns the table; on a narrow terminal without the least important columns."""
     if not rows:
@@ -99,30 +106,10 @@ def _table(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> Table:
         if column not in left_out:
             table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        state, cells = row["state"], _cells(row)
-        if "backfill" in left_out:
-            cells["queued"] = str(row["queued"] + row["backfill"])
-        shown = [cells[column] for column in COLUMNS if column not in left_out]
+        state, merged = row["state"], {"queued": row["queued"] + row["backfill"]} if "backfill" in left_out else {}
+        shown = [str(cell(row | merged)) for column, cell in COLUMNS.items() if column not in left_out]
         table.add_row(escape(row["pipeline"]), f"[{COLORS[state]}]{state}[/]", *shown)
     return table
-
-
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    """Returns the text of each of COLUMNS."""
-    values = (
-        share(row["coverage"]),
-        row["queued"],
-        row["backfill"],
-        age(row["oldest_age"]),
-        row["failing"],
-        row["dead"],
-        row["blank"],
-        row["truncated"],
-        row["rows_per_minute"],
-        age(row["time_left"]),
-        age(row["lag"]),
-    )
-    return dict(zip(COLUMNS, map(str, values), strict=True))
 
 
 def _reasons(rows: list[dict[str, Any]]) -> list[str]:

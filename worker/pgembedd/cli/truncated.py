@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgembedd.cli.options import IntegerRange, database_option, open_connection
+from pgembedd.cli.options import IntegerRange, database_option, open_connection, print_json
 from pgembedd.database.queries import query
 from pgembedd.text.quantities import counted
 
@@ -26,17 +26,11 @@ def command(pipeline: str | None, database: str | None, limit: int, as_json: boo
         values = {"name": pipeline, "limit": limit}
         rows = connection.execute(query("truncated"), values).fetchall()
         if as_json:
-            for row in rows:
-                click.echo(_json(row))
+            for name, key, dropped_tokens, since in rows:
+                print_json({"pipeline": name, "key": json.loads(key), "dropped_tokens": dropped_tokens, "since": since})
             return
         shares = connection.execute(query("truncated_share"), values).fetchall()
     Console().print(_table(rows, shares) if rows else "No text was cut.")
-
-
-def _json(row: Row) -> str:
-    pipeline, key, dropped_tokens, since = row
-    fields = {"pipeline": pipeline, "key": json.loads(key), "dropped_tokens": dropped_tokens}
-    return json.dumps({**fields, "since": since.isoformat()})
 
 
 def _table(rows: list[Row], shares: list[Row]) -> Table:

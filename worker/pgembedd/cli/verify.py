@@ -2,29 +2,25 @@
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import psycopg
 
-from pgembedd.cli.options import IntegerRange, database_option, open_connection, open_database, settings_options
+from pgembedd.cli.options import IntegerRange, database_option, open_models, print_json, settings_options
+from pgembedd.cli.progress_bar import progress_bar
+from pgembedd.database.records import ServedPipeline
 from pgembedd.errors import ConfigurationError, PgembeddError, WrongVectorsError
+from pgembedd.loop.model_loader import precision_of
+from pgembedd.model.embedder import Embedder
+from pgembedd.model.providers.configured import Provider, enabled_providers
+from pgembedd.settings import Settings
 from pgembedd.text.quantities import counted
+from pgembedd.verify.cost import estimate_cost, paid_provider
 from pgembedd.verify.report import WRONG, Report
+from pgembedd.verify.vector_verdicts import TOLERANCE
 from pgembedd.verify.verifier import Options, pipelines_to_verify, verify
-
-if TYPE_CHECKING:
-    import psycopg
-
-    from pgembedd.database.records import ServedPipeline
-    from pgembedd.model.embedder import Embedder
-    from pgembedd.model.providers.configured import Provider
-    from pgembedd.settings import Settings
 
 SAMPLE = 300
 FINE = ("right", "blank", "in_flight", "dead")
@@ -44,36 +40,21 @@ WORDS = {"in_flight": "in flight", "foreign": "another model's"}
 def command(
     pipelines: tuple[str, ...],
     database: str | None,
-    sample: int | None,
-    everything: bool,
-    seed: int | None,
     requeue: bool,
     yes: bool,
     as_json: bool,
-    settings: "Settings",
+    settings: Settings,
+    **drawn: Any,
 ) -> None:
     """Embed rows again and compare the vectors with the stored ones.
 
     Of the named pipelines, or of all. Exit code 6 when a row is wrong and was not queued.
     """
-    from pgembedd.database.provider_use import ProviderUse
-    from pgembedd.log import configure_logging
-    from pgembedd.loop.model_loader import loader
-    from pgembedd.model.providers.configured import enabled_providers
-
-    configure_logging(log_level="warning")
-    _check_options(sample, everything, seed)
-    seed = secrets.randbelow(2**31) if seed is None else seed
-    options = Options(None if everything else sample or SAMPLE, seed, requeue, tolerance=0.0)
+    options = _options(**drawn, requeue=requeue)
     providers = enabled_providers(settings)
     reports: list[Report] = []
     refused: list[PgembeddError] = []
-    with (
-        open_database(database) as conninfo,
-        open_connection(conninfo) as connection,
-        closing(ProviderUse(conninfo)) as ledger,
-        _loading_once(loader(settings, ledger=ledger)) as load,
-    ):
+    with open_models(database, settings) as (connection, load):
         for pipeline in pipelines_to_verify(connection, pipelines):
             try:
                 _say_cost(connection, pipeline, providers, options, yes=yes)
@@ -81,40 +62,43 @@ def command(
             except PgembeddError as error:  # of this pipeline alone: the others are verified, too
                 refused.append(error)
                 continue
-            click.echo(json.dumps(_object(reports[-1])) if as_json else _text(reports[-1]))
+            if as_json:
+                print_json(_object(reports[-1]))
+            else:
+                click.echo(_text(reports[-1]))
     _conclude(reports, refused, requeue)
 
 
-@contextmanager
-def _loading_once(load: "Callable[[str], Embedder]") -> "Iterator[Callable[[str], Embedder]]":
-    """Yields a function that loads each model once; the models are closed at the end."""
-    with ExitStack() as loaded:
-        yield cache(lambda name: loaded.enter_context(closing(load(name))))
+def _options(*, sample: int | None, everything: bool, seed: int | None, requeue: bool) -> Options:
+    """Returns the options, without a tolerance yet. UsageError for those that contradict each other."""
+    if sample and everything:
+        raise click.UsageError("--sample and --all contradict each other.")
+    if everything and seed is not None:
+        raise click.UsageError("--all takes every row, so --seed has nothing to draw: leave one of them out.")
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    return Options(None if everything else sample or SAMPLE, seed, requeue, tolerance=0.0)
 
 
-def _verify(
-    connection: "psycopg.Connection", pipeline: "ServedPipeline", embedder: "Embedder", options: Options
-) -> Report:
+def _verify(connection: psycopg.Connection, pipeline: ServedPipeline, embedder: Embedder, options: Options) -> Report:
     """Verifies one pipeline, with the tolerance of the model's precision."""
-    from pgembedd.loop.model_loader import precision_of
-    from pgembedd.verify.vector_verdicts import TOLERANCE
-
     exact = replace(options, tolerance=TOLERANCE[precision_of(embedder)])
-    with _progress(pipeline.name, options.sample is None) as progress:
-        return verify(connection, pipeline, embedder, exact, progress)
+    with progress_bar(pipeline.name, shown=options.sample is None) as show:
+
+        def show_report(report: Report) -> None:
+            show(report.rows_checked, max(report.rows, report.rows_checked))
+
+        return verify(connection, pipeline, embedder, exact, show_report)
 
 
 def _say_cost(
-    connection: "psycopg.Connection",
-    pipeline: "ServedPipeline",
-    providers: "dict[str, Provider]",
+    connection: psycopg.Connection,
+    pipeline: ServedPipeline,
+    providers: dict[str, Provider],
     options: Options,
     *,
     yes: bool,
 ) -> None:
     """Says what a provider with a key will be asked for. ConfigurationError unless `yes`."""
-    from pgembedd.verify.cost import estimate_cost, paid_provider
-
     if (provider := paid_provider(pipeline, providers)) is None:
         return
     cost = estimate_cost(connection, pipeline, provider, options)
@@ -123,14 +107,6 @@ def _say_cost(
     if not yes:
         raise ConfigurationError(f"{sends}, which costs: nothing was sent; verify with --yes if that is right.")
     click.echo(f"{sends}.", err=True)
-
-
-def _check_options(sample: int | None, everything: bool, seed: int | None) -> None:
-    """Raises UsageError for options that contradict each other."""
-    if sample and everything:
-        raise click.UsageError("--sample and --all contradict each other.")
-    if everything and seed is not None:
-        raise click.UsageError("--all takes every row, so --seed has nothing to draw: leave one of them out.")
 
 
 def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool) -> None:
@@ -145,21 +121,6 @@ def _conclude(reports: list[Report], refused: list[PgembeddError], requeue: bool
         raise WrongVectorsError(
             f"{counted(sum(wrong.values()), f'row of {names} has', f'rows of {names} have')} the wrong vector or none:"
             " queue them with `pgembedd verify --requeue`."
-        )
-
-
-@contextmanager
-def _progress(pipeline: str, shown: bool) -> Iterator[Callable[[Report], None]]:
-    """Shows a bar on standard error if that is a terminal and `shown`."""
-    console = Console(stderr=True)
-    if not shown or not console.is_terminal:
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(pipeline, total=None)
-        yield lambda report: bar.update(
-            task, completed=report.rows_checked, total=max(report.rows, report.rows_checked)
         )
 
 

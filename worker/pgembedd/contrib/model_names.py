@@ -45,7 +45,7 @@ def pipeline_name(*parts: str) -> str:
 
 
 def name_with_model(name: str, model: str, room: int = 63) -> str:
-    """Returns a name for a new column or table beside `name`, whose vectors are of `model`."""
+    """Returns a name for a new column or table next to `name`, whose vectors are of `model`."""
     ending = "_" + re.sub(r"[^a-z0-9]+", "_", model.casefold())
     kept = name.encode()[: room - len(ending)].decode(errors="ignore")  # Postgres cuts at 63 bytes
     return kept + ending

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.contrib.model_names import known_model, name_with_model, pipeline_name
-from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
+from pgembedd.contrib.plan import Column, Plan, Refused, Step, call, create_pipeline, find_column
 from pgembedd.database.queries import query
 from pgembedd.model.model_spec import ModelSpec
 
@@ -77,8 +77,7 @@ class Options:
 
 def read_catalogue(connection: psycopg.Connection) -> list[Vectorizer]:
     """Returns pgai's vectorizers; none without pgai."""
-    row = connection.execute(query("import_catalogue")).fetchone()
-    if row is None or not row[0]:
+    if connection.execute(query("import_catalogue")).fetchone() != (True,):
         return []
     return [Vectorizer.of(found) for (found,) in connection.execute(query("import_vectorizers"))]
 
@@ -86,7 +85,7 @@ def read_catalogue(connection: psycopg.Connection) -> list[Vectorizer]:
 def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Options) -> Plan | Refused:
     """Plans the import of one vectorizer."""
     about = f'the vectorizer "{vectorizer.name}" on {vectorizer.schema}.{vectorizer.table}'
-    column = _describe(connection, vectorizer)
+    column = find_column(connection, vectorizer.schema, vectorizer.table, vectorizer.column or "")
     reason = _refusal_reason(connection, vectorizer, column, options)
     if reason is not None:
         return Refused(about, reason)
@@ -108,35 +107,18 @@ def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Option
         ),
         "backfill": False if keep else None,
     }
-    steps = [Step(create_pipeline(pipeline), f'made the pipeline "{name}"; {{}} rows queued')]
+    steps = [create_pipeline(pipeline)]
     if keep:
         steps += _keep_vectors(connection, vectorizer, name, model)
     if vectorizer.disabled:
-        steps.append(_call("pgembedd.pause({})", name, done="paused it, as the vectorizer was disabled"))
+        steps.append(call("pgembedd.pause", name, done="paused it, as the vectorizer was disabled"))
     if options.drop_vectorizer:
-        steps.append(_call("ai.drop_vectorizer({})", vectorizer.id, done="dropped the vectorizer; its vectors stay"))
+        steps.append(call("ai.drop_vectorizer", vectorizer.id, done="dropped the vectorizer; its vectors stay"))
     return Plan(about, tuple(steps), tuple(_notes(vectorizer, options)))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The source's quoted name; type and dimensions of a destination column; the pipeline that fills it."""
-
-    source: str
-    type: str | None
-    typmod: int | None
-    pipeline: str | None
-
-
-def _describe(connection: psycopg.Connection, vectorizer: Vectorizer) -> _Found:
-    values = {"schema": vectorizer.schema, "table": vectorizer.table, "column": vectorizer.column or ""}
-    row = connection.execute(query("import_column"), values | {"function": "", "model": None}).fetchone()
-    assert row is not None
-    return _Found(row[0], row[2], row[3], row[4])
-
-
 def _refusal_reason(
-    connection: psycopg.Connection, vectorizer: Vectorizer, found: _Found, options: Options
+    connection: psycopg.Connection, vectorizer: Vectorizer, found: Column, options: Options
 ) -> str | None:
     """Returns the reason why the vectorizer cannot be imported, or None."""
     content = vectorizer.part("loading", "column_name")
@@ -149,30 +131,30 @@ def _refusal_reason(
             f"it formats by {vectorizer.template!r} into a column, which here takes a content function: write one, and "
             "call pgembedd.create_pipeline() with content_function and adopt => true."
         )
-    taken = connection.execute(query("import_name_taken"), {"name": pipeline_name(vectorizer.name)}).fetchone()
-    if taken and taken[0]:
-        return f'there is a pipeline "{pipeline_name(vectorizer.name)}" already: it was imported, or drop that one.'
+    name = pipeline_name(vectorizer.name)
+    if connection.execute(query("import_name_taken"), {"name": name}).fetchone() == (True,):
+        return f'there is a pipeline "{name}" already: it was imported, or drop that one.'
     if options.model is not None:
         return None
     return _model_refusal_reason(vectorizer, found)
 
 
-def _model_refusal_reason(vectorizer: Vectorizer, found: _Found) -> str | None:
+def _model_refusal_reason(vectorizer: Vectorizer, found: Column) -> str | None:
     """Returns the reason why the vectors cannot be kept, or None."""
     given, dimensions = vectorizer.part("embedding", "model"), vectorizer.part("embedding", "dimensions")
     model = known_model(given or "")
     where = "column" if vectorizer.column else "table"
-    anew = f"--model gte-small embeds the rows anew, into a new {where}."
+    again = f"--model gte-small embeds the rows again, into a new {where}."
     if model is None:
-        return f"its vectors are of {given}, which pgembedd does not have: {anew}"
+        return f"its vectors are of {given}, which pgembedd does not have: {again}"
     if dimensions != model.dims:
-        return f"it keeps {dimensions} dimensions of {given}, which makes {model.dims}: {anew}"
+        return f"it keeps {dimensions} dimensions of {given}, which makes {model.dims}: {again}"
     if vectorizer.column and (found.type not in ("vector", "halfvec") or found.typmod != model.dims):
-        return f'its column "{vectorizer.column}" is no vector of {model.dims} dimensions any more: {anew}'
+        return f'its column "{vectorizer.column}" is no vector of {model.dims} dimensions any more: {again}'
     return None
 
 
-def _to_column(vectorizer: Vectorizer, found: _Found, model: ModelSpec, keep: bool) -> dict[str, Any]:
+def _to_column(vectorizer: Vectorizer, found: Column, model: ModelSpec, keep: bool) -> dict[str, Any]:
     assert vectorizer.column is not None
     if not keep:
         return {"embedding_column": name_with_model(vectorizer.column, model.name)}
@@ -217,25 +199,21 @@ def _keep_vectors(
     """Keeps the vectors, except of rows in pgai's queue; then queues rows without a vector."""
     pending = _relation(connection, vectorizer.queue)
     if vectorizer.column:
-        yield _call("pgembedd._import_pending({}, {})", name, pending, done="rows queued that pgai had still to do: {}")
+        yield call("pgembedd._import_pending", name, pending, done="rows queued that pgai had still to do: {}")
     else:
         chunks = _relation(connection, vectorizer.target)
         done = "rows taken over with their vectors: {}"
-        yield _call("pgembedd._import_chunks({}, {}, {}, {})", name, chunks, pending, model.fingerprint, done=done)
-    yield _call("pgembedd.backfill({})", name, done="rows queued that have none: {}")
+        yield call("pgembedd._import_chunks", name, chunks, pending, model.fingerprint, done=done)
+    yield call("pgembedd.backfill", name, done="rows queued that have none: {}")
 
 
 def _relation(connection: psycopg.Connection, named: tuple[str, str] | None) -> str | None:
     """Returns the quoted name; None for a table that does not exist."""
     if named is None:
         return None
-    row = connection.execute(query("import_relation"), {"schema": named[0], "table": named[1]}).fetchone()
-    return sql.Identifier(*named).as_string(connection) if row and row[0] else None
-
-
-def _call(call: str, *arguments: Any, done: str) -> Step:
-    literals = [sql.Literal(argument) for argument in arguments]
-    return Step(sql.SQL("select " + call).format(*literals), done)
+    name: str | None
+    ((name,),) = connection.execute(query("import_relation"), {"schema": named[0], "table": named[1]}).fetchall()
+    return name
 
 
 def _notes(vectorizer: Vectorizer, options: Options) -> Iterator[str]:

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
-from pgembedd.errors import ConfigurationError
+from pgembedd.errors import refusal_text
 
 LOCK_TIMEOUT = "2s"  # readers and writers of the table stand in line behind us
 
@@ -39,14 +39,49 @@ class Refused:
     why: str
 
 
-def create_pipeline(options: Mapping[str, Any]) -> sql.Composed:
-    """Returns the call of create_pipeline() with the named arguments that are not None."""
+@dataclass(frozen=True)
+class Column:
+    """A column that vectors are in, or that is to be, of the table `source` (quoted).
+
+    `function` is the content function by its whole name, `typmod` the dimensions or -1, `pipeline` the one that fills
+    it, `makes` the dimensions of the model that made the vectors; each is None where it is not known.
+    """
+
+    source: str
+    function: str | None
+    type: str | None
+    typmod: int | None
+    pipeline: str | None
+    distance: str
+    free_name: str
+    makes: int | None
+
+
+def find_column(
+    connection: psycopg.Connection, schema: str, table: str, column: str, *, function: str = "", made_by: str = ""
+) -> Column:
+    """Returns what the database knows of a column, of a content function, and of the model that made the vectors."""
+    values = {"schema": schema, "table": table, "column": column, "function": function, "model": made_by}
+    ((*found,),) = connection.execute(query("import_column"), values).fetchall()
+    return Column(*found)
+
+
+def call(function: str, *arguments: Any, done: str | None = None) -> Step:
+    """Returns the step that calls a function."""
+    literals = sql.SQL(", ").join(map(sql.Literal, arguments))
+    return Step(sql.SQL("select {}({})").format(sql.SQL(function), literals), done)
+
+
+def create_pipeline(options: Mapping[str, Any]) -> Step:
+    """Returns the step that makes a pipeline, with the named options that are not None."""
     given = [
         sql.SQL("\n    {} => {}").format(sql.Identifier(name), sql.Literal(value))
         for name, value in options.items()
         if value is not None
     ]
-    return sql.SQL("select pgembedd.create_pipeline({})").format(sql.SQL(",").join(given))
+    statement = sql.SQL("select pgembedd.create_pipeline({})").format(sql.SQL(",").join(given))
+    queued = "" if options.get("backfill") is False else "; {} rows queued"
+    return Step(statement, f'made the pipeline "{options["name"]}"{queued}')
 
 
 def as_script(connection: psycopg.Connection, plan: Plan) -> list[str]:
@@ -73,14 +108,5 @@ def execute_plan(connection: psycopg.Connection, plan: Plan) -> list[str] | Refu
     except psycopg.Error as error:
         if is_connection_error(error):
             raise
-        parts = (error.diag.message_primary, error.diag.message_hint)
-        return Refused(plan.about, " ".join(part for part in parts if part) or type(error).__name__)
+        return Refused(plan.about, refusal_text(error.diag) or type(error).__name__)
     return done
-
-
-def raise_for_refused(refused: list[Refused], total: int) -> None:
-    """Raises ConfigurationError if an object was not imported: with its reason, or with the number of several."""
-    if len(refused) == total == 1:
-        raise ConfigurationError(f"{refused[0].about} was left alone: {refused[0].why}")
-    if refused:
-        raise ConfigurationError(f"{len(refused)} of {total} were left alone, each for the reason above.")

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from pgembedd.contrib.model_names import OPENAIS, model_named, name_with_model
-from pgembedd.contrib.plan import Plan, Refused, Step, create_pipeline
+from pgembedd.contrib.plan import Column, Plan, Refused, Step, call, create_pipeline, find_column
 from pgembedd.database.queries import query
 from pgembedd.model.providers.configured import split_model
 from pgembedd.model.specs import REGISTRY
@@ -44,20 +44,6 @@ class Trigger:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A vector column that triggers queue; `typmod` is its dimensions, or -1; `makes` those of `made_by`, if known."""
-
-    source: str
-    function: str | None
-    type: str | None
-    typmod: int
-    pipeline: str | None
-    distance: str
-    free_name: str
-    makes: int | None
-
-
-@dataclass(frozen=True)
 class Options:
     """`made_by` is the model of the existing vectors. `model` embeds the rows again into a new column."""
 
@@ -87,10 +73,7 @@ def find_plans(connection: psycopg.Connection, options: Options) -> Iterator[Pla
             if (each.schema, each.table, each.function, each.before) == (schema, table, CLEARING, True)
             and each.arguments == [column]
         ]
-        values = {"schema": schema, "table": table, "function": function, "column": column}
-        row = connection.execute(query("import_column"), values | {"model": options.made_by}).fetchone()
-        assert row is not None
-        about = Column(*row)
+        about = find_column(connection, schema, table, column, function=function, made_by=options.made_by)
         if named or (about.function is not None and about.type in VECTOR_TYPES):
             yield _plan(column, function, found, clearing, about, options)
 
@@ -130,33 +113,22 @@ def _plan(
     if options.model is None:
         steps = _replace(column, function, [*queueing, *clearing], found, pipeline)
     else:
-        steps = (_create(pipeline),)
+        steps = (create_pipeline(pipeline),)
     return Plan(about, steps, tuple(_notes(queueing, options)))
-
-
-def _create(pipeline: dict[str, Any]) -> Step:
-    return Step(create_pipeline(pipeline), f'made the pipeline "{pipeline["name"]}"; {{}} rows queued')
 
 
 def _replace(
     column: str, function: str, triggers: list[Trigger], found: Column, pipeline: dict[str, Any]
 ) -> tuple[Step, ...]:
     """Returns the steps that replace the triggers; a lock on the table comes first, so that no change is missed."""
-    table = sql.SQL(found.source)  # quoted by the database
-    record = sql.SQL("select pgembedd._record_triggers({}, {}, {}, {}::text[])").format(
-        sql.Literal(found.source),
-        sql.Literal(column),
-        sql.Literal(function),
-        sql.Literal([one.name for one in triggers]),
-    )
-    name = sql.Literal(pipeline["name"])
+    name = pipeline["name"]
     return (
-        Step(sql.SQL("lock table {} in access exclusive mode").format(table)),
-        Step(record),
+        Step(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(found.source))),  # quoted by the database
+        call("pgembedd._record_triggers", found.source, column, function, [one.name for one in triggers]),
         *(trigger.drop() for trigger in triggers),
-        Step(create_pipeline(pipeline | {"backfill": False}), f'made the pipeline "{pipeline["name"]}"'),
-        Step(sql.SQL("select pgembedd._import_messages({})").format(name), "waiting jobs taken along: {}"),
-        Step(sql.SQL("select pgembedd.backfill({})").format(name), "other rows queued, which have no vector: {}"),
+        create_pipeline(pipeline | {"backfill": False}),
+        call("pgembedd._import_messages", name, done="waiting jobs taken along: {}"),
+        call("pgembedd.backfill", name, done="other rows queued, which have no vector: {}"),
     )
 
 
@@ -168,10 +140,9 @@ def _literally(text: str) -> str:
 def find_undo_plans(connection: psycopg.Connection) -> Iterator[Plan]:
     """Yields a plan for each imported column that puts its triggers and waiting jobs back."""
     for source, column, definitions in connection.execute(query("import_undo")):
-        undo = sql.SQL("select pgembedd._undo_import({}, {})").format(sql.Literal(source), sql.Literal(column))
-        done = "waiting jobs put into embedding_jobs: {}"
+        undo = call("pgembedd._undo_import", source, column, done="waiting jobs put into embedding_jobs: {}")
         created = tuple(f"created: {definition};" for definition in definitions)
-        yield Plan(f'{source}, column "{column}"', (Step(undo, done),), created)
+        yield Plan(f'{source}, column "{column}"', (undo,), created)
 
 
 def _refusal_reason(column: str, queueing: list[Trigger], found: Column, options: Options) -> str | None:
@@ -193,19 +164,19 @@ def _refusal_reason(column: str, queueing: list[Trigger], found: Column, options
         return None
     if found.pipeline is not None:
         return f'the pipeline "{found.pipeline}" fills it already.'
-    if found.typmod < 1 or found.makes not in (None, found.typmod):
+    if (found.typmod or 0) < 1 or found.makes not in (None, found.typmod):
         return _width_reason(found, options.made_by)
     return None
 
 
 def _width_reason(found: Column, made_by: str) -> str:
     """Returns the sentence for a column of another width: the models that have it, or a new column."""
-    size = f"{found.typmod} dimensions" if found.typmod > 0 else "no dimensions"
+    size = f"{found.typmod} dimensions" if (found.typmod or 0) > 0 else "no dimensions"
     widths = {spec.name: spec.dims for spec in REGISTRY.values()} | {OPENAIS: GUIDES_DIMENSIONS}
     models = [f"--made-by {name}" for name, width in widths.items() if width == found.typmod]
     but = f", but {made_by} makes {found.makes}" if found.makes else ""
     which = f"{' or '.join(models)} if its vectors are of that model, else " if models else ""
-    return f"it has {size}{but}: {which}--model {made_by} embeds the rows anew, into a new column."
+    return f"it has {size}{but}: {which}--model {made_by} embeds the rows again, into a new column."
 
 
 def _watched(queueing: list[Trigger]) -> list[str] | None:

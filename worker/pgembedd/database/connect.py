@@ -7,11 +7,11 @@ from typing import Any, Self, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from pgembedd.conninfo import read_conninfo
 from pgembedd.database.limit import LimitedConnection
 from pgembedd.database.pooler import changes_sessions
 from pgembedd.database.queries import query
 from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError
+from pgembedd.settings.conninfo import read_conninfo
 
 Opened = TypeVar("Opened", bound=psycopg.Connection)
 

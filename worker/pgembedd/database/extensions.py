@@ -67,11 +67,7 @@ def _require_vector(connection: psycopg.Connection) -> None:
             "`ALTER EXTENSION vector UPDATE` and `pgembedd migrate` again."
         )
     if installed is None:
-        _create(
-            connection,
-            "vector",
-            "An administrator must run `CREATE EXTENSION vector` in this database first.",
-        )
+        _create(connection, "vector", "An administrator must run `CREATE EXTENSION vector` in this database first.")
 
 
 def _require_pgmq_rights(connection: psycopg.Connection) -> None:
@@ -84,7 +80,7 @@ def _require_pgmq(connection: psycopg.Connection) -> str:
     _require_pgmq_rights(connection)
     if problem := pgmq_problem(connection):
         raise ConfigurationError(f"pgmq {problem[0]}. {problem[1]} Then run `pgembedd migrate` again.")
-    if _scalar(connection, "select to_regclass('pgmq.meta') is not null"):
+    if _has_pgmq(connection):
         return "found"
     # First, as another role may make it at any time. A lack of rights is told below.
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
@@ -163,75 +159,31 @@ def _schema_for_extensions(connection: psycopg.Connection) -> str | None:
     return next((name for name in row[0] if not foreign(connection, [name])), None) if row else None
 
 
-# Dropping a schema that we filled must not drop objects that depend on it.
-_PGMQ_DEPENDENTS = """
-select pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
-from pg_catalog.pg_depend d
-left join pg_catalog.pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-left join pg_catalog.pg_class c on c.oid = case when d.classid = 'pg_class'::regclass then d.objid else r.ev_class end
-left join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
-where coalesce(c.relnamespace, p.pronamespace) not in ('pgmq'::regnamespace, 'pg_toast'::regnamespace)
-  and d.refobjid in (select oid from pg_catalog.pg_class where relnamespace = 'pgmq'::regnamespace
-                     union all select oid from pg_catalog.pg_type where typnamespace = 'pgmq'::regnamespace
-                     union all select oid from pg_catalog.pg_proc where pronamespace = 'pgmq'::regnamespace)
-limit 1
-"""
-
-
-# Queues that others made stay, with the index that pgmq gives them instead of ours (sql/10_queue/index.sql).
-_RESTORE_INDEXES = """
-do $$
-declare
-    one record;
-begin
-    for one in
-        select x.oid::regclass as index, i.indrelid::regclass as queue
-        from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
-        where i.indrelid in (to_regclass('pgmq.q_pgembedd_jobs'), to_regclass('pgmq.q_pgembedd_backfill'))
-          and x.relname like 'q\\_%\\_by\\_pipeline' and pg_catalog.pg_has_role(x.relowner, 'usage')
-    loop
-        execute pg_catalog.format('drop index %s', one.index);
-        execute pg_catalog.format('create index on %s (vt)', one.queue);
-    end loop;
-end $$;
-"""
-
-
 def remove_pgmq(connection: psycopg.Connection) -> None:
     """Drops the queues we made; then pgmq itself, if we installed it and it is not in use.
 
     `vector` always stays: users' columns are of its types. `pg_net` and `pg_cron` stay too.
     """
-    if not _scalar(connection, "select to_regclass('pgmq.meta') is not null"):
-        return
     row = connection.execute("select pgmq_install, created_queues from pgembedd.installation").fetchone()
-    if row is None:
+    if row is None or not _has_pgmq(connection):
         return
-    for queue in row[1]:
+    origin, queues = row
+    for queue in queues:
         connection.execute("select pgmq.drop_queue(queue_name) from pgmq.meta where queue_name = %s", (queue,))
-    connection.execute(_RESTORE_INDEXES)
-    if row[0] == "found" or _scalar(connection, "select exists (select from pgmq.meta)"):
+    connection.execute(query("restore_queue_indexes"))
+    if origin == "found" or connection.execute("select from pgmq.meta limit 1").fetchone() is not None:
         return
-    if row[0] == "extension":
+    if origin == "extension":
         connection.execute("drop extension pgmq")
-    elif _scalar(connection, _PGMQ_DEPENDENTS) is None:
+    elif connection.execute(query("pgmq_dependents")).fetchone() is None:
         connection.execute("drop schema pgmq cascade")
+
+
+def _has_pgmq(connection: psycopg.Connection) -> bool:
+    return connection.execute("select to_regclass('pgmq.meta') is not null").fetchone() == (True,)
 
 
 def _versions(connection: psycopg.Connection, name: str) -> tuple[str | None, str | None]:
     """Returns the (installed, available) versions of an extension."""
-    row = connection.execute(
-        "select installed_version, default_version from pg_catalog.pg_available_extensions where name = %s",
-        (name,),
-    ).fetchone()
-    if row is not None:
-        return row[0], row[1]
-    installed = connection.execute(
-        "select extversion from pg_catalog.pg_extension where extname = %s", (name,)
-    ).fetchone()
-    return (installed[0] if installed else None), None
-
-
-def _scalar(connection: psycopg.Connection, query: LiteralString) -> object:
-    row = connection.execute(query).fetchone()
-    return row[0] if row else None
+    found = {row[0]: (row[1], row[2]) for row in connection.execute(query("extension_versions"))}
+    return found[name]

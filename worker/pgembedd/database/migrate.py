@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from pgembedd.database.connect import connect, connect_unpinned, pin_path
-from pgembedd.database.definitions import Definitions, Text
+from pgembedd.database.definitions import Definitions, execute_script
 from pgembedd.database.extensions import raw
 from pgembedd.database.migration_locks import LockWatch, migrate_patiently
 from pgembedd.database.own_version import HEAD, folder, sql_digest, sql_files
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 REVISION_TABLE = "schema_revision"
-_APPLY = "95_apply/"
 # A comment locks the schema until the end of the transaction, and only for the schema's owner.
 _LOCK = "comment on schema pgembedd is 'Pipelines whose rows have vectors, and the functions of pgembedd.'"
 
@@ -101,12 +100,13 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch, models: list[dict
         _lock_schema(driver)
         check_own(driver)
         check_extension_owners(driver)
-        _refuse_newer(driver)
-        definitions = Definitions(driver)
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
+        current = context.get_context().get_current_revision()
+        refuse_newer(current)
+        definitions = Definitions(driver)
         if _destination(context) is None and _has_imports(driver):
             driver.execute("select pgembedd._undo_imports()")  # by the functions that are there before the downgrade
-        if _destination(context) not in ("", context.get_context().get_current_revision()):
+        if _destination(context) not in ("", current):
             _lock_relations(driver)
         context.run_migrations()
         if context.get_context().get_current_revision() is None:
@@ -177,16 +177,14 @@ def _explain_errors() -> Iterator[None]:
         raise ConfigurationError(f"The migration stopped: {sentence}.{hint}") from error
 
 
-def _texts(vector_schema: str) -> list[Text]:
-    """Returns the files of sql/, with the schema of the extension in the place of `@extschema:vector@`, its name there.
+def _script(vector_schema: str, *, applied_last: bool) -> bytes:
+    """Returns the files of 95_apply/ or the others, with the schema of the extension for `@extschema:vector@`.
 
     As in an extension's script. The schema is not in the path, as other roles may create objects in it.
     """
-    top, schema = folder("sql"), vector_schema.encode()
-    return [
-        Text(path.relative_to(top).as_posix(), path.read_bytes().replace(b"@extschema:vector@", schema))
-        for path in sql_files()
-    ]
+    files = [path for path in sql_files() if (path.parent.name == "95_apply") is applied_last]
+    script = b"\n;\n".join(path.read_bytes() for path in files)
+    return script.replace(b"@extschema:vector@", vector_schema.encode())
 
 
 def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
@@ -202,20 +200,9 @@ def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
         raise SchemaError(
             "The extension vector is gone from this database: run `CREATE EXTENSION vector`, then migrate again."
         )
-    connection.execute("set local search_path to pg_catalog, pgembedd, pg_temp")
     connection.execute("set local check_function_bodies to off")
-    texts = _texts(sql.Identifier(schema[0]).as_string(connection))
-    definitions.apply([text for text in texts if not text.name.startswith(_APPLY)])
-    for text in texts:
-        if text.name.startswith(_APPLY):
-            connection.execute(text.content)
+    vector_schema = sql.Identifier(schema[0]).as_string(connection)
+    definitions.apply(_script(vector_schema, applied_last=False))
+    execute_script(connection, _script(vector_schema, applied_last=True))
     connection.execute("set local check_function_bodies to default")
     connection.execute("update pgembedd.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))
-    connection.execute("set local search_path to pg_catalog, pg_temp")
-
-
-def _refuse_newer(connection: psycopg.Connection) -> None:
-    found = connection.execute("select to_regclass('pgembedd.schema_revision') is not null").fetchone()
-    if found and found[0]:
-        row = connection.execute("select version_num from pgembedd.schema_revision").fetchone()
-        refuse_newer(row[0] if row else None)

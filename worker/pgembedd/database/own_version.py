@@ -29,13 +29,15 @@ def _head() -> str:
     return max(path.name.partition("_")[0] for path in folder("migrations").glob("versions/[0-9]*.py"))
 
 
-def _interface() -> int:
-    text = (folder("sql") / "40_jobs" / "interface.sql").read_text(encoding="utf-8")
-    (number,) = re.findall(r"function pgembedd\.interface\(n(\d+) ", text)
-    return int(number)
+def _found(pattern: str, *path: str) -> str:
+    """Returns what a pattern finds once in a file of sql/."""
+    (found,) = re.findall(pattern, folder("sql").joinpath(*path).read_text(encoding="utf-8"), re.DOTALL)
+    return str(found)
 
 
 HEAD = _head()
 """The revision of the newest migration."""
-INTERFACE = _interface()
-"""The number of the interface between workers and the database: sql/40_jobs/interface.sql."""
+INTERFACE = int(_found(r"function pgembedd\.interface\(n(\d+) ", "40_jobs", "interface.sql"))
+"""The number of the interface between workers and the database."""
+WORKER_FUNCTIONS = _found(r"f\.proname in \((.+?)\)", "90_rights", "worker.sql")
+"""The names of the functions that a worker calls, as literals of SQL."""

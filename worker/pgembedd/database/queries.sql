@@ -456,7 +456,7 @@ select current_setting('server_version_num')::integer, current_setting('server_v
        pg_catalog.has_database_privilege(current_database(), 'create'),
        (select r.rolcreaterole from pg_catalog.pg_roles r where r.rolname = current_user)
 
--- name: doctor_extensions
+-- name: extension_versions
 -- Which extensions are there, and which could be; pgmq may be there as plain SQL.
 select x.name, e.extversion, a.default_version, coalesce(v.trusted, false),
        x.name = 'pgmq' and e.extname is null and exists (
@@ -472,14 +472,7 @@ order by x.nth
 -- How many of the functions that grant_worker() grants this role may not call.
 select count(*) from pg_catalog.pg_proc f
 where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in (
-      'due', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks', 'store',
-      'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model', 'note_unserved',
-      'note_served', 'note_slow', 'note_slow_change', 'allowed_s', 'end_turn', 'use_provider',
-      'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'interface',
-      'schema_version', 'events', 'heartbeat', 'silent_sessions', 'blocker', 'hear_embed_requests',
-      'take_embed_requests', 'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers',
-      'release_answers', 'read_answer', 'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
+  and f.proname in ({worker_functions})
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_uses
@@ -673,9 +666,8 @@ select to_regclass('ai.vectorizer') is not null
 select to_jsonb(v) from ai.vectorizer v order by v.id
 
 -- name: import_relation
--- Whether there is a relation of that name, and its key's columns.
-select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) is not null,
-       array(select k.name from pgembedd._key_columns(to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text))) k)
+-- The relation of that name, quoted; null where there is none.
+select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text))::text
 
 -- name: import_name_taken
 -- Whether a pipeline is called that.
@@ -898,6 +890,36 @@ from (select) nothing
 left join pg_catalog.pg_class c on c.relname = 'meta' and c.relnamespace = (
     select n.oid from pg_catalog.pg_namespace n where n.nspname = 'pgmq')
 left join pg_catalog.pg_extension e on e.extname = 'pgmq'
+
+-- name: pgmq_dependents
+-- An object of others that depends on pgmq: dropping a schema that we filled must not drop it.
+select pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+from pg_catalog.pg_depend d
+left join pg_catalog.pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+left join pg_catalog.pg_class c on c.oid = case when d.classid = 'pg_class'::regclass then d.objid else r.ev_class end
+left join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+where coalesce(c.relnamespace, p.pronamespace) not in ('pgmq'::regnamespace, 'pg_toast'::regnamespace)
+  and d.refobjid in (select oid from pg_catalog.pg_class where relnamespace = 'pgmq'::regnamespace
+                     union all select oid from pg_catalog.pg_type where typnamespace = 'pgmq'::regnamespace
+                     union all select oid from pg_catalog.pg_proc where pronamespace = 'pgmq'::regnamespace)
+limit 1
+
+-- name: restore_queue_indexes
+-- Queues that others made stay, with the index that pgmq gives them instead of ours (sql/10_queue/index.sql).
+do $$
+declare
+    one record;
+begin
+    for one in
+        select x.oid::regclass as index, i.indrelid::regclass as queue
+        from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
+        where i.indrelid in (to_regclass('pgmq.q_pgembedd_jobs'), to_regclass('pgmq.q_pgembedd_backfill'))
+          and x.relname like 'q\_%\_by\_pipeline' and pg_catalog.pg_has_role(x.relowner, 'usage')
+    loop
+        execute pg_catalog.format('drop index %s', one.index);
+        execute pg_catalog.format('create index on %s (vt)', one.queue);
+    end loop;
+end $$;
 
 -- name: preloading
 -- Which libraries the server loads, and where pg_cron works, as far as this role may read it: current_setting() raises

@@ -22,7 +22,7 @@ def check_before_migration(connection: psycopg.Connection) -> Iterator[Finding]:
     if statements := pgmq_statements(connection, _text(connection, "{}", role)):
         yield Finding("bad", "rights", "pgmq belongs to another role", f"As an administrator: {statements}")
     lacking = {
-        name for name, version, _, trusted, _ in rows(connection, "doctor_extensions") if not (version or trusted)
+        name for name, version, _, trusted, _ in rows(connection, "extension_versions") if not (version or trusted)
     }
     if "vector" in lacking:
         remedy = "As an administrator: create extension vector;"

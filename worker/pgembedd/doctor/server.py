@@ -27,7 +27,7 @@ def check_server(connection: psycopg.Connection) -> Iterator[Finding]:
 
 def check_extensions(connection: psycopg.Connection) -> Iterator[Finding]:
     """Reports the extensions that are needed or used."""
-    found = {row[0]: row[1:] for row in rows(connection, "doctor_extensions")}
+    found = {row[0]: row[1:] for row in rows(connection, "extension_versions")}
     installed, available, _, _ = found["vector"]
     if installed is None:
         missing = "not on this server" if available is None else "not installed in this database"

@@ -31,26 +31,19 @@ class Account:
         """Arguments for `subprocess` that start a child as this account, without supplementary groups."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.switch else {}
 
-    def may_enter(self, directory: Path) -> bool:
-        """Tests that this account can enter `directory`.
+    def may_execute(self, path: Path) -> bool:
+        """Tests that this account can enter a directory, or may run a program.
 
         A child process of the account asks the kernel: mode bits say nothing about access control lists, mounts and
         parent directories.
         """
-        return not self.switch or self._test("-x", directory)
-
-    def may_run(self, program: Path) -> bool:
-        """Tests that this account may execute `program`."""
-        return not self.switch or self._test("-x", program)
+        command = ["test", "-x", str(path)]
+        return not self.switch or not subprocess.run(command, cwd="/", check=False, **self.popen_options).returncode
 
     def own(self, target: Path | int) -> None:
         """Gives a file or directory that we have just made (or its descriptor) to this account."""
         if self.switch:
             os.chown(target, self.uid, self.gid)
-
-    def _test(self, operator: str, path: Path) -> bool:
-        command = ["test", operator, str(path)]
-        return subprocess.run(command, cwd="/", check=False, **self.popen_options).returncode == 0
 
 
 def account_for(cluster: Path) -> Account:

@@ -27,9 +27,9 @@ def ensure_cluster(home: Home, account: Account, installation: Installation, *, 
     if home.relocated:
         raise ConfigurationError(
             f"The cluster of {home.root} should be in {home.cluster}, and is not there: bring it back, "
-            f"or move {home.root} away to start anew."
+            f"or move {home.root} away to start again."
         )
-    if not account.may_enter(home.root):
+    if not account.may_execute(home.root):
         home.relocate()
     _create(home, account, installation, fsync=fsync)
     return home.cluster
@@ -42,16 +42,16 @@ def _check(home: Home, account: Account, installation: Installation) -> None:
         missing = "password" if version.is_file() else f"{cluster.name}/PG_VERSION"
         raise ConfigurationError(
             f"{home.root} is not a whole data directory of the embedded Postgres ({missing} is missing): "
-            "restore it, or move it away to start anew."
+            "restore it, or move it away to start again."
         )
     found = version.read_text().strip()
     if found != str(installation.major):
         raise ConfigurationError(
             f"The data directory {home.root} was made by PostgreSQL {found}, and this is PostgreSQL "
             f"{installation.major}: dump it with the old version and restore it, or move it away to "
-            "start anew."
+            "start again."
         )
-    if not account.may_enter(cluster):
+    if not account.may_execute(cluster):
         raise ConfigurationError(
             f"The account that owns {cluster} may not enter it: move {home.root} to where it may, "
             "or set PGEMBEDD_POSTGRES_DIR to another directory."

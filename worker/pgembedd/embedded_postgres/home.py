@@ -117,8 +117,15 @@ class Home:
     def locked(self) -> Iterator[None]:
         """Holds the lock of the data directory; the kernel releases it with the process, so it is never stale."""
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
         try:
-            _lock(descriptor, self.root)
+            while not _try_lock(descriptor):
+                if time.monotonic() > deadline:
+                    raise ConfigurationError(
+                        f"Another process has been starting the embedded Postgres in {self.root} for "
+                        f"{LOCK_TIMEOUT_S:.0f} s: end it and try again."
+                    )
+                time.sleep(0.02)
             yield
         finally:
             os.close(descriptor)
@@ -139,18 +146,12 @@ def write_owned(path: Path, text: str, account: Account | None = None) -> None:
     staging.rename(path)
 
 
-def _lock(descriptor: int, root: Path) -> None:
-    deadline = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise ConfigurationError(
-                    f"Another process has been starting the embedded Postgres in {root} for "
-                    f"{LOCK_TIMEOUT_S:.0f} s: end it and try again."
-                ) from None
-            time.sleep(0.02)
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _known(name: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import shutil
 import subprocess
 import tempfile
@@ -42,7 +41,7 @@ def find_installation(account: Account) -> Installation:
     package = _package_dir()
     root = package / "pginstall"
     major = int(_version().split(".")[0])
-    if account.may_run(root / "bin" / "postgres"):
+    if account.may_execute(root / "bin" / "postgres"):
         return Installation(root, major)
     return Installation(_copy(package) / PACKAGE / "pginstall", major)
 
@@ -93,9 +92,10 @@ def _copy(package: Path) -> Path:
     staging = Path(tempfile.mkdtemp(prefix=".server-", dir=SHARED_DIR))
     try:
         _copy_tree(package / "pginstall", staging / PACKAGE / "pginstall")
-        # The programs look for libpq relative to themselves, in a folder beside the package.
+        # The programs look for libpq relative to themselves, in a folder next to the package.
         _copy_tree(package.with_name(f"{PACKAGE}.libs"), staging / f"{PACKAGE}.libs")
-        _open_to_all(staging)
+        # Readable for every account, whatever the umask: it is a copy of a public package.
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(staging)], check=True)
         staging.rename(target)
     except OSError:
         shutil.rmtree(staging, ignore_errors=True)
@@ -107,13 +107,3 @@ def _copy(package: Path) -> Path:
 def _copy_tree(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, target, symlinks=True, ignore=_NOT_NEEDED_TO_RUN)
-
-
-def _open_to_all(tree: Path) -> None:
-    """Makes the copy of a public package readable for every account, independent of the umask."""
-    for folder, _, files in os.walk(tree):
-        Path(folder).chmod(0o755)
-        for name in files:
-            path = Path(folder, name)
-            if not path.is_symlink():
-                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

@@ -1,25 +1,68 @@
-"""Starts a server that is not running."""
+"""Starts a server that is not running, as a child under a supervisor and a pipe that keeps it alive."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgembedd.embedded_postgres.account import Account, account_for
 from pgembedd.embedded_postgres.cluster import INCLUDED, ensure_cluster, error_line
-from pgembedd.embedded_postgres.endpoint import await_ready
 from pgembedd.embedded_postgres.home import Home, write_owned
-from pgembedd.embedded_postgres.installation import Installation, find_installation
-from pgembedd.embedded_postgres.pidfile import invalidate_stale
+from pgembedd.embedded_postgres.installation import Installation, find_installation, run_environment
 from pgembedd.embedded_postgres.ports import candidates, free_port
-from pgembedd.embedded_postgres.process import ServerProcess
+from pgembedd.embedded_postgres.postmaster import await_ready, invalidate_stale
 from pgembedd.embedded_postgres.settings import render, server_settings
 from pgembedd.errors import ConfigurationError
 
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 OLD_BACKENDS_TIMEOUT_S = 10.0
+
+
+class ServerProcess:
+    """A postmaster under its supervisor. Closing the pipe, or any end of our process, stops the server."""
+
+    def __init__(self, command: Sequence[str], account: Account, log: int) -> None:
+        """Starts the server; its output goes to the descriptor `log`, which the caller closes."""
+        uid, gid = (account.uid, account.gid) if account.switch else (-1, -1)
+        supervise = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), str(uid), str(gid)]
+        self._owner_pid = os.getpid()
+        self._supervisor = subprocess.Popen(
+            [*supervise, *command],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=run_environment(),
+            start_new_session=True,  # Ctrl-C in a terminal is for the owner alone
+        )
+
+    @property
+    def ours(self) -> bool:
+        """True if this process started the server; a forked child only has the object."""
+        return self._owner_pid == os.getpid()
+
+    def alive(self) -> bool:
+        return self._supervisor.poll() is None
+
+    def stop(self, mode: str) -> None:
+        """Asks the supervisor to stop the server (`fast`, `immediate`, `kill`) and waits for it.
+
+        For an ended server it only closes the pipe and reaps the supervisor.
+        """
+        pipe = self._supervisor.stdin
+        if pipe is None:  # pragma: no cover - Popen was given a pipe
+            return
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(f"{mode}\n".encode())
+        self._supervisor.wait()
+        pipe.close()
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,17 @@ from types import TracebackType
 from typing import Literal, Self
 
 from pgembedd.embedded_postgres.account import Account
-from pgembedd.embedded_postgres.endpoint import POLL_S, await_ready, find_postmaster, require_port, uri
 from pgembedd.embedded_postgres.home import Home
 from pgembedd.embedded_postgres.installation import Installation, find_installation
-from pgembedd.embedded_postgres.launch import Launch
-from pgembedd.embedded_postgres.pidfile import Postmaster
-from pgembedd.embedded_postgres.process import ServerProcess
+from pgembedd.embedded_postgres.launch import Launch, ServerProcess
+from pgembedd.embedded_postgres.postmaster import (
+    POLL_S,
+    Postmaster,
+    await_ready,
+    find_postmaster,
+    require_port,
+    uri,
+)
 from pgembedd.errors import ConfigurationError
 
 STOP_TIMEOUT_S = 90.0

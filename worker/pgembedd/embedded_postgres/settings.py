@@ -17,7 +17,7 @@ DEFAULTS: Mapping[str, str] = {
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # Sensible for a laptop: the tables of a trial fit, and the model that runs beside it keeps its memory.
+    # Sensible for a laptop: the tables of a trial fit, and the model that runs next to it keeps its memory.
     "shared_buffers": "128MB",
     # An HNSW build over 100,000 vectors of 384 halfs stays in memory; beyond that it gets many times slower.
     "maintenance_work_mem": "256MB",
@@ -53,8 +53,15 @@ def server_settings(overrides: Mapping[str, str], *, port: int, fsync: bool) -> 
             raise ConfigurationError(f"The Postgres setting {name} has a value with control characters.")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?", name):
             raise ConfigurationError(f"{name!r} is not the name of a Postgres setting.")
-    chosen = {**DEFAULTS, **_shared_memory(_shm_bytes()), **({} if fsync else WITHOUT_FSYNC)}
-    return {**chosen, **overrides, "port": str(port)}
+    small = (shm_bytes := _shm_bytes()) is not None and shm_bytes < SMALL_SHM_BYTES
+    return {
+        **DEFAULTS,
+        # Containers often have 64 MB of /dev/shm, too little for a parallel index build.
+        **({"dynamic_shared_memory_type": "mmap"} if small else {}),
+        **({} if fsync else WITHOUT_FSYNC),
+        **overrides,
+        "port": str(port),
+    }
 
 
 def render(settings: Mapping[str, str]) -> str:
@@ -64,13 +71,6 @@ def render(settings: Mapping[str, str]) -> str:
         quoted = value.replace("\\", "\\\\").replace("'", "''")
         lines.append(f"{name} = '{quoted}'")
     return "\n".join(lines) + "\n"
-
-
-def _shared_memory(shm_bytes: int | None) -> dict[str, str]:
-    """Returns settings for a small /dev/shm: containers often have 64 MB, too little for a parallel index build."""
-    if shm_bytes is not None and shm_bytes < SMALL_SHM_BYTES:
-        return {"dynamic_shared_memory_type": "mmap"}
-    return {}
 
 
 def _shm_bytes() -> int | None:

@@ -52,7 +52,7 @@ def spawn(command: list[str], uid: int, gid: int) -> int:
 
 
 def reap(postmaster: int) -> bool:
-    """Reaps ended children; True while the postmaster is alive."""
+    """Reaps ended children, up to the postmaster; True while that is alive."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -106,9 +106,7 @@ def sweep(grace_s: float) -> None:
     """Waits for the dead postmaster's backends, which we inherited; kills those that outlive `grace_s`."""
     deadline = time.monotonic() + grace_s
     while children():
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        reap(0)
         for pid in children() if time.monotonic() >= deadline else []:
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)

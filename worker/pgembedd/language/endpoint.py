@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.language_settings import LanguageSettings
-from pgembedd.secret_files import read_key
-from pgembedd.servers import is_loopback
+from pgembedd.settings import LanguageSettings
+from pgembedd.settings.secret_files import read_key
+from pgembedd.settings.servers import is_loopback
 
 if TYPE_CHECKING:
     import httpx2

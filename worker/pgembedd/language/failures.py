@@ -14,8 +14,8 @@ from pgembedd.errors import (
 )
 from pgembedd.language.chunks import read_json, sentence_of
 from pgembedd.language.endpoint import Endpoint
-from pgembedd.limits import ERROR_BYTES
-from pgembedd.servers import retry_after_s
+from pgembedd.settings.limits import ERROR_BYTES
+from pgembedd.settings.servers import retry_after_s
 
 if TYPE_CHECKING:
     import httpx2

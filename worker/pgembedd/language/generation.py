@@ -14,8 +14,8 @@ from pgembedd.errors import ConfigurationError, GenerationCancelledError, Genera
 from pgembedd.language.chunks import Chunk, Lines, NdjsonParser, SseParser, ended_early, parse_answer
 from pgembedd.language.endpoint import Endpoint, Prompt
 from pgembedd.language.failures import answered
-from pgembedd.language_settings import LanguageSettings
-from pgembedd.limits import STREAM_BYTES
+from pgembedd.settings import LanguageSettings
+from pgembedd.settings.limits import STREAM_BYTES
 
 TIMEOUT_S = 60.0
 

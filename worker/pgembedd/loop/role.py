@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import psycopg
 
 from pgembedd.database.schema_check import check_schema
-from pgembedd.language_settings import LanguageSettings
 from pgembedd.loop.pushed_jobs import PushedJobs
+from pgembedd.settings import LanguageSettings
 
 
 @dataclass(frozen=True)

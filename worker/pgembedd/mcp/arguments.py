@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from pgembedd import limits
 from pgembedd.errors import ConfigurationError
 from pgembedd.search.fields import Filter, Name, option_fields
 from pgembedd.search.options import SearchOptions, SimilarOptions, options_of
+from pgembedd.settings import limits
 
 MAX_HITS = 50
 

@@ -8,7 +8,6 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import psycopg
 
-from pgembedd.conninfo import conninfo_from_environment
 from pgembedd.database.connect import connect
 from pgembedd.database.owners import check_owners
 from pgembedd.database.schema_check import lacks_function
@@ -19,6 +18,7 @@ from pgembedd.search.hits import Hits, Pipeline
 from pgembedd.search.local_models import LocalModels
 from pgembedd.search.options import SearchOptions
 from pgembedd.search.run import raise_search_error
+from pgembedd.settings.conninfo import conninfo_from_environment
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

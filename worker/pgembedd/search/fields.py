@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pgembedd import limits
 from pgembedd.search.options import Option, options_of
+from pgembedd.settings import limits
 
 Name = Annotated[str, Field(max_length=limits.NAME)]
 Filter = Annotated[dict[str, Any], Field(max_length=limits.CONDITIONS)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 
-from pgembedd import limits
+from pgembedd.settings import limits
 
 MODES = ("hybrid", "semantic", "text")
 NOT_IN_SQL = ("rerank",)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pgembedd import limits
 from pgembedd.search.calls import check_text
 from pgembedd.search.hits import Hit, Hits
 from pgembedd.search.options import SearchOptions, with_defaults
 from pgembedd.search.passages import MARKS, READ_CHARACTERS, cut, plain
+from pgembedd.settings import limits
 
 MAX_CANDIDATES = 20
 """Hits that are reranked: of more the order got worse, and each costs the reranker as much as a short text."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import psycopg
 
-from pgembedd.conninfo import read_conninfo
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError, SearchRoleError
+from pgembedd.settings.conninfo import read_conninfo
 
 TIMEOUT_S = 60.0
 

@@ -4,9 +4,9 @@ Every method is called once a batch, from the thread that did it, and must neith
 the content that results and failures hold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pgembedd.database.records import Job, Result
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InferenceStats:
-    """One run of a model: its texts, their tokens, and the padding tokens computed beside them."""
+    """One run of a model: its texts, their tokens, and the padding tokens computed next to them."""
 
     model: str
     kind: str
@@ -77,65 +77,19 @@ SILENT = Observer()
 
 
 class ObserverGroup(Observer):
-    """Calls each of its `parts`."""
+    """Passes each event on to its `parts`."""
 
     def __init__(self, parts: Sequence[Observer]) -> None:
         self.parts = tuple(parts)
 
-    def claimed(self, lane: str, jobs: "Sequence[Job]", seconds: float) -> None:
-        for part in self.parts:
-            part.claimed(lane, jobs, seconds)
 
-    def read(self, jobs: "Sequence[Job]", seconds: float) -> None:
-        for part in self.parts:
-            part.read(jobs, seconds)
+def _passed_on(event: str) -> Callable[..., None]:
+    def pass_on(group: ObserverGroup, *arguments: Any, **named: Any) -> None:
+        for part in group.parts:
+            getattr(part, event)(*arguments, **named)
 
-    def embedded(self, results: "Sequence[Result]", seconds: float) -> None:
-        for part in self.parts:
-            part.embedded(results, seconds)
+    return pass_on
 
-    def stored(
-        self, settled: "Sequence[tuple[Result, str | RowFailure]]", outcomes: Mapping[str, int], seconds: float
-    ) -> None:
-        for part in self.parts:
-            part.stored(settled, outcomes, seconds)
 
-    def failed(self, job: "Job", failure: "RowFailure", outcome: str) -> None:
-        for part in self.parts:
-            part.failed(job, failure, outcome)
-
-    def released(self, jobs: "Sequence[Job]") -> None:
-        for part in self.parts:
-            part.released(jobs)
-
-    def suspected(self, job: "Job") -> None:
-        for part in self.parts:
-            part.suspected(job)
-
-    def extended(self, held: int, lost: int) -> None:
-        for part in self.parts:
-            part.extended(held, lost)
-
-    def connection(self, purpose: str, up: bool) -> None:
-        for part in self.parts:
-            part.connection(purpose, up)
-
-    def loaded(self, model: str, fingerprint: str) -> None:
-        for part in self.parts:
-            part.loaded(model, fingerprint)
-
-    def model_ran(self, run: InferenceStats) -> None:
-        for part in self.parts:
-            part.model_ran(run)
-
-    def request_began(self) -> None:
-        for part in self.parts:
-            part.request_began()
-
-    def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:
-        for part in self.parts:
-            part.request_ended(method, route, status, seconds, traceparent)
-
-    def close(self) -> None:
-        for part in self.parts:
-            part.close()
+for _event in [name for name in vars(Observer) if not name.startswith("_")]:
+    setattr(ObserverGroup, _event, _passed_on(_event))

@@ -12,7 +12,7 @@ import psycopg
 
 from pgembedd.database.queries import query
 from pgembedd.database.records import Chunking, ServedPipeline
-from pgembedd.errors import ConfigurationError, ModelMismatchError
+from pgembedd.errors import ConfigurationError, ModelMismatchError, refusal_text
 from pgembedd.model.embedder import Embedder
 from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.verify.report import WRONG, Report, Verdict
@@ -101,8 +101,7 @@ def check(connection: psycopg.Connection, pipeline: ServedPipeline) -> int:
     try:
         rows: int = _all(connection, "verify_check", pipeline)[0][1]
     except psycopg.errors.InvalidParameterValue as refused:
-        said = (refused.diag.message_primary, refused.diag.message_hint)
-        raise ConfigurationError(" ".join(part for part in said if part)) from refused
+        raise ConfigurationError(refusal_text(refused.diag)) from refused
     return rows
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
@@ -12,24 +13,50 @@ from sqlalchemy import DDL, text
 from sqlalchemy.exc import DBAPIError
 
 from pgembedd.contrib.alembic.arguments import OperationError, call, checked, literal, options_of
-
-_CREATE, _DROP = "create_embedding_pipeline", "drop_embedding_pipeline"
+from pgembedd.errors import refusal_text
 
 # invalid_parameter_value is what our functions refuse with, insufficient_privilege what the server does;
 # lock_not_available is what becomes of a wait for a table that is in use.
 _REFUSALS = {"22023", "42501", "55P03"}
 
 
-@Operations.register_operation(_CREATE)
-class CreateEmbeddingPipelineOp(MigrateOperation):
+class _PipelineOp(MigrateOperation):
+    """A call of the function `function` of pgembedd's, as the operation `operation` of alembic's."""
+
+    operation: ClassVar[str]
+    function: ClassVar[str]
+
+    def __init__(self, options: Mapping[str, Any], **own: str) -> None:
+        """`own` are the arguments by position. OperationError for an unknown option or a value of another type."""
+        self._own = checked(self.operation, own, dict.fromkeys(own, "text"))
+        self.options = checked(self.operation, options, options_of(self.function))
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Returns the operation as `alembic check` shows it."""
+        return (self.operation, *self._own.values(), self.options)
+
+    def arguments(self) -> dict[str, str]:
+        """Returns the arguments of the function in SQL."""
+        types = options_of(self.function) | dict.fromkeys(self._own, "text")
+        given = self._own | self.options
+        return {name: literal(self.operation, name, types[name], value) for name, value in given.items()}
+
+    def source_code(self, prefix: str) -> str:
+        """Returns the Python source of the operation in a migration."""
+        written = [*map(repr, self._own.values()), *(f"{name}={value!r}" for name, value in self.options.items())]
+        return f"{prefix}{self.operation}({', '.join(written)})"
+
+
+@Operations.register_operation("create_embedding_pipeline")
+class CreateEmbeddingPipelineOp(_PipelineOp):
     """A pipeline to be made: `source` as in SQL ('public.documents'), `options` as of pgembedd.create_pipeline()."""
+
+    operation, function = "create_embedding_pipeline", "create_pipeline"
 
     def __init__(self, name: str, source: str, **options: Any) -> None:
         """Checks the options; OperationError for an unknown one or a value of another type."""
-        checked(_CREATE, {"name": name, "source": source}, {"name": "text", "source": "text"})
-        self.name = name
-        self.source = source
-        self.options = checked(_CREATE, options, options_of("create_pipeline"))
+        super().__init__(options, name=name, source=source)
+        self.name, self.source = name, source
 
     @classmethod
     def create_embedding_pipeline(cls, operations: Operations, name: str, source: str, **options: Any) -> None:
@@ -45,64 +72,36 @@ class CreateEmbeddingPipelineOp(MigrateOperation):
         made_table = self.options.get("embedding_table") is not None and not self.options.get("adopt")
         return DropEmbeddingPipelineOp(self.name, reverse=self, **({"drop_vectors": True} if made_table else {}))
 
-    def to_diff_tuple(self) -> tuple[Any, ...]:
-        """Returns the operation as `alembic check` shows it."""
-        return (_CREATE, self.name, self.source, self.options)
 
-    def arguments(self) -> dict[str, str]:
-        """Returns the arguments of pgembedd.create_pipeline() in SQL."""
-        types = options_of("create_pipeline")
-        own = {"name": literal(_CREATE, "name", "text", self.name)}
-        own["source"] = literal(_CREATE, "source", "text", self.source)
-        return own | {name: literal(_CREATE, name, types[name], one) for name, one in self.options.items()}
-
-
-@Operations.register_operation(_DROP)
-class DropEmbeddingPipelineOp(MigrateOperation):
+@Operations.register_operation("drop_embedding_pipeline")
+class DropEmbeddingPipelineOp(_PipelineOp):
     """A pipeline to be dropped; `reverse` is the operation that made it, if known."""
+
+    operation, function = "drop_embedding_pipeline", "drop_pipeline"
 
     def __init__(self, name: str, *, reverse: CreateEmbeddingPipelineOp | None = None, **options: Any) -> None:
         """Checks the options; OperationError for an unknown one or a value of another type."""
-        checked(_DROP, {"name": name}, {"name": "text"})
-        self.name = name
-        self.options = checked(_DROP, options, options_of("drop_pipeline"))
-        self._reverse = reverse
+        super().__init__(options, name=name)
+        self.name, self._reverse = name, reverse
 
     @classmethod
     def drop_embedding_pipeline(cls, operations: Operations, name: str, **options: Any) -> None:
         """Drops a pipeline by pgembedd.drop_pipeline(), whose options are passed by name."""
-        checked(_DROP, options, options_of("drop_pipeline"))
+        checked(cls.operation, options, options_of(cls.function))  # `reverse` is none
         operations.invoke(cls(name, **options))
 
     def reverse(self) -> CreateEmbeddingPipelineOp:
         """Returns the operation that made the pipeline; OperationError if it is unknown."""
         if self._reverse is None:
-            raise OperationError(f"How the pipeline {self.name!r} was made is not known: write {_CREATE}() yourself.")
+            made = CreateEmbeddingPipelineOp.operation
+            raise OperationError(f"How the pipeline {self.name!r} was made is not known: write {made}() yourself.")
         return self._reverse
 
-    def to_diff_tuple(self) -> tuple[Any, ...]:
-        """Returns the operation as `alembic check` shows it."""
-        return (_DROP, self.name, self.options)
 
-    def arguments(self) -> dict[str, str]:
-        """Returns the arguments of pgembedd.drop_pipeline() in SQL."""
-        types = options_of("drop_pipeline")
-        own = {"name": literal(_DROP, "name", "text", self.name)}
-        return own | {name: literal(_DROP, name, types[name], one) for name, one in self.options.items()}
-
-
-@Operations.implementation_for(CreateEmbeddingPipelineOp)
-def _create(operations: Operations, operation: CreateEmbeddingPipelineOp) -> None:
-    _run(operations, "create_pipeline", operation.arguments())
-
-
-@Operations.implementation_for(DropEmbeddingPipelineOp)
-def _drop(operations: Operations, operation: DropEmbeddingPipelineOp) -> None:
-    _run(operations, "drop_pipeline", operation.arguments())
-
-
-def _run(operations: Operations, function: str, arguments: dict[str, str]) -> None:
+@Operations.implementation_for(_PipelineOp)
+def _run(operations: Operations, operation: _PipelineOp) -> None:
     """Calls the function, or writes the call into the script of --sql. OperationError if the database refuses it."""
+    function, arguments = operation.function, operation.arguments()
     if not operations.get_context().as_sql:
         _check_installed(operations, function, arguments)
     try:
@@ -112,8 +111,7 @@ def _run(operations: Operations, function: str, arguments: dict[str, str]) -> No
         diagnosis = getattr(error.orig, "diag", None)
         if getattr(diagnosis, "sqlstate", None) not in _REFUSALS:
             raise
-        hint = getattr(diagnosis, "message_hint", None)
-        raise OperationError(" ".join(filter(None, [getattr(diagnosis, "message_primary", None), hint]))) from error
+        raise OperationError(refusal_text(diagnosis)) from error
 
 
 _PARAMETERS = text("""
@@ -134,19 +132,8 @@ def _check_installed(operations: Operations, function: str, arguments: dict[str,
             )
 
 
-@renderers.dispatch_for(CreateEmbeddingPipelineOp)
-def _render_create(context: AutogenContext, operation: CreateEmbeddingPipelineOp) -> str:
-    return _render(context, _CREATE, [operation.name, operation.source], operation.options)
-
-
-@renderers.dispatch_for(DropEmbeddingPipelineOp)
-def _render_drop(context: AutogenContext, operation: DropEmbeddingPipelineOp) -> str:
-    return _render(context, _DROP, [operation.name], operation.options)
-
-
-def _render(context: AutogenContext, operation: str, values: list[str], options: dict[str, Any]) -> str:
-    """Returns the Python source of the operation in a migration."""
-    if any(isinstance(value, timedelta) for value in options.values()):
+@renderers.dispatch_for(_PipelineOp)
+def _render(context: AutogenContext, operation: _PipelineOp) -> str:
+    if any(isinstance(value, timedelta) for value in operation.options.values()):
         context.imports.add("import datetime")
-    written = [*map(repr, values), *(f"{name}={value!r}" for name, value in options.items())]
-    return f"{context.opts['alembic_module_prefix']}{operation}({', '.join(written)})"
+    return operation.source_code(context.opts["alembic_module_prefix"])

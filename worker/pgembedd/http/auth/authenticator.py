@@ -17,7 +17,7 @@ from pgembedd.http.auth.throttle import Throttle
 from pgembedd.http.auth.tokens import SCOPES, Caller, Scope, Token
 from pgembedd.http.auth.user_tokens import UserTokens
 from pgembedd.http.errors.refusals import Refusal
-from pgembedd.servers import is_loopback
+from pgembedd.settings.servers import is_loopback
 from pgembedd.text.quantities import counted
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})

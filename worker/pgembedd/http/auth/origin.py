@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.http.errors.refusals import Refusal
-from pgembedd.servers import is_loopback
+from pgembedd.settings.servers import is_loopback
 
 PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")

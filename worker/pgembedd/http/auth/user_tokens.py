@@ -11,9 +11,9 @@ from urllib.request import urlopen
 import jwt
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.limits import KEYS_BYTES
 from pgembedd.log import get_logger
 from pgembedd.settings import HttpSettings
+from pgembedd.settings.limits import KEYS_BYTES
 
 MIN_SECRET_BYTES = 32
 REFRESH_EVERY_S = 30.0

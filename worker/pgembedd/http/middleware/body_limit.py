@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgembedd.http.auth.authenticator import PUBLIC_PATHS, Authenticator, is_page
 from pgembedd.http.errors.refusals import CLIENT_CLOSED_REQUEST, Refusal, refusal_response
-from pgembedd.limits import ADDRESS
+from pgembedd.settings.limits import ADDRESS
 
 HEAD_BYTES = ADDRESS
 

@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field
 
-from pgembedd import limits
 from pgembedd.answers.questions import Question
 from pgembedd.answers.watch import Viewer
 from pgembedd.http.auth.tokens import Caller
@@ -17,6 +16,7 @@ from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.http.streams.sse import EventStream, frame
 from pgembedd.search.fields import Filter, Name
+from pgembedd.settings import limits
 
 STREAM = event_stream("`status`, `sources`, `delta` and `citation` events, then `done` or `error`.")
 _OVER: dict[int | str, dict[str, Any]] = {204: {"description": "The answer is finished, and no event is left."}}

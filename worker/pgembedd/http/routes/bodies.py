@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from pgembedd.database.connection_errors import UserCodeError, is_connection_error
-from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.errors import DatabaseUnavailableError, refusal_text
 from pgembedd.http.errors.refusals import Refusal
 
 
@@ -112,8 +112,7 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.errors.InvalidParameterValue as refused:  # raised by our own functions
-        sentences = (refused.diag.message_primary, refused.diag.message_hint)
-        raise Refusal(422, " ".join(filter(None, sentences))) from None
+        raise Refusal(422, refusal_text(refused.diag)) from None
     except psycopg.DataError:
         raise Refusal(422, "The body holds something that Postgres cannot keep as JSON.") from None
     except (

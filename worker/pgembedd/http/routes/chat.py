@@ -21,7 +21,7 @@ from pgembedd.http.routes.openai import openai_errors
 from pgembedd.http.streams.generation_response import HEADERS, AnswerStream, openai_events, streamed
 from pgembedd.http.streams.sse import DONE, frame
 from pgembedd.http.streams.while_connected import while_connected
-from pgembedd.limits import INT4, NAME
+from pgembedd.settings.limits import INT4, NAME
 
 LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's older and newer name of the same
 STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 409, 429, 500, 501, 502, 503, 504)

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, FailFast, Field
 from typing_extensions import TypeAliasType
 
-from pgembedd import limits
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.models.embedding import check_inputs, estimated_tokens, model_for, too_long
@@ -16,6 +15,7 @@ from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Kind
 from pgembedd.search.fields import Name
+from pgembedd.settings import limits
 
 MATRIX_TOKENS = 8_192  # 384 numbers each make 40 MB of JSON
 # Fails at the first that is no text: an error for each of a million numbers would be a gigabyte.

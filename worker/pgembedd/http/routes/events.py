@@ -11,8 +11,8 @@ from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.streams.event_hub import EventHub
 from pgembedd.http.streams.sse import EventStream, reader_events
-from pgembedd.limits import IN_ADDRESS, LISTED
 from pgembedd.search.fields import Name
+from pgembedd.settings.limits import IN_ADDRESS, LISTED
 
 STREAM = event_stream("Events, until the client has enough.")
 

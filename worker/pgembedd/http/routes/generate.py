@@ -9,8 +9,8 @@ from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.routes.bodies import Body, parse_json
 from pgembedd.http.streams.generation_response import Frames, events, raw_text, streamed
-from pgembedd.limits import IN_ADDRESS
 from pgembedd.search.fields import Name
+from pgembedd.settings.limits import IN_ADDRESS
 
 STREAM = event_stream("The answer, until it is complete.")
 ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)

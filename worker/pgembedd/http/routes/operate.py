@@ -10,7 +10,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries
 from pgembedd.http.errors.refusals import responses
 from pgembedd.http.routes.bodies import StrictModel
-from pgembedd.limits import NAME
+from pgembedd.settings.limits import NAME
 
 Word = Annotated[str, Field(max_length=NAME, pattern=r"^[^\u0000]*$")]
 

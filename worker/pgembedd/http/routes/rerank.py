@@ -14,9 +14,9 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.models.embedding import check_tokens, estimated_tokens
 from pgembedd.http.routes.bodies import one_error
-from pgembedd.limits import DOCUMENTS, INT4, QUERY
 from pgembedd.model.reranker import Scores
 from pgembedd.search.fields import Name
+from pgembedd.settings.limits import DOCUMENTS, INT4, QUERY
 
 
 class Document(BaseModel):

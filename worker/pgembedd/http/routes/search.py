@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pgembedd import limits
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
@@ -16,6 +15,7 @@ from pgembedd.http.searches import parse_filter
 from pgembedd.search.fields import Name, option_fields
 from pgembedd.search.hits import Hit, Hits
 from pgembedd.search.options import SearchOptions
+from pgembedd.settings import limits
 
 _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
 

@@ -11,11 +11,11 @@ import httpx2
 import orjson
 
 from pgembedd.errors import ModelError, ProviderBusyError, ProviderRefusedError
-from pgembedd.limits import ERROR_BYTES, vectors_bytes
 from pgembedd.model.futures import Kind
 from pgembedd.model.providers.configured import Provider
 from pgembedd.model.providers.protocol import ProviderAnswer
-from pgembedd.servers import is_loopback, retry_after_s
+from pgembedd.settings.limits import ERROR_BYTES, vectors_bytes
+from pgembedd.settings.servers import is_loopback, retry_after_s
 from pgembedd.text.quantities import counted
 
 BUSY = frozenset({408, 425, 429, 502, 503, 504})

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model.providers.protocol import COMPATIBLE, PROTOCOLS, Limits, OpenAI
-from pgembedd.secret_files import read_key
 from pgembedd.settings import Settings
+from pgembedd.settings.secret_files import read_key
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 _MODEL = re.compile(r"([a-z][a-z0-9_-]*):(?![/\\])(.+)", re.ASCII | re.IGNORECASE)

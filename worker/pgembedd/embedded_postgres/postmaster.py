@@ -1,9 +1,17 @@
-"""Finds a running server: its owner, port and URI; waits until it accepts connections."""
+"""The postmaster that runs on a cluster: whether it is alive and ours, its port and URI, whether it takes connections.
+
+After a crash the process id in `postmaster.pid` may belong to an unrelated process or to an unreaped zombie. Postgres
+takes both for a running server and refuses to start.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -11,9 +19,9 @@ from psycopg.conninfo import make_conninfo
 
 from pgembedd.embedded_postgres.account import account_for
 from pgembedd.embedded_postgres.home import Home
-from pgembedd.embedded_postgres.pidfile import Postmaster, live_postmaster
 from pgembedd.errors import ConfigurationError
 
+NO_PROCESS = 2**31 - 1  # above every system's highest process id
 START_TIMEOUT_S = 300.0  # recovery after a crash may have gigabytes of WAL to read
 REFUSING_TIMEOUT_S = 15.0
 POLL_S = 0.01
@@ -29,6 +37,66 @@ _OVERRIDES = {
     "target_session_attrs": "any",
     "options": "",
 }
+
+
+@dataclass(frozen=True)
+class Postmaster:
+    """The content of `postmaster.pid`: process id, port (None at first), `starting`, `ready` or `stopping`."""
+
+    pid: int
+    port: int | None
+    status: str
+
+
+def live_postmaster(cluster: Path) -> Postmaster | None:
+    """Returns the running postmaster of `cluster`, or None. The caller has to be its owner or root."""
+    postmaster = _read(cluster / "postmaster.pid")
+    if postmaster is None or not _serves(postmaster.pid, cluster):
+        return None
+    return postmaster
+
+
+def invalidate_stale(cluster: Path) -> bool:
+    """Makes a stale `postmaster.pid` name no process, so that Postgres can start.
+
+    Only call it when no postmaster is alive. The file is changed, not removed: it also names the shared
+    memory by which Postgres detects a running backend of the dead server.
+    True when there was such a file.
+    """
+    path = cluster / "postmaster.pid"
+    if _read(path) is None:
+        return False
+    _, newline, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(str(NO_PROCESS).encode() + newline + rest)
+    return True
+
+
+def _read(path: Path) -> Postmaster | None:
+    """Parses the lines of the file: pid, data directory, start time, port, socket, address, shared memory, status."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+        pid = int(lines[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+    port = int(lines[3]) if len(lines) > 3 and lines[3].strip().isdigit() else None
+    return Postmaster(pid, port, lines[7].strip() if len(lines) > 7 else "starting")
+
+
+def _serves(pid: int, cluster: Path) -> bool:
+    """Tells by the command line (`-D cluster`) that process `pid` is a postmaster of `cluster`."""
+    if Path("/proc/self").exists():
+        return b"\0-D\0" + os.fsencode(cluster) + b"\0" in _proc_command_line(pid)
+    command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    shown = subprocess.run(command, capture_output=True, check=False).stdout
+    return b" -D " + os.fsencode(cluster) in shown
+
+
+def _proc_command_line(pid: int) -> bytes:
+    """Returns the arguments separated by zero bytes; empty for an ended process or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def find_postmaster(home: Home) -> Postmaster | None:
