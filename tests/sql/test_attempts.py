@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pgembedd.retry_policy import RetryPolicy
 from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.sql import (
@@ -58,18 +59,20 @@ def next_claim(connection: psycopg.Connection) -> Job:
     attempts=st.integers(-5, 10_000),
     base_s=st.floats(0.001, 100, allow_nan=False),
     cap_s=st.floats(0.001, 100_000, allow_nan=False),
+    factor=st.floats(1, 100, allow_nan=False),
 )
 def test_backoff_stays_in_its_bounds(
-    connection: psycopg.Connection, attempts: int, base_s: float, cap_s: float
+    connection: psycopg.Connection, attempts: int, base_s: float, cap_s: float, factor: float
 ) -> None:
     wait: timedelta = value(
         connection,
-        "select pgembedd.backoff(%s, make_interval(secs => %s), make_interval(secs => %s))",
+        "select pgembedd.backoff(%s, make_interval(secs => %s), make_interval(secs => %s), %s)",
         attempts,
         base_s,
         cap_s,
+        factor,
     )
-    expected_s = min(cap_s, base_s * 2.0 ** min(max(attempts - 1, 0), 30))
+    expected_s = RetryPolicy(base_s, cap_s, factor).delay_s(attempts)
     assert 0.75 * expected_s - 1e-5 <= wait.total_seconds() <= 1.25 * expected_s + 1e-5
 
 
@@ -100,6 +103,19 @@ def test_a_failed_job_waits_longer_each_time_and_dies(connection: psycopg.Connec
         ("content", "second", 2),
         ("write", "third", 3),
     ]
+
+
+def test_a_pipelines_own_policy_decides_when_a_failed_job_is_tried_again(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    create_pipeline(connection, retry_delay="1 min", retry_factor=10, retry_max_delay="1 hour")
+    connection.execute("insert into documents values (1, 'title', 'content')")
+    waits_s = []
+    for _ in range(3):
+        waits_s.append(fail(connection, claim_one(connection))[2])
+        let_leases_run_out(connection)
+    for wait_s, expected_s in zip(waits_s, [60, 600, 3600], strict=True):
+        assert wait_s is not None
+        assert 0.75 * expected_s <= wait_s <= 1.25 * expected_s
 
 
 def test_a_dead_row_is_left_alone_until_it_changes(connection: psycopg.Connection, job: Job) -> None:
