@@ -1,6 +1,7 @@
 """Statements about claimed jobs, in the order of a worker's stages."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -104,56 +105,17 @@ class JobRepository:
         """Records that a suspect is processed alone from now on; False when its lease is lost."""
         return bool(self.connection.value("mark_alone", queue=job.queue, msg_id=job.msg_id, read_ct=job.read_ct))
 
-    def _translated(self, reason: str, jobs: Sequence[Job]) -> translate_errors:
+    def _translated(self, reason: str, jobs: Sequence[Job]) -> AbstractContextManager[None]:
         return translate_errors(reason, PipelineRepository(self.connection), jobs)
 
 
-JOB_COLUMNS = (
-    "queue",
-    "msg_id",
-    "read_ct",
-    "id",
-    "pipeline_id",
-    "pipeline",
-    "model",
-    "fingerprint",
-    "dimensions",
-    "suspect",
-    "chunked",
-    "chunk_tokens",
-    "chunk_overlap",
-    "splitter",
-    "traceparent",
-    "waited_s",
-    "attempt",
-    "allowed_s",
-)
-"""The columns of the type pgembedd.job, in their order (migrations/versions)."""
-
-
 def job_of(row: Sequence[Any]) -> Job:
-    """Builds the Job of a value of the type pgembedd.job."""
-    job = dict(zip(JOB_COLUMNS, row, strict=True))
-    chunking = Chunking(job["chunk_tokens"], job["chunk_overlap"], job["splitter"] == "markdown")
-    return Job(
-        queue=job["queue"],
-        msg_id=job["msg_id"],
-        read_ct=job["read_ct"],
-        id=job["id"],
-        suspect=job["suspect"],
-        pipeline=ServedPipeline(
-            id=job["pipeline_id"],
-            name=job["pipeline"],
-            model=job["model"],
-            fingerprint=job["fingerprint"],
-            dimensions=job["dimensions"],
-            chunking=chunking if job["chunked"] else None,
-        ),
-        traceparent=job["traceparent"],
-        waited_s=job["waited_s"] or 0.0,
-        attempt=job["attempt"],
-        allowed_s=job["allowed_s"],
-    )
+    """Builds the Job of a row of the statements that claim: the columns of the type pgembedd.job, and `allowed_s`."""
+    queue, msg_id, read_ct, id, pipeline_id, name, model, fingerprint, dimensions, suspect, chunked = row[:11]
+    tokens, overlap, splitter, traceparent, waited_s, attempt, allowed_s = row[11:]
+    chunking = Chunking(tokens, overlap, splitter == "markdown") if chunked else None
+    pipeline = ServedPipeline(pipeline_id, name, model, fingerprint, dimensions, chunking)
+    return Job(queue, msg_id, read_ct, id, suspect, pipeline, traceparent, waited_s or 0.0, attempt, allowed_s)
 
 
 def _content(

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -152,8 +150,9 @@ class Result:
         return sum(vector.dropped for vector in self.vectors)
 
 
-def by_pipeline(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
+def by_pipeline(jobs: Iterable[Job]) -> list[list[Job]]:
     """Groups the jobs by pipeline, in the order of arrival."""
-    ordered = sorted(jobs, key=lambda job: job.pipeline.id)
-    groups = [tuple(group) for _, group in groupby(ordered, key=lambda job: job.pipeline.id)]
-    return sorted(groups, key=lambda group: min(map(attrgetter("msg_id"), group)))
+    groups: dict[int, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.pipeline.id, []).append(job)
+    return list(groups.values())

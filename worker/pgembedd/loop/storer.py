@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from queue import Queue
 
 import psycopg
 
@@ -13,37 +12,23 @@ from pgembedd.database.records import LANES, Due, Result, Vector
 from pgembedd.errors import Deferred, ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import bisect
-from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.job_outcomes import JobOutcomes, Settled
-from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import EmbeddingBatch
+from pgembedd.loop.lane import EmbeddingBatch, Lane
 from pgembedd.model.embedder import start
-from pgembedd.telemetry.observer import SILENT, Observer
 
 REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
 
 
 class Storer:
-    """Stores batches in a thread of its own until it gets None."""
+    """Stores the batches of a lane in a thread of its own."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        models: PinnedModels,
-        outcomes: JobOutcomes,
-        batches: "Queue[EmbeddingBatch | None]",
-        share: FairShare,
-        observer: Observer = SILENT,
-    ) -> None:
-        """`outcomes` uses the same connection; `share` gets the time that batches took."""
+    def __init__(self, lane: Lane, connection: Connection) -> None:
         self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
-        self._models, self._outcomes, self._batches = models, outcomes, batches
-        self._share, self._observer = share, observer
-        self._last_end = 0.0
+        self._lane, self._outcomes, self._last_end = lane, JobOutcomes(lane, connection), 0.0
 
     def run(self) -> None:
-        """Stores every batch of the queue until None."""
-        while (batch := self._batches.get()) is not None:
+        """Stores every batch until None."""
+        while (batch := self._lane.batches.get()) is not None:
             with self._outcomes.or_left_to_lease(batch.jobs):
                 self.store(batch)
 
@@ -54,16 +39,16 @@ class Storer:
         try:
             results = self._wait_for_vectors(batch)
             embedded = time.monotonic()
-            self._observer.embedded(results, embedded - batch.since)
+            self._lane.observer.embedded(results, embedded - batch.since)
             settled = self._write(results)
         except (Deferred, psycopg.Error) as error:
-            self._share.released(due, len(batch.jobs), self._took(batch))
+            self._lane.share.released(due, len(batch.jobs), self._took(batch))
             if not isinstance(error, Deferred):
                 raise
-            self._outcomes.release(batch.jobs, error)
+            self._outcomes.end(batch.jobs, error)
             return
         ended = time.monotonic()
-        self._share.stored(due, len(batch.jobs), self._took(batch))
+        self._lane.share.stored(due, len(batch.jobs), self._took(batch))
         if batch.jobs[0].allowed_s is not None and any(isinstance(outcome, str) for _, outcome in settled):
             self._pipelines.end_turn(batch.jobs[0].pipeline)
         counts = self._outcomes.stored(settled, ended - embedded)
@@ -88,7 +73,7 @@ class Storer:
         ]
         for result, outcome in settled:
             if isinstance(outcome, RowFailure):
-                self._outcomes.fail(result.job, outcome)
+                self._outcomes.end([result.job], outcome)
         return settled
 
     def _wait_for_vectors(self, batch: EmbeddingBatch) -> list[Result]:
@@ -104,7 +89,7 @@ class Storer:
                 jobs=len(batch.jobs),
                 error=type(error).__name__,
             )
-        model = self._models.serving(batch.jobs[0].pipeline, self._pipelines)
+        model = self._lane.models.serving(batch.jobs[0].pipeline, self._pipelines)
         results: list[Result] = []
         for job, content in zip(batch.jobs, batch.contents, strict=True):
             pending = start(model, content.texts, LANES[job.queue]) if content.texts else None
@@ -113,8 +98,7 @@ class Storer:
             except Deferred:
                 raise
             except Exception as error:
-                detail = f"{type(error).__name__}: {error}"
-                self._outcomes.fail(job, RowFailure("model", detail))
+                self._outcomes.end([job], RowFailure("model", f"{type(error).__name__}: {error}"))
         return results
 
     def _results(self, batch: EmbeddingBatch) -> list[Result]:
@@ -124,7 +108,7 @@ class Storer:
         except ProviderBusyError as busy:
             raise Deferred(str(busy), busy.retry_after_s) from busy
         except ProviderRefusedError as refused:
-            raise self._models.refused(batch.jobs[0].pipeline, refused, self._pipelines) from refused
+            raise self._lane.models.refused(batch.jobs[0].pipeline, refused, self._pipelines) from refused
 
 
 def _results(batch: EmbeddingBatch) -> list[Result]:
