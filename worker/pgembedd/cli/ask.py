@@ -106,10 +106,10 @@ def _vector(settings: "Settings", where: "Pipeline", question: str) -> list[floa
     """Returns the question's vector where the model's files are on this machine, and the question is not blank."""
     from contextlib import closing
 
-    from pgembedd.loop.model_loader import offline_loader
+    from pgembedd.loop.model_loader import loader
     from pgembedd.search.local_models import LocalModels
 
-    with closing(LocalModels(offline_loader(settings))) as models:
+    with closing(LocalModels(loader(settings, offline=True))) as models:
         return models.vector(where, question) if question.strip() else None
 
 

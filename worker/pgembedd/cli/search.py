@@ -44,7 +44,7 @@ def command(
     TEXT is embedded here where the model's files are on this machine, else by a worker.
     """
     from pgembedd.log import configure_logging
-    from pgembedd.loop.model_loader import offline_loader
+    from pgembedd.loop.model_loader import loader
     from pgembedd.search.engine import SearchEngine
     from pgembedd.search.local_models import LocalModels
     from pgembedd.search.run import in_transactions
@@ -53,7 +53,7 @@ def command(
     if pipeline is not None and named is not None:
         raise click.UsageError("Name the pipeline once.")
     options = {name: value for name, value in given.items() if value is not None}
-    with open_connection(database) as connection, closing(LocalModels(offline_loader(settings))) as models:
+    with open_connection(database) as connection, closing(LocalModels(loader(settings, offline=True))) as models:
         where = chosen_pipeline(connection, named or pipeline)
         searches = SearchEngine(in_transactions(connection), models)
         if explain:
