@@ -11,13 +11,12 @@ begin
     if one.words_table is null
        or not exists (select from word_statistics w where w.pipeline_id = one.id and not w.filled)
     then return; end if;
-    execute format('select array(select jsonb_array_elements(a)) from %s(%L, $1) as a',
-        _pipeline_function(one.id, 'everyday'), 'lacking words') into keys using to_jsonb(at_most);
+    keys := array(select jsonb_array_elements(_everyday(one, 'lacking words', to_jsonb(at_most))));
     if keys <> '{}' then
         execute format('select %s(array(select distinct k from unnest($1) k), false)',
             _pipeline_function(one.id, 'words')) using keys;
+        perform pgembedd._check_session();
     end if;
-    perform pgembedd._check_session();
     if cardinality(keys) < at_most then
         update word_statistics w set filled = true where w.pipeline_id = one.id;
     end if;
