@@ -65,5 +65,5 @@ as $$
 begin
     perform _dead_letter(queue, m.msg_id, null, 'unknown_pipeline',
         'No pipeline has this job: pgembedd''s queues are for its own triggers.', 0)
-    from _take_due(queue, key, 100, 60) m;
+    from _take(queue, key, 100, 60) m;
 end $$;

@@ -26,7 +26,7 @@ begin
             select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
             group by j.queue, j.pipeline) w
         join pipeline p on p.id::text = w.pipeline and p.state = 'running'
-        cross join lateral _claim_posted(p, w.queue, w.jobs, lease_s) a);
+        cross join lateral _claim(p, w.queue, null, lease_s, w.jobs) a);
     -- The others wait for resume(), or for the end of the pause, and not for the end of their sender's lease.
     perform release_pushed(jsonb_agg(j.job), 0)
     from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and (p.state <> 'running' or _pauses(p))
@@ -38,23 +38,6 @@ begin
         left join unnest(claimed) c on c.queue = j.queue and c.msg_id = j.msg_id and j.problem is null
         left join lateral _unclaimed(j.queue, j.msg_id, j.job) u on j.problem is null and c.msg_id is null
         order by j.n;
-end $$;
-
--- Claims what is posted of one pipeline and queue; of a slow pipeline one job, if it is its turn (slow.sql).
-create or replace function pgembedd._claim_posted(one pgembedd.pipeline, queue text, jobs jsonb, lease_s integer)
-returns setof pgembedd.job
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    if one.slow_until is not null then
-        select t.* into one from _take_turn(one) t;
-    end if;
-    if one.id is not null then
-        return query select j.* from _admit(one, queue, array(
-            select m from _take_pushed(queue, jobs, lease_s, case when one.slow_until is not null then 1 end) m)) j;
-        if not found and one.slow_until is not null then perform end_turn(one.id); end if;
-    end if;
 end $$;
 
 create or replace function pgembedd._whole_number(value jsonb, most numeric) returns bigint
@@ -93,21 +76,8 @@ as $$
        and posted -> 'pipeline' is not distinct from message -> 'pipeline'
 $$;
 
--- Reads posted messages of one pipeline, `qty` at most. One under a lease is taken from the read that posted it, and
--- from no other.
-create or replace function pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer, qty integer)
-returns setof pgembedd.message
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-set enable_seqscan = off
-as $$
-begin
-    return query execute _take(queue, _posted_messages(queue) || ' limit $4')
-        using make_interval(secs => lease_s), jobs, clock_timestamp(), qty;
-end $$;
-
 -- The query for the messages that jobs of one queue, $2, name: those that are due by $3, and those under the lease of
--- the read that posted them. Not a join: see _take().
+-- the read that posted them, and no other. Not a join: see _take().
 create or replace function pgembedd._posted_messages(queue text) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
