@@ -43,8 +43,8 @@ begin
     end if;
 end $$;
 
--- The pipeline, if it may be claimed from: a slow one, as it is then, by one worker at a time, which has the turn for as
--- long as the last pause was; one whose time as a slow one is over, as any other.
+-- The pipeline, if it may be claimed from: a slow one, as it is then, by one worker at a time. That has the turn for as
+-- long as the last pause was. One whose time as a slow one is over is as any other.
 create or replace function pgembedd._take_turn(one pgembedd.pipeline) returns setof pgembedd.pipeline
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
