@@ -21,16 +21,8 @@ begin
         raise exception using message = 'The jobs are not an array.',
             hint = 'Post what process_embeddings() posts.', errcode = '22023';
     end if;
-    claimed := array(
-        select a from (
-            select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
-            group by j.queue, j.pipeline) w
-        join pipeline p on p.id::text = w.pipeline and p.state = 'running'
-        cross join lateral _claim(p, w.queue, null, lease_s, w.jobs) a);
-    -- The others wait for resume(), or for the end of the pause, and not for the end of their sender's lease.
-    perform release_pushed(jsonb_agg(j.job), 0)
-    from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and (p.state <> 'running' or _pauses(p))
-    having count(*) > 0;
+    claimed := array(select c from _claim_posted(jobs, lease_s) c);
+    perform _release_waiting(jobs);
     return query
         select j.n, case when j.problem is not null then 'failed' when c.msg_id is null then u.state else 'claimed' end,
                coalesce(j.problem, u.reason), case when c.msg_id is not null then c end
@@ -39,6 +31,28 @@ begin
         left join lateral _unclaimed(j.queue, j.msg_id, j.job) u on j.problem is null and c.msg_id is null
         order by j.n;
 end $$;
+
+-- Claims those of the posted jobs whose pipelines run, each pipeline's and queue's at once.
+create or replace function pgembedd._claim_posted(jobs jsonb, lease_s integer) returns setof pgembedd.job
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select c.*
+    from (select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
+          group by j.queue, j.pipeline) w
+    join pipeline p on p.id::text = w.pipeline and p.state = 'running'
+    cross join lateral _claim(p, w.queue, null, lease_s, w.jobs) c
+$$;
+
+-- Releases those whose pipelines wait for resume(), or for the end of a pause, and not for the end of a sender's lease.
+create or replace function pgembedd._release_waiting(jobs jsonb) returns void
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select release_pushed(jsonb_agg(j.job), 0)
+    from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and (p.state <> 'running' or _pauses(p))
+    having count(*) > 0
+$$;
 
 create or replace function pgembedd._whole_number(value jsonb, most numeric) returns bigint
 language sql immutable

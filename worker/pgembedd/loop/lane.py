@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import Queue
 
-from pgembedd.database.records import FRESH, Content, Job
+from pgembedd.database.records import FRESH, LANES, Content, Job
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.role import Role
-from pgembedd.model.embedder import EmbeddingsFuture
+from pgembedd.model.embedder import Embedder, EmbeddingsFuture, start
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -28,6 +28,13 @@ class EmbeddingBatch:
     pending: EmbeddingsFuture | None
     began: float = field(default_factory=time.monotonic)
     since: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls, model: Embedder, rows: Sequence[tuple[Job, Content]], **times: float) -> "EmbeddingBatch":
+        """Passes the texts of rows to the model."""
+        jobs, contents = zip(*rows, strict=True)
+        texts = [text for content in contents for text in content.texts]
+        return cls(jobs, contents, start(model, texts, LANES[jobs[0].queue]) if texts else None, **times)
 
 
 @dataclass(frozen=True)

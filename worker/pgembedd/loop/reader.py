@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import LANES, Content, Job
+from pgembedd.database.records import Content, Job
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.chunk_rows import chunk_row
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lane import EmbeddingBatch, Lane
-from pgembedd.model.embedder import Embedder, start
+from pgembedd.model.embedder import Embedder
 
 
 class Reader:
@@ -37,11 +37,8 @@ class Reader:
             return None
         if not readable:
             return None
-        jobs, contents = zip(*readable, strict=True)
-        self._lane.observer.read(jobs, time.monotonic() - began)
-        texts = [text for content in contents for text in content.texts]
-        pending = start(model, texts, LANES[batch[0].queue]) if texts else None
-        return EmbeddingBatch(jobs, contents, pending, began)
+        self._lane.observer.read([job for job, _ in readable], time.monotonic() - began)
+        return EmbeddingBatch.start(model, readable, began=began)
 
     def _readable(self, batch: Sequence[Job], model: Embedder) -> list[tuple[Job, Content]]:
         """Returns the jobs whose rows can be read and chunked, and fails the others."""

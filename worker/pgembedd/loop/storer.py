@@ -1,20 +1,19 @@
 """The last stage: waits for vectors, stores them and acknowledges their jobs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import LANES, Due, Result, Vector
+from pgembedd.database.records import Content, Due, Job, Result, Vector
 from pgembedd.errors import Deferred, ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.job_outcomes import JobOutcomes, Settled
 from pgembedd.loop.lane import EmbeddingBatch, Lane
-from pgembedd.model.embedder import start
 
 REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
 
@@ -77,48 +76,48 @@ class Storer:
         return settled
 
     def _wait_for_vectors(self, batch: EmbeddingBatch) -> list[Result]:
-        """Returns the results of the batch; if the model fails on it, each job is embedded by itself."""
-        try:
-            return self._results(batch)
-        except Deferred:
-            raise
-        except Exception as error:  # a model may raise anything; its texts are then tried one by one
-            get_logger().warning(
-                "model_failed_on_claim",
-                pipeline=batch.jobs[0].pipeline.name,
-                jobs=len(batch.jobs),
-                error=type(error).__name__,
-            )
-        model = self._lane.models.serving(batch.jobs[0].pipeline, self._pipelines)
-        results: list[Result] = []
-        for job, content in zip(batch.jobs, batch.contents, strict=True):
-            pending = start(model, content.texts, LANES[job.queue]) if content.texts else None
+        """Returns the results of the batch. Where the model fails on it, bad rows fail individually."""
+
+        def embed(rows: Sequence[tuple[Job, Content]]) -> list[Result]:
+            if is_first := len(rows) == len(batch.jobs):
+                part = batch
+            else:
+                part = EmbeddingBatch.start(self._lane.models.serving(pipeline, self._pipelines), rows)
             try:
-                results += self._results(EmbeddingBatch([job], [content], pending))
+                return self._results(part)
             except Deferred:
                 raise
-            except Exception as error:
-                self._outcomes.end([job], RowFailure("model", f"{type(error).__name__}: {error}"))
+            except Exception as error:  # a model may raise anything
+                name = type(error).__name__
+                if is_first:
+                    get_logger().warning("model_failed_on_claim", pipeline=pipeline.name, jobs=len(rows), error=name)
+                raise RowFailure("model", f"{name}: {error}") from error
+
+        pipeline = batch.jobs[0].pipeline
+        results: list[Result] = []
+        for (job, _), result in bisect(list(zip(batch.jobs, batch.contents, strict=True)), embed):
+            if isinstance(result, RowFailure):
+                self._outcomes.end([job], result)
+            else:
+                results.append(result)
         return results
 
     def _results(self, batch: EmbeddingBatch) -> list[Result]:
-        """Waits for the model. Deferred where its provider is busy, or refuses every request."""
+        """Waits for the model; returns each job with the vectors of its texts, none where it has no text.
+
+        Deferred where the model's provider is busy, or refuses every request.
+        """
+        vectors: Iterator[Vector] = iter(())
         try:
-            return _results(batch)
+            if batch.pending is not None:
+                embedded = batch.pending.result()
+                parts = zip(embedded.vectors, embedded.tokens.tolist(), embedded.dropped.tolist(), strict=True)
+                vectors = (Vector(*part) for part in parts)
         except ProviderBusyError as busy:
             raise Deferred(str(busy), busy.retry_after_s) from busy
         except ProviderRefusedError as refused:
             raise self._lane.models.refused(batch.jobs[0].pipeline, refused, self._pipelines) from refused
-
-
-def _results(batch: EmbeddingBatch) -> list[Result]:
-    """Waits for the model; returns each job with the vectors of its texts, none where it has no text."""
-    vectors: Iterator[Vector] = iter(())
-    if batch.pending is not None:
-        embedded = batch.pending.result()
-        parts = zip(embedded.vectors, embedded.tokens.tolist(), embedded.dropped.tolist(), strict=True)
-        vectors = (Vector(*part) for part in parts)
-    return [
-        Result(job, content, [next(vectors) for _ in content.texts])
-        for job, content in zip(batch.jobs, batch.contents, strict=True)
-    ]
+        return [
+            Result(job, content, [next(vectors) for _ in content.texts])
+            for job, content in zip(batch.jobs, batch.contents, strict=True)
+        ]
