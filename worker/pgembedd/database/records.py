@@ -58,7 +58,7 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A pipeline that has jobs due in a queue."""
+    """A pipeline, and a queue in which it has jobs."""
 
     pipeline_id: int
     queue: str
@@ -88,6 +88,11 @@ class Job:
     def key(self) -> tuple[str, int, int]:
         """Identifies this claim of the message among all queues and all claims of it, also by this worker."""
         return self.queue, self.msg_id, self.read_ct
+
+    @property
+    def due(self) -> Due:
+        """Identifies what it was claimed of."""
+        return Due(self.pipeline.id, self.queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +155,9 @@ class Result:
         return sum(vector.dropped for vector in self.vectors)
 
 
-def by_pipeline(jobs: Iterable[Job]) -> list[list[Job]]:
-    """Groups the jobs by pipeline, in the order of arrival."""
-    groups: dict[int, list[Job]] = {}
+def by_due(jobs: Iterable[Job]) -> list[list[Job]]:
+    """Groups the jobs by pipeline and queue, in the order of arrival."""
+    groups: dict[Due, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(job.pipeline.id, []).append(job)
+        groups.setdefault(job.due, []).append(job)
     return list(groups.values())

@@ -10,7 +10,7 @@ from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.notifications import JobNotifications, wait_readable
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import FRESH, LANES, Due, Job, by_pipeline
+from pgembedd.database.records import FRESH, LANES, Due, Job, by_due
 from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.deadline import STOP_CHECK_S
@@ -120,22 +120,19 @@ class Claimer:
         for queue, lane in LANES.items():
             if mine := [job for job in jobs if job.queue == queue]:
                 self._lane.observer.claimed(lane, mine, time.monotonic() - began)
-                for batch in by_pipeline(job for job in mine if not job.suspect):
-                    with self._outcomes.or_left_to_lease(batch):
-                        if self._in_flight.start(batch, self._stopping):
-                            self._read_batch(batch)
-                        else:
-                            self._outcomes.end(batch, SHUTDOWN)
-        for job in jobs:
-            if job.suspect:
-                with self._outcomes.or_left_to_lease([job]):
-                    self._process_suspect(job)
+        suspects = [job for job in jobs if job.suspect]
+        for batch in [*by_due(job for job in jobs if not job.suspect), *([job] for job in suspects)]:
+            start = self._in_flight.start_alone if batch[0].suspect else self._in_flight.start
+            with self._outcomes.or_left_to_lease(batch):
+                if not start(batch, self._stopping):
+                    self._outcomes.end(batch, SHUTDOWN)
+                elif batch[0].suspect:
+                    self._process_suspect(batch[0])
+                else:
+                    self._read_batch(batch)
 
     def _process_suspect(self, job: Job) -> None:
-        """Processes a job that may have killed workers while no other job is in progress here."""
-        if not self._in_flight.start_alone(job, self._stopping):
-            self._outcomes.end([job], SHUTDOWN)
-            return
+        """Processes a job that may have killed workers, and waits for its end: no other is in progress here."""
         if not self._jobs.mark_alone(job):
             self._outcomes.end([job], None)
             return
@@ -147,7 +144,7 @@ class Claimer:
                 return
 
     def _read_batch(self, batch: Sequence[Job]) -> None:
-        due, began, share = Due(batch[0].pipeline.id, batch[0].queue), time.monotonic(), self._lane.share
+        due, began, share = batch[0].due, time.monotonic(), self._lane.share
         share.claimed(due, len(batch))
         embedding = None
         try:

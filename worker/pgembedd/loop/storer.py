@@ -8,7 +8,7 @@ import psycopg
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Content, Due, Job, Result, Vector
+from pgembedd.database.records import Content, Job, Result, Vector
 from pgembedd.errors import Deferred, ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import bisect
@@ -34,7 +34,7 @@ class Storer:
     def store(self, batch: EmbeddingBatch) -> None:
         """Stores one batch; rows that cannot be stored fail individually."""
         started = time.monotonic()
-        due = Due(batch.jobs[0].pipeline.id, batch.jobs[0].queue)
+        due = batch.jobs[0].due
         try:
             results = self._wait_for_vectors(batch)
             embedded = time.monotonic()
