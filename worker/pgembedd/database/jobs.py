@@ -12,7 +12,7 @@ from pgembedd.database.chunk_parameters import chunk_arrays
 from pgembedd.database.connection import Connection
 from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Blocker, Chunking, Content, Due, Job, Result, ServedPipeline, State
+from pgembedd.database.records import Blocker, Chunking, Content, Due, FailedAttempt, Job, Result, ServedPipeline, State
 from pgembedd.database.vector_codec import Vectors
 from pgembedd.errors import RowFailure
 
@@ -66,8 +66,8 @@ class JobRepository:
         outcomes: dict[int, str] = dict(rows)
         return [outcomes[job.msg_id] for job in jobs]
 
-    def fail(self, job: Job, failure: RowFailure) -> tuple[str, int, float | None]:
-        """Records a failed attempt; returns (retry, dead or lost; attempts; seconds until the next one)."""
+    def fail(self, job: Job, failure: RowFailure) -> FailedAttempt:
+        """Records a failed attempt."""
         (row,) = self.connection.rows(
             "fail",
             queue=job.queue,
@@ -77,7 +77,7 @@ class JobRepository:
             error=_storable(failure.detail),
             permanent=failure.permanent,
         )
-        return row[0], row[1], row[2]
+        return FailedAttempt(*row)
 
     def release(self, jobs: Sequence[Job], delay_s: float = 0.0, why: str | None = None) -> None:
         """Releases jobs of one or several queues without an attempt; `status` shows `why` when they do not move."""

@@ -96,6 +96,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """A recorded failure: `retry`, in `retry_in_s` seconds; `dead`; or `lost`, when another worker has the job."""
+
+    outcome: str
+    attempts: int
+    retry_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A chunk as it is embedded: `text` includes the text around it, `hash` is its SHA-256.
 

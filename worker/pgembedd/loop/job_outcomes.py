@@ -11,7 +11,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Job, Result
+from pgembedd.database.records import FailedAttempt, Job, Result
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.lane import Lane
@@ -50,24 +50,25 @@ class JobOutcomes:
     def _fail(self, job: Job, failure: RowFailure) -> None:
         """Records a failed attempt. The detail may hold content, so it goes to the database and not to the log."""
         try:
-            outcome, attempts, retry_in_s = self._jobs.fail(job, failure)
+            attempt = self._jobs.fail(job, failure)
         except psycopg.Error as error:  # the lease expires, and the job is tried again
             if is_connection_error(error):
                 raise
             get_logger().error("failure_not_recorded", msg_id=job.msg_id, sqlstate=error.sqlstate)
-            outcome, attempts, retry_in_s = "retry", job.attempt, None
+            attempt = FailedAttempt("retry", job.attempt)
         if job.allowed_s is not None and not failure.slow:
             self._pipelines.end_turn(job.pipeline)
-        self._lane.observer.failed(job, failure, outcome)
-        self._finish([(job, failed_outcome(failure.reason, outcome))])
-        log = get_logger().error if outcome == "dead" else get_logger().warning
+        self._lane.observer.failed(job, failure, attempt.outcome)
+        self._finish([(job, failed_outcome(failure.reason, attempt.outcome))])
+        is_dead = attempt.outcome == "dead"
+        log = get_logger().error if is_dead else get_logger().warning
         log(
-            "dead_letter" if outcome == "dead" else "job_failed",
+            "dead_letter" if is_dead else "job_failed",
             pipeline=job.pipeline.name,
             msg_id=job.msg_id,
             reason=failure.reason,
-            attempts=attempts,
-            retry_in_s=None if retry_in_s is None else round(retry_in_s, 1),
+            attempts=attempt.attempts,
+            retry_in_s=None if attempt.retry_in_s is None else round(attempt.retry_in_s, 1),
             see="pgembedd.failures",
         )
 
