@@ -22,7 +22,7 @@ from tests.support.indexes import (
 )
 from tests.support.lock_timeouts import lock_timeouts_before
 from tests.support.sql import call, make_documents, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 from tests.support.waiting import PATIENCE_S
 
 __all__ = ["connection"]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.lock_timeouts import lock_timeouts_before
 from tests.support.sql import BACKFILL, call, create_pipeline, queued, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -13,7 +13,7 @@ from pgembedd.model.specs import REGISTRY, RERANKERS
 from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
 from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
