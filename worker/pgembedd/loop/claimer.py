@@ -15,7 +15,7 @@ from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.deadline import STOP_CHECK_S
 from pgembedd.loop.in_flight import Key
-from pgembedd.loop.job_outcomes import JobOutcomes
+from pgembedd.loop.job_outcomes import JobOutcomes, Lost
 from pgembedd.loop.lane import Lane
 from pgembedd.loop.reader import Reader
 from pgembedd.retry_policy import RetryPolicy
@@ -134,7 +134,7 @@ class Claimer:
     def _process_suspect(self, job: Job) -> None:
         """Processes a job that may have killed workers, and waits for its end: no other is in progress here."""
         if not self._jobs.mark_alone(job):
-            self._outcomes.end([job], None)
+            self._outcomes.end([job], Lost())
             return
         self._lane.observer.suspected(job)
         get_logger().warning("suspect_alone", pipeline=job.pipeline.name, msg_id=job.msg_id, reads=job.read_ct)

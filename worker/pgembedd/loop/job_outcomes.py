@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import psycopg
 
@@ -21,6 +21,11 @@ Settled = Sequence[tuple[Result, str | RowFailure]]
 """Results with the words of their store; those that failed have ended already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The end of a claim whose lease has expired or will: another worker has the job, or any may take it."""
+
+
 class JobOutcomes:
     """Ends the jobs in flight, over one connection; a request that pushed one of them learns of it."""
 
@@ -36,15 +41,15 @@ class JobOutcomes:
         self._finish([(result.job, stored_outcome(word)) for result, word in settled if isinstance(word, str)])
         return dict(outcomes)
 
-    def end(self, jobs: Sequence[Job], outcome: Deferred | RowFailure | None) -> None:
-        """Releases jobs without an attempt, or records a failed attempt of each; None leaves them to other workers."""
+    def end(self, jobs: Sequence[Job], outcome: Deferred | RowFailure | Lost) -> None:
+        """Releases jobs without an attempt, records a failed attempt of each, or leaves them to other workers."""
         match outcome:
             case Deferred():
                 self._release(self._in_flight.held(jobs), outcome)
             case RowFailure():
                 for job in jobs:
                     self._fail(job, outcome)
-            case None:
+            case Lost():
                 self._finish([(job, LOST) for job in jobs])
 
     def _fail(self, job: Job, failure: RowFailure) -> None:
@@ -97,7 +102,7 @@ class JobOutcomes:
             left = self._in_flight.held(jobs)
             name = type(error).__name__
             get_logger().error("left_to_lease", jobs=len(left), error=name, sqlstate=error.sqlstate)
-            self.end(left, None)
+            self.end(left, Lost())
 
     def _finish(self, ended: Sequence[tuple[Job, Outcome]]) -> None:
         self._in_flight.remove(job for job, _ in ended)
