@@ -38,13 +38,13 @@ def test_delays_of_failures_at_one_moment_spread() -> None:
 
 
 def test_failures_in_succession_are_counted_and_waited_for() -> None:
-    assert Failures().are_over()
+    assert Failures().may_retry()
     first = RetryPolicy(1000.0, 4000.0).after(Failures())
     second = RetryPolicy(1000.0, 4000.0).after(first)
     assert (first.times, second.times) == (1, 2)
-    assert not first.are_over()
+    assert not first.may_retry()
     assert second.retry_at - first.retry_at >= 1000
-    assert RetryPolicy(0.0, 0.0).after(first).are_over()
+    assert RetryPolicy(0.0, 0.0).after(first).may_retry()
 
 
 def test_a_loop_waits_between_its_attempts_and_raises_the_last_error() -> None:

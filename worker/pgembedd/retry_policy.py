@@ -19,7 +19,7 @@ class Failures:
     times: int = 0
     retry_at: float = 0.0
 
-    def are_over(self) -> bool:
+    def may_retry(self) -> bool:
         """Tells that the next attempt is due."""
         return time.monotonic() >= self.retry_at
 

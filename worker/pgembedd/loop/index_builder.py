@@ -177,7 +177,7 @@ class IndexBuilder:
         """Builds the indexes that are due now."""
         connection.execute(query("tend_indexes"))
         for (pipeline,) in connection.execute(query("indexes_due")).fetchall():
-            if not self._stopping.is_set() and self._failed.get(pipeline, Failures()).are_over():
+            if not self._stopping.is_set() and self._failed.get(pipeline, Failures()).may_retry():
                 self._build_pipeline_index(connection, pipeline)
 
     def _build_pipeline_index(self, connection: psycopg.Connection, pipeline: str) -> None:

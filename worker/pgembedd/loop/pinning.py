@@ -148,7 +148,7 @@ class PinnedModels:
         if pipeline.id not in self._refused:
             get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
         noted = self._refused.setdefault(pipeline.id, Failures())
-        if noted.are_over():
+        if noted.may_retry():
             self._refused[pipeline.id] = NOTES.after(noted)
             pipelines.note_unserved(pipeline, str(error), tried=not isinstance(error, ModelNotConfiguredError))
         return Deferred(str(error), DEFERRED_S)

@@ -49,7 +49,7 @@ class LoadedModels(Generic[Model]):
             if (found := self._loaded.get(name)) is not None:
                 return found
             error, failures = self._failed.get(name, (None, Failures()))
-            if name not in self._loading and failures.are_over():
+            if name not in self._loading and failures.may_retry():
                 attempt = threading.Thread(target=self._try, args=[name], name=f"load {name}", daemon=True)
                 attempt.start()  # it ends with this lock, so not before it is noted
                 self._loading[name] = attempt
