@@ -88,7 +88,8 @@ class PinnedModels:
                 loading.add(pipeline.id)
         ids = {pipeline.id for pipeline, _ in running}  # others were dropped, paused or stopped
         self._served &= ids
-        self._refused = {id: noted for id, noted in self._refused.items() if id in ids}
+        for pipeline_id in self._refused.keys() - ids:
+            self._refused.pop(pipeline_id, None)
         self._awaited = loading
         self._loads = self._loads + 1 if loading and not now else 0
         self._look_at = began + (LOADING.delay_s(self._loads) if loading else LOOK_EVERY_S)
