@@ -54,7 +54,6 @@ comment on column pgembedd.pipeline.slow_until is
     'The end of the pause, or of the turn of the worker that tries a row; null where nothing is known against it.';
 comment on column pgembedd.pipeline.upkeep_after is
     'The upkeep was cancelled in this pipeline, and leaves it out until then.';
-alter type pgembedd.job add attribute allowed_s double precision;
 create sequence pgembedd.upkeep_at as integer minvalue 0 start 0;
 comment on sequence pgembedd.upkeep_at is
     'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
@@ -116,7 +115,6 @@ drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column retry_delay, drop column retry_factor, drop column retry_max_delay;
 alter table pgembedd.pipeline drop column unserved_tried;
 drop sequence pgembedd.upkeep_at;
-alter type pgembedd.job drop attribute allowed_s;
 alter table pgembedd.pipeline
     drop column slow_reason, drop column slow_until, drop column slow_pause, drop column slow_ends,
     drop column upkeep_after;

@@ -16,7 +16,7 @@ begin
                one.chunk_tokens, one.chunk_overlap, one.splitter,
                case when n.traced then left(m.headers ->> 'traceparent', 55) end,
                case when n.traced then extract(epoch from clock_timestamp() - m.enqueued_at)::double precision end,
-               n.attempts + 1, extract(epoch from one.slow_pause)::double precision / 16
+               n.attempts + 1
         from unnest(messages) with ordinality as m(msg_id, read_ct, message, headers, enqueued_at, nth)
         -- The usual message was never read before: it gets by without a call of a function.
         cross join lateral (

@@ -67,6 +67,13 @@ begin
         where p.id = one.id returning p.*;
 end $$;
 
+-- The seconds that a worker allows a row of a slow pipeline; null for others. No column of the type job: workers of the
+-- last release take all of its columns.
+create or replace function pgembedd.allowed_s(pipeline_id integer) returns double precision
+language sql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select extract(epoch from p.slow_pause)::double precision / 16 from pipeline p where p.id = $1 $$;
+
 -- Ends a worker's turn at a slow pipeline: the row was done, or failed, in time, and the next one may follow.
 create or replace function pgembedd.end_turn(pipeline_id integer) returns void
 language sql security definer

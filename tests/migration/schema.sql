@@ -19,8 +19,7 @@ CREATE TYPE pgembedd.job AS (
 	splitter text,
 	traceparent text,
 	waited_s double precision,
-	attempt integer,
-	allowed_s double precision
+	attempt integer
 );
 COMMENT ON TYPE pgembedd.job IS 'A claimed message, with what a worker has to know of its pipeline.';
 CREATE TYPE pgembedd.message AS (
@@ -595,6 +594,7 @@ GRANT UPDATE(upkeep_after) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT UPDATE(unserved_tried) ON TABLE pgembedd.pipeline TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer TO pgembedd;
+GRANT ALL ON FUNCTION pgembedd.allowed_s(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.blocker(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double precision, max_attempts integer, has uuid[], slow boolean) TO pgembedd_worker;

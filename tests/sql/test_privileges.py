@@ -67,6 +67,7 @@ WORKER_FUNCTIONS = {
     ),
     "take_embed_requests(integer)",
     "tick(double precision,double precision)",
+    "allowed_s(integer)",
     "note_slow(integer,double precision,double precision,boolean)",
     "note_slow_change(jsonb,double precision)",
     "end_turn(integer)",

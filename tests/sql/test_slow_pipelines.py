@@ -35,7 +35,7 @@ def test_it_pauses_and_says_so(connection: psycopg.Connection) -> None:
 def test_one_worker_at_a_time_tries_one_row_for_a_sixteenth_of_the_pause(connection: psycopg.Connection) -> None:
     make_slow(connection)
     connection.execute(OVER)
-    query = "select allowed_s from pgembedd.claim(1, 'pgembedd_jobs', 10, 60)"
+    query = "select pgembedd.allowed_s(1) from pgembedd.claim(1, 'pgembedd_jobs', 10, 60)"
     assert connection.execute(query).fetchall() == [(60 / 16,)]
     assert connection.execute(query).fetchall() == [], "another worker has the turn"
     connection.execute("select pgembedd.end_turn(1)")

@@ -110,9 +110,9 @@ class JobRepository:
 
 
 def job_of(row: Sequence[Any]) -> Job:
-    """Builds the Job of the columns of the type pgembedd.job, to which a later version may have added some."""
+    """Builds the Job of a row of the statements that claim: the columns of the type pgembedd.job, and `allowed_s`."""
     queue, msg_id, read_ct, id, pipeline_id, name, model, fingerprint, dimensions, suspect, chunked = row[:11]
-    tokens, overlap, splitter, traceparent, waited_s, attempt, allowed_s = row[11:18]
+    tokens, overlap, splitter, traceparent, waited_s, attempt, allowed_s = row[11:]
     chunking = Chunking(tokens, overlap, splitter == "markdown") if chunked else None
     pipeline = ServedPipeline(pipeline_id, name, model, fingerprint, dimensions, chunking)
     return Job(queue, msg_id, read_ct, id, suspect, pipeline, traceparent, waited_s or 0.0, attempt, allowed_s)

@@ -137,17 +137,26 @@ select pg_catalog.pg_terminate_backend(%(process)s)
 
 -- name: claim
 -- Take jobs of one pipeline under a lease.
-select job.* from pgembedd.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s) job
+select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, dimensions, suspect, chunked, chunk_tokens,
+       chunk_overlap, splitter, traceparent, waited_s, attempt, (select pgembedd.allowed_s(%(pipeline_id)s))
+from pgembedd.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
 where pgembedd.interface({interface} => true)
 
 -- name: claim_pushed
 -- Claim jobs that were posted: what each is, and the job where it was claimed.
-select null as subject, state, reason, (job).* from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+select null as subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id,
+       (job).pipeline, (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked,
+       (job).chunk_tokens, (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt,
+       pgembedd.allowed_s((job).pipeline_id)
+from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 where pgembedd.interface({interface} => true)
 
 -- name: claim_changed
 -- Queue and claim what a webhook tells of; the same, with the pipeline of each.
-select subject, state, reason, (job).* from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+select subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id, (job).pipeline,
+       (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked, (job).chunk_tokens,
+       (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt, pgembedd.allowed_s((job).pipeline_id)
+from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 where pgembedd.interface({interface} => true)
 
 -- name: queue_changed
@@ -466,7 +475,7 @@ where f.pronamespace = 'pgembedd'::regnamespace
   and f.proname in (
       'due', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks', 'store',
       'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model', 'note_unserved',
-      'note_served', 'note_slow', 'note_slow_change', 'end_turn', 'use_provider',
+      'note_served', 'note_slow', 'note_slow_change', 'allowed_s', 'end_turn', 'use_provider',
       'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'interface',
       'schema_version', 'events', 'heartbeat', 'silent_sessions', 'blocker', 'hear_embed_requests',
       'take_embed_requests', 'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers',
