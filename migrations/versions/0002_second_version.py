@@ -100,9 +100,19 @@ comment on column pgembedd.worker.sessions is 'The process ids of all its sessio
 comment on column pgembedd.worker.busy_with is 'The pipelines whose jobs it holds, or whose models it loads.';
 """
 
+# When a pipeline's failed jobs are tried again.
+RETRIES = """
+alter table pgembedd.pipeline
+    add retry_delay interval not null default '2 s', add retry_factor double precision not null default 2,
+    add retry_max_delay interval not null default '10 min';
+comment on column pgembedd.pipeline.retry_delay is
+    'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
+"""
+
 DOWNGRADE = """
 drop table pgembedd.model;
 drop table pgembedd.worker;
+alter table pgembedd.pipeline drop column retry_delay, drop column retry_factor, drop column retry_max_delay;
 alter table pgembedd.pipeline drop column unserved_tried;
 drop sequence pgembedd.upkeep_at;
 alter table pgembedd.pipeline
@@ -122,7 +132,7 @@ drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS):
+    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES):
         raw(op.get_bind()).execute(statements)
 
 

@@ -54,16 +54,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     perform _notify('stored', pipeline_id, jsonb_build_object(
-        'queue', queue, 'lag_s', round(extract(epoch from lag)::numeric, 3),
-        'written', count(*) filter (where o.outcome = 'written'),
-        'cleared', count(*) filter (where o.outcome = 'cleared'),
-        'unchanged', count(*) filter (where o.outcome = 'unchanged'),
-        'gone', count(*) filter (where o.outcome = 'gone'),
-        'changed', count(*) filter (where o.outcome = 'changed'),
-        'rewritten', count(*) filter (where o.outcome = 'rewritten'),
-        'locked', count(*) filter (where o.outcome = 'locked'),
-        'refused', count(*) filter (where o.outcome = 'refused')))
-    from unnest(outcomes) as o(outcome);
+        'queue', queue, 'lag_s', round(extract(epoch from lag)::numeric, 3))
+        || jsonb_object_agg(w.word, (select count(*) from unnest(outcomes) o where o = w.word)))
+    from unnest('{written,cleared,unchanged,gone,changed,rewritten,locked,refused}'::text[]) as w(word);
 end $$;
 
 create or replace function pgembedd._notify_created(made pgembedd.pipeline, queued bigint) returns void

@@ -28,6 +28,14 @@ begin
         raise exception using
             message = format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')),
             hint = 'Take 1 to 100.', errcode = '22023';
+    elsif (made.retry_delay >= '0' and made.retry_delay <= made.retry_max_delay and made.retry_max_delay <= '30 days'
+           and made.retry_factor between 1 and 100) is not true then
+        raise exception using
+            message = format('retry_delay %s, retry_factor %s and retry_max_delay %s are out of range.',
+            coalesce(made.retry_delay::text, 'NULL'), coalesce(made.retry_factor::text, 'NULL'),
+            coalesce(made.retry_max_delay::text, 'NULL')),
+            hint = 'Take a retry_delay of 0 or more, a retry_factor of 1 to 100, and a retry_max_delay that is no less '
+                   'than the retry_delay and at most 30 days.', errcode = '22023';
     end if;
 end $$;
 

@@ -29,7 +29,10 @@ create or replace function pgembedd.create_pipeline(
     adopt boolean default null,
     enable_always boolean default false,
     triggers boolean default true,
-    text_config text default pg_catalog.current_setting('default_text_search_config')
+    text_config text default pg_catalog.current_setting('default_text_search_config'),
+    retry_delay interval default '2 s',
+    retry_factor double precision default 2,
+    retry_max_delay interval default '10 min'
 ) returns bigint
 language sql
 as $$
@@ -41,7 +44,8 @@ as $$
             'on_update', on_update, 'max_attempts', max_attempts, 'm', m, 'ef_construction', ef_construction,
             'embedding_table_name', embedding_table, 'chunk_tokens', chunk_tokens, 'chunk_overlap', chunk_overlap,
             'splitter', splitter, 'formatting', formatting, 'enable_always', coalesce(enable_always, false),
-            'triggers', coalesce(triggers, true), 'text_config', text_config))),
+            'triggers', coalesce(triggers, true), 'text_config', text_config, 'retry_delay', retry_delay,
+            'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay))),
         backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within, adopt)
 $$;
 comment on function pgembedd.create_pipeline is

@@ -37,6 +37,23 @@ begin
     return lag;
 end $$;
 
+-- Deletes what is noted of rows as exceptions; returns of how many.
+create or replace function pgembedd._forget_exceptions(pipeline_id integer, keys jsonb[]) returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    forgotten bigint;
+begin
+    -- By the hash the index finds a key.
+    delete from row_state r using unnest(keys) as k(key)
+    where r.pipeline_id = $1 and r.key = k.key and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(k.key, 0);
+    get diagnostics forgotten = row_count;
+    delete from dead_letter d using unnest(keys) as k(key)
+    where d.pipeline_id = $1 and d.key = k.key and jsonb_hash_extended(d.key, 0) = jsonb_hash_extended(k.key, 0);
+    return forgotten;
+end $$;
+
 -- row_state holds exceptions only: a success removes what was there.
 create or replace function pgembedd._record_outcomes(
     pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval
@@ -46,14 +63,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    delete from row_state r using unnest(keys, outcomes) as o(key, outcome)
-    where r.pipeline_id = _record_outcomes.pipeline_id and r.key = o.key
-      and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(o.key, 0)  -- by which the index finds it
-      and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
-    delete from dead_letter d using unnest(keys, outcomes) as o(key, outcome)
-    where d.pipeline_id = _record_outcomes.pipeline_id and d.key = o.key
-      and jsonb_hash_extended(d.key, 0) = jsonb_hash_extended(o.key, 0)
-      and o.outcome in ('written', 'unchanged', 'cleared', 'gone');
+    perform _forget_exceptions(_record_outcomes.pipeline_id, array(
+        select o.key from unnest(keys, outcomes) as o(key, outcome)
+        where o.outcome in ('written', 'unchanged', 'cleared', 'gone')));
     insert into row_state (pipeline_id, key, state, dropped_tokens)
     select _record_outcomes.pipeline_id, o.key,
            case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)

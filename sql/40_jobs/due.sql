@@ -50,20 +50,12 @@ begin
         $q$, jsonb_build_object('key', _pipeline_key(), 'queue', _queue_table(queue)))
         -- A value, because no index is searched for clock_timestamp().
         into keys using clock_timestamp();
-    -- A hundred at a time: a claim waits for them, and a statement_timeout would undo them all.
-    perform _reject_foreign(queue, f.key) from (
-        select k.key from unnest(keys) as k(key)
-        where not exists (select from pipeline p where p.id::text = k.key) limit 100) f;
-    return query select k.key from unnest(keys) as k(key);
-end $$;
-
--- Messages that name no pipeline: of another program, or of a pipeline that was dropped this moment.
-create or replace function pgembedd._reject_foreign(queue text, key text) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
+    -- Messages that name no pipeline: of another program, or of a pipeline that was dropped this moment. A hundred at a
+    -- time: a claim waits for them, and a statement_timeout would undo them all.
     perform _dead_letter(queue, m.msg_id, null, 'unknown_pipeline',
         'No pipeline has this job: pgembedd''s queues are for its own triggers.', 0)
-    from _take_due(queue, key, 100, 60) m;
+    from (select k.key from unnest(keys) as k(key)
+          where not exists (select from pipeline p where p.id::text = k.key) limit 100) f
+    cross join lateral _take(queue, f.key, 100, 60) m;
+    return query select k.key from unnest(keys) as k(key);
 end $$;

@@ -22,8 +22,8 @@ begin
 end $$;
 
 -- Of the messages that were just released because their content had changed: records their rows' version from the
--- fourth time in a row on, and fails those that came to the twentieth, after about nine minutes, with the row
--- unchanged.
+-- fourth time in a row on, a hash of the watched columns, and fails those that came to the twentieth, after about nine
+-- minutes, with the row unchanged.
 create or replace function pgembedd._fail_nondeterministic(
     queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]
 ) returns void
@@ -45,7 +45,7 @@ begin
         if one.id is null then
             select p.* into one from pipeline p where p.id = _fail_nondeterministic.pipeline_id;
         end if;
-        version := _row_version(one, job.key);
+        version := _everyday(one, 'version', job.key) #>> '{}';
         same := case when job.headers -> 'pgembedd' ->> 'version' = version and _note(job.headers, 'changed') > 4
                      then _note(job.headers, 'same') + 1 else 0 end;
         if same >= 16 then
@@ -60,11 +60,3 @@ begin
         end if;
     end loop;
 end $$;
-
--- A hash of the row's watched columns; null when the row is gone.
-create or replace function pgembedd._row_version(pipeline pgembedd.pipeline, key jsonb) returns text
-language sql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select _everyday(pipeline, 'version', key) #>> '{}'
-$$;

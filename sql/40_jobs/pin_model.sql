@@ -1,16 +1,10 @@
 -- Pins a pipeline to the model that serves it first. Returns the fingerprint it is pinned to.
 create or replace function pgembedd.pin_model(pipeline_id integer, fingerprint text) returns text
-language plpgsql security definer
+language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    pinned text;
-begin
-    update pipeline p set fingerprint = pin_model.fingerprint
-    where p.id = pin_model.pipeline_id and p.fingerprint is null;
-    select p.fingerprint into pinned from pipeline p where p.id = pin_model.pipeline_id;
-    return pinned;
-end $$;
+    update pipeline p set fingerprint = coalesce(p.fingerprint, $2) where p.id = $1 returning p.fingerprint
+$$;
 
 -- The vectors of a few fixed texts, one after the other, as the model gave them when this pipeline was first served:
 -- these, if it has none yet. Null for a pipeline that was dropped.

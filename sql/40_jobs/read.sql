@@ -1,5 +1,5 @@
 -- The content of rows by key. n counts the keys from 1; a key that has no row comes back as gone. What the owner's code
--- does meanwhile is undone, as in _ask.
+-- does meanwhile is undone, as in _undone.
 create or replace function pgembedd.read(pipeline_id integer, ids jsonb[])
 returns table (n bigint, state text, content text, hash bytea)
 language plpgsql security definer
@@ -10,22 +10,11 @@ as $$
 declare
     answered boolean := false;
 begin
-    begin
-        return query execute format($q$
-        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
-               case when not b.blank then r.content end, %s
-        from unnest($1) with ordinality as i(id, n) left join %s($1) r on r.n = i.n
-        -- A text that starts with a letter, a digit or a sign is not blank; that saves most texts the regular
-        -- expression.
-        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
-                                        else pgembedd._blank(r.content) end) as b(blank)
-        order by i.n
-        $q$, _hash('r.content'), _pipeline_function(pipeline_id, 'read')) using ids;
-        answered := true;
-        raise exception using errcode = 'PGE02';
-    exception when sqlstate 'PGE02' then
-        if not answered then raise; end if;
-    end;
+    return query execute _read_statement(pipeline_id, '$1', _hash('r.content')) using ids;
+    answered := true;
+    raise exception using errcode = 'PGE02';
+exception when sqlstate 'PGE02' then
+    if not answered then raise; end if;
     perform _drop_prepared();
 end $$;
 
@@ -42,14 +31,8 @@ declare
     version xid := (select p.xmin from pipeline p where p.id = read_chunks.pipeline_id);
     answered boolean := false;
 begin
-    return query execute format($q$
-        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
-               case when not b.blank then r.content end, coalesce(r.hash, ''), r.before, r.after, r.known
-        from unnest($1) with ordinality as i(id, n) left join %s($1, $2) r on r.n = i.n
-        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
-                                        else pgembedd._blank(r.content) end) as b(blank)
-        order by i.n
-        $q$, _pipeline_function(pipeline_id, 'read'))
+    return query execute _read_statement(
+        pipeline_id, '$1, $2', 'coalesce(r.hash, ''''), r.before, r.after, r.known')
     using ids, (select p.fingerprint from pipeline p where p.id = read_chunks.pipeline_id);
     answered := true;
     raise exception using errcode = 'PGE02';
@@ -61,6 +44,22 @@ exception
         if version = (select p.xmin from pipeline p where p.id = read_chunks.pipeline_id) then raise; end if;
         raise exception 'The pipeline is switching to another model.' using errcode = 'lock_not_available';
 end $$;
+
+-- The query for the rows of the keys $1, by the pipeline's generated function, with `columns` of it. A text that starts
+-- with a letter, a digit or a sign is not blank; that saves most texts the regular expression.
+create or replace function pgembedd._read_statement(pipeline_id integer, arguments text, columns text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select format($q$
+        select i.n, case when r.n is null then 'gone' when b.blank then 'blank' else 'ok' end,
+               case when not b.blank then r.content end, %s
+        from unnest($1) with ordinality as i(id, n) left join %s(%s) r on r.n = i.n
+        cross join lateral (select case when left(r.content, 1) collate "C" between '!' and '~' then false
+                                        else pgembedd._blank(r.content) end) as b(blank)
+        order by i.n
+        $q$, columns, _pipeline_function(pipeline_id, 'read'), arguments)
+$$;
 
 -- True if there is only white space, also the typographic kinds (no-break, thin, wide), which \s matches in some
 -- locales only.

@@ -11,12 +11,12 @@ declare
 begin
     execute format($q$
         update %s q
-        set vt = clock_timestamp() + make_interval(secs => $3) * (0.75 + 0.5 * random()),
+        set vt = clock_timestamp() + pgembedd.backoff(1, $3, $3),
             headers = pgembedd._with_notes(q.headers, jsonb_build_object(
                 'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
                 'why', left($4, 500)))
         where q.msg_id = any (array(%s))
-        $q$, _queue_table(queue), _held(queue)) using msg_ids, read_cts, delay_s, why;
+        $q$, _queue_table(queue), _held(queue)) using msg_ids, read_cts, make_interval(secs => delay_s), why;
     get diagnostics released = row_count;
     if released > 0 and delay_s = 0 then perform _wake(queue); end if;
     return released;

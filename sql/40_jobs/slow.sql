@@ -44,7 +44,7 @@ begin
 end $$;
 
 -- The pipeline, if it may be claimed from: a slow one, as it is then, by one worker at a time. That has the turn for as
--- long as the last pause was.
+-- long as the last pause was. One whose time as a slow one is over is as any other.
 create or replace function pgembedd._take_turn(one pgembedd.pipeline) returns setof pgembedd.pipeline
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -56,21 +56,19 @@ begin
         return next one;
         return;
     end if;
-    return query
-        update pipeline p set slow_until = at_present + p.slow_pause
-        where p.id = (select q.id from pipeline q where q.id = one.id and q.slow_until <= at_present
-                      and q.slow_ends > at_present for no key update skip locked)
-        returning p.*;
-    if not found and one.slow_ends <= at_present then
-        return query
-            update pipeline p set slow_until = null, slow_pause = null, slow_ends = null, slow_reason = null
-            where p.id = (select q.id from pipeline q where q.id = one.id and q.slow_ends <= at_present
-                          for no key update skip locked)
-            returning p.*;
+    select p.* into one from pipeline p where p.id = one.id and least(p.slow_until, p.slow_ends) <= at_present
+    for no key update skip locked;
+    if one.slow_ends <= at_present then
+        one.slow_pause := null; one.slow_ends := null; one.slow_reason := null;
     end if;
+    return query
+        update pipeline p set slow_until = at_present + one.slow_pause, slow_pause = one.slow_pause,
+            slow_ends = one.slow_ends, slow_reason = one.slow_reason
+        where p.id = one.id returning p.*;
 end $$;
 
--- The seconds that a worker allows a row of a slow pipeline; null for others.
+-- The seconds that a worker allows a row of a slow pipeline; null for others. No column of the type job: workers of the
+-- last release take all of its columns.
 create or replace function pgembedd.allowed_s(pipeline_id integer) returns double precision
 language sql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp

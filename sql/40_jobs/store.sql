@@ -27,7 +27,7 @@ begin
             _pipeline_function(pipeline_id, 'write')) into outcomes
         using held.keys, array(select hashes[j] from unnest(held.jobs) j),
               array(select embeddings[j] from unnest(held.jobs) j);
-        perform _store_words(pipeline_id, held.keys, outcomes);
+        perform pgembedd._store_words(pipeline_id, held.keys, outcomes);
         perform pgembedd._check_session();
         perform set_config('pgembedd.storing', '', true);
     end if;
@@ -62,7 +62,7 @@ begin
         using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs, chunk_jobs, chunk_nos, chunks,
               start_offsets, end_offsets, chunk_hashes, embeddings, tokens, tokens_kept,
               (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
-        perform _store_words(pipeline_id, held.keys, outcomes);
+        perform pgembedd._store_words(pipeline_id, held.keys, outcomes);
         perform pgembedd._check_session();
     end if;
     return query select f.* from _finish_jobs(

@@ -3,15 +3,9 @@
 -- belongs to _runner(), and take the number of a pipeline: the rest of it could be made up.
 
 create or replace function pgembedd._follow_as_installer(pipeline_id integer) returns text
-language plpgsql security definer
+language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    one pgembedd.pipeline;
-begin
-    select p.* into one from pipeline p where p.id = pipeline_id;
-    return _follow(one);
-end $$;
+as $$ select _follow(p) from pipeline p where p.id = pipeline_id $$;
 
 -- Makes the code of a stopped pipeline anew where it has no problem any more; returns whether that is so.
 create or replace function pgembedd._remake_mended(pipeline_id integer) returns boolean
@@ -28,15 +22,9 @@ begin
 end $$;
 
 create or replace function pgembedd._attach_triggers(pipeline_id integer) returns integer
-language plpgsql security definer
+language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    one pgembedd.pipeline;
-begin
-    select p.* into one from pipeline p where p.id = pipeline_id;
-    return _attach(one);
-end $$;
+as $$ select _attach(p) from pipeline p where p.id = pipeline_id $$;
 
 -- Follows an alteration, and deletes the chunks of rows that went meanwhile, which runs code of the table's owner.
 create or replace function pgembedd._brought_up_to_date(pipeline_id integer) returns text

@@ -10,7 +10,6 @@ declare
     one pgembedd.pipeline;
     keys jsonb[];
     gone jsonb[];
-    dropped bigint;
     total bigint;
 begin
     delete from activity a where a.at < clock_timestamp() - interval '1 day';
@@ -30,14 +29,7 @@ begin
                 execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone
                     using keys;
                 perform pgembedd._check_session();
-                delete from row_state r using unnest(gone) as g(key)
-                where r.pipeline_id = one.id and r.key = g.key
-                  and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(g.key, 0);
-                get diagnostics dropped = row_count;
-                delete from dead_letter d using unnest(gone) as g(key)
-                where d.pipeline_id = one.id and d.key = g.key
-                  and jsonb_hash_extended(d.key, 0) = jsonb_hash_extended(g.key, 0);
-                total := total + dropped;
+                total := total + _forget_exceptions(one.id, gone);
             end loop;
         exception when others then  -- a lock, a dropped table
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;

@@ -11,13 +11,12 @@ begin
     if one.words_table is null
        or not exists (select from word_statistics w where w.pipeline_id = one.id and not w.filled)
     then return; end if;
-    execute format('select array(select jsonb_array_elements(a)) from %s(%L, $1) as a',
-        _pipeline_function(one.id, 'everyday'), 'lacking words') into keys using to_jsonb(at_most);
+    keys := array(select jsonb_array_elements(_everyday(one, 'lacking words', to_jsonb(at_most))));
     if keys <> '{}' then
         execute format('select %s(array(select distinct k from unnest($1) k), false)',
             _pipeline_function(one.id, 'words')) using keys;
+        perform pgembedd._check_session();
     end if;
-    perform pgembedd._check_session();
     if cardinality(keys) < at_most then
         update word_statistics w set filled = true where w.pipeline_id = one.id;
     end if;
@@ -72,10 +71,8 @@ as $$
     select pg_stat_get_tuples_inserted(words) + pg_stat_get_tuples_updated(words) + pg_stat_get_tuples_deleted(words)
 $$;
 
--- Counts words in a sample of at most 5000 rows or chunks. Configurations that a column names are looked for in 200
--- times as many, as they may be rare, and are not forgotten. The next one is due in a minute, or after a thousand times
--- as long as this one took, or when there are twice as many. A word of less than five of them counts as rare, however
--- often it occurs: a search shows something of these numbers to roles from whom policies hide rows.
+-- Replaces what is known of the words of a pipeline by a sample; the next one is due in a minute, or after a thousand
+-- times as long as this one took. Configurations are not forgotten, as one may be rare.
 create or replace function pgembedd._note_words(one pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -86,10 +83,9 @@ declare
     total constant double precision := greatest(pg_stat_get_live_tuples(one.words_table),
         (select c.reltuples from pg_class c where c.oid = one.words_table));
     percent constant double precision := least(100, 600000 / greatest(total, 1));
-    noted jsonb;
-begin
-    noted := _everyday(one, case when percent < 100 then 'words sampled' else 'words' end,
+    noted constant jsonb := _everyday(one, 'words',
         jsonb_build_object('percent', percent, 'seed', extract(epoch from now())::integer));
+begin
     delete from word_frequency f where f.pipeline_id = one.id;
     insert into word_frequency (pipeline_id, word, share)
     select one.id, w.word, w.ndoc / (noted ->> 'documents')::real
@@ -104,7 +100,10 @@ begin
     where w.pipeline_id = one.id;
 end $$;
 
-create or replace function pgembedd._words_sample(one pgembedd.pipeline, sampled boolean) returns text
+-- The statement that counts the words of a sample of 5000 rows or chunks, and the configurations that a column names in
+-- 200 times as many. A word of less than five of them counts as rare, however often it occurs: a search shows something
+-- of these numbers to roles from whom policies hide rows.
+create or replace function pgembedd._words_sample(one pgembedd.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -112,41 +111,25 @@ as $$
         select pg_catalog.jsonb_build_object('documents', d.documents, 'length', d.length, 'configs', {configs},
             'words', (select coalesce(pg_catalog.jsonb_agg(
                           pg_catalog.jsonb_build_object('word', o.word, 'ndoc', o.ndoc)), '[]')
-                      from (select t.word, t.ndoc from pg_catalog.ts_stat({sample}) t
+                      from (select t.word, t.ndoc
+                            from pg_catalog.ts_stat(pg_catalog.format({text}, {percent}, {seed})) t
                             where t.ndoc operator(pg_catalog.>=) 5
                             order by t.ndoc using operator(pg_catalog.>) limit 20000) o))
         from (select pg_catalog.count(*) as documents, pg_catalog.avg(pg_catalog.length(r.pgembedd_words)) as length
               from ({rows}) r) d $q$, jsonb_build_object(
-        'rows', r.words || s.clause || ' limit 5000',
-        'sample', quote_literal(r.words) || s.between_texts || quote_literal(' limit 5000'),
-        'configs', case when one.text_config_column is null then '''[]''::pg_catalog.jsonb' else format(
-            '(select coalesce(pg_catalog.jsonb_agg(distinct pg_catalog.format(
-                          ''%%I.%%I'', n.nspname, c.cfgname)), ''[]'')
-              from (select distinct %s as config from %s s %s) r
-              join pg_catalog.pg_ts_config c on c.oid operator(pg_catalog.=) r.config
-              join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace)',
-            _row_config(one, 's'), one.source, c.clause) end))
-    from (select format('select w.pgembedd_words from %s w ', one.words_table) as words) r, _words_part(sampled) s,
-         _words_part(sampled, 200) c
-$$;
-
--- The clause that takes that part of the words, or so many times of it, and the same as an expression between two
--- texts, for ts_stat().
-create or replace function pgembedd._words_part(
-    sampled boolean, times integer default 1, out clause text, out between_texts text
-)
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select case when sampled then format('tablesample pg_catalog.system (%s) repeatable (%s)', n.percent, n.seed)
-                else '' end,
-           case when sampled then format($q$ operator(pg_catalog.||) 'tablesample system (' operator(pg_catalog.||)
-               (%s)::pg_catalog.text operator(pg_catalog.||) ') repeatable (' operator(pg_catalog.||)
-               (%s)::pg_catalog.text operator(pg_catalog.||) ')' operator(pg_catalog.||) $q$, n.percent, n.seed)
-                else ' operator(pg_catalog.||) ' end
-    from (select format('least(100, %s operator(pg_catalog.*) ($1 operator(pg_catalog.->>) ''percent'')::real)',
-                        times) as percent,
-                 '($1 operator(pg_catalog.->>) ''seed'')::pg_catalog.int4' as seed) n
+        'percent', p.percent, 'seed', p.seed, 'rows', format(p.rows, one.words_table, p.percent, p.seed),
+        'text', quote_literal(format(p.rows, replace(one.words_table::text, '%', '%%'), '%s', '%s')),
+        'configs', case when one.text_config_column is null then $q$'[]'::pg_catalog.jsonb$q$ else format($q$
+            (select coalesce(pg_catalog.jsonb_agg(distinct pg_catalog.format('%%I.%%I', n.nspname, c.cfgname)), '[]')
+             from (select distinct %s as config from %s s
+                   tablesample pg_catalog.system (least(100, 200 operator(pg_catalog.*) %s)) repeatable (%s)) r
+             join pg_catalog.pg_ts_config c on c.oid operator(pg_catalog.=) r.config
+             join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace) $q$,
+            _row_config(one, 's'), one.source, p.percent, p.seed) end))
+    from (select $q$($1 operator(pg_catalog.->>) 'percent')::real$q$ as percent,
+                 $q$($1 operator(pg_catalog.->>) 'seed')::integer$q$ as seed,
+                 'select w.pgembedd_words from %s w tablesample pg_catalog.system (%s) repeatable (%s) limit 5000'
+                     as rows) p
 $$;
 
 -- The statements of every day over the words of a pipeline that has them.
@@ -173,6 +156,5 @@ as $$
             select pg_catalog.to_jsonb(pg_catalog.count(*)) from d $q$)) as q(question, template)
     where one.words_table is not null
     union all
-    select w.question, _words_sample(one, w.sampled)
-    from (values ('words', false), ('words sampled', true)) as w(question, sampled) where one.words_table is not null
+    select 'words', _words_sample(one) where one.words_table is not null
 $$;

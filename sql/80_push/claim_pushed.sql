@@ -21,16 +21,8 @@ begin
         raise exception using message = 'The jobs are not an array.',
             hint = 'Post what process_embeddings() posts.', errcode = '22023';
     end if;
-    claimed := array(
-        select a from (
-            select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
-            group by j.queue, j.pipeline) w
-        join pipeline p on p.id::text = w.pipeline and p.state = 'running'
-        cross join lateral _claim_posted(p, w.queue, w.jobs, lease_s) a);
-    -- The others wait for resume(), or for the end of the pause, and not for the end of their sender's lease.
-    perform release_pushed(jsonb_agg(j.job), 0)
-    from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and (p.state <> 'running' or _pauses(p))
-    having count(*) > 0;
+    claimed := array(select c from _claim_posted(jobs, lease_s) c);
+    perform _release_waiting(jobs);
     return query
         select j.n, case when j.problem is not null then 'failed' when c.msg_id is null then u.state else 'claimed' end,
                coalesce(j.problem, u.reason), case when c.msg_id is not null then c end
@@ -40,22 +32,27 @@ begin
         order by j.n;
 end $$;
 
--- Claims what is posted of one pipeline and queue; of a slow pipeline one job, if it is its turn (slow.sql).
-create or replace function pgembedd._claim_posted(one pgembedd.pipeline, queue text, jobs jsonb, lease_s integer)
-returns setof pgembedd.job
-language plpgsql
+-- Claims those of the posted jobs whose pipelines run, each pipeline's and queue's at once.
+create or replace function pgembedd._claim_posted(jobs jsonb, lease_s integer) returns setof pgembedd.job
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-begin
-    if one.slow_until is not null then
-        select t.* into one from _take_turn(one) t;
-    end if;
-    if one.id is not null then
-        return query select j.* from _admit(one, queue, array(
-            select m from _take_pushed(queue, jobs, lease_s, case when one.slow_until is not null then 1 end) m)) j;
-        if not found and one.slow_until is not null then perform end_turn(one.id); end if;
-    end if;
-end $$;
+    select c.*
+    from (select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
+          group by j.queue, j.pipeline) w
+    join pipeline p on p.id::text = w.pipeline and p.state = 'running'
+    cross join lateral _claim(p, w.queue, null, lease_s, w.jobs) c
+$$;
+
+-- Releases those whose pipelines wait for resume(), or for the end of a pause, and not for the end of a sender's lease.
+create or replace function pgembedd._release_waiting(jobs jsonb) returns void
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select release_pushed(jsonb_agg(j.job), 0)
+    from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and (p.state <> 'running' or _pauses(p))
+    having count(*) > 0
+$$;
 
 create or replace function pgembedd._whole_number(value jsonb, most numeric) returns bigint
 language sql immutable
@@ -93,21 +90,8 @@ as $$
        and posted -> 'pipeline' is not distinct from message -> 'pipeline'
 $$;
 
--- Reads posted messages of one pipeline, `qty` at most. One under a lease is taken from the read that posted it, and
--- from no other.
-create or replace function pgembedd._take_pushed(queue text, jobs jsonb, lease_s integer, qty integer)
-returns setof pgembedd.message
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-set enable_seqscan = off
-as $$
-begin
-    return query execute _take(queue, _posted_messages(queue) || ' limit $4')
-        using make_interval(secs => lease_s), jobs, clock_timestamp(), qty;
-end $$;
-
 -- The query for the messages that jobs of one queue, $2, name: those that are due by $3, and those under the lease of
--- the read that posted them. Not a join: see _take().
+-- the read that posted them, and no other. Not a join: see _take().
 create or replace function pgembedd._posted_messages(queue text) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -28,12 +28,12 @@ KILLS, MANY_KILLS = 3, 6
 # The workers are hardly ever idle, for a kill must find something: what comes in at a time keeps the model for longer
 # than the next takes to come. It sleeps over it rather than compute, which would keep the next worker from its start.
 BURST, EVERY_S = 4, 0.08
-BUSY = {"ODD_MODEL": "slow:0.1", "PGEMBEDD_LEASE_S": "3", "PGEMBEDD_CLAIM_SIZE": "8"}
+BUSY = {"MODEL_FAULT": "slow:0.1", "PGEMBEDD_LEASE_S": "3", "PGEMBEDD_CLAIM_SIZE": "8"}
 SHORT_WORDS, CHUNKED_WORDS, CHUNK_TOKENS = 8, 50, 48
 
 
 def busy_worker(database: Database) -> WorkerProcess:
-    return WorkerProcess(database.conninfo, module="tests.support.odd_worker", **BUSY)
+    return WorkerProcess(database.conninfo, module="tests.support.faulty_model_worker", **BUSY)
 
 
 def text(seed: random.Random, length_words: int) -> str:

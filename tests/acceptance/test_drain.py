@@ -31,8 +31,8 @@ def slow_worker(
     make_documents(connection)
     insert(connection, range(CLAIM))
     grace_s = getattr(request, "param", "1")
-    settings = {"ODD_MODEL": "slow:600", "PGEMBEDD_GRACE_S": grace_s, "PGEMBEDD_CLAIM_SIZE": str(CLAIM)}
-    with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
+    settings = {"MODEL_FAULT": "slow:600", "PGEMBEDD_GRACE_S": grace_s, "PGEMBEDD_CLAIM_SIZE": str(CLAIM)}
+    with WorkerProcess(database.conninfo, module="tests.support.faulty_model_worker", **settings) as worker:
         eventually(lambda: [job.unrecorded for job in waiting(connection)] == [1] * CLAIM)
         yield worker
 
@@ -44,8 +44,8 @@ def test_sigterm_finishes_what_is_in_flight_and_claims_no_more(
     make_documents(connection)
     insert(connection, range(ROWS))
     go_on = tmp_path / "go on"
-    settings = {"ODD_MODEL": f"held:{go_on}", "PGEMBEDD_GRACE_S": "600", "PGEMBEDD_CLAIM_SIZE": str(CLAIM)}
-    with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
+    settings = {"MODEL_FAULT": f"held:{go_on}", "PGEMBEDD_GRACE_S": "600", "PGEMBEDD_CLAIM_SIZE": str(CLAIM)}
+    with WorkerProcess(database.conninfo, module="tests.support.faulty_model_worker", **settings) as worker:
         eventually(lambda: any(job.unrecorded for job in waiting(connection)))
         worker.send(signal.SIGTERM)
         worker.await_event("draining")

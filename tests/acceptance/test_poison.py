@@ -6,7 +6,7 @@ import psycopg
 
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, put_off_upkeep, waiting
-from tests.support.odd_worker import DIED_OF_TEXT
+from tests.support.faulty_model_worker import DIED_OF_TEXT
 from tests.support.sql import let_leases_run_out, rows
 from tests.support.worker import WorkerProcess
 
@@ -21,7 +21,9 @@ def test_a_text_that_kills_the_process(database: Database, connection: psycopg.C
     def next_worker() -> WorkerProcess:
         let_leases_run_out(connection)
         put_off_upkeep(connection)
-        return WorkerProcess(database.conninfo, module="tests.support.odd_worker", ODD_MODEL=f"dies:text {POISON}")
+        return WorkerProcess(
+            database.conninfo, module="tests.support.faulty_model_worker", MODEL_FAULT=f"dies:text {POISON}"
+        )
 
     for _ in range(2):  # in one claim: any of the five may have killed the worker
         with next_worker() as worker:

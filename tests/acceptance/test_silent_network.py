@@ -63,10 +63,10 @@ def test_a_silent_network_keeps_no_worker_from_ending(database: Database, connec
     """With jobs in the model and nothing that ends the wait for the database: within the grace period all the same."""
     make_documents(connection)
     insert(connection, [1])
-    settings = {"ODD_MODEL": "slow:600", "PGEMBEDD_GRACE_S": "1"}
+    settings = {"MODEL_FAULT": "slow:600", "PGEMBEDD_GRACE_S": "1"}
     with silent_network(database, **NEVER) as network:
         with WorkerProcess(
-            network.conninfo, namespace=network.namespace, module="tests.support.odd_worker", **settings
+            network.conninfo, namespace=network.namespace, module="tests.support.faulty_model_worker", **settings
         ) as worker:
             eventually(lambda: [job.unrecorded for job in waiting(connection)] == [1])
             # The worker has the answer to its claim, as it has gone on to another statement.

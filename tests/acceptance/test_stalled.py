@@ -23,8 +23,8 @@ def test_a_worker_that_was_stopped_past_its_lease(
     learn_vector(connection)
     make_documents(connection)
     insert(connection, [1])
-    settings = {"ODD_MODEL": f"held:{go_on}", "PGEMBEDD_LEASE_S": "1"}
-    with WorkerProcess(database.conninfo, module="tests.support.odd_worker", **settings) as worker:
+    settings = {"MODEL_FAULT": f"held:{go_on}", "PGEMBEDD_LEASE_S": "1"}
+    with WorkerProcess(database.conninfo, module="tests.support.faulty_model_worker", **settings) as worker:
         eventually(lambda: waiting(connection)[0].read_ct == 1)
         worker.send(signal.SIGSTOP)
         eventually(lambda: value(connection, "select vt < clock_timestamp() from pgmq.q_pgembedd_jobs"))

@@ -87,7 +87,7 @@ class Scene:
     def worker(self, *arguments: str, conninfo: str = "", namespace: str = "") -> WorkerProcess:
         """Starts a worker."""
         environment = {
-            "ODD_MODEL": f"slow:{SLOW_S}",
+            "MODEL_FAULT": f"slow:{SLOW_S}",
             "PGEMBEDD_MODEL_DIR": str(self._model),
             "PGEMBEDD_CACHE_DIR": str(self.folder / "cache"),
             "PGEMBEDD_LEASE_S": str(LEASE_S),
@@ -99,7 +99,7 @@ class Scene:
         return WorkerProcess(
             conninfo or self.conninfo(WORKER),
             *(arguments or self.arguments),
-            module="tests.support.odd_worker",
+            module="tests.support.faulty_model_worker",
             namespace=namespace,
             **environment,
         )

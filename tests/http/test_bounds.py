@@ -22,7 +22,7 @@ from tests.support.embedders import only
 from tests.support.roles import Roles
 from tests.support.search import make_source
 from tests.support.sql import column, rows, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 from tests.support.worker import brisk
 
 __all__ = ["connection"]

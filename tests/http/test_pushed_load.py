@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from pgembedd.http.errors.refusals import Refusal
-from pgembedd.loop import deadline, pushed_jobs, pushed_request
+from pgembedd.loop import deadline, pushed_jobs
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.databases import Database
@@ -105,7 +105,7 @@ def await_refusals(answers: Sequence[Future[httpx.Response]], count: int) -> lis
 def test_a_request_that_waited_in_vain_is_due_again(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushed_request, "GRACE_S", PATIENCE_S)  # for which the first one holds its place
+    monkeypatch.setattr(pushed_jobs, "GRACE_S", PATIENCE_S)  # for which the first one holds its place
     (first, second), gate = posts(connection, 6, batch_size=3), Gate()
     embedder = Wrapped(model, on_result=gate)
     with (
@@ -136,7 +136,7 @@ def test_time_that_runs_out_after_the_first_part(
             return time.monotonic() + (HttpSettings().http_push_timeout_s if gate.reached.is_set() else 0.0)
 
     monkeypatch.setattr(deadline, "time", Late)
-    monkeypatch.setattr(pushed_request, "GRACE_S", 0.1)
+    monkeypatch.setattr(pushed_jobs, "GRACE_S", 0.1)
 
     def hold(texts: Sequence[str]) -> None:
         started.append(len(texts))

@@ -57,9 +57,9 @@ def test_serve_ends_although_its_model_hangs(database: Database) -> None:
         database.conninfo,
         "--http-port=0",
         f"--http-models={MODEL}",
-        module="tests.support.odd_worker",
+        module="tests.support.faulty_model_worker",
         command="serve",
-        ODD_MODEL="slow:3600",
+        MODEL_FAULT="slow:3600",
     ) as process:
         process.await_event("model_loaded")
         (started,) = process.named("http_started")

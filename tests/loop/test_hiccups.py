@@ -16,6 +16,7 @@ from pgembedd.database import connection as connection_module
 from pgembedd.database.queries import query
 from pgembedd.loop import claimer, embed_requests
 from pgembedd.model import Session
+from pgembedd.retry_policy import RetryPolicy
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale
 from tests.support.embedders import Wrapped, only
@@ -58,12 +59,9 @@ def test_an_error_at_each_statement_of_each_thread(
         assert extended.wait(PATIENCE_S)
 
     monkeypatch.setattr(psycopg.Connection, "execute", failing)
-    for module, pause in (
-        (claimer, "ERROR_PAUSE_S"),
-        (embed_requests, "ERROR_PAUSE_S"),
-        (connection_module, "LONGEST_WAIT_S"),
-    ):
-        monkeypatch.setattr(module, pause, 0.01)
+    for module in (claimer, embed_requests):
+        monkeypatch.setattr(module, "ERROR_PAUSE_S", 0.01)
+    monkeypatch.setattr(connection_module, "RECONNECT", RetryPolicy(0.01, 0.01))
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model, on_result=hold)), lease_s=3):
         insert(connection, range(3))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from queue import Queue
 from typing import Any
 
 import psycopg
 import pytest
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.jobs import JobRepository
 from pgembedd.database.records import FRESH, Due
 from pgembedd.database.sessions import Sessions
 from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.job_outcomes import JobOutcomes
+from pgembedd.loop.lane import Lane
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import EmbeddingBatch, Reader
+from pgembedd.loop.role import Role
 from pgembedd.loop.storer import Storer
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
@@ -116,16 +114,11 @@ class Stages:
 
     def __init__(self, database: Database, model: Session, share: FairShare) -> None:
         self.connection = Connection(Sessions(database.conninfo, "test"), threading.Event())
-        self.in_flight, self.batches = InFlight(), Queue[EmbeddingBatch | None]()
         registry = ModelRegistry(only(Wrapped(model)))
         registry.get(MODEL)
-        models = PinnedModels(registry)
-        outcomes = JobOutcomes(JobRepository(self.connection), self.in_flight)
-        reader = Reader(self.connection, models, outcomes)
-        self.claimer = Claimer(
-            brisk(), self.connection, reader, outcomes, self.in_flight, self.batches, lambda: False, share=share
-        )
-        self.storer = Storer(self.connection, models, outcomes, self.batches, share)
+        self.lane = Lane(FRESH, brisk(), Role(), PinnedModels(registry), InFlight(), share=share)
+        self.claimer = Claimer(self.lane, self.connection, lambda: False)
+        self.storer = Storer(self.lane, self.connection)
 
 
 @pytest.mark.slow
@@ -143,7 +136,7 @@ def test_the_statements_of_a_claim_are_a_constant(
         stages.connection.call(lambda session: setattr(session, "cursor_factory", Counting))
         Counting.executed = 0
         assert stages.claimer.claim_due()
-        batch = stages.batches.get_nowait()
+        batch = stages.lane.batches.get_nowait()
         assert batch is not None
         assert len(batch.jobs) == size
         stages.storer.store(batch)
@@ -171,12 +164,12 @@ def test_a_pipeline_whose_table_is_locked_is_left_out_for_a_while(
         assert stages.claimer.claim_due()
         if stage == "store":
             user.execute("lock table documents in access exclusive mode")
-            batch = stages.batches.get_nowait()
+            batch = stages.lane.batches.get_nowait()
             assert batch is not None
             stages.storer.store(batch)
         user.rollback()
     stages.connection.close()
-    assert len(stages.in_flight) == 0
+    assert len(stages.lane.in_flight) == 0
     assert share.left_out() == [1]
     assert share.next([Due(1, FRESH)]) is None
     assert share.next([Due(1, FRESH), other]) == other

@@ -18,7 +18,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import TRANSIENT, is_connection_error
 from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Job, ServedPipeline, by_pipeline
+from pgembedd.database.records import Job, ServedPipeline, by_due
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
@@ -65,7 +65,7 @@ def test_other_errors_are_the_callers() -> None:
 @given(st.lists(st.integers(1, 4), max_size=40))
 def test_jobs_are_grouped_by_pipeline_first_come_first(pipelines: list[int]) -> None:
     jobs = [job(n, pipeline) for n, pipeline in enumerate(pipelines)]
-    groups = by_pipeline(iter(jobs))
+    groups = by_due(iter(jobs))
     assert Counter(one for group in groups for one in group) == Counter(jobs)
     assert len(groups) == len(set(pipelines))
     assert [group[0].msg_id for group in groups] == sorted(group[0].msg_id for group in groups)
@@ -106,7 +106,7 @@ def test_a_suspect_starts_after_what_is_in_progress_and_before_anything_else() -
     order: list[str] = []
 
     def alone(number: int) -> None:
-        assert held.start_alone(job(number), never)
+        assert held.start_alone([job(number)], never)
         order.append(f"{number} begins")
         assert held._started == set()
         order.append(f"{number} ends")
@@ -134,10 +134,10 @@ def test_waiting_for_a_turn_ends_when_the_worker_stops_or_the_job_is_gone() -> N
     held = InFlight()
     held.add([job(1), job(2)])
     assert held.start([job(1)], never)
-    assert not held.start_alone(job(2), lambda: True)
+    assert not held.start_alone([job(2)], lambda: True)
     assert not held.start([job(1)], lambda: True)
     held.remove([job(2)])
-    assert held.start_alone(job(2), never), "its lease was lost, which its mark will tell"
+    assert held.start_alone([job(2)], never), "its lease was lost, which its mark will tell"
     assert held.start([job(1)], never)
 
 

@@ -67,11 +67,11 @@ def test_a_request_wakes_the_worker(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
     monkeypatch.setattr(claimer, "STOP_CHECK_S", 2 * PATIENCE_S)
+    settings: dict[str, Any] = {"wait": "poll"} if role == "poll" else {"poll_max_s": 2 * PATIENCE_S}
     if role == "listen":  # the pause between two looks of a lane that polls is not ended by requests
         monkeypatch.setattr(claimer, "FIRST_PAUSE_S", 2 * PATIENCE_S)
     insert(connection, range(3))
     parts = column(connection, EACH)
-    settings: dict[str, Any] = {"wait": "poll"} if role == "poll" else {}
     with pushing(database, connection, Wrapped(model), pulls=role != "serve", **settings) as pusher:
         for part in parts:
             assert pusher.post(part).result(PATIENCE_S) == [Outcome("written")]

@@ -10,7 +10,7 @@ import pytest
 
 from pgembedd.database.pushed_jobs import Posted, PushedJobRepository
 from pgembedd.errors import DatabaseUnavailableError
-from pgembedd.loop import deadline, pushed_request
+from pgembedd.loop import deadline, pushed_jobs
 from pgembedd.loop.pushed_request import BusyError, Outcome, PushedRequest
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
@@ -43,7 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the requests; what is in the model when it runs out has plenty of time."""
     clock = Clock()
     monkeypatch.setattr(deadline, "time", clock)
-    monkeypatch.setattr(pushed_request, "GRACE_S", PATIENCE_S)
+    monkeypatch.setattr(pushed_jobs, "GRACE_S", PATIENCE_S)
     return clock
 
 
@@ -89,7 +89,7 @@ def test_what_is_claimed_in_time_is_done_and_no_more_is_claimed(
 def test_a_model_that_hangs_does_not_keep_the_answer(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(pushed_request, "GRACE_S", 0.1)
+    monkeypatch.setattr(pushed_jobs, "GRACE_S", 0.1)
     insert(connection, [1])
     gate = Gate()
     with pushing(database, connection, Wrapped(model, on_result=gate)) as pusher:
@@ -109,7 +109,7 @@ def test_a_model_that_hangs_does_not_keep_the_answer(
 def test_a_claim_that_comes_after_the_answer_is_released(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(pushed_request, "GRACE_S", 0.1)
+    monkeypatch.setattr(pushed_jobs, "GRACE_S", 0.1)
     insert(connection, [1])
     begun, go_on = threading.Event(), threading.Event()
     posted = value(connection, READ)
@@ -135,7 +135,7 @@ def test_a_claim_that_is_late_but_in_the_grace_is_processed(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     insert(connection, [1])
-    posted, in_grace, settled = value(connection, READ), threading.Event(), PushedRequest._settled
+    posted, in_grace, settled = value(connection, READ), threading.Event(), PushedRequest.is_settled
 
     def asked(request: PushedRequest) -> bool:
         in_grace.set()
@@ -146,7 +146,7 @@ def test_a_claim_that_is_late_but_in_the_grace_is_processed(
         assert in_grace.wait(PATIENCE_S)
         return jobs.claim_pushed(posted)
 
-    monkeypatch.setattr(PushedRequest, "_settled", asked)
+    monkeypatch.setattr(PushedRequest, "is_settled", asked)
     with pushing(database, connection, Wrapped(model)) as pusher:
         assert pusher.claim(claim_late).result() == [Outcome("written")]
 
@@ -167,7 +167,7 @@ def test_a_claim_that_fails_is_the_answer_and_the_next_is_claimed(
 def test_a_stop_finishes_what_is_claimed(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushed_request, "GRACE_S", PATIENCE_S)
+    monkeypatch.setattr(pushed_jobs, "GRACE_S", PATIENCE_S)
     insert(connection, range(1, 4))
     gate = Gate()
     with pushing(database, connection, Wrapped(model, on_result=gate)) as pusher:

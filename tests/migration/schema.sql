@@ -86,6 +86,9 @@ CREATE TABLE pgembedd.pipeline (
     slow_ends timestamp with time zone,
     upkeep_after timestamp with time zone,
     unserved_tried boolean,
+    retry_delay interval DEFAULT '00:00:02'::interval NOT NULL,
+    retry_factor double precision DEFAULT 2 NOT NULL,
+    retry_max_delay interval DEFAULT '00:10:00'::interval NOT NULL,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
@@ -120,6 +123,7 @@ COMMENT ON COLUMN pgembedd.pipeline.slow_reason IS 'Code of the table''s owner d
 COMMENT ON COLUMN pgembedd.pipeline.slow_until IS 'The end of the pause, or of the turn of the worker that tries a row; null where nothing is known against it.';
 COMMENT ON COLUMN pgembedd.pipeline.upkeep_after IS 'The upkeep was cancelled in this pipeline, and leaves it out until then.';
 COMMENT ON COLUMN pgembedd.pipeline.unserved_tried IS 'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
+COMMENT ON COLUMN pgembedd.pipeline.retry_delay IS 'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
 CREATE UNLOGGED TABLE pgembedd.embed_request (
     id uuid NOT NULL,
     model text NOT NULL,

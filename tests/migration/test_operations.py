@@ -81,6 +81,7 @@ def test_every_type_arrives_as_it_was_given(project: Project, connection: psycop
         "backfill": False,
         "index_when": "later",
         "index_within": timedelta(days=2, seconds=5, microseconds=7),
+        "retry_factor": 1.5,
     }
     connection.execute(
         'create table "odd table" (id int primary key, title text, {})'.format(
@@ -95,9 +96,10 @@ def test_every_type_arrives_as_it_was_given(project: Project, connection: psycop
         project.run("upgrade", "head")
     (made,) = rows(
         connection,
-        "select name, content_columns, embedding_column, watch_columns, dimensions, index_due_at - created_at"
-        " from pgembedd.pipeline",
+        "select name, content_columns, embedding_column, watch_columns, dimensions, index_due_at - created_at,"
+        " retry_factor from pgembedd.pipeline",
     )
+    assert made[6] == 1.5
     assert made[:5] == ("odd", wanted["content_columns"], wanted["embedding_column"], ["title"], 3)
     assert abs(made[5] - timedelta(days=2, seconds=5)) < timedelta(minutes=1), "the interval, but for the time between"
 
@@ -112,6 +114,7 @@ def test_every_type_arrives_as_it_was_given(project: Project, connection: psycop
         ("watch_columns='title'", "takes a list of strings for 'watch_columns', not 'title'."),
         ("dimensions='3'", "takes an integer for 'dimensions', not '3'."),
         ("backfill=1", "takes True or False for 'backfill', not 1."),
+        ("retry_factor='2'", "takes a number for 'retry_factor', not '2'."),
         ("distance='hamming'", "distance 'hamming' is not known. Take cosine, l2 or ip."),
     ],
 )

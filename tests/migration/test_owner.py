@@ -109,7 +109,8 @@ def test_an_older_version_keeps_its_owner_whichever_role_upgrades_it(own_roles: 
         with connect_as(bare, other) as theirs:
             theirs.execute("create view theirs.wait as select pgembedd.backoff(1)")
         said = (
-            "view theirs.wait stands on pgembedd.backoff(integer,interval,interval,text) (permission denied for schema"
+            "view theirs.wait stands on pgembedd.backoff(integer,interval,interval,double precision,text) "
+            "(permission denied for schema"
         )
         with sentence(ConfigurationError, said):
             migrate(conninfo)

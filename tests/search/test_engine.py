@@ -15,7 +15,7 @@ from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.search.hits import Pipeline
 from pgembedd.search.run import in_transactions
 from tests.support.search import make_source
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

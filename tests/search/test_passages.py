@@ -7,7 +7,7 @@ import random
 import psycopg
 
 from pgembedd.search.passages import MARKS, cut, plain
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

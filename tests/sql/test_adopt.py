@@ -26,7 +26,7 @@ from tests.support.sql import (
     work,
 )
 from tests.support.sql import create_pipeline as create
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -15,7 +15,7 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles
 from tests.support.search import QUERY
 from tests.support.sql import call, column, create_pipeline, rows, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["asker", "connection"]
 

@@ -17,7 +17,7 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles
 from tests.support.search import make_source
 from tests.support.sql import rows, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["asker", "connection"]
 

@@ -14,7 +14,7 @@ from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import call, column, rows, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["asker", "connection"]
 

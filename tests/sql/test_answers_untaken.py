@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.answers import as_worker, ask, asker, claim, finish
 from tests.support.sql import value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["asker", "connection"]
 

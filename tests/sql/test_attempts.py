@@ -1,4 +1,4 @@
-"""Attempts, backoff and dead letters."""
+"""Attempts, backoff and dead letters; a job that was read twice without an outcome is a suspect, and worked alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pgembedd.retry_policy import RetryPolicy
 from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.sql import (
@@ -22,14 +23,16 @@ from tests.support.sql import (
     fail,
     let_leases_run_out,
     make_documents,
+    mark_alone,
     postponing,
     queued,
     release,
     rows,
+    store,
     value,
     work,
 )
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
@@ -58,18 +61,20 @@ def next_claim(connection: psycopg.Connection) -> Job:
     attempts=st.integers(-5, 10_000),
     base_s=st.floats(0.001, 100, allow_nan=False),
     cap_s=st.floats(0.001, 100_000, allow_nan=False),
+    factor=st.floats(1, 100, allow_nan=False),
 )
 def test_backoff_stays_in_its_bounds(
-    connection: psycopg.Connection, attempts: int, base_s: float, cap_s: float
+    connection: psycopg.Connection, attempts: int, base_s: float, cap_s: float, factor: float
 ) -> None:
     wait: timedelta = value(
         connection,
-        "select pgembedd.backoff(%s, make_interval(secs => %s), make_interval(secs => %s))",
+        "select pgembedd.backoff(%s, make_interval(secs => %s), make_interval(secs => %s), %s)",
         attempts,
         base_s,
         cap_s,
+        factor,
     )
-    expected_s = min(cap_s, base_s * 2.0 ** min(max(attempts - 1, 0), 30))
+    expected_s = RetryPolicy(base_s, cap_s, factor).delay_s(attempts)
     assert 0.75 * expected_s - 1e-5 <= wait.total_seconds() <= 1.25 * expected_s + 1e-5
 
 
@@ -100,6 +105,19 @@ def test_a_failed_job_waits_longer_each_time_and_dies(connection: psycopg.Connec
         ("content", "second", 2),
         ("write", "third", 3),
     ]
+
+
+def test_a_pipelines_own_policy_decides_when_a_failed_job_is_tried_again(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    create_pipeline(connection, retry_delay="1 min", retry_factor=10, retry_max_delay="1 hour")
+    connection.execute("insert into documents values (1, 'title', 'content')")
+    waits_s = []
+    for _ in range(3):
+        waits_s.append(fail(connection, claim_one(connection))[2])
+        let_leases_run_out(connection)
+    for wait_s, expected_s in zip(waits_s, [60, 600, 3600], strict=True):
+        assert wait_s is not None
+        assert 0.75 * expected_s <= wait_s <= 1.25 * expected_s
 
 
 def test_a_dead_row_is_left_alone_until_it_changes(connection: psycopg.Connection, job: Job) -> None:
@@ -166,3 +184,67 @@ def test_a_row_that_dies_twice_has_one_letter(connection: psycopg.Connection, jo
     fail(connection, claim_one(connection), reason="write", error="second", permanent=True)
     letter = "select reason, error, history -> 0 ->> 'error', jsonb_array_length(history) from pgembedd.failures"
     assert rows(connection, letter) == [("write", "second", "second", 1)]
+
+
+def test_two_reads_without_outcome_make_a_suspect(connection: psycopg.Connection, job: Job) -> None:
+    assert not job.suspect
+    assert not next_claim(connection).suspect
+    suspect = next_claim(connection)
+    assert suspect.suspect
+    assert store(connection, [suspect]) == ["written"]
+
+
+def test_a_recorded_failure_is_no_death(connection: psycopg.Connection, job: Job) -> None:
+    fail(connection, job)
+    fail(connection, next_claim(connection))
+    assert not next_claim(connection).suspect
+
+
+def test_only_deaths_while_alone_count_as_failures(connection: psycopg.Connection, job: Job) -> None:
+    for _ in range(10):  # workers that died in company
+        job = next_claim(connection)
+    assert job.suspect
+    for _ in range(3):
+        assert mark_alone(connection, job)
+        let_leases_run_out(connection)
+        jobs = claim(connection)
+        if not jobs:
+            break
+        (job,) = jobs
+    assert rows(connection, "select reason, attempts, key from pgembedd.failures") == [("worker_died", 3, 1)]
+    assert queued(connection) == []
+
+
+def test_who_only_kept_it_company_goes_first(connection: psycopg.Connection, job: Job) -> None:
+    connection.execute("insert into documents values (2, 'innocent')")
+    for _ in range(3):
+        let_leases_run_out(connection)
+        jobs = claim(connection)
+    assert [(job.id, job.suspect) for job in jobs] == [(1, True), (2, True)]
+    mark_alone(connection, jobs[0])
+    let_leases_run_out(connection)
+    assert [job.id for job in claim(connection)] == [2, 1]
+
+
+@pytest.mark.parametrize("outcome", ["fail", "release"])
+def test_an_outcome_ends_being_alone(connection: psycopg.Connection, job: Job, outcome: str) -> None:
+    for _ in range(2):
+        mark_alone(connection, job)
+        job = next_claim(connection)
+    if outcome == "fail":
+        assert fail(connection, job)[:2] == ("retry", 1)
+    else:
+        assert release(connection, [job]) == 1
+    assert value(connection, "select headers -> 'pgembedd' ->> 'alone' from pgmq.q_pgembedd_jobs") == "0"
+    assert next_claim(connection).id == 1
+
+
+def test_deaths_and_failures_add_up(connection: psycopg.Connection, job: Job) -> None:
+    fail(connection, job)
+    job = next_claim(connection)
+    for _ in range(2):
+        mark_alone(connection, job)
+        let_leases_run_out(connection)
+        jobs = claim(connection)
+        job = jobs[0] if jobs else job
+    assert rows(connection, "select reason, attempts from pgembedd.failures") == [("worker_died", 3)]

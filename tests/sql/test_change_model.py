@@ -24,7 +24,7 @@ from tests.support.sql import (
     value,
     work,
 )
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -8,7 +8,7 @@ import pytest
 from pgembedd.text.quantities import counted
 from tests.support.search import search
 from tests.support.sql import create_pipeline, make_documents, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -21,7 +21,7 @@ from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
 from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["connection"]

@@ -15,7 +15,7 @@ from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, conninfo_as
 from tests.support.sql import create_pipeline, learn_vector, make_documents, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import call, column, create_pipeline, make_documents, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

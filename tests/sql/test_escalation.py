@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import call, create_pipeline, make_documents, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -13,7 +13,7 @@ from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import BACKFILL, call, claim, create_pipeline, empty, fail, make_documents, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

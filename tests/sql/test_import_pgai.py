@@ -16,7 +16,7 @@ from tests.support.imports import carried_out, only, triggers, why
 from tests.support.pgai import configuration, create_vectorizer, install_pgai
 from tests.support.prepared import prepared
 from tests.support.sql import BACKFILL, FRESH, claim, column, queued, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

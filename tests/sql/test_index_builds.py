@@ -20,9 +20,9 @@ from tests.support.indexes import (
     put_off,
     run_statements,
 )
-from tests.support.patience import patience_before
+from tests.support.lock_timeouts import lock_timeouts_before
 from tests.support.sql import call, make_documents, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 from tests.support.waiting import PATIENCE_S
 
 __all__ = ["connection"]
@@ -198,10 +198,10 @@ def test_it_does_not_wait_long_for_the_writers_of_a_partitioned_table(
 ) -> None:
     partitioned.execute(f"drop index {NAME}")
     make_due(partitioned)
-    with other.transaction(), patience_before(partitioned, "CREATE INDEX") as patience:
+    with other.transaction(), lock_timeouts_before(partitioned, "CREATE INDEX") as timeouts:
         other.execute("insert into documents values (2, 'two')")
         with pytest.raises(errors.LockNotAvailable):
             run_statements(partitioned, "documents")
-    assert patience == ["100ms"]
+    assert timeouts == ["100ms"]
     run_statements(partitioned, "documents")
     assert index_state(partitioned) == "valid"

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tests.support.prepared import prepared
 from tests.support.sql import BACKFILL, LANES, call, column, create_pipeline, queued, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.prepared import prepared
 from tests.support.sql import create_pipeline, make_documents, rows, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -20,7 +20,7 @@ from tests.support.sql import (
     make_documents,
     work,
 )
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.support.patience import patience_before
+from tests.support.lock_timeouts import lock_timeouts_before
 from tests.support.sql import BACKFILL, call, create_pipeline, queued, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
@@ -92,10 +92,10 @@ def test_the_sweep_does_not_wait_long_for_a_new_partition(
     partitioned.execute("create table late partition of documents for values from (30) to (40)")
     partitioned.execute("create table letters (id int primary key, title text)")
     create_pipeline(partitioned, name="letters", source="letters", content_columns=["title"], backfill=False)
-    with other.transaction(), patience_before(partitioned, "CREATE TRIGGER") as patience:
+    with other.transaction(), lock_timeouts_before(partitioned, "CREATE TRIGGER") as timeouts:
         other.execute("insert into late (id, title) values (30, 'x')")
         partitioned.execute("select pgembedd.sweep()")
-    assert patience == ["100ms"], "its patience with other locks is 2 s"
+    assert timeouts == ["100ms"], "for other locks it is 2 s"
     assert rows(partitioned, "select state from pgembedd.pipeline") == [("running",)] * 2
     assert value(partitioned, "select pgembedd.sweep()") == 1
 

@@ -13,7 +13,7 @@ from pgembedd.model.specs import REGISTRY, RERANKERS
 from tests.support.databases import Database, fresh_database
 from tests.support.refusals import refused
 from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
@@ -108,6 +108,21 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"max_attempts": 0}, "max_attempts 0 is out of range."),
     ({"max_attempts": 101}, "max_attempts 101 is out of range."),
     ({"max_attempts": None}, "max_attempts NULL is out of range."),
+    (
+        {"retry_delay": "-1 s"},
+        "retry_delay -00:00:01, retry_factor 2 and retry_max_delay 00:10:00 are out of range.",
+    ),
+    ({"retry_delay": "11 min"}, "retry_delay 00:11:00, retry_factor 2 and retry_max_delay 00:10:00 are out of range."),
+    ({"retry_delay": None}, "retry_delay NULL, retry_factor 2 and retry_max_delay 00:10:00 are out of range."),
+    (
+        {"retry_max_delay": "31 days"},
+        "retry_delay 00:00:02, retry_factor 2 and retry_max_delay 31 days are out of range.",
+    ),
+    ({"retry_factor": 0.5}, "retry_delay 00:00:02, retry_factor 0.5 and retry_max_delay 00:10:00 are out of range."),
+    (
+        {"retry_factor": float("nan")},
+        "retry_delay 00:00:02, retry_factor NaN and retry_max_delay 00:10:00 are out of range.",
+    ),
     ({"model": ""}, "The pipeline needs a model."),
     ({"model": None}, "The pipeline needs a model."),
     ({"embedding_column": ""}, "The pipeline needs an embedding_column."),

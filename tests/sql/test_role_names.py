@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.support.sql import call, create_pipeline, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -16,7 +16,7 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, Hit, make_source, search
 from tests.support.sql import call, column, connected, create_pipeline, made_up, make_documents, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

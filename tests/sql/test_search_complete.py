@@ -10,7 +10,7 @@ from tests.support.prepared import prepared_for
 from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, fill, make_source, search
 from tests.support.sql import column, create_pipeline, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.search import QUERY, make_source, search
 from tests.support.sql import value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

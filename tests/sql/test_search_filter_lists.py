@@ -12,7 +12,7 @@ from tests.sql.test_search_filter import documents
 from tests.support.refusals import refused
 from tests.support.search import search
 from tests.support.sql import value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection", "documents"]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.refusals import refused
 from tests.support.search import QUERY, search
 from tests.support.sql import create_pipeline
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

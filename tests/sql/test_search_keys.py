@@ -14,7 +14,7 @@ from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.search import Hit, search
 from tests.support.sql import create_pipeline, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -17,7 +17,7 @@ from tests.support.sql import (
     vectors,
     work,
 )
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

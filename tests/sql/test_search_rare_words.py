@@ -7,7 +7,7 @@ import pytest
 
 from tests.sql.test_search_words import by_words, hybrid, make_texts, sample
 from tests.support.sql import value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

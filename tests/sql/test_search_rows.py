@@ -14,7 +14,7 @@ from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.search import QUERY, Hit, make_source, search
 from tests.support.sql import connected, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.roles import Roles
 from tests.support.search import QUERY, search
 from tests.support.sql import create_pipeline
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -13,7 +13,7 @@ from tests.support.prepared import prepared_for
 from tests.support.refusals import refused
 from tests.support.search import QUERY, Hit, search
 from tests.support.sql import call, create_pipeline, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.roles import Roles
 from tests.support.search import search
 from tests.support.sql import claim, column, create_pipeline, read, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -13,7 +13,7 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import make_source
 from tests.support.sql import call, column, create_pipeline, rows, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

@@ -24,7 +24,7 @@ from tests.support.sql import (
     store,
     value,
 )
-from tests.support.undone import connection
+from tests.support.transaction import connection
 from tests.support.waiting import eventually
 
 __all__ = ["connection"]

@@ -11,7 +11,7 @@ from tests.sql.test_change_model import begin, pin, work_both
 from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.sql import call, claim, column, connected, create_pipeline, rows, store, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 from tests.support.waiting import eventually
 
 __all__ = ["connection"]

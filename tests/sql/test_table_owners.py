@@ -13,6 +13,7 @@ from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     claim_one,
     column,
+    connected,
     create_pipeline,
     look_twice,
     make_documents,
@@ -22,7 +23,7 @@ from tests.support.sql import (
     value,
     work,
 )
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
@@ -190,6 +191,82 @@ def test_what_a_content_function_does_is_undone_with_the_read(
     assert rows(connection, "select * from said") == []
     assert value(connection, "show search_path") == before
     assert value(connection, "show default_transaction_read_only") == "off"
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
+def test_a_path_that_a_trigger_sets_brings_nothing_of_the_owners_into_the_store(
+    roles: Roles, database: Database, connection: psycopg.Connection, options: dict[str, str]
+) -> None:
+    """Not even a function that puts the path back, so that the check at the end finds nothing."""
+    owner = roles.make("owner")
+    owned_table(connection, owner)
+    create_pipeline(connection, **options)
+    connection.execute(f"create schema planted authorization {owner}")
+    with connect_as(database, owner) as theirs:
+        theirs.execute("""
+            grant usage on schema planted to public;
+            create table planted.seen (who text);
+            grant insert on planted.seen to public;
+            create function planted._store_words(pipeline_id integer, keys jsonb[], outcomes text[]) returns void
+            language plpgsql as $$
+            begin
+                insert into planted.seen values (current_user);
+                perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', false);
+            end $$;
+            create function planted.spoil() returns trigger language plpgsql as $$
+            begin
+                perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, pg_temp', false);
+                return new;
+            end $$""")
+        table = options.get("embedding_table", "documents")
+        theirs.execute(
+            f"create trigger spoil before insert or update on {table} for each row execute function planted.spoil()"
+        )
+        theirs.execute("insert into documents values (1, 'one')")
+        with contextlib.suppress(psycopg.Error):
+            work(connection)
+        assert column(theirs, "select who from planted.seen") == []
+
+
+def test_a_path_that_is_set_while_a_statement_is_planned_brings_nothing_of_the_owners_into_the_sweep(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    """The predicate of an index runs when a statement is planned, as the one that looks for rows without words.
+
+    An error undoes what its functions did, but not that a sequence was counted.
+    """
+    owner = roles.make("owner")
+    owned_table(connection, owner)
+    connection.execute(f"create schema planted authorization {owner}")
+    with connect_as(database, owner) as theirs:
+        theirs.execute("""
+            grant usage on schema planted to public;
+            create sequence planted.calls;
+            grant usage on planted.calls to public;
+            create function planted.differ(jsonb[], jsonb[]) returns boolean language plpgsql as $$
+            begin
+                perform pg_catalog.nextval('planted.calls');
+                perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', false);
+                return true;
+            end $$;
+            create operator planted.<> (leftarg = jsonb[], rightarg = jsonb[], function = planted.differ);
+            create function planted.spoiling(integer) returns boolean immutable language plpgsql as $$
+            begin return true; end $$;
+            insert into documents values (1, 'one');
+            create index spoil on documents (id) where planted.spoiling(1)""")
+        create_pipeline(connection, create_index=True)
+        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        work(connection)
+        connection.execute("delete from documents_words")
+        theirs.execute("""
+            create or replace function planted.spoiling(integer) returns boolean immutable language plpgsql as $$
+            begin
+                perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, pg_temp', false);
+                return true;
+            end $$""")
+        with connected(database) as session, contextlib.suppress(psycopg.Error):  # which has not seen the index yet
+            session.execute("select pgembedd._fill_words(p, 10) from pgembedd.pipeline p")
+        assert value(theirs, "select is_called from planted.calls") is False
 
 
 def test_a_new_owner_takes_over_after_resume(roles: Roles, connection: psycopg.Connection) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.sql import call, claim, create_pipeline, make_documents, rows, store, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

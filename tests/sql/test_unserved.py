@@ -12,7 +12,7 @@ from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.sql import FRESH, call, create_pipeline, make_documents, rows, value
-from tests.support.undone import connection
+from tests.support.transaction import connection
 from tests.support.waiting import eventually
 
 __all__ = ["connection"]

@@ -20,7 +20,7 @@ from tests.support.sql import (
     value,
     work,
 )
-from tests.support.undone import connection
+from tests.support.transaction import connection
 from tests.support.waiting import PATIENCE_S
 
 __all__ = ["connection"]

@@ -14,7 +14,7 @@ from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import search
 from tests.support.sql import call, claim, column, connected, create_pipeline, rows, store, value, work
-from tests.support.undone import connection
+from tests.support.transaction import connection
 
 __all__ = ["connection"]
 

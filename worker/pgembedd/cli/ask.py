@@ -26,7 +26,7 @@ from pgembedd.cli.search import chosen_pipeline
 from pgembedd.database.answers import AnswerEvent
 from pgembedd.database.connect import reopened
 from pgembedd.errors import GenerationError
-from pgembedd.loop.model_loader import offline_loader
+from pgembedd.loop.model_loader import loader
 from pgembedd.search.hits import Pipeline
 from pgembedd.search.local_models import LocalModels
 from pgembedd.search.run import in_transactions
@@ -97,7 +97,7 @@ def ask_and_print(
 
 def _vector(settings: Settings, where: Pipeline, question: str) -> list[float] | None:
     """Returns the question's vector where the model's files are on this machine, and the question is not blank."""
-    with closing(LocalModels(offline_loader(settings))) as models:
+    with closing(LocalModels(loader(settings, offline=True))) as models:
         return models.vector(where, question) if question.strip() else None
 
 

@@ -5,7 +5,7 @@ import click
 from pgembedd.cli.options import http_options, settings_options
 from pgembedd.errors import ConfigurationError
 from pgembedd.log import configure_logging
-from pgembedd.loop.model_loader import offline_loader, offline_reranker_loader
+from pgembedd.loop.model_loader import loader, reranker_loader
 from pgembedd.search.local_models import LocalModels
 from pgembedd.search.role import check_search_url
 from pgembedd.settings import HttpSettings, Settings
@@ -31,4 +31,4 @@ def command(http: HttpSettings, settings: Settings) -> None:
         from pgembedd.mcp.local import serve_stdio
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"The package {error.name} is missing: pip install 'pgembedd[mcp]'.") from error
-    serve_stdio(http.search_url, LocalModels(offline_loader(settings), offline_reranker_loader(settings)))
+    serve_stdio(http.search_url, LocalModels(loader(settings, offline=True), reranker_loader(settings, offline=True)))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pgembedd.errors import ConfigurationError
+from pgembedd.retry_policy import RetryPolicy
 from pgembedd.settings import HttpSettings, LanguageSettings, Settings, unknown_variables
 
 if TYPE_CHECKING:
@@ -94,8 +95,6 @@ def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = Tru
     A worker starts with a schema that does not fit, and waits for it. A connection that is lost meanwhile is opened
     again, a few times.
     """
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
     from pgembedd.database.connect import connect
     from pgembedd.database.connection_errors import is_connection_error
     from pgembedd.errors import DatabaseUnavailableError, ForeignSchemaError, SchemaError
@@ -104,9 +103,7 @@ def check_database(conninfo: str, pipelines: Sequence[str], *, pulls: bool = Tru
     def is_lost(error: BaseException) -> bool:
         return is_connection_error(error) and not isinstance(error, DatabaseUnavailableError)
 
-    for attempt in Retrying(
-        retry=retry_if_exception(is_lost), stop=stop_after_attempt(6), wait=wait_exponential(0.1), reraise=True
-    ):
+    for attempt in RetryPolicy(0.1, 2.0, attempts=6).retrying(is_lost):
         with attempt, connect(conninfo) as connection:
             try:
                 check_worker(connection, pipelines, pulls=pulls)

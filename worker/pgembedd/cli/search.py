@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pgembedd.cli.options import database_option, open_connection, print_json, search_options, settings_options
 from pgembedd.errors import ConfigurationError
-from pgembedd.loop.model_loader import offline_loader
+from pgembedd.loop.model_loader import loader
 from pgembedd.search.calls import pipelines_call
 from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hit, Hits, Pipeline, title_of
@@ -48,7 +48,7 @@ def command(
     if pipeline is not None and named is not None:
         raise click.UsageError("Name the pipeline once.")
     options = {name: value for name, value in given.items() if value is not None}
-    with open_connection(database) as connection, closing(LocalModels(offline_loader(settings))) as models:
+    with open_connection(database) as connection, closing(LocalModels(loader(settings, offline=True))) as models:
         where = chosen_pipeline(connection, named or pipeline)
         searches = SearchEngine(in_transactions(connection), models)
         if explain:

@@ -10,7 +10,7 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors, sql
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
+from tenacity import RetryCallState
 
 from pgembedd.database.connect import pin_path
 from pgembedd.database.connection_errors import COLLISION, TRANSIENT, UserCodeError, is_connection_error
@@ -19,12 +19,13 @@ from pgembedd.database.schema_check import LACKING, MIGRATED, lacks_function
 from pgembedd.database.sessions import Session, Sessions
 from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError, OtherSchemaError
 from pgembedd.log import get_logger
+from pgembedd.retry_policy import RetryPolicy
 
 Answer = TypeVar("Answer")
 Statement = LiteralString | sql.Composed
 Values = Mapping[str, Any]
 
-LONGEST_WAIT_S = 10.0  # between two tries
+RECONNECT = RetryPolicy(0.1, 10.0, jitter=0.5)
 MOST_COLLISIONS = 5  # of one statement; code of a user's may raise the same error each time
 
 
@@ -68,16 +69,11 @@ class Connection:
     ) -> Answer:
         ended = until or self._stopping
 
-        def sleep(seconds: float) -> None:
-            ended.wait(seconds)
-
-        retrying = Retrying(
-            retry=retry_if_exception(lambda error: is_connection_error(error) or isinstance(error, transient)),
-            wait=wait_exponential(multiplier=0.1, max=LONGEST_WAIT_S) + wait_random(0, min(0.5, LONGEST_WAIT_S)),
+        retrying = RECONNECT.retrying(
+            lambda error: is_connection_error(error) or isinstance(error, transient),
             stop=lambda _: ended.is_set(),
-            sleep=sleep,
+            sleep=ended.wait,
             before_sleep=self._log_retry,
-            reraise=True,
         )
         return retrying(lambda: self._try(work, ended))
 

@@ -1,6 +1,7 @@
 """Classifies an error of a statement: retry, defer, fail the row, or stop the pipeline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors
@@ -20,52 +21,58 @@ FOLLOWED = "followed"
 ALTERED = "altered"
 
 
-class translate_errors:  # noqa: N801  reads as a clause of `with`
-    """Translates a psycopg error into Deferred or RowFailure; an error of the connection passes unchanged."""
+@contextmanager
+def translate_errors(reason: str, pipelines: PipelineRepository, jobs: Sequence[Job]) -> Iterator[None]:
+    """Translates a psycopg error into Deferred or RowFailure; an error of the connection passes unchanged.
 
-    def __init__(self, reason: str, pipelines: PipelineRepository, jobs: Sequence[Job]) -> None:
-        """`reason` is the RowFailure's; `pipelines` records the fault of a whole pipeline."""
-        self._reason, self._pipelines, self._jobs = reason, pipelines, jobs
-        self._pipeline = jobs[0].pipeline
+    `reason` is the RowFailure's; `pipelines` records the fault of a whole pipeline.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        if is_connection_error(error):
+            raise
+        raise _decide(error, reason, pipelines, jobs) from error
 
-    def __enter__(self) -> None: ...
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, psycopg.Error) or is_connection_error(error):
-            return
-        if isinstance(error, OwnerTimeoutError):
-            raise self._too_slow(error) from error
-        if isinstance(error, CONTENTION):
-            locked = isinstance(error, errors.LockNotAvailable)
-            raise Deferred(f"{self._reason}: {type(error).__name__}", CONTENTION_DELAY_S, locked=locked) from error
-        try:
-            problem = self._pipelines.diagnose(self._pipeline, self._jobs[0].allowed_s)
-        except OwnerTimeoutError as slow:
-            raise self._too_slow(slow) from slow
-        except psycopg.Error as unclear:
-            if is_connection_error(unclear):
-                raise
-            # The table is being altered while its code is made anew. What lasts, the sweep stops the pipeline for.
-            raise Deferred(f"{self._reason}: the table is being altered", CONTENTION_DELAY_S) from unclear
-        if problem == ALTERED:
-            raise Deferred(f"{self._reason}: the table is being altered", CONTENTION_DELAY_S) from error
-        if problem == FOLLOWED:
-            raise Deferred("the table was altered", 0.0) from error
-        if problem is not None:
-            get_logger().error("pipeline_stopped", pipeline=self._pipeline.name, reason=problem)
-            raise Deferred(problem, 0.0) from error
-        detail = error.diag.message_primary or type(error).__name__
-        raise RowFailure(self._reason, f"{detail} (SQLSTATE {error.sqlstate})") from error
+def _decide(
+    error: psycopg.Error, reason: str, pipelines: PipelineRepository, jobs: Sequence[Job]
+) -> Deferred | RowFailure:
+    if isinstance(error, OwnerTimeoutError):
+        return _too_slow(error, reason, pipelines, jobs)
+    if isinstance(error, CONTENTION):
+        locked = isinstance(error, errors.LockNotAvailable)
+        return Deferred(f"{reason}: {type(error).__name__}", CONTENTION_DELAY_S, locked=locked)
+    try:
+        problem = pipelines.diagnose(jobs[0].pipeline, jobs[0].allowed_s)
+    except OwnerTimeoutError as slow:
+        return _too_slow(slow, reason, pipelines, jobs)
+    except psycopg.Error as unclear:
+        if is_connection_error(unclear):
+            raise
+        problem = ALTERED  # while its code is made again. What lasts, the sweep stops the pipeline for.
+    if problem == ALTERED:
+        return Deferred(f"{reason}: the table is being altered", CONTENTION_DELAY_S)
+    if problem == FOLLOWED:
+        return Deferred("the table was altered", 0.0)
+    if problem is not None:
+        get_logger().error("pipeline_stopped", pipeline=jobs[0].pipeline.name, reason=problem)
+        return Deferred(problem, 0.0)
+    detail = error.diag.message_primary or type(error).__name__
+    return RowFailure(reason, f"{detail} (SQLSTATE {error.sqlstate})")
 
-    def _too_slow(self, error: OwnerTimeoutError) -> Deferred | RowFailure:
-        """Has the pipeline pause. A job that is alone failed an attempt; others are tried one by one then."""
-        self._pipelines.note_slow(self._jobs[0], error.allowed_s)
-        if len(self._jobs) > 1:
-            return Deferred(f"{self._reason}: code of the table's owner is too slow", CONTENTION_DELAY_S)
-        return RowFailure(
-            self._reason,
-            f"Code of the table's owner (the content function, triggers, checks) did not end within "
-            f"{error.allowed_s:g} s: make it faster, or allow it more with PGEMBEDD_OWNER_TIMEOUT, then call "
-            f"pgembedd.retry_failed('{self._pipeline.name}').",
-            slow=True,
-        )
+
+def _too_slow(
+    error: OwnerTimeoutError, reason: str, pipelines: PipelineRepository, jobs: Sequence[Job]
+) -> Deferred | RowFailure:
+    """Has the pipeline pause. A job that is alone failed an attempt; others are tried one by one then."""
+    pipelines.note_slow(jobs[0], error.allowed_s)
+    if len(jobs) > 1:
+        return Deferred(f"{reason}: code of the table's owner is too slow", CONTENTION_DELAY_S)
+    return RowFailure(
+        reason,
+        f"Code of the table's owner (the content function, triggers, checks) did not end within "
+        f"{error.allowed_s:g} s: make it faster, or allow it more with PGEMBEDD_OWNER_TIMEOUT, then call "
+        f"pgembedd.retry_failed('{jobs[0].pipeline.name}').",
+        slow=True,
+    )

@@ -1,6 +1,7 @@
 """Statements about claimed jobs, in the order of a worker's stages."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -11,7 +12,7 @@ from pgembedd.database.chunk_parameters import chunk_arrays
 from pgembedd.database.connection import Connection
 from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Blocker, Chunking, Content, Due, Job, Result, ServedPipeline, State
+from pgembedd.database.records import Blocker, Chunking, Content, Due, FailedAttempt, Job, Result, ServedPipeline, State
 from pgembedd.database.vector_codec import Vectors
 from pgembedd.errors import RowFailure
 
@@ -65,8 +66,8 @@ class JobRepository:
         outcomes: dict[int, str] = dict(rows)
         return [outcomes[job.msg_id] for job in jobs]
 
-    def fail(self, job: Job, failure: RowFailure) -> tuple[str, int, float | None]:
-        """Records a failed attempt; returns (retry, dead or lost; attempts; seconds until the next one)."""
+    def fail(self, job: Job, failure: RowFailure) -> FailedAttempt:
+        """Records a failed attempt."""
         (row,) = self.connection.rows(
             "fail",
             queue=job.queue,
@@ -76,7 +77,7 @@ class JobRepository:
             error=_storable(failure.detail),
             permanent=failure.permanent,
         )
-        return row[0], row[1], row[2]
+        return FailedAttempt(*row)
 
     def release(self, jobs: Sequence[Job], delay_s: float = 0.0, why: str | None = None) -> None:
         """Releases jobs of one or several queues without an attempt; `status` shows `why` when they do not move."""
@@ -104,56 +105,17 @@ class JobRepository:
         """Records that a suspect is processed alone from now on; False when its lease is lost."""
         return bool(self.connection.value("mark_alone", queue=job.queue, msg_id=job.msg_id, read_ct=job.read_ct))
 
-    def _translated(self, reason: str, jobs: Sequence[Job]) -> translate_errors:
+    def _translated(self, reason: str, jobs: Sequence[Job]) -> AbstractContextManager[None]:
         return translate_errors(reason, PipelineRepository(self.connection), jobs)
 
 
-JOB_COLUMNS = (
-    "queue",
-    "msg_id",
-    "read_ct",
-    "id",
-    "pipeline_id",
-    "pipeline",
-    "model",
-    "fingerprint",
-    "dimensions",
-    "suspect",
-    "chunked",
-    "chunk_tokens",
-    "chunk_overlap",
-    "splitter",
-    "traceparent",
-    "waited_s",
-    "attempt",
-    "allowed_s",
-)
-"""The columns of the type pgembedd.job, in their order (migrations/versions)."""
-
-
 def job_of(row: Sequence[Any]) -> Job:
-    """Builds the Job of a value of the type pgembedd.job."""
-    job = dict(zip(JOB_COLUMNS, row, strict=True))
-    chunking = Chunking(job["chunk_tokens"], job["chunk_overlap"], job["splitter"] == "markdown")
-    return Job(
-        queue=job["queue"],
-        msg_id=job["msg_id"],
-        read_ct=job["read_ct"],
-        id=job["id"],
-        suspect=job["suspect"],
-        pipeline=ServedPipeline(
-            id=job["pipeline_id"],
-            name=job["pipeline"],
-            model=job["model"],
-            fingerprint=job["fingerprint"],
-            dimensions=job["dimensions"],
-            chunking=chunking if job["chunked"] else None,
-        ),
-        traceparent=job["traceparent"],
-        waited_s=job["waited_s"] or 0.0,
-        attempt=job["attempt"],
-        allowed_s=job["allowed_s"],
-    )
+    """Builds the Job of a row of the statements that claim: the columns of the type pgembedd.job, and `allowed_s`."""
+    queue, msg_id, read_ct, id, pipeline_id, name, model, fingerprint, dimensions, suspect, chunked = row[:11]
+    tokens, overlap, splitter, traceparent, waited_s, attempt, allowed_s = row[11:]
+    chunking = Chunking(tokens, overlap, splitter == "markdown") if chunked else None
+    pipeline = ServedPipeline(pipeline_id, name, model, fingerprint, dimensions, chunking)
+    return Job(queue, msg_id, read_ct, id, suspect, pipeline, traceparent, waited_s or 0.0, attempt, allowed_s)
 
 
 def _content(

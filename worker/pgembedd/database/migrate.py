@@ -18,7 +18,7 @@ from pgembedd.database.definitions import Definitions, execute_script
 from pgembedd.database.extensions import raw
 from pgembedd.database.migration_locks import LockWatch, migrate_patiently
 from pgembedd.database.own_version import HEAD, folder, sql_digest, sql_files
-from pgembedd.database.owners import check_extension_owners, check_own
+from pgembedd.database.owners import check_extension_owners, check_owners
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import check_schema, refuse_newer
 from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
@@ -98,7 +98,7 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch, models: list[dict
         pin_path(driver, in_transaction=True)
         watch.begin(driver)
         _lock_schema(driver)
-        check_own(driver)
+        check_owners(driver, may_be_missing=True)
         check_extension_owners(driver)
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
         current = context.get_context().get_current_revision()

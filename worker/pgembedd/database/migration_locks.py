@@ -13,16 +13,17 @@ from typing import Self
 
 import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
+from tenacity import RetryCallState, stop_after_delay
 
 from pgembedd.database.connect import connect
 from pgembedd.database.queries import query
 from pgembedd.errors import PgembeddError
 from pgembedd.log import get_logger
+from pgembedd.retry_policy import RetryPolicy
 
 LOCK_TIMEOUT_S = 1.0
 PATIENCE_S = 120.0
-LONGEST_PAUSE_S = 10.0
+AGAIN = RetryPolicy(LOCK_TIMEOUT_S, 10.0, jitter=0.25)
 _POLL_S = 0.2
 
 
@@ -83,13 +84,7 @@ def migrate_patiently(conninfo: str, attempt: Callable[[LockWatch], None]) -> No
             get_logger().warning("migration_waits", tries=state.attempt_number, **fields)
 
     with LockWatch(conninfo) as watch:
-        retrying = Retrying(
-            retry=retry_if_exception(_is_contention),
-            stop=stop_after_delay(PATIENCE_S),
-            wait=wait_exponential(min=LOCK_TIMEOUT_S, max=LONGEST_PAUSE_S) + wait_random(0, LOCK_TIMEOUT_S),
-            before_sleep=log,
-            reraise=True,
-        )
+        retrying = AGAIN.retrying(_is_contention, stop=stop_after_delay(PATIENCE_S), before_sleep=log)
         try:
             retrying(attempt, watch)
         except Exception as error:

@@ -4,7 +4,7 @@ A role that may create a schema in the database can make one of the name of ours
 would run with the rights of each role that calls them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import psycopg
 
@@ -16,22 +16,13 @@ OURS = ("pgembedd", "pgembedd_code")
 _THEIRS = ("pgmq", "net", "cron")
 
 
-def check_owners(connection: psycopg.Connection) -> None:
+def check_owners(connection: psycopg.Connection, *, may_be_missing: bool = False) -> None:
     """Raises SchemaError where our schema, or what is in it, belongs to a role that is not trusted with our rights.
 
-    And where it is missing, as any role may make it then. Here and below, the connection's path is pinned.
+    And where it is missing, as any role may make it then; for a migration, which makes it, it `may_be_missing`. Here
+    and below, the connection's path is pinned.
     """
-    refuse_foreign(_look(connection, OURS))
-
-
-def check_own(connection: psycopg.Connection) -> None:
-    """Raises SchemaError as check_owners(), but not where a schema is missing, which a migration makes."""
-    refuse_foreign(foreign(connection, OURS))
-
-
-def refuse_foreign(found: Sequence[tuple[str, str | None]]) -> None:
-    """Raises SchemaError for the first row of the statement `foreign_owner` about our schemas."""
-    for what, owner in found:
+    for what, owner in foreign(connection, OURS) if may_be_missing else _look(connection, OURS):
         if owner is None:
             raise SchemaError("This database has no pgembedd schema: run `pgembedd migrate`.")
         raise ForeignSchemaError(

@@ -1,7 +1,6 @@
 """Counts what is asked of providers of embeddings, in the database, so that all processes keep one budget a day."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -11,8 +10,10 @@ from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError, ProviderBusyError
 from pgembedd.log import get_logger
+from pgembedd.retry_policy import RetryPolicy
 
 RETRY_S = 5.0
+ONCE_AGAIN = RetryPolicy(0.0, 0.0, attempts=2)  # as the connection may have been lost long ago
 
 
 class ProviderUse:
@@ -53,12 +54,7 @@ class ProviderUse:
         self._connection.close()
 
     def _value(self, name: str, **values: Any) -> Any:
-        ask: Callable[[], Any] = lambda: self._connection.value(name, **values)  # noqa: E731
         with self._lock:
-            try:
-                return ask()
-            except (psycopg.Error, DatabaseUnavailableError) as error:
-                if not is_connection_error(error):
-                    raise
-                self._connection.close()  # it may have been lost long ago
-                return ask()
+            return ONCE_AGAIN.retrying(is_connection_error, before_sleep=lambda _: self._connection.close())(
+                self._connection.value, name, **values
+            )

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -60,7 +58,7 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A pipeline that has jobs due in a queue."""
+    """A pipeline, and a queue in which it has jobs."""
 
     pipeline_id: int
     queue: str
@@ -90,6 +88,20 @@ class Job:
     def key(self) -> tuple[str, int, int]:
         """Identifies this claim of the message among all queues and all claims of it, also by this worker."""
         return self.queue, self.msg_id, self.read_ct
+
+    @property
+    def due(self) -> Due:
+        """Identifies what it was claimed of."""
+        return Due(self.pipeline.id, self.queue)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """A recorded failure: `retry`, in `retry_in_s` seconds; `dead`; or `lost`, when another worker has the job."""
+
+    outcome: str
+    attempts: int
+    retry_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +164,9 @@ class Result:
         return sum(vector.dropped for vector in self.vectors)
 
 
-def by_pipeline(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
-    """Groups the jobs by pipeline, in the order of arrival."""
-    ordered = sorted(jobs, key=lambda job: job.pipeline.id)
-    groups = [tuple(group) for _, group in groupby(ordered, key=lambda job: job.pipeline.id)]
-    return sorted(groups, key=lambda group: min(map(attrgetter("msg_id"), group)))
+def by_due(jobs: Iterable[Job]) -> list[list[Job]]:
+    """Groups the jobs by pipeline and queue, in the order of arrival."""
+    groups: dict[Due, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.due, []).append(job)
+    return list(groups.values())

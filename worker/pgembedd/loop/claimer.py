@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from queue import Queue
 
 import psycopg
 
@@ -11,62 +10,43 @@ from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.notifications import JobNotifications, wait_readable
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import FRESH, LANES, Due, Job, by_pipeline
+from pgembedd.database.records import FRESH, LANES, Due, Job, by_due
 from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.deadline import STOP_CHECK_S
-from pgembedd.loop.fair_share import FairShare
-from pgembedd.loop.in_flight import InFlight, Key
-from pgembedd.loop.job_outcomes import JobOutcomes
-from pgembedd.loop.pushed_jobs import PushedJobs
-from pgembedd.loop.reader import EmbeddingBatch, Reader
-from pgembedd.settings import Settings
-from pgembedd.telemetry.observer import SILENT, Observer
+from pgembedd.loop.in_flight import Key
+from pgembedd.loop.job_outcomes import JobOutcomes, Lost
+from pgembedd.loop.lane import Lane
+from pgembedd.loop.reader import Reader
+from pgembedd.retry_policy import RetryPolicy
 
 FIRST_PAUSE_S = 0.1
 ERROR_PAUSE_S = 1.0
+SHUTDOWN = Deferred("shutdown", 0.0)
 LOOK_SHARE = 0.1  # of the time may go into looking for what is due, which takes long with thousands of pipelines
 
 
 class Claimer:
-    """Claims jobs in a thread of its own until it is told to stop."""
+    """Claims jobs of a lane in a thread of its own until it is told to stop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        connection: Connection,
-        reader: Reader,
-        outcomes: JobOutcomes,
-        in_flight: InFlight,
-        batches: "Queue[EmbeddingBatch | None]",
-        stopping: Callable[[], bool],
-        *,
-        share: FairShare,
-        queue: str = FRESH,
-        pipelines: Sequence[str] = (),
-        pulls: bool = True,
-        pushed: PushedJobs | None = None,
-        observer: Observer = SILENT,
-    ) -> None:
-        """`pipelines` restricts it to these of `queue`; without `pulls` it claims only what is pushed.
-
-        `reader` and `outcomes` use the same connection.
-        """
-        self._settings, self._connection, self._observer = settings, connection, observer
+    def __init__(self, lane: Lane, connection: Connection, stopping: Callable[[], bool]) -> None:
+        """Claims over `connection`."""
+        self._lane, self._connection, self._stopping = lane, connection, stopping
+        self._settings, self._role = lane.settings, lane.role
+        self._models, self._in_flight = lane.models, lane.in_flight
         self._jobs, self._notifications = JobRepository(connection), JobNotifications(connection)
-        self._models, self._pipelines = reader.models, PipelineRepository(connection)
-        self._reader, self._outcomes, self._share = reader, outcomes, share
-        self._in_flight, self._batches, self._stopping = in_flight, batches, stopping
-        self._queue, self._names, self._pulls, self._pushed = queue, pipelines, pulls, pushed
-        self._wakers = [] if pushed is None else [pushed]
-        self._listens = pulls and settings.wait == "listen"
-        self._asks_for_notify = self._listens and queue == FRESH  # a backfill can wait for the poll of its lane
+        self._pipelines, self._outcomes = PipelineRepository(connection), JobOutcomes(lane, connection)
+        self._reader = Reader(lane, connection, self._outcomes)
+        self._wakers = [] if lane.pushed is None else [lane.pushed]
+        self._listens = lane.role.pulls and lane.settings.wait == "listen"
+        self._asks_for_notify = self._listens and lane.queue == FRESH  # a backfill can wait for the poll of its lane
         self._due: list[Due] = []
         self._due_until = 0.0
         self._mine: set[Key] = set()  # jobs that it claimed, as far as they are still held
         self._last_claim = 0  # jobs of the last claim
         self._gained = 0
-        self._pause_s = FIRST_PAUSE_S
+        self._pauses = RetryPolicy(FIRST_PAUSE_S, lane.settings.poll_max_s)
+        self._idle = 1  # looks in vain, and the one to come
 
     def run(self) -> None:
         """Claims until stopped, one claim ahead of the model, by turns from requests and from the queues.
@@ -92,20 +72,20 @@ class Claimer:
 
     def claim_due(self, poll_s: float = 0.0) -> bool:
         """Claims jobs of one pipeline; False when nothing is due, or all of it is claimed or locked by others."""
-        if not self._pulls:
+        if not self._role.pulls:
             return False
-        due = self._look(poll_s)
-        while (chosen := self._share.next(due)) is not None:
-            size = self._share.size(chosen)
+        due, share = self._look(poll_s), self._lane.share
+        while (chosen := share.next(due)) is not None:
+            size = share.size(chosen)
             began = time.monotonic()
             jobs = self._jobs.claim(chosen, size, self._settings.lease_s)
             if len(jobs) < size:
                 self._due.remove(chosen)
             if jobs:
                 self._in_flight.add(jobs)
-                if self._asks_for_notify and not self._names and len(jobs) >= size:  # else others sleep for others
-                    self._notifications.set_idle(False)
-                self._pause_s = FIRST_PAUSE_S
+                if self._asks_for_notify and not self._role.pipelines and len(jobs) >= size:
+                    self._notifications.set_idle(False)  # not for some pipelines alone: others sleep for the others
+                self._idle = 1
                 self._process(jobs, began)
                 return True
         return False
@@ -114,8 +94,8 @@ class Claimer:
         """Returns what is due and can be served, looked up again unless that was a moment ago."""
         began = time.monotonic()
         if not self._due or began >= self._due_until:
-            left_out = [*self._models.unserved(), *self._share.left_out()]
-            due = self._jobs.due(self._queue, self._names, poll_s, left_out)
+            left_out = [*self._models.unserved(), *self._lane.share.left_out()]
+            due = self._jobs.due(self._lane.queue, self._role.pipelines, poll_s, left_out)
             if not all(self._models.serves(each.pipeline_id) for each in due):
                 self._models.look(self._pipelines, now=True)
             self._due = [each for each in due if self._models.serves(each.pipeline_id)]
@@ -125,10 +105,10 @@ class Claimer:
 
     def claim_pushed(self) -> bool:
         """Claims jobs of a request that pushed some; False when no request waits."""
-        if self._pushed is None:
+        if self._lane.pushed is None:
             return False
         began = time.monotonic()
-        jobs = self._pushed.claim(self._connection, self._settings.lease_s)
+        jobs = self._lane.pushed.claim(self._connection, self._settings.lease_s)
         if jobs:
             self._process(jobs, began)
         return jobs is not None
@@ -139,27 +119,24 @@ class Claimer:
         self._mine = {job.key for job in self._in_flight.jobs() if job.key in self._mine} | {job.key for job in jobs}
         for queue, lane in LANES.items():
             if mine := [job for job in jobs if job.queue == queue]:
-                self._observer.claimed(lane, mine, time.monotonic() - began)
-                for batch in by_pipeline(job for job in mine if not job.suspect):
-                    with self._outcomes.or_left_to_lease(batch):
-                        if self._in_flight.start(batch, self._stopping):
-                            self._read_batch(batch)
-                        else:
-                            self._outcomes.release(batch, Deferred("shutdown", 0.0))
-        for job in jobs:
-            if job.suspect:
-                with self._outcomes.or_left_to_lease([job]):
-                    self._process_suspect(job)
+                self._lane.observer.claimed(lane, mine, time.monotonic() - began)
+        suspects = [job for job in jobs if job.suspect]
+        for batch in [*by_due(job for job in jobs if not job.suspect), *([job] for job in suspects)]:
+            start = self._in_flight.start_alone if batch[0].suspect else self._in_flight.start
+            with self._outcomes.or_left_to_lease(batch):
+                if not start(batch, self._stopping):
+                    self._outcomes.end(batch, SHUTDOWN)
+                elif batch[0].suspect:
+                    self._process_suspect(batch[0])
+                else:
+                    self._read_batch(batch)
 
     def _process_suspect(self, job: Job) -> None:
-        """Processes a job that may have killed workers while no other job is in progress here."""
-        if not self._in_flight.start_alone(job, self._stopping):
-            self._outcomes.release([job], Deferred("shutdown", 0.0))
-            return
+        """Processes a job that may have killed workers, and waits for its end: no other is in progress here."""
         if not self._jobs.mark_alone(job):
-            self._outcomes.lose(job)
+            self._outcomes.end([job], Lost())
             return
-        self._observer.suspected(job)
+        self._lane.observer.suspected(job)
         get_logger().warning("suspect_alone", pipeline=job.pipeline.name, msg_id=job.msg_id, reads=job.read_ct)
         self._read_batch([job])
         while not self._in_flight.wait_for(lambda held: job.key not in held, STOP_CHECK_S):
@@ -167,16 +144,16 @@ class Claimer:
                 return
 
     def _read_batch(self, batch: Sequence[Job]) -> None:
-        due, began = Due(batch[0].pipeline.id, batch[0].queue), time.monotonic()
-        self._share.claimed(due, len(batch))
+        due, began, share = batch[0].due, time.monotonic(), self._lane.share
+        share.claimed(due, len(batch))
         embedding = None
         try:
             embedding = self._reader.read(batch)
         finally:
             if embedding is None:
-                self._share.released(due, len(batch), time.monotonic() - began)
+                share.released(due, len(batch), time.monotonic() - began)
         if embedding is not None:
-            self._batches.put(embedding)
+            self._lane.batches.put(embedding)
 
     def _wait_for_jobs(self) -> None:
         """Requests a NOTIFY, looks once more and waits for it; without LISTEN it waits inside the database."""
@@ -185,9 +162,9 @@ class Claimer:
                 self._notifications.set_idle(True)
                 if self.claim_due():
                     return
-            if not self._wait_for_notification(self._pause_s):
-                self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
-        elif self._wakers or not self._pulls:  # not inside the database, where pushed jobs could not end the wait
+            if not self._wait_for_notification(self._pauses.delay_s(self._idle)):
+                self._idle += 1
+        elif self._wakers or not self._role.pulls:  # not inside the database, where pushed jobs could not end the wait
             wait_readable(STOP_CHECK_S, *self._wakers)
         # This statement cannot be cancelled: it has to end by itself inside the grace period.
         elif not self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))):

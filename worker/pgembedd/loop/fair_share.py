@@ -14,16 +14,17 @@ import time
 from collections.abc import Callable, Sequence
 
 from pgembedd.database.records import Due
+from pgembedd.retry_policy import RetryPolicy
 
 # The time that a claim is to take: a new row waits behind one claim of its lane, and one is in the model.
 CLAIM_S = 0.25
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
 FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
-# A wait in vain of LONG_S or longer has the pipeline left out for as long, then twice as long each time, and for no
-# less than OUT_TIMES as long as it took, or OUT_S.
+# A wait in vain of LONG_S or longer has the pipeline left out for as long, then twice as long each time, up to
+# MOST_TIMES as long or LONGEST_OUT_S, and for no less than OUT_TIMES as long as it took, or OUT_S.
 LONG_S = 1.0
 OUT_TIMES, OUT_S = 10, 30.0
-MOST_DOUBLINGS, LONGEST_OUT_S = 5, 600.0
+MOST_TIMES, LONGEST_OUT_S = 32, 600.0
 
 
 class FairShare:
@@ -82,8 +83,8 @@ class FairShare:
             self._out_until.pop(due, None)
             if seconds >= LONG_S:
                 self._in_vain[due] = times + 1
-                doubled_s = min(seconds * 2 ** min(times, MOST_DOUBLINGS), LONGEST_OUT_S)
-                self._out_until[due] = self._clock() + max(doubled_s, min(OUT_TIMES * seconds, OUT_S))
+                delays = RetryPolicy(seconds, min(MOST_TIMES * seconds, LONGEST_OUT_S))
+                self._out_until[due] = self._clock() + max(delays.delay_s(times + 1), min(OUT_TIMES * seconds, OUT_S))
 
     def stored(self, due: Due, jobs: int, seconds: float) -> None:
         """Charges the difference to the time that the jobs took, and fits the size; it at most doubles per call."""

@@ -40,11 +40,12 @@ class InFlight:
                 self._started.update(job.key for job in jobs if job.key in self._jobs)
             return ready
 
-    def start_alone(self, job: Job, stopping: Callable[[], bool]) -> bool:
+    def start_alone(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> bool:
         """Waits until no job is in progress, and keeps others from it until this one is removed; False when stopping.
 
         Jobs that have not started stay held. Suspects of several threads take turns.
         """
+        (job,) = jobs
         with self._changed:
             if job.key in self._jobs:
                 self._suspects[job.key] = None

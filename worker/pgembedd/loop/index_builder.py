@@ -17,11 +17,12 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.log import get_logger
+from pgembedd.retry_policy import Failures, RetryPolicy
 from pgembedd.settings import Settings
 
 CHECK_EVERY_S = 5.0
 CANCEL_WITHIN_S = 0.2
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
+BUILD_AGAIN = RetryPolicy(60.0, 3600.0)
 NUMBER_BYTES = {"halfvec": 2, "vector": 4}
 
 
@@ -170,13 +171,13 @@ class IndexBuilder:
 
     def __init__(self, limits: BuildLimits, stopping: threading.Event) -> None:
         self._limits, self._stopping = limits, stopping
-        self._pauses: dict[str, tuple[float, float]] = {}  # pipeline → (how long, until when)
+        self._failed: dict[str, Failures] = {}  # by pipeline
 
     def build_due(self, connection: psycopg.Connection) -> None:
         """Builds the indexes that are due now."""
         connection.execute(query("tend_indexes"))
         for (pipeline,) in connection.execute(query("indexes_due")).fetchall():
-            if not self._stopping.is_set() and self._pauses.get(pipeline, (0.0, 0.0))[1] <= time.monotonic():
+            if not self._stopping.is_set() and self._failed.get(pipeline, Failures()).may_retry():
                 self._build_pipeline_index(connection, pipeline)
 
     def _build_pipeline_index(self, connection: psycopg.Connection, pipeline: str) -> None:
@@ -193,14 +194,10 @@ class IndexBuilder:
             if self._stopping.is_set():
                 get_logger().info("index_cancelled", pipeline=pipeline)
                 return
-            retry_in_s = self._postpone(pipeline)
+            failed = self._failed[pipeline] = BUILD_AGAIN.after(self._failed.get(pipeline, Failures()))
+            retry_in_s = BUILD_AGAIN.delay_s(failed.times)
             get_logger().error("index_failed", pipeline=pipeline, sqlstate=error.sqlstate, retry_in_s=retry_in_s)
             return
-        self._pauses.pop(pipeline, None)
+        self._failed.pop(pipeline, None)
         if built:
             get_logger().info("index_built", pipeline=pipeline, seconds=round(time.monotonic() - began, 1))
-
-    def _postpone(self, pipeline: str) -> float:
-        pause = min(self._pauses.get(pipeline, (FIRST_PAUSE_S / 2, 0.0))[0] * 2, LONGEST_PAUSE_S)
-        self._pauses[pipeline] = (pause, time.monotonic() + pause)
-        return pause

@@ -1,88 +1,90 @@
-"""Records the outcome of jobs: a store, a failed attempt, or a release into the queue."""
+"""Ends the claims of jobs: stored, failed, released or lost, in the database and for those who wait for them."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import psycopg
 
+from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import Job, Result
+from pgembedd.database.records import FailedAttempt, Job, Result
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
-from pgembedd.loop.in_flight import InFlight
-from pgembedd.loop.pushed_jobs import PushedJobs
+from pgembedd.loop.lane import Lane
 from pgembedd.loop.pushed_request import LOST, RELEASED, Outcome, failed_outcome, stored_outcome
-from pgembedd.telemetry.observer import SILENT, Observer
 
 Settled = Sequence[tuple[Result, str | RowFailure]]
-"""Results with the words of their store; those that failed were passed to `fail`."""
+"""Results with the words of their store; those that failed have ended already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The end of a claim whose lease has expired or will: another worker has the job, or any may take it."""
 
 
 class JobOutcomes:
     """Ends the jobs in flight, over one connection; a request that pushed one of them learns of it."""
 
-    def __init__(
-        self,
-        jobs: JobRepository,
-        in_flight: InFlight,
-        pushed: PushedJobs | None = None,
-        observer: Observer = SILENT,
-    ) -> None:
-        """Jobs with an outcome are removed from `in_flight`."""
-        self._jobs, self._in_flight, self._pushed, self._observer = jobs, in_flight, pushed, observer
+    def __init__(self, lane: Lane, connection: Connection) -> None:
+        """Jobs that have ended are in flight no more."""
+        self._lane, self._in_flight = lane, lane.in_flight
+        self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
 
     def stored(self, settled: Settled, seconds: float) -> dict[str, int]:
         """Takes the outcomes of a store that took `seconds`; returns the count of each."""
         outcomes = Counter("failed" if isinstance(outcome, RowFailure) else outcome for _, outcome in settled)
-        self._in_flight.remove([result.job for result, _ in settled])
-        self._observer.stored(settled, outcomes, seconds)
-        for result, outcome in settled:
-            if isinstance(outcome, str):
-                self._report(result.job, stored_outcome(outcome))
+        self._lane.observer.stored(settled, outcomes, seconds)
+        self._finish([(result.job, stored_outcome(word)) for result, word in settled if isinstance(word, str)])
         return dict(outcomes)
 
-    def fail(self, job: Job, failure: RowFailure) -> None:
+    def end(self, jobs: Sequence[Job], outcome: Deferred | RowFailure | Lost) -> None:
+        """Releases jobs without an attempt, records a failed attempt of each, or leaves them to other workers."""
+        match outcome:
+            case Deferred():
+                self._release(self._in_flight.held(jobs), outcome)
+            case RowFailure():
+                for job in jobs:
+                    self._fail(job, outcome)
+            case Lost():
+                self._finish([(job, LOST) for job in jobs])
+
+    def _fail(self, job: Job, failure: RowFailure) -> None:
         """Records a failed attempt. The detail may hold content, so it goes to the database and not to the log."""
         try:
-            outcome, attempts, retry_in_s = self._jobs.fail(job, failure)
+            attempt = self._jobs.fail(job, failure)
         except psycopg.Error as error:  # the lease expires, and the job is tried again
             if is_connection_error(error):
                 raise
             get_logger().error("failure_not_recorded", msg_id=job.msg_id, sqlstate=error.sqlstate)
-            outcome, attempts, retry_in_s = "retry", job.attempt, None
+            attempt = FailedAttempt("retry", job.attempt)
         if job.allowed_s is not None and not failure.slow:
-            PipelineRepository(self._jobs.connection).end_turn(job.pipeline)
-        self._in_flight.remove([job])
-        self._observer.failed(job, failure, outcome)
-        self._report(job, failed_outcome(failure.reason, outcome))
-        log = get_logger().error if outcome == "dead" else get_logger().warning
+            self._pipelines.end_turn(job.pipeline)
+        self._lane.observer.failed(job, failure, attempt.outcome)
+        self._finish([(job, failed_outcome(failure.reason, attempt.outcome))])
+        is_dead = attempt.outcome == "dead"
+        log = get_logger().error if is_dead else get_logger().warning
         log(
-            "dead_letter" if outcome == "dead" else "job_failed",
+            "dead_letter" if is_dead else "job_failed",
             pipeline=job.pipeline.name,
             msg_id=job.msg_id,
             reason=failure.reason,
-            attempts=attempts,
-            retry_in_s=None if retry_in_s is None else round(retry_in_s, 1),
+            attempts=attempt.attempts,
+            retry_in_s=None if attempt.retry_in_s is None else round(attempt.retry_in_s, 1),
             see="pgembedd.failures",
         )
 
-    def release(self, jobs: Sequence[Job], deferred: Deferred) -> None:
-        """Returns jobs to the queue without an attempt."""
-        held = self._in_flight.held(jobs)
+    def _release(self, held: Sequence[Job], deferred: Deferred) -> None:
         blocker = self._jobs.blocker(held[0].pipeline) if deferred.locked and held else None
         self._jobs.release(held, deferred.delay_s, deferred.why if deferred.delay_s else None)
-        self._in_flight.remove(held)
-        self._observer.released(held)
-        for job in held:
-            self._report(job, RELEASED)
-        names = sorted({job.pipeline.name for job in held})
+        self._lane.observer.released(held)
+        self._finish([(job, RELEASED) for job in held])
         get_logger().info(
             "released",
-            pipeline=", ".join(names),
+            pipeline=", ".join(sorted({job.pipeline.name for job in held})),
             jobs=len(held),
             delay_s=deferred.delay_s,
             why=deferred.why,
@@ -100,14 +102,10 @@ class JobOutcomes:
             left = self._in_flight.held(jobs)
             name = type(error).__name__
             get_logger().error("left_to_lease", jobs=len(left), error=name, sqlstate=error.sqlstate)
-            for job in left:
-                self.lose(job)
+            self.end(left, Lost())
 
-    def lose(self, job: Job) -> None:
-        """Drops a job whose lease has expired or will: another worker has it, or any may."""
-        self._in_flight.remove([job])
-        self._report(job, LOST)
-
-    def _report(self, job: Job, outcome: Outcome) -> None:
-        if self._pushed is not None:
-            self._pushed.report(job, outcome)
+    def _finish(self, ended: Sequence[tuple[Job, Outcome]]) -> None:
+        self._in_flight.remove(job for job, _ in ended)
+        if (pushed := self._lane.role.pushed) is not None:
+            for job, outcome in ended:
+                pushed.report(job, outcome)

@@ -1,7 +1,6 @@
 """Loads embedders and rerankers: the only module of the loop that imports pgembedd.model's Session."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,22 +17,14 @@ if TYPE_CHECKING:
     from pgembedd.model.model_spec import Precision
 
 
-def loader(settings: Settings, observer: Observer = SILENT, ledger: Ledger | None = None) -> Callable[[str], Embedder]:
+def loader(
+    settings: Settings, observer: Observer = SILENT, ledger: Ledger | None = None, *, offline: bool = False
+) -> Callable[[str], Embedder]:
     """Returns a function that loads the Embedder of a model. ConfigurationError for an unknown precision.
 
-    `ledger` counts what providers are asked for; without one, those with a budget are refused.
+    `ledger` counts what providers are asked for; without one, those with a budget are refused. `offline` fetches
+    nothing: ModelUnavailableError for a model whose files are not on this machine.
     """
-    return _loader(settings, observer, ledger, offline=False)
-
-
-def offline_loader(settings: Settings) -> Callable[[str], Embedder]:
-    """Returns the same without fetching: ModelUnavailableError for a model whose files are not on this machine."""
-    return _loader(settings, SILENT, None, offline=True)
-
-
-def _loader(
-    settings: Settings, observer: Observer, ledger: Ledger | None, *, offline: bool
-) -> Callable[[str], Embedder]:
     precisions = {_own_name(name): precision for name, precision in parse_precision(settings.precision).items()}
     if not settings.model_dir:  # whose models have any name
         _check_names(precisions)
@@ -69,38 +60,31 @@ def _load_provided(name: str, providers: dict[str, Provider], observer: Observer
     return model
 
 
-def reranker_loader(settings: Settings, observer: Observer = SILENT) -> "Callable[[str], Reranker]":
-    """Returns a function that loads a reranker. PGEMBEDD_MODEL_DIR is not for it: its name may be its own folder."""
-    return partial(_load_reranker, settings, observer, _log_once(), offline=False)
+def reranker_loader(
+    settings: Settings, observer: Observer = SILENT, *, offline: bool = False
+) -> "Callable[[str], Reranker]":
+    """Returns a function that loads a reranker. PGEMBEDD_MODEL_DIR is not for it: its name may be its own folder.
 
-
-def offline_reranker_loader(settings: Settings) -> "Callable[[str], Reranker]":
-    """Returns the same for names that clients give: of registered rerankers, whose files are on this machine."""
+    `offline` is for names that clients give: of registered rerankers, whose files are on this machine.
+    """
+    tell = _log_once()
 
     def load(name: str) -> "Reranker":
-        from pgembedd.model import RERANKERS
+        from pgembedd.model import RERANKERS, Reranker
 
-        if name.casefold() not in RERANKERS:
+        if offline and name.casefold() not in RERANKERS:
             raise ConfigurationError(f"There is no reranker of this name; choose {', '.join(RERANKERS)}.")
-        return _load_reranker(settings, SILENT, _log_once(), name, offline=True)
+        reranker = Reranker(
+            name,
+            threads=settings.threads or None,
+            offline=offline,
+            notify=tell,
+            on_run=lambda *run: observer.model_ran(InferenceStats(reranker.name, *run)),
+        )
+        get_logger().info("model_loaded", model=reranker.name, fingerprint=reranker.fingerprint)
+        return reranker
 
     return load
-
-
-def _load_reranker(
-    settings: Settings, observer: Observer, tell: Callable[[str], None], name: str, *, offline: bool
-) -> "Reranker":
-    from pgembedd.model import Reranker
-
-    reranker = Reranker(
-        name,
-        threads=settings.threads or None,
-        offline=offline,
-        notify=tell,
-        on_run=lambda *run: observer.model_ran(InferenceStats(reranker.name, *run)),
-    )
-    get_logger().info("model_loaded", model=reranker.name, fingerprint=reranker.fingerprint)
-    return reranker
 
 
 def _log_once() -> Callable[[str], None]:

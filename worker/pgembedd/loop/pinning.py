@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import ServedPipeline
@@ -13,20 +12,13 @@ from pgembedd.model.embedder import Embedder
 from pgembedd.model.pooling import Float32Array
 from pgembedd.model.probes import Probed, differs
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.retry_policy import Failures, RetryPolicy
 
 LOOK_EVERY_S = 2.0  # a worker that can serve a pipeline has three seconds to take another one's note back
-FIRST_LOOK_S = 0.05  # while models are being loaded, longer each time
-FIRST_NOTE_S, NOTE_EVERY_S = 4.0, 60.0
+LOADING = RetryPolicy(0.05, LOOK_EVERY_S)  # from look to look, while models are being loaded
+NOTES = RetryPolicy(4.0, 60.0)  # a note about a pipeline that cannot be served is repeated
 START_S = 30.0  # a worker whose models take longer has started as well
 DEFERRED_S = 30.0  # until the jobs that were claimed before it was known are due again
-
-
-@dataclass
-class _Refusal:
-    """A pipeline that this worker cannot serve: its note in the database is repeated at `note_at`, later each time."""
-
-    note_at: float = 0.0
-    delay_s: float = FIRST_NOTE_S / 2
 
 
 class PinnedModels:
@@ -40,8 +32,8 @@ class PinnedModels:
         self._models, self._names, self._pulls = models, names, pulls
         self._served: set[int] = set()
         self._awaited: set[int] = set()  # their models are being loaded
-        self._refused: dict[int, _Refusal] = {}
-        self._look_at, self._pause_s = 0.0, FIRST_LOOK_S
+        self._refused: dict[int, Failures] = {}  # with the times that this was noted in the database
+        self._look_at, self._loads = 0.0, 0
         self._ready = threading.Event()
         self._compared: dict[int, Float32Array] = {}  # the probe vectors that are the pipeline's
         self._looking = threading.Lock()
@@ -69,19 +61,15 @@ class PinnedModels:
         """Returns the pinned model of the pipeline. Deferred, logged and noted when this worker cannot serve it."""
         try:
             embedder = self._models.get(pipeline.model)
-            _pin(pipeline, embedder, pipelines)
-            self._compare(pipeline, embedder, pipelines)
+            self._accept(pipeline, embedder, pipelines)
         except ModelError as error:
-            self._refuse(pipeline, error, pipelines)
-            raise Deferred(str(error), DEFERRED_S) from error
-        self._accept(pipeline)
+            raise self._refuse(pipeline, error, pipelines) from error
         return embedder
 
     def refused(self, pipeline: ServedPipeline, error: ModelError, pipelines: PipelineRepository) -> Deferred:
-        """Gives up a model whose provider refuses requests, until it loads anew; returns what its jobs are told."""
+        """Gives up a model whose provider refuses requests until it is loaded again; returns what its jobs are told."""
         self._models.refuse(pipeline.model, error)
-        self._refuse(pipeline, error, pipelines)
-        return Deferred(str(error), DEFERRED_S)
+        return self._refuse(pipeline, error, pipelines)
 
     def look(self, pipelines: PipelineRepository, *, now: bool = False) -> None:
         """Has missing models loaded, and finds out what can be served.
@@ -99,10 +87,13 @@ class PinnedModels:
         for pipeline, noted in running:
             if self._try(pipeline, pipelines, noted=noted) is None:
                 loading.add(pipeline.id)
-        self._forget_except({pipeline.id for pipeline, _ in running})
+        ids = {pipeline.id for pipeline, _ in running}  # others were dropped, paused or stopped
+        self._served &= ids
+        for pipeline_id in self._refused.keys() - ids:
+            self._refused.pop(pipeline_id, None)
         self._awaited = loading
-        self._pause_s = min(2 * self._pause_s, LOOK_EVERY_S) if loading and not now else FIRST_LOOK_S
-        self._look_at = began + (self._pause_s if loading else LOOK_EVERY_S)
+        self._loads = self._loads + 1 if loading and not now else 0
+        self._look_at = began + (LOADING.delay_s(self._loads) if loading else LOOK_EVERY_S)
         if self._served or not loading:
             self._ready.set()
         self.gained += not self._served <= known
@@ -120,8 +111,7 @@ class PinnedModels:
                 if noted:
                     pipelines.note_served(pipeline, loaded=False)
                 return None
-            _pin(pipeline, embedder, pipelines)
-            self._compare(pipeline, embedder, pipelines)
+            self._accept(pipeline, embedder, pipelines)
         except ModelError as error:
             self._refuse(pipeline, error, pipelines)
             return False
@@ -130,7 +120,6 @@ class PinnedModels:
             return False
         if noted:
             pipelines.note_served(pipeline)
-        self._accept(pipeline)
         return True
 
     def _compare(self, pipeline: ServedPipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
@@ -147,27 +136,24 @@ class PinnedModels:
             )
         self._compared[pipeline.id] = now
 
-    def _accept(self, pipeline: ServedPipeline) -> None:
+    def _accept(self, pipeline: ServedPipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
+        """Serves the pipeline with the model, if it is the one that made its vectors; else ModelMismatchError."""
+        _pin(pipeline, embedder, pipelines)
+        self._compare(pipeline, embedder, pipelines)
         self._served.add(pipeline.id)
         if self._refused.pop(pipeline.id, None) is not None:
             get_logger().info("model_served", pipeline=pipeline.name, model=pipeline.model)
 
-    def _refuse(self, pipeline: ServedPipeline, error: ModelError, pipelines: PipelineRepository) -> None:
-        """Logs once, and repeats the note in the database from time to time."""
+    def _refuse(self, pipeline: ServedPipeline, error: ModelError, pipelines: PipelineRepository) -> Deferred:
+        """Logs once, and repeats the note in the database from time to time; returns what its jobs are told."""
         self._served.discard(pipeline.id)
-        if (refusal := self._refused.get(pipeline.id)) is None:
-            refusal = self._refused[pipeline.id] = _Refusal()
+        if pipeline.id not in self._refused:
             get_logger().error("model_refused", pipeline=pipeline.name, model=pipeline.model, error=str(error))
-        if (now := time.monotonic()) >= refusal.note_at:
-            refusal.delay_s = min(2 * refusal.delay_s, NOTE_EVERY_S)
-            refusal.note_at = now + refusal.delay_s
+        noted = self._refused.setdefault(pipeline.id, Failures())
+        if noted.may_retry():
+            self._refused[pipeline.id] = NOTES.after(noted)
             pipelines.note_unserved(pipeline, str(error), tried=not isinstance(error, ModelNotConfiguredError))
-
-    def _forget_except(self, running: set[int]) -> None:
-        """Forgets pipelines that were dropped, paused or stopped."""
-        self._served &= running
-        for pipeline_id in self._refused.keys() - running:
-            del self._refused[pipeline_id]
+        return Deferred(str(error), DEFERRED_S)
 
 
 def _pin(pipeline: ServedPipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:

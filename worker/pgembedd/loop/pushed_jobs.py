@@ -3,23 +3,24 @@
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 
 import psycopg
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
-from pgembedd.database.pushed_jobs import Posted, release_pushed
+from pgembedd.database.pushed_jobs import Posted, PushedJobRepository, release_pushed
 from pgembedd.database.records import Job
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.log import get_logger
-from pgembedd.loop.deadline import Deadline
+from pgembedd.loop.deadline import STOP_CHECK_S, Deadline
 from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.loop.pushed_request import BusyError, Claim, Outcome, PushedRequest
 
+GRACE_S = 5.0  # for jobs in the model when the time is up or the service stops; uvicorn waits for ten
 MAX_WAITING = 16  # requests beyond those that are in progress
 RELEASE_TIMEOUT_S = 2.0
 RELEASE_DELAY_S = 2.0  # until jobs that found no room are due again
@@ -45,7 +46,7 @@ class PushedJobs:
         self._requests: list[PushedRequest] = []
         self._by_job: dict[Key, PushedRequest] = {}
         self._to_release: deque[str] = deque(maxlen=MAX_RELEASES)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -61,7 +62,7 @@ class PushedJobs:
         first claim: then nothing was done.
         """
         request = PushedRequest(parts, Deadline(self._stopping, self._timeout_s))
-        with self._lock:
+        with self._changed:
             if len(self._requests) >= self._at_once + MAX_WAITING:
                 raise BusyError(
                     "Too many requests with jobs are waiting; these stay in the queue. Send them again later."
@@ -69,36 +70,58 @@ class PushedJobs:
             self._requests.append(request)
         try:
             self._wake()
-            request.wait()
+            self._wait_for(request)
         finally:
-            with self._lock:
+            with self._changed:
                 self._requests.remove(request)
-                unfinished = request.close()
+                unfinished = request.unfinished()
                 for job in unfinished:
                     del self._by_job[job.key]
             self._wake()  # for the request that has waited longest
             self._release_unfinished(unfinished)
         return request.results()
 
+    def _wait_for(self, request: PushedRequest) -> None:
+        """Waits until every job has an outcome or the time is up; what is in progress then gets GRACE_S more."""
+        with self._changed:
+            while (request.parts or not request.is_settled()) and not request.deadline.is_set():
+                self._changed.wait(STOP_CHECK_S)
+            self._changed.wait_for(request.is_settled, GRACE_S)
+
     def claim(self, connection: Connection, lease_s: int) -> list[Job] | None:
         """Claims a part of the request that got least so far; returns the jobs to process, None without a request."""
-        request = self._next()
+        self._forget_wakes()
         while self._to_release:
-            self._release_posted(connection, self._to_release.popleft())
-        if request is None:
-            return None
+            with _logged(None):
+                connection.call(partial(release_pushed, jobs=self._to_release.popleft(), delay_s=RELEASE_DELAY_S))
+        with self._changed:
+            ready = [request for request in self._requests[: self._at_once] if request.has_part()]
+            if not ready:
+                return None
+            request = min(ready, key=lambda request: len(request.posted))
+            request.is_claiming = True
         try:
-            posted = request.claim(connection, lease_s)
-        except psycopg.DataError:  # what was posted is at fault, and the answer says so
+            posted = request.parts[0](PushedJobRepository(connection, lease_s, request.deadline))
+        except Exception as error:
+            with self._changed:
+                request.fail(error)
+                self._changed.notify_all()
+            if not isinstance(error, psycopg.Error | DatabaseUnavailableError):
+                raise
+            if not isinstance(error, psycopg.DataError):  # else what was posted is at fault, and the answer says so
+                get_logger().warning("push_refused", error=type(error).__name__)
             return []
-        except (psycopg.Error, DatabaseUnavailableError) as error:
-            get_logger().warning("push_refused", error=type(error).__name__)
-            return []
+        return self._take(connection, request, posted)
+
+    def _take(self, connection: Connection, request: PushedRequest, posted: Sequence[Posted]) -> list[Job]:
+        """Returns the claimed jobs, which are in flight then; releases them if the request was answered meanwhile."""
         jobs = list({each.job.key: each.job for each in posted if each.job is not None}.values())
         self.in_flight.add(jobs)
-        with self._lock:
-            if request.add(posted):
+        with self._changed:
+            if request in self._requests:
+                request.add(posted)
                 self._by_job.update(dict.fromkeys((job.key for job in jobs), request))
+                self._changed.notify_all()
                 return jobs
         if jobs:
             _release(connection, jobs)
@@ -112,23 +135,15 @@ class PushedJobs:
 
     def report(self, job: Job, outcome: Outcome) -> None:
         """Reports the outcome of a job to the request that waits for it, if there is one."""
-        with self._lock:
+        with self._changed:
             if (request := self._by_job.pop(job.key, None)) is not None:
                 request.report(job, outcome)
+                self._changed.notify_all()
 
-    def _next(self) -> PushedRequest | None:
+    def _forget_wakes(self) -> None:
         with suppress(BlockingIOError):
             while self._woken.recv(4096):
                 pass
-        with self._lock:
-            ready = [request for request in self._requests[: self._at_once] if request.has_part()]
-        return min(ready, key=lambda request: len(request.posted), default=None)
-
-    def _release_posted(self, connection: Connection, jobs: str) -> None:
-        try:
-            connection.call(partial(release_pushed, jobs=jobs, delay_s=RELEASE_DELAY_S))
-        except (psycopg.Error, DatabaseUnavailableError) as error:
-            get_logger().warning("not_handed_back", jobs=None, error=type(error).__name__)
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # full: the worker is woken anyway
@@ -140,16 +155,22 @@ class PushedJobs:
         if not left:
             return
         until = Deadline(threading.Event(), RELEASE_TIMEOUT_S)
-        try:
-            with closing(Sessions(self._conninfo, "release", pooled=self._pooled)) as sessions:
-                _release(Connection(sessions, until), left)
-        except (psycopg.Error, DatabaseUnavailableError) as error:
-            get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
+        with _logged(len(left)), closing(Sessions(self._conninfo, "release", pooled=self._pooled)) as sessions:
+            _release(Connection(sessions, until), left)
 
     def close(self) -> None:
         """Closes the sockets that wake the worker, which must have ended."""
         self._woken.close()
         self._waker.close()
+
+
+@contextmanager
+def _logged(jobs: int | None) -> Iterator[None]:
+    """Logs that so many jobs are left to their leases, if the block does not reach the database."""
+    try:
+        yield
+    except (psycopg.Error, DatabaseUnavailableError) as error:
+        get_logger().warning("not_handed_back", jobs=jobs, error=type(error).__name__)
 
 
 def _release(connection: Connection, jobs: Sequence[Job]) -> None:

@@ -1,18 +1,14 @@
 """A request that pushes jobs to this process: what of it is claimed, and the outcomes it is answered with."""
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pgembedd.database.connection import Connection
 from pgembedd.database.pushed_jobs import Posted, PushedJobRepository
 from pgembedd.database.records import Job
 from pgembedd.errors import DatabaseUnavailableError, PgembeddError
-from pgembedd.loop.deadline import STOP_CHECK_S, Deadline
+from pgembedd.loop.deadline import Deadline
 from pgembedd.loop.in_flight import Key
-
-GRACE_S = 5.0  # for jobs in the model when the time is up or the service stops; uvicorn waits for ten
 
 Claim = Callable[[PushedJobRepository], list[Posted]]
 """Claims a part of the jobs of a request."""
@@ -59,75 +55,55 @@ def failed_outcome(reason: str, outcome: str) -> Outcome:
 
 
 class PushedRequest:
-    """One request: the parts that are still to be claimed, the jobs in progress and their outcomes."""
+    """One request: the parts that are still to be claimed, the jobs in progress and their outcomes.
+
+    It is read and changed under the lock of PushedJobs.
+    """
 
     def __init__(self, parts: Iterable[Claim], deadline: Deadline) -> None:
         """The worker claims `parts` one by one, until `deadline`."""
         self.posted: list[Posted] = []
-        self._parts, self._deadline = deque(parts), deadline
+        self.parts, self.deadline = deque(parts), deadline
+        self.is_claiming = False
         self._error: Exception | None = None
-        self._claiming = self._closed = False
         self._outcomes: dict[Key, Outcome | None] = {}
-        self._changed = threading.Condition()
 
     def has_part(self) -> bool:
         """Tells that a part can be claimed: one is left, and the time is not up."""
-        return bool(self._parts) and not self._deadline.is_set()
+        return bool(self.parts) and not self.deadline.is_set()
 
-    def claim(self, connection: Connection, lease_s: int) -> list[Posted]:
-        """Claims the next part; nothing once the request was answered. An error of the claim ends the request."""
-        with self._changed:
-            if self._closed:
-                return []
-            self._claiming = True
-        try:
-            return self._parts[0](PushedJobRepository(connection, lease_s, self._deadline))
-        except Exception as error:
-            with self._changed:
-                self._error, self._claiming = error, False
-                self._parts.clear()
-                self._changed.notify_all()
-            raise
+    def add(self, posted: Sequence[Posted]) -> None:
+        """Takes the result of the claim of a part."""
+        self.parts.popleft()
+        self.is_claiming = False
+        self.posted += posted
+        self._outcomes.update({each.job.key: None for each in posted if each.job is not None})
 
-    def add(self, posted: Sequence[Posted]) -> bool:
-        """Takes the result of a claim; False once the request was answered."""
-        with self._changed:
-            if self._closed:
-                return False
-            self._parts.popleft()
-            self._claiming = False
-            self.posted += posted
-            self._outcomes.update({each.job.key: None for each in posted if each.job is not None})
-            self._changed.notify_all()
-            return True
+    def fail(self, error: Exception) -> None:
+        """Ends the request, as far as it is not claimed, with the error of a claim."""
+        self._error, self.is_claiming = error, False
+        self.parts.clear()
 
     def report(self, job: Job, outcome: Outcome) -> None:
         """Records the outcome of one of the jobs."""
-        with self._changed:
-            self._outcomes[job.key] = outcome
-            self._changed.notify_all()
+        self._outcomes[job.key] = outcome
 
-    def wait(self) -> None:
-        """Waits until every job has an outcome or the time is up; what is in progress then gets GRACE_S more."""
-        with self._changed:
-            while (self._parts or not self._settled()) and not self._deadline.is_set():
-                self._changed.wait(STOP_CHECK_S)
-            self._changed.wait_for(self._settled, GRACE_S)
+    def is_settled(self) -> bool:
+        """Tells that nothing is being claimed, and every job has an outcome."""
+        return not self.is_claiming and None not in self._outcomes.values()
 
-    def close(self) -> list[Job]:
-        """Takes no more jobs; returns those without an outcome."""
-        with self._changed:
-            self._closed = True
-            jobs = {each.job.key: each.job for each in self.posted if each.job is not None}
-            return [job for key, job in jobs.items() if self._outcomes[key] is None]
+    def unfinished(self) -> list[Job]:
+        """Returns the jobs without an outcome."""
+        jobs = {each.job.key: each.job for each in self.posted if each.job is not None}
+        return [job for key, job in jobs.items() if self._outcomes[key] is None]
 
     def results(self) -> list[tuple[Posted, Outcome]]:
         """Returns each posted job with its outcome. Raises why nothing was claimed."""
         if not self.posted and self._error is not None:
             raise self._error
-        if not self.posted and self._claiming:
+        if not self.posted and self.is_claiming:
             raise DatabaseUnavailableError("The database did not answer in time.")
-        if not self.posted and self._parts:
+        if not self.posted and self.parts:
             raise BusyError("Other jobs are being worked; these stay in the queue. Send them again later.")
         return [(posted, self._outcome(posted)) for posted in self.posted]
 
@@ -135,6 +111,3 @@ class PushedRequest:
         if posted.job is None:
             return Outcome(posted.state, posted.reason)
         return self._outcomes[posted.job.key] or UNFINISHED
-
-    def _settled(self) -> bool:
-        return not self._claiming and None not in self._outcomes.values()

@@ -1,69 +1,53 @@
 """The last stage: waits for vectors, stores them and acknowledges their jobs."""
 
 import time
-from collections.abc import Iterator
-from queue import Queue
+from collections.abc import Iterator, Sequence
 
 import psycopg
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import LANES, Due, Result, Vector
+from pgembedd.database.records import Content, Job, Result, Vector
 from pgembedd.errors import Deferred, ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.bisect import bisect
-from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.job_outcomes import JobOutcomes, Settled
-from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import EmbeddingBatch
-from pgembedd.model.embedder import start
-from pgembedd.telemetry.observer import SILENT, Observer
+from pgembedd.loop.lane import EmbeddingBatch, Lane
 
 REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the vector from being written.")
 
 
 class Storer:
-    """Stores batches in a thread of its own until it gets None."""
+    """Stores the batches of a lane in a thread of its own."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        models: PinnedModels,
-        outcomes: JobOutcomes,
-        batches: "Queue[EmbeddingBatch | None]",
-        share: FairShare,
-        observer: Observer = SILENT,
-    ) -> None:
-        """`outcomes` uses the same connection; `share` gets the time that batches took."""
+    def __init__(self, lane: Lane, connection: Connection) -> None:
         self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)
-        self._models, self._outcomes, self._batches = models, outcomes, batches
-        self._share, self._observer = share, observer
-        self._last_end = 0.0
+        self._lane, self._outcomes, self._last_end = lane, JobOutcomes(lane, connection), 0.0
 
     def run(self) -> None:
-        """Stores every batch of the queue until None."""
-        while (batch := self._batches.get()) is not None:
+        """Stores every batch until None."""
+        while (batch := self._lane.batches.get()) is not None:
             with self._outcomes.or_left_to_lease(batch.jobs):
                 self.store(batch)
 
     def store(self, batch: EmbeddingBatch) -> None:
         """Stores one batch; rows that cannot be stored fail individually."""
         started = time.monotonic()
-        due = Due(batch.jobs[0].pipeline.id, batch.jobs[0].queue)
+        due = batch.jobs[0].due
         try:
             results = self._wait_for_vectors(batch)
             embedded = time.monotonic()
-            self._observer.embedded(results, embedded - batch.since)
+            self._lane.observer.embedded(results, embedded - batch.since)
             settled = self._write(results)
         except (Deferred, psycopg.Error) as error:
-            self._share.released(due, len(batch.jobs), self._took(batch))
+            self._lane.share.released(due, len(batch.jobs), self._took(batch))
             if not isinstance(error, Deferred):
                 raise
-            self._outcomes.release(batch.jobs, error)
+            self._outcomes.end(batch.jobs, error)
             return
         ended = time.monotonic()
-        self._share.stored(due, len(batch.jobs), self._took(batch))
+        self._lane.share.stored(due, len(batch.jobs), self._took(batch))
         if batch.jobs[0].allowed_s is not None and any(isinstance(outcome, str) for _, outcome in settled):
             self._pipelines.end_turn(batch.jobs[0].pipeline)
         counts = self._outcomes.stored(settled, ended - embedded)
@@ -88,53 +72,52 @@ class Storer:
         ]
         for result, outcome in settled:
             if isinstance(outcome, RowFailure):
-                self._outcomes.fail(result.job, outcome)
+                self._outcomes.end([result.job], outcome)
         return settled
 
     def _wait_for_vectors(self, batch: EmbeddingBatch) -> list[Result]:
-        """Returns the results of the batch; if the model fails on it, each job is embedded by itself."""
-        try:
-            return self._results(batch)
-        except Deferred:
-            raise
-        except Exception as error:  # a model may raise anything; its texts are then tried one by one
-            get_logger().warning(
-                "model_failed_on_claim",
-                pipeline=batch.jobs[0].pipeline.name,
-                jobs=len(batch.jobs),
-                error=type(error).__name__,
-            )
-        model = self._models.serving(batch.jobs[0].pipeline, self._pipelines)
-        results: list[Result] = []
-        for job, content in zip(batch.jobs, batch.contents, strict=True):
-            pending = start(model, content.texts, LANES[job.queue]) if content.texts else None
+        """Returns the results of the batch. Where the model fails on it, bad rows fail individually."""
+
+        def embed(rows: Sequence[tuple[Job, Content]]) -> list[Result]:
+            if is_first := len(rows) == len(batch.jobs):
+                part = batch
+            else:
+                part = EmbeddingBatch.start(self._lane.models.serving(pipeline, self._pipelines), rows)
             try:
-                results += self._results(EmbeddingBatch([job], [content], pending))
+                return self._results(part)
             except Deferred:
                 raise
-            except Exception as error:
-                detail = f"{type(error).__name__}: {error}"
-                self._outcomes.fail(job, RowFailure("model", detail))
+            except Exception as error:  # a model may raise anything
+                name = type(error).__name__
+                if is_first:
+                    get_logger().warning("model_failed_on_claim", pipeline=pipeline.name, jobs=len(rows), error=name)
+                raise RowFailure("model", f"{name}: {error}") from error
+
+        pipeline = batch.jobs[0].pipeline
+        results: list[Result] = []
+        for (job, _), result in bisect(list(zip(batch.jobs, batch.contents, strict=True)), embed):
+            if isinstance(result, RowFailure):
+                self._outcomes.end([job], result)
+            else:
+                results.append(result)
         return results
 
     def _results(self, batch: EmbeddingBatch) -> list[Result]:
-        """Waits for the model. Deferred where its provider is busy, or refuses every request."""
+        """Waits for the model; returns each job with the vectors of its texts, none where it has no text.
+
+        Deferred where the model's provider is busy, or refuses every request.
+        """
+        vectors: Iterator[Vector] = iter(())
         try:
-            return _results(batch)
+            if batch.pending is not None:
+                embedded = batch.pending.result()
+                parts = zip(embedded.vectors, embedded.tokens.tolist(), embedded.dropped.tolist(), strict=True)
+                vectors = (Vector(*part) for part in parts)
         except ProviderBusyError as busy:
             raise Deferred(str(busy), busy.retry_after_s) from busy
         except ProviderRefusedError as refused:
-            raise self._models.refused(batch.jobs[0].pipeline, refused, self._pipelines) from refused
-
-
-def _results(batch: EmbeddingBatch) -> list[Result]:
-    """Waits for the model; returns each job with the vectors of its texts, none where it has no text."""
-    vectors: Iterator[Vector] = iter(())
-    if batch.pending is not None:
-        embedded = batch.pending.result()
-        parts = zip(embedded.vectors, embedded.tokens.tolist(), embedded.dropped.tolist(), strict=True)
-        vectors = (Vector(*part) for part in parts)
-    return [
-        Result(job, content, [next(vectors) for _ in content.texts])
-        for job, content in zip(batch.jobs, batch.contents, strict=True)
-    ]
+            raise self._lane.models.refused(batch.jobs[0].pipeline, refused, self._pipelines) from refused
+        return [
+            Result(job, content, [next(vectors) for _ in content.texts])
+            for job, content in zip(batch.jobs, batch.contents, strict=True)
+        ]

@@ -11,25 +11,24 @@ from queue import Queue
 import psycopg
 
 from pgembedd.answers.answerer import Answerer
-from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import BACKFILL, FRESH, LANES, Job
 from pgembedd.database.schema_check import SchemaWait
-from pgembedd.errors import DatabaseUnavailableError, Deferred
+from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.log import get_logger
-from pgembedd.loop.claimer import Claimer
+from pgembedd.loop.claimer import SHUTDOWN, Claimer
 from pgembedd.loop.connections import WorkerConnections
 from pgembedd.loop.embed_requests import EmbedRequests
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.index_builder import run_index_builder
 from pgembedd.loop.job_outcomes import JobOutcomes
+from pgembedd.loop.lane import EmbeddingBatch, Lane
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import PinnedModels
-from pgembedd.loop.reader import EmbeddingBatch, Reader
 from pgembedd.loop.role import Role
 from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.loop.storer import Storer
@@ -70,7 +69,7 @@ class Worker:
         self._connections = WorkerConnections(conninfo, settings, self._schema, observer)
         self._connection = self._connections.connection
         self._pinned = PinnedModels(models, self._role.pipelines, pulls=self._role.pulls)
-        self._outcomes = self._outcomes_over(self._connection("release", self._finished))
+        self._outcomes = JobOutcomes(self._lane_of(FRESH), self._connection("release", self._finished))
         self._threads = {name: self._thread(name, work) for name, work in self._work().items()}
 
     def _work(self) -> dict[str, Callable[[], None]]:
@@ -117,32 +116,17 @@ class Worker:
 
         Pushed jobs of both queues go through the fresh lane's.
         """
-        settings, role, suffix = self._settings, self._role, "" if queue == FRESH else f" {LANES[queue]}"
-        batches, share = Queue[EmbeddingBatch | None](), FairShare(settings.claim_size)
-        self._batches.append(batches)
+        role, suffix = self._role, "" if queue == FRESH else f" {LANES[queue]}"
+        lane = self._lane_of(queue)
+        self._batches.append(lane.batches)
         claims = self._connection(("claim" if role.pulls else "push") + suffix, self._stopping)
         stores = self._connection("store" + suffix, self._finished)
-        claiming, storing = self._outcomes_over(claims), self._outcomes_over(stores)
-        claimer = Claimer(
-            settings,
-            claims,
-            Reader(claims, self._pinned, claiming, self._observer),
-            claiming,
-            self._in_flight,
-            batches,
-            self._stopping.is_set,
-            share=share,
-            queue=queue,
-            pipelines=role.pipelines,
-            pulls=role.pulls,
-            pushed=role.pushed if queue == FRESH else None,
-            observer=self._observer,
-        )
-        storer = Storer(stores, self._pinned, storing, batches, share, self._observer)
+        claimer, storer = Claimer(lane, claims, self._stopping.is_set), Storer(lane, stores)
         return {"fetch" + suffix: claimer.run, "deliver" + suffix: storer.run}
 
-    def _outcomes_over(self, connection: Connection) -> JobOutcomes:
-        return JobOutcomes(JobRepository(connection), self._in_flight, self._role.pushed, self._observer)
+    def _lane_of(self, queue: str) -> Lane:
+        share = FairShare(self._settings.claim_size)
+        return Lane(queue, self._settings, self._role, self._pinned, self._in_flight, self._observer, share)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -233,6 +217,6 @@ class Worker:
 
     def _release(self, left: Sequence[Job]) -> None:
         try:
-            self._outcomes.release(left, Deferred("shutdown", 0.0))
+            self._outcomes.end(left, SHUTDOWN)
         except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)

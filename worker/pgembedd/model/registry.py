@@ -1,15 +1,14 @@
 """The models of a process: each is loaded in a thread of its own when it is first asked for, and kept."""
 
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from pgembedd.errors import ConfigurationError, ModelError, ModelNotConfiguredError
 from pgembedd.model.embedder import Embedder
+from pgembedd.retry_policy import Failures, RetryPolicy
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 2.0, 60.0
+LOAD_AGAIN = RetryPolicy(2.0, 60.0)
 
 
 class Closeable(Protocol):
@@ -21,15 +20,6 @@ class Closeable(Protocol):
 Model = TypeVar("Model", bound=Closeable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """The error of the last attempt to load a model; the next one is made when it is asked for after `retry_at`."""
-
-    error: ModelError
-    retry_at: float
-    delay_s: float
-
-
 class LoadedModels(Generic[Model]):
     """Loaded models by name. One that cannot be loaded, or takes long, keeps nothing else waiting."""
 
@@ -37,7 +27,7 @@ class LoadedModels(Generic[Model]):
         """`load` makes a model; it is called until it succeeds, after an error with delays that grow."""
         self._load = load
         self._loaded: dict[str, Model] = {}
-        self._failed: dict[str, _Failure] = {}
+        self._failed: dict[str, tuple[ModelError, Failures]] = {}  # the last error
         self._loading: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
@@ -58,13 +48,13 @@ class LoadedModels(Generic[Model]):
         with self._lock:
             if (found := self._loaded.get(name)) is not None:
                 return found
-            failure = self._failed.get(name)
-            if name not in self._loading and (failure is None or time.monotonic() >= failure.retry_at):
+            error, failures = self._failed.get(name, (None, Failures()))
+            if name not in self._loading and failures.may_retry():
                 attempt = threading.Thread(target=self._try, args=[name], name=f"load {name}", daemon=True)
                 attempt.start()  # it ends with this lock, so not before it is noted
                 self._loading[name] = attempt
-        if failure is not None:
-            raise failure.error.with_traceback(None)
+        if error is not None:
+            raise error.with_traceback(None)
         return None
 
     def _try(self, name: str) -> None:
@@ -83,9 +73,8 @@ class LoadedModels(Generic[Model]):
                 self._loaded[name] = model
                 self._failed.pop(name, None)
             else:
-                last = self._failed.get(name)
-                delay_s = FIRST_DELAY_S if last is None else min(2 * last.delay_s, LONGEST_DELAY_S)
-                self._failed[name] = _Failure(error, time.monotonic() + delay_s, delay_s)
+                _, failures = self._failed.get(name, (None, Failures()))
+                self._failed[name] = error, LOAD_AGAIN.after(failures)
             del self._loading[name]
 
     def refuse(self, name: str, error: ModelError) -> None:
@@ -95,7 +84,7 @@ class LoadedModels(Generic[Model]):
         """
         with self._lock:
             if self._loaded.pop(name, None) is not None:
-                self._failed[name] = _Failure(error, time.monotonic() + FIRST_DELAY_S, FIRST_DELAY_S)
+                self._failed[name] = error, LOAD_AGAIN.after(Failures())
 
     def get_if_loaded(self, name: str) -> Model | None:
         """The model of that name if it is loaded; never waits."""

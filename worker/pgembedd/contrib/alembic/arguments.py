@@ -22,6 +22,7 @@ _WANTED = {
     "text[]": "a list of strings",
     "integer": "an integer",
     "boolean": "True or False",
+    "double precision": "a number",
     "interval": "a timedelta, or a string that Postgres reads as an interval",
 }
 
@@ -38,7 +39,7 @@ def options_of(function: str) -> dict[str, str]:
     start = f"create or replace function pgembedd.{function}("
     (text,) = [text for path in sql_files() if start in (text := path.read_text(encoding="utf-8"))]
     signature = text.split(start, 1)[1].split(") returns ", 1)[0]
-    return dict(re.findall(r"(\w+) (\w+(?:\[\])?) default ", signature))
+    return dict(re.findall(r"(\w+) (\w+(?: precision|\[\])?) default ", signature))
 
 
 def checked(operation: str, options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
@@ -63,6 +64,8 @@ def literal(operation: str, name: str, type_: str, value: Any) -> str:
         return str(value)
     if type_ == "boolean" and isinstance(value, bool):
         return str(value).lower()
+    if type_ == "double precision" and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"'{value}'::double precision"
     if type_ == "text" and _is_text(value):
         return _quoted(value)
     if type_ == "text[]" and isinstance(value, list | tuple) and all(map(_is_text, value)):

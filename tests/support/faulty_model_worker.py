@@ -1,6 +1,6 @@
 """`pgembedd` with a wrapper around the real model, for what cannot be done from outside the process.
 
-`python -m tests.support.odd_worker run`, with ODD_MODEL set to
+`python -m tests.support.faulty_model_worker run`, with MODEL_FAULT set to
 
   dies:TEXT        the process ends (exit code 9) when a text that is TEXT comes to the model
   slow:SECONDS     the model's own threads are busy for so long before they look at a text
@@ -28,13 +28,13 @@ DIED_OF_TEXT = 9
 
 
 def main() -> None:
-    kind, _, what = os.environ["ODD_MODEL"].partition(":")
+    kind, _, what = os.environ["MODEL_FAULT"].partition(":")
     real = model_loader.loader
 
     def wrapped(
-        settings: Settings, observer: Observer = SILENT, ledger: Ledger | None = None
+        settings: Settings, observer: Observer = SILENT, ledger: Ledger | None = None, *, offline: bool = False
     ) -> Callable[[str], Embedder]:
-        load = real(settings, observer, ledger)
+        load = real(settings, observer, ledger, offline=offline)
 
         def wrapping(name: str) -> Embedder:
             session = load(name)

@@ -1,4 +1,4 @@
-"""How long our functions are ready to wait for a lock, told by the server and measured by no clock."""
+"""The limits under which our functions wait for locks, told by the server and measured by no clock."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-WATCHED = "patience before "
+WATCHED = "lock_timeout before "
 
 
 @contextmanager
-def patience_before(connection: psycopg.Connection, command: str) -> Iterator[list[str]]:
+def lock_timeouts_before(connection: psycopg.Connection, command: str) -> Iterator[list[str]]:
     """The `lock_timeout` under which each command of a kind (`CREATE TRIGGER`) begins in this session.
 
     An event trigger says it before the command asks for any lock, so also of one that waits in vain.
@@ -24,13 +24,13 @@ def patience_before(connection: psycopg.Connection, command: str) -> Iterator[li
             heard.append(notice.message_primary.removeprefix(WATCHED))
 
     connection.execute(f"""
-        create function public.tell_patience() returns event_trigger language plpgsql
+        create function public.tell_lock_timeout() returns event_trigger language plpgsql
         as $$ begin raise info '{WATCHED}%', current_setting('lock_timeout'); end $$
     """)
     connection.execute(
         sql.SQL(
-            "create event trigger tell_patience on ddl_command_start when tag in ({}) "
-            "execute function public.tell_patience()"
+            "create event trigger tell_lock_timeout on ddl_command_start when tag in ({}) "
+            "execute function public.tell_lock_timeout()"
         ).format(command)
     )
     connection.add_notice_handler(hear)
@@ -38,4 +38,4 @@ def patience_before(connection: psycopg.Connection, command: str) -> Iterator[li
         yield heard
     finally:
         connection.remove_notice_handler(hear)
-        connection.execute("drop event trigger tell_patience; drop function public.tell_patience()")
+        connection.execute("drop event trigger tell_lock_timeout; drop function public.tell_lock_timeout()")
