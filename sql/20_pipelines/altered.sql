@@ -14,8 +14,7 @@ as $$
     select jsonb_build_object(
         'of', format('%s %s', pipeline.source::oid, (select c.system_identifier from pg_control_system() c)),
         'files', (select coalesce(jsonb_object_agg(c.oid, pg_relation_filenode(c.oid)), '{}')
-                  from (select pipeline.source as oid union select t.relid from pg_partition_tree(pipeline.source) t) l
-                  join pg_class c on c.oid = l.oid where c.relkind = 'r'),
+                  from _with_partitions(pipeline.source) t join pg_class c on c.oid = t where c.relkind = 'r'),
         'attached', (select coalesce(jsonb_object_agg(i.inhrelid, i.xmin::text), '{}')
                      from pg_partition_tree(pipeline.source) t join pg_inherits i on i.inhrelid = t.relid),
         'columns', (
@@ -87,23 +86,8 @@ begin
             to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI UTC'))
         where p.id = _enqueue_altered.pipeline.id;
     elsif attached <> '{}' then
-        queued := _enqueue_attached(pipeline, attached);
+        -- All of their rows: whether a vector is that of the text is known by computing it.
+        queued := _enqueue_rows(pipeline, _named_statement(pipeline, 'attached'), to_jsonb(attached));
     end if;
-    return queued;
-end $$;
-
--- Queues all rows of these partitions: whether a vector is that of the text is known by computing it.
-create or replace function pgembedd._enqueue_attached(pipeline pgembedd.pipeline, leaves oid[]) returns bigint
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    queued bigint;
-begin
-    execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', format('%s(%L, $1) as k(id)',
-        _pipeline_function(pipeline.id, 'everyday'), 'attached')) using to_jsonb(leaves);
-    get diagnostics queued = row_count;
-    perform pgembedd._check_session();
-    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 end $$;

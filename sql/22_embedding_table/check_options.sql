@@ -32,7 +32,7 @@ begin
             message = format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap),
             hint = 'chunk_overlap is at most half of chunk_tokens.', errcode = '22023';
     end if;
-    select k into option from unnest(made.key_columns) as k where k = any (_chunk_columns()) limit 1;
+    select c.name into option from _chunk_columns(made) c where c.name = any (made.key_columns) limit 1;
     if option is not null then
         raise exception using
             message = format('The key column "%s" of %s is called like a column of the embedding table.', option,

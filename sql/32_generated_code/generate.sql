@@ -44,7 +44,7 @@ declare
     -- that was taken afterwards could be one that the code was not made for, and no look would find a difference.
     made_for text := (select _shape(p) from pipeline p where p.id = _generate.pipeline.id);
 begin
-    perform _generate_as_owner(pipeline);
+    perform _generate_as_owner(pipeline), _generate_everyday(pipeline), _generate_gone(pipeline);
     if pipeline.embedding_table is null then
         perform _generate_read(pipeline), _generate_write(pipeline);
     else
@@ -56,7 +56,6 @@ begin
     end if;
     if pipeline.triggers then
         perform _generate_triggers(pipeline);
-        if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
         perform _attach(pipeline);
     end if;
     update pipeline p

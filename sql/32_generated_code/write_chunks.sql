@@ -2,37 +2,22 @@
 -- the chunks of one row at once, and a row from being deleted while its chunks are written. A chunk without a vector
 -- has the text of a stored chunk and takes over its vector; where that one is gone by now, the row is read again. A
 -- chunk that is stored already is not touched, so that its index entry stays as it is.
+-- Its parameters: keys and hashes of the rows and which of the jobs each is; of each chunk that job, number, text,
+-- offsets, hash, vector, tokens and tokens kept; the fingerprint.
 create or replace function pgembedd._generate_chunks_write(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    write text := _pipeline_function(pipeline.id, 'write');
-    vector text := _vector_type('vector');
-    signature text := format(
-        '%s(pg_catalog.jsonb[], pg_catalog.bytea[], int4[], int4[], int4[], pg_catalog.text[], int4[], int4[],
-            pg_catalog.bytea[], %s[], int4[], int4[], pg_catalog.text)', write, vector);
-begin
-    if to_regprocedure(signature) is not null then
-        execute format('drop function %s', signature);
-    end if;
-    execute format($q$
-        create function %s(
-            ids jsonb[], hashes bytea[], jobs integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[],
-            start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings %s[],
-            tokens integer[], tokens_kept integer[], fingerprint text)
-        returns table (n bigint, outcome text)
-        language plpgsql security definer
-        set row_security = off set lock_timeout = '2s' as %L$q$, write, vector, format($body$
+    select _generate_for_owner(pipeline, 'write', format(
+        'pg_catalog.jsonb[], pg_catalog.bytea[], integer[], integer[], integer[], pg_catalog.text[], integer[],
+         integer[], pg_catalog.bytea[], %s[], integer[], integer[], pg_catalog.text', _vector_type('vector')),
+        'table (n bigint, outcome text)', 'set lock_timeout = ''2s''', format($body$
 begin
     %s
-    return query execute %L
-    using ids, hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings,
-          tokens, tokens_kept, fingerprint;
+    return query execute %L using $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13;
     set constraints all immediate;
-end $body$, _refuse_others(pipeline), _chunks_write_query(pipeline)));
-    perform _run_as_owner(pipeline, signature);
-end $$;
+end $body$, _refuse_others(pipeline), _chunks_write_query(pipeline)))
+$$;
 
 create or replace function pgembedd._chunks_write_query(pipeline pgembedd.pipeline) returns text
 language sql stable
@@ -50,8 +35,8 @@ as $$
                            from _key_columns(pipeline.source) k),
             'due_keys', (select string_agg(format('d.key_%s', k.nth), ', ' order by k.nth)
                          from _key_columns(pipeline.source) k),
-            'keys', (select string_agg(format('%I', k.name), ', ' order by k.nth) from _key_columns(pipeline.source) k),
-            'vector', format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions)))
+            'keys', _column_list(pipeline.key_columns),
+            'vector', _vectors_type(pipeline)))
 $$;
 
 -- The rows to be written, those of them that are locked now, and the chunks that these have.

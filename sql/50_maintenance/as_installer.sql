@@ -27,7 +27,7 @@ begin
     return true;
 end $$;
 
-create or replace function pgembedd._attach_triggers(pipeline_id integer) returns integer
+create or replace function pgembedd._attach_triggers(pipeline_id integer) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -35,7 +35,7 @@ declare
     one pgembedd.pipeline;
 begin
     select p.* into one from pipeline p where p.id = pipeline_id;
-    return _attach(one);
+    perform _attach(one);
 end $$;
 
 -- Follows an alteration, and deletes the chunks of rows that went meanwhile, which runs code of the table's owner.

@@ -69,28 +69,26 @@ as $$
 $$;
 
 create or replace function pgembedd._generate_everyday(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    everyday text := _pipeline_function(pipeline.id, 'everyday');
-begin
-    execute format('create or replace function %s(question text, given jsonb) returns setof jsonb
-                    language plpgsql security definer set row_security = off %s as %L',
-        everyday, _key_settings(pipeline.source), format('begin %s %s set constraints all immediate; end',
+    select _generate_for_owner(pipeline, 'everyday', 'pg_catalog.text, pg_catalog.jsonb', 'setof jsonb',
+        _key_settings(pipeline.source), format('begin %s %s set constraints all immediate; end',
         _refuse_others(pipeline), (
-            select string_agg(format('if question operator(pg_catalog.=) %L then return query execute %L using given; '
-                                     'end if;', e.question, e.statement), ' ')
-            from _everyday_statements(pipeline) e)));
-    perform _run_as_owner(pipeline, everyday || '(pg_catalog.text, pg_catalog.jsonb)');
-end $$;
+            select string_agg(format('if $1 operator(pg_catalog.=) %L then return query execute %L using $2; end if;',
+                                     e.question, e.statement), ' ')
+            from _everyday_statements(pipeline) e)))
+$$;
+
+-- One of these statements as a FROM item, in which $1 is what it is asked with.
+create or replace function pgembedd._named_statement(pipeline pgembedd.pipeline, question text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select format('%s(%L, $1::pg_catalog.jsonb)', _pipeline_function(pipeline.id, 'everyday'), question) $$;
 
 -- The answer to one of these questions that changes nothing: what the owner's code does meanwhile is undone.
 create or replace function pgembedd._everyday(pipeline pgembedd.pipeline, question text, given jsonb default null)
 returns jsonb
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select _undone(format('select a from %s(%L, $1::pg_catalog.jsonb) as a',
-        _pipeline_function(pipeline.id, 'everyday'), question), given::text)
-$$;
+as $$ select _undone(format('select a from %s as a', _named_statement(pipeline, question)), given::text) $$;
