@@ -179,10 +179,12 @@ begin
 end $$;
 
 -- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours
--- asks as itself.
+-- asks as itself, with the settings of _key_settings.
 create or replace function pgembedd._ask(pipeline pgembedd.pipeline, query text) returns jsonb
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
     select _undone(case when has_schema_privilege('pgembedd_code', 'usage')
                         then format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner'))

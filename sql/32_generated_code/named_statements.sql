@@ -27,9 +27,11 @@ as $$
             select p.oid::pg_catalog.oid from pg_catalog.jsonb_array_elements_text($1) as p(oid)))$q$),
         ('lacking', 'select {key} from {source} s where {lacking}'),
         -- How many rows there are in that share of the pages, how many of them lack a vector, and their keys.
-        ('count', _count_template('')),
-        ('count sampled', _count_template(
-            $q$tablesample pg_catalog.system (($1 operator(pg_catalog.->>) 'percent')::real) repeatable (0)$q$)),
+        ('count', $q$select pg_catalog.jsonb_build_array(pg_catalog.count(*),
+                pg_catalog.count(*) filter (where {lacking}), pg_catalog.jsonb_agg({key}) filter (
+                    where ($1 operator(pg_catalog.->>) 'keys')::pg_catalog.bool and {lacking}))
+            from {source} s tablesample pg_catalog.system (($1 operator(pg_catalog.->>) 'percent')::real)
+                repeatable (0)$q$),
         ('has vectors', 'select pg_catalog.to_jsonb(exists (select from {target} s where s.{vector} is not null))'),
         -- A hash of the watched columns of the row of that key, or of all but its vectors.
         ('version', $q$select pg_catalog.to_jsonb(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
@@ -55,17 +57,6 @@ as $$
     select 'invalidate', _invalidate_statement(pipeline) where pipeline.embedding_table is not null
     union all
     select w.question, w.statement from _words_statements(pipeline) w
-$$;
-
-create or replace function pgembedd._count_template(share text) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format($q$
-        select pg_catalog.jsonb_build_array(pg_catalog.count(*), pg_catalog.count(*) filter (where {lacking}),
-            pg_catalog.jsonb_agg({key}) filter (
-                where ($1 operator(pg_catalog.->>) 'keys')::pg_catalog.bool and {lacking}))
-        from {source} s %s $q$, share)
 $$;
 
 create or replace function pgembedd._generate_everyday(pipeline pgembedd.pipeline) returns void

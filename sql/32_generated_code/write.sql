@@ -54,6 +54,6 @@ as $$
         'vector', _vectors_type(pipeline),
         'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
         'hash', _hash(_content(pipeline, 's')), 'source', pipeline.source,
-        'is_source_row', _key_match_numbered(pipeline.source, 's', 'i'),
+        'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
         'column', quote_ident(pipeline.embedding_column)))
 $$;

@@ -29,8 +29,9 @@ as $$
             'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
             'row_hash', _row_hash(pipeline, _content(pipeline, 's'), _around(pipeline.formatting, 's', false),
                                   _around(pipeline.formatting, 's', true)),
-            'source', pipeline.source, 'is_source_row', _key_match_numbered(pipeline.source, 's', 'i'),
-            'chunks', pipeline.embedding_table, 'is_stored_chunk', _key_match_numbered(pipeline.source, 'e', 'i'),
+            'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
+            'chunks', pipeline.embedding_table,
+            'is_stored_chunk', _key_match(pipeline.source, 'e', 'i', numbered => true),
             'input_keys', (select string_agg(format('i.key_%s', k.nth), ', ' order by k.nth)
                            from _key_columns(pipeline.source) k),
             'due_keys', (select string_agg(format('d.key_%s', k.nth), ', ' order by k.nth)
