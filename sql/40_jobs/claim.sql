@@ -23,6 +23,8 @@ begin
         if not found and one.slow_until is not null then perform end_turn(one.id); end if;
     end if;
 end $$;
+comment on function pgembedd.claim is
+    'Claim up to `qty` due jobs of one pipeline for `lease_s` seconds; none where the pipeline does not run.';
 
 -- The statement that reads the messages which the query `chosen` selects, as pgmq.read does; $1 is the lease. A join,
 -- as in pgmq, would scan the whole queue for each message where an ANALYZE saw it empty, as during a bulk load.

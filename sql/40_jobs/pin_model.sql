@@ -11,6 +11,8 @@ begin
     select p.fingerprint into pinned from pipeline p where p.id = pin_model.pipeline_id;
     return pinned;
 end $$;
+comment on function pgembedd.pin_model is
+    'Pin a pipeline to this model if it is pinned to none; returns the fingerprint it is pinned to.';
 
 -- The vectors of a few fixed texts, one after the other, as the model gave them when this pipeline was first served:
 -- these, if it has none yet. Null for a pipeline that was dropped.
@@ -25,3 +27,5 @@ begin
     on conflict (pipeline_id) do nothing;
     return (select b.vectors from provider_probe b where b.pipeline_id = probe_model.pipeline_id);
 end $$;
+comment on function pgembedd.probe_model is
+    'The vectors that a provider''s model gave for a few fixed texts first; these, if there are none yet.';

@@ -28,6 +28,7 @@ begin
     end;
     perform _drop_prepared();
 end $$;
+comment on function pgembedd.read is 'The content of rows by key, with its SHA-256.';
 
 -- The same for a pipeline with an embedding table, with what is put before and after each chunk, and the hashes of
 -- the chunks that are there and were made by the pipeline's model: those need not be embedded again.
@@ -61,6 +62,8 @@ exception
         if version = (select p.xmin from pipeline p where p.id = read_chunks.pipeline_id) then raise; end if;
         raise exception 'The pipeline is switching to another model.' using errcode = 'lock_not_available';
 end $$;
+comment on function pgembedd.read_chunks is
+    'The content of rows of a pipeline with an embedding table, and the hashes of the chunks that they have.';
 
 -- True if there is only white space, also the typographic kinds (no-break, thin, wide), which \s matches in some
 -- locales only.
