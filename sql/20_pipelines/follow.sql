@@ -9,28 +9,21 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
     select concat_ws(' ', pipeline.source, _owner(pipeline.source),
-                     pipeline.embedding_table, _owner(pipeline.embedding_table),
-                     pipeline.words_table, _owner(pipeline.words_table), _has_words(pipeline.words_table),
-                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth)
-                      from _key_columns(pipeline.source) k),
-                     (select md5(string_agg(t::oid::text, ' ' order by t)) from _with_partitions(pipeline.source) t),
-                     _versions(pipeline))
-$$;
-
--- Which versions of the catalog's rows name the tables and the columns in use. A name that is changed and changed back
--- is the same name again, but code may have been made for the other one meanwhile.
-create or replace function pgembedd._versions(pipeline pgembedd.pipeline) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select md5(concat_ws(' ',
-        (select string_agg(t.xmin::text, ' ' order by t.oid) from pg_type t
-         where t.typrelid in (pipeline.source, pipeline.embedding_table)),
-        (select string_agg(a.xmin::text, ' ' order by a.attrelid, a.attnum) from pg_attribute a
-         where a.attnum > 0 and not a.attisdropped
-           and (a.attrelid = pipeline.embedding_table or (a.attrelid = pipeline.source and a.attname = any (
-               pipeline.key_columns || pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
-               || _formatting_columns(pipeline.formatting)))))))
+        pipeline.embedding_table, _owner(pipeline.embedding_table),
+        pipeline.words_table, _owner(pipeline.words_table), _has_words(pipeline.words_table),
+        (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth)
+         from _key_columns(pipeline.source) k),
+        (select md5(string_agg(t::oid::text, ' ' order by t)) from _with_partitions(pipeline.source) t),
+        -- Which versions of the catalog's rows name the tables and the columns in use. A name that is changed and
+        -- changed back is the same name again, but code may have been made for the other one meanwhile.
+        md5(concat_ws(' ',
+            (select string_agg(t.xmin::text, ' ' order by t.oid) from pg_type t
+             where t.typrelid in (pipeline.source, pipeline.embedding_table)),
+            (select string_agg(a.xmin::text, ' ' order by a.attrelid, a.attnum) from pg_attribute a
+             where a.attnum > 0 and not a.attisdropped
+               and (a.attrelid = pipeline.embedding_table or (a.attrelid = pipeline.source and a.attname = any (
+                   pipeline.key_columns || pipeline.content_columns || pipeline.watch_columns
+                   || pipeline.embedding_column || _formatting_columns(pipeline.formatting))))))))
 $$;
 
 -- Brings the generated code of a pipeline up to date; runs no code of the table's owner. Returns null when that was not

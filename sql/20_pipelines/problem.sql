@@ -4,8 +4,7 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
-    select coalesce(_source_problem(pipeline), _key_problem(pipeline), _content_problem(pipeline),
-                    _hidden_from_owner(pipeline.source),
+    select coalesce(_source_problem(pipeline), _hidden_from_owner(pipeline.source),
                     case when pipeline.embedding_table is not null then _table_problem(pipeline) end,
                     _column_problem(pipeline))
 $$;
@@ -33,28 +32,17 @@ begin
     elsif missing is not null then
         return format('%s has no column %s any more. Rename it back, or drop the pipeline "%s" and create it again.',
             pipeline.source, missing, pipeline.name);
+    elsif pipeline.key_columns <> array(select k.name from _key_columns(pipeline.source) k) then
+        return format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.',
+            pipeline.source, pipeline.name);
+    elsif pipeline.content_function is not null
+        and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null
+    then
+        return format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%L).',
+            pipeline.content_function, pipeline.source, pipeline.name);
     end if;
     return null;
 end $$;
-
-create or replace function pgembedd._key_problem(pipeline pgembedd.pipeline) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.',
-        pipeline.source, pipeline.name)
-    where pipeline.key_columns is distinct from array(select k.name from _key_columns(pipeline.source) k)
-$$;
-
-create or replace function pgembedd._content_problem(pipeline pgembedd.pipeline) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%L).',
-        pipeline.content_function, pipeline.source, pipeline.name)
-    where pipeline.content_function is not null
-      and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null
-$$;
 
 -- Of the column that holds the vectors, in the source or in the embedding table.
 create or replace function pgembedd._column_problem(pipeline pgembedd.pipeline) returns text

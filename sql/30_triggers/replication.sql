@@ -10,22 +10,7 @@ as $$
 declare
     compared text[] := array_remove(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column, null);
 begin
-    perform _generate_trigger(pipeline, 'on_row', _render(_row_trigger_template(), jsonb_build_object(
-        'new_key', _key_json(pipeline.source, 'new'), 'old_key', _key_json(pipeline.source, 'old'),
-        'differs', _differs(compared, 'new', 'old'), 'key_is_gone', case when pipeline.on_update = 'clear' then 'true'
-                                                      else _differs(pipeline.key_columns, 'new', 'old') end,
-        'name', quote_literal(pipeline.name),
-        'forget', case when pipeline.embedding_table is not null
-            then format('if gone_key is not null then perform %s(array[gone_key]); %s end if;',
-                        _pipeline_function(pipeline.id, 'forget'), _check_path_of_trigger()) end,
-        'enqueue', _enqueue_or_note(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'))));
-end $$;
-
-create or replace function pgembedd._row_trigger_template() returns text
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-    select $body$
+    perform _generate_trigger(pipeline, 'on_row', _render($body$
 declare
     changed_key jsonb;
     gone_key jsonb;
@@ -48,8 +33,16 @@ begin
     if changed_key is null then return null; end if;
     {enqueue}
     return null;
-end $body$
-$$;
+end $body$, jsonb_build_object(
+        'new_key', _key_json(pipeline.source, 'new'), 'old_key', _key_json(pipeline.source, 'old'),
+        'differs', _differs(compared, 'new', 'old'), 'name', quote_literal(pipeline.name),
+        'key_is_gone', case when pipeline.on_update = 'clear' then 'true'
+                            else _differs(pipeline.key_columns, 'new', 'old') end,
+        'forget', case when pipeline.embedding_table is not null
+            then format('if gone_key is not null then perform %s(array[gone_key]); %s end if;',
+                        _pipeline_function(pipeline.id, 'forget'), _check_path_of_trigger()) end,
+        'enqueue', _enqueue_or_note(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'))));
+end $$;
 
 -- When each trigger fires, which ALTER TABLE ... ENABLE TRIGGER ALL, among others, changes.
 create or replace function pgembedd._enable_always(pipeline pgembedd.pipeline) returns void
