@@ -69,21 +69,15 @@ begin
     end loop;
 end $$;
 
--- Any statement over a user's tables, for the installer alone, with the rights of their owner and no more.
+-- Statements over a user's tables, with the rights of their owner and no more: any, for the installer alone; and which
+-- of some keys no row has. Where one cannot even be a key they are tried one by one, and that one is left out.
 create or replace function pgembedd._generate_as_owner(pipeline pgembedd.pipeline) returns void
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'as_owner', 'pg_catalog.text', 'setof jsonb', _key_settings(pipeline.source),
-        'begin return query execute $1; set constraints all immediate; end', fixed => false)
-$$;
-
--- Which of these keys no row has. Where one cannot even be a key they are tried one by one, and that one is left out.
-create or replace function pgembedd._generate_gone(pipeline pgembedd.pipeline) returns void
-language sql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select _generate_for_owner(pipeline, 'gone', 'pg_catalog.jsonb[]', 'setof jsonb', _key_settings(pipeline.source),
+        'begin return query execute $1; set constraints all immediate; end', fixed => false),
+        _generate_for_owner(pipeline, 'gone', 'pg_catalog.jsonb[]', 'setof jsonb', _key_settings(pipeline.source),
         format($body$
 declare
     id jsonb;

@@ -44,7 +44,7 @@ declare
     -- that was taken afterwards could be one that the code was not made for, and no look would find a difference.
     made_for text := (select _shape(p) from pipeline p where p.id = _generate.pipeline.id);
 begin
-    perform _generate_as_owner(pipeline), _generate_everyday(pipeline), _generate_gone(pipeline);
+    perform _generate_as_owner(pipeline), _generate_everyday(pipeline);
     if pipeline.embedding_table is null then
         perform _generate_read(pipeline), _generate_write(pipeline);
     else
