@@ -100,12 +100,12 @@ end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join '
         _refuse_others(pipeline)))
 $$;
 
--- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides the
--- SET clause of the caller, which would look its next names up in the owner's schema. A cursor WITH HOLD runs its query
--- at COMMIT, as the session's user; a prepared statement may stand in the place of the client's. So every call of a
--- generated function that runs as the owner is either undone (_undone, read) or followed by this, which raises unless
--- the path is the caller's own and no cursor was left; the error undoes both. Not pinned to a search_path itself, hence
--- the qualified names.
+-- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides
+-- the SET clause of the caller, which would look its next names up in the owner's schema. A cursor WITH HOLD runs
+-- its query at COMMIT, as the session's user; a prepared statement may stand in the place of the client's. So every
+-- call of a generated function that runs as the owner is either undone (_query_and_undo, read) or followed by this,
+-- which raises unless the path is the caller's own and no cursor was left; the error undoes both. Not pinned to a
+-- search_path itself, hence the qualified names.
 create or replace function pgembedd._check_session() returns void
 language plpgsql
 as $$
@@ -152,7 +152,7 @@ begin
 end $$;
 
 -- The value of a query; all that is done meanwhile is undone.
-create or replace function pgembedd._undone(query text, argument text default null) returns jsonb
+create or replace function pgembedd._query_and_undo(query text, argument text default null) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -180,7 +180,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 set bytea_output = 'hex'
 as $$
-    select _undone(case when has_schema_privilege('pgembedd_code', 'usage')
+    select _query_and_undo(case when has_schema_privilege('pgembedd_code', 'usage')
                         then format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner'))
                         else query end, query)
 $$;
@@ -203,7 +203,7 @@ begin
          begin execute %L %s; set constraints all immediate; return answer; end', statement,
         case when is_query then 'into answer' end), fixed => false);
     if is_query then
-        answer := _undone('select ' || called);
+        answer := _query_and_undo('select ' || called);
     else
         execute 'select ' || called;
         perform pgembedd._check_session();

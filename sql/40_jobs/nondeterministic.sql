@@ -66,5 +66,5 @@ create or replace function pgembedd._row_version(pipeline pgembedd.pipeline, key
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select _everyday(pipeline, 'version', key) #>> '{}'
+    select _ask_named(pipeline, 'version', key) #>> '{}'
 $$;

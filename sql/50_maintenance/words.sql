@@ -11,8 +11,8 @@ begin
     if one.words_table is null
        or not exists (select from word_statistics w where w.pipeline_id = one.id and not w.filled)
     then return; end if;
-    execute format('select array(select jsonb_array_elements(a)) from %s(%L, $1) as a',
-        _pipeline_function(one.id, 'everyday'), 'lacking words') into keys using to_jsonb(at_most);
+    execute format('select array(select jsonb_array_elements(a)) from %s as a',
+        _named_statement(one, 'lacking words')) into keys using to_jsonb(at_most);
     if keys <> '{}' then
         execute format('select %s(array(select distinct k from unnest($1) k), false)',
             _pipeline_function(one.id, 'words')) using keys;
@@ -30,7 +30,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if not coalesce(_exists(one.words_table), false) then return; end if;
-    execute format('select a from %s(%L, null) as a', _pipeline_function(one.id, 'everyday'), 'tidy words');
+    execute format('select a from %s as a', _named_statement(one, 'tidy words')) using null::jsonb;
     perform pgembedd._check_session();
 end $$;
 
@@ -88,7 +88,7 @@ declare
     percent constant double precision := least(100, 600000 / greatest(total, 1));
     noted jsonb;
 begin
-    noted := _everyday(one, case when percent < 100 then 'words sampled' else 'words' end,
+    noted := _ask_named(one, case when percent < 100 then 'words sampled' else 'words' end,
         jsonb_build_object('percent', percent, 'seed', extract(epoch from now())::integer));
     delete from word_frequency f where f.pipeline_id = one.id;
     insert into word_frequency (pipeline_id, word, share)

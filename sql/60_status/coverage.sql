@@ -91,7 +91,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');
-    answer jsonb := _everyday(pipeline, 'count', jsonb_build_object('percent', percent, 'keys', blanks));
+    answer jsonb := _ask_named(pipeline, 'count', jsonb_build_object('percent', percent, 'keys', blanks));
 begin
     seen := answer -> 0;
     lacking := answer -> 1;

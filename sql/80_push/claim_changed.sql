@@ -158,7 +158,7 @@ begin
             hint = 'Have the webhook send the whole row.', errcode = '22023';
     end if;
     begin
-        key := _everyday(pipeline, 'key', given);
+        key := _ask_named(pipeline, 'key', given);
     exception when data_exception or integrity_constraint_violation or plpgsql_error then key := null;
     end;
     if key is null then
