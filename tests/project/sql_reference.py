@@ -121,25 +121,31 @@ def code(lines: list[str], name: str) -> str:
     return "\n".join(["```", *lines, "```"])
 
 
-def signature(routine: Routine, page: str) -> list[str]:
-    """A routine with its parameters and what it returns, as far as no table of the page lists them."""
-    parameters = list(routine.parameters)
-    if f"<!-- sql: parameters of {routine.name} -->" in page:
-        parameters = [one for one in parameters if " default " not in one] + ["…"]
-    returns = routine.returns
-    if f"<!-- sql: columns of {routine.name} -->" in page:
-        returns = "table (…)"
-    elif routine.columns():
-        returns = f"table ({', '.join(one.replace(' ', NO_BREAK) for one in routine.columns())})"
+def signature(routine: Routine, section: str) -> list[str]:
+    """A routine with its parameters and what it returns, as far as no table of its section lists them."""
+    parameters, returns = list(routine.parameters), routine.returns
+    if "\n| parameter |" in section:
+        forms = [one.split()[0] for form in routines()[routine.name] for one in form.parameters if required(one)]
+        parameters = [one for one in parameters if one.split()[0] in forms] + ["…"]
+    if routine.columns():
+        columns = [one.replace(" ", NO_BREAK) for one in routine.columns()]
+        returns = "table (…)" if "\n| column |" in section else f"table ({', '.join(columns)})"
     start = f"{'call ' * (routine.kind == 'procedure')}pgembedd.{routine.name}("
     each = [one.replace(" ", NO_BREAK) for one in parameters]
     whole = f"{start}{', '.join(each)})" + (f" returns {returns}" if returns else "")
     return [line.replace(NO_BREAK, " ") for line in textwrap.wrap(whole, 118, subsequent_indent=" " * 4)]
 
 
+def required(parameter: str) -> bool:
+    """Tells that a parameter has no default."""
+    return " default " not in parameter
+
+
 def described(name: str, page: str) -> str:
     """The signatures of a routine, or a view, and its comment."""
-    lines = [line for one in routines().get(name, []) for line in signature(one, page)]
+    section = re.search(rf"^### {name}\n(.*?)(?=^#+ |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section is not None, name
+    lines = [line for one in routines().get(name, []) for line in signature(one, section[1])]
     text = textwrap.fill(" ".join(comments()[name]), 120, break_on_hyphens=False, break_long_words=False)
     return f"{code(lines or [f'pgembedd.{name}'], name)}\n\n{text}\n"
 
