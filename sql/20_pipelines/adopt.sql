@@ -20,7 +20,10 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    of_model constant integer := _fixed_dimensions(made.model, made.dimensions);
+    known constant integer := _model_dimensions(made.model);
+    -- Null where it is not known here, and where an operator may have a provider shorten them.
+    of_model constant integer := case when strpos(made.model, ':') = 0 then (_known_model(made.model)).dimensions
+                                      when known < made.dimensions then known end;
 begin
     if of_model <> made.dimensions then
         raise exception using

@@ -52,18 +52,6 @@ as $$
                where b.value -> 'labels' @> l.value))
 $$;
 
--- The partitions that hold rows and were attached between two notes, themselves or with what they are parts of.
-create or replace function pgembedd._attached_leaves(before jsonb, after jsonb) returns oid[]
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select array(
-        select distinct t.relid::oid
-        from jsonb_each(after -> 'attached') a cross join lateral pg_partition_tree(a.key::oid) t
-        where t.isleaf and before -> 'of' = after -> 'of' and before -> 'attached' -> a.key is distinct from a.value
-          and before ? 'attached')
-$$;
-
 -- Queues what was altered or attached since the last sweep, which `present` was noted before the triggers were made: of
 -- what came later the next sweep sees that it came. Returns how many rows.
 create or replace function pgembedd._enqueue_altered(pipeline pgembedd.pipeline, present jsonb) returns bigint
@@ -72,7 +60,13 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     altered text := _altered_columns(pipeline.content_shape, present);
-    attached oid[] := _attached_leaves(pipeline.content_shape, present);
+    before constant jsonb := pipeline.content_shape;
+    -- The partitions that hold rows and were attached since, themselves or with what they are parts of.
+    attached constant oid[] := array(
+        select distinct t.relid::oid
+        from jsonb_each(present -> 'attached') a cross join lateral pg_partition_tree(a.key::oid) t
+        where t.isleaf and before -> 'of' = present -> 'of' and before ? 'attached'
+          and before -> 'attached' -> a.key is distinct from a.value);
     queued bigint := 0;
 begin
     if present is distinct from pipeline.content_shape then

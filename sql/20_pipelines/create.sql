@@ -141,7 +141,6 @@ begin
         _watchable_columns(made.source)));
     ignored := _check_chunk_options(made);
     ignored := _check_table_options(made);
-    ignored := _check_formatting(made.formatting);
     ignored := _check_columns(made, _formatting_columns(made.formatting), 'formatting');
     ignored := _check_owner(made);
     return made;

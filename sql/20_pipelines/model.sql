@@ -27,16 +27,6 @@ as $$
     end)
 $$;
 
--- The dimensions that the model's vectors are known to have where they cannot have these: null where they can, as an
--- operator may have a provider shorten them, and where it is not known here.
-create or replace function pgembedd._fixed_dimensions(model text, dimensions integer) returns integer
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select case when strpos(model, ':') = 0 then (_known_model(model)).dimensions
-                when _model_dimensions(model) < dimensions then _model_dimensions(model) end
-$$;
-
 -- The provider's model that a name without a provider means; null for any other.
 create or replace function pgembedd._model_meant(model text) returns text
 language sql immutable

@@ -1,5 +1,3 @@
--- The figures of each pipeline, which `status` and metrics() show; those of number 0 are of jobs that belong to none. A
--- query that leaves a column out does not pay for it.
 create or replace view pgembedd._figures as
 select i.id as pipeline_id, case when s.stalled is null then pgembedd._shown_state(p) else 'stalled' end as state,
        s.stalled, coalesce(q.fresh, 0)::bigint as queued, coalesce(q.backfill, 0)::bigint as backfill, q.oldest,
@@ -23,6 +21,8 @@ left join (select distinct on (w.pipeline_id) w.* from pgembedd._recent_work() w
 cross join lateral (
     select case when p.id is not null then
         pgembedd._stalled(p, q.due, q.leased, q.due_since, q.why, a.ended_at) end as stalled) s;
+comment on view pgembedd._figures is
+    'The figures of each pipeline, which status and metrics() show; those of number 0 are of jobs that belong to none.';
 
 create or replace view pgembedd.status as
 select p.name as pipeline,
