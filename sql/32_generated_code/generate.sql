@@ -5,7 +5,7 @@
 --                                      call nothing of the user's
 --   pipeline_N_on_row                  trigger, with enable_always only
 --   pipeline_N_clear                   trigger, with on_update => 'clear' only
---   pipeline_N_named, _gone         our queries on the source, run as its owner
+--   pipeline_N_named, _gone            our queries on the source, run as its owner
 --   pipeline_N_as_owner                any other query of the installer's, run as the owner of the source
 --   pipeline_N_read, pipeline_N_write  run as the owner of the source table, under the search_path of the role that
 --                                      created the pipeline: the user's content function and triggers run here,
