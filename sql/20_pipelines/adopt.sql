@@ -7,8 +7,8 @@ create or replace function pgembedd._holds_vectors(made pgembedd.pipeline, relat
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select _ask_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))',
-        relation, _vector_column(made)))::boolean
+    select _execute_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))',
+        relation, _vector_column(made)), is_query => true)::boolean
 $$;
 
 -- Refuses vectors of which neither is said, and those that do not fit the model. `place` is the option that names them:
@@ -20,7 +20,10 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    of_model constant integer := _fixed_dimensions(made.model, made.dimensions);
+    known constant integer := _model_dimensions(made.model);
+    -- Null where it is not known here, and where an operator may have a provider shorten them.
+    of_model constant integer := case when strpos(made.model, ':') = 0 then (_known_model(made.model)).dimensions
+                                      when known < made.dimensions then known end;
 begin
     if of_model <> made.dimensions then
         raise exception using
@@ -47,19 +50,13 @@ begin
     if _holds_vectors(made, made.source) then
         ignored := _check_existing_vectors(made, format('%s.%I', made.source, made.embedding_column),
             'embedding_column', adopt);
-        if not adopt then perform _empty_column(made); end if;
+        if not adopt then
+            -- One UPDATE, as it happens before this pipeline has any trigger. Triggers of the user's fire as they do
+            -- when a vector is written, and so with the rights of the table's owner, hence the function.
+            perform _execute_once(made, format('update %1$s set %2$I = null where %2$I is not null', made.source,
+                made.embedding_column));
+        end if;
     end if;
-end $$;
-
--- One UPDATE, as it happens before this pipeline has any trigger. Triggers of the user's fire as they do when a vector
--- is written, and so with the rights of the table's owner, hence the function.
-create or replace function pgembedd._empty_column(made pgembedd.pipeline) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    perform _execute_once(made, format('update %1$s set %2$I = null where %2$I is not null',
-        made.source, made.embedding_column));
 end $$;
 
 -- The embedding table that is there already and may be taken, or null where there is none.
@@ -106,20 +103,11 @@ as $$
 declare
     problem text;
 begin
-    select case when a.attname is null then format('it has no column %I', w.name)
+    select case when a.type is null then format('it has no column %I', w.name)
                 else format('its column %I is %s, not %s', w.name, a.type, w.type) end into problem
-    from (
-        select k.nth, k.name, format_type(s.atttypid, s.atttypmod) as type from _key_columns(made.source) k
-        join pg_attribute s on s.attrelid = made.source and s.attname = k.name
-        union all
-        select 1000 + c.nth, c.name, case
-            when c.name in ('chunk', 'model') then 'text' when c.name = 'content_hash' then 'bytea'
-            when c.name = 'embedding' then format('%s(%s)', _vector_type(made.vector_type), made.dimensions)
-            when c.name = 'embedded_at' then 'timestamp with time zone' else 'integer' end
-        from unnest(_chunk_columns()) with ordinality as c(name, nth)) w
-    left join lateral (
-        select s.attname, format_type(s.atttypid, s.atttypmod) as type from pg_attribute s
-        where s.attrelid = relation and s.attname = w.name and not s.attisdropped) a on true
+    from (select k.nth, k.name, _type_of_column(made.source, k.name) as type from _key_columns(made.source) k
+          union all select 1000 + c.nth, c.name, c.type from _chunk_columns(made) c) w
+    cross join lateral _type_of_column(relation, w.name) as a(type)
     where a.type is distinct from w.type order by w.nth limit 1;
     if problem is null and (select relkind from pg_class where oid = relation) <> 'r' then
         problem := 'it is no ordinary table';
@@ -128,25 +116,4 @@ begin
         problem := format('its primary key is not (%s)', array_to_string(made.key_columns || 'chunk_no'::text, ', '));
     end if;
     return problem;
-end $$;
-
--- Every row is looked at, since nothing kept the chunks in step meanwhile; what is right already is not embedded again.
-create or replace function pgembedd._enqueue_all(made pgembedd.pipeline) returns bigint
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-set row_security = off
--- The settings of _key_settings.
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
-set bytea_output = 'hex'
-as $$
-declare
-    queued bigint;
-begin
-    execute _enqueue(made, 'pgembedd_backfill', 'k.id', format('%s(%L) as k(id)',
-        _pipeline_function(made.id, 'as_owner'),
-        format('select %s from %s s', _key_json(made.source, 's'), made.source)));
-    get diagnostics queued = row_count;
-    perform pgembedd._check_session();
-    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
-    return queued;
 end $$;

@@ -14,8 +14,7 @@ as $$
     select jsonb_build_object(
         'of', format('%s %s', pipeline.source::oid, (select c.system_identifier from pg_control_system() c)),
         'files', (select coalesce(jsonb_object_agg(c.oid, pg_relation_filenode(c.oid)), '{}')
-                  from (select pipeline.source as oid union select t.relid from pg_partition_tree(pipeline.source) t) l
-                  join pg_class c on c.oid = l.oid where c.relkind = 'r'),
+                  from _with_partitions(pipeline.source) t join pg_class c on c.oid = t where c.relkind = 'r'),
         'attached', (select coalesce(jsonb_object_agg(i.inhrelid, i.xmin::text), '{}')
                      from pg_partition_tree(pipeline.source) t join pg_inherits i on i.inhrelid = t.relid),
         'columns', (
@@ -53,18 +52,6 @@ as $$
                where b.value -> 'labels' @> l.value))
 $$;
 
--- The partitions that hold rows and were attached between two notes, themselves or with what they are parts of.
-create or replace function pgembedd._attached_leaves(before jsonb, after jsonb) returns oid[]
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select array(
-        select distinct t.relid::oid
-        from jsonb_each(after -> 'attached') a cross join lateral pg_partition_tree(a.key::oid) t
-        where t.isleaf and before -> 'of' = after -> 'of' and before -> 'attached' -> a.key is distinct from a.value
-          and before ? 'attached')
-$$;
-
 -- Queues what was altered or attached since the last sweep, which `present` was noted before the triggers were made: of
 -- what came later the next sweep sees that it came. Returns how many rows.
 create or replace function pgembedd._enqueue_altered(pipeline pgembedd.pipeline, present jsonb) returns bigint
@@ -73,7 +60,13 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     altered text := _altered_columns(pipeline.content_shape, present);
-    attached oid[] := _attached_leaves(pipeline.content_shape, present);
+    before constant jsonb := pipeline.content_shape;
+    -- The partitions that hold rows and were attached since, themselves or with what they are parts of.
+    attached constant oid[] := array(
+        select distinct t.relid::oid
+        from jsonb_each(present -> 'attached') a cross join lateral pg_partition_tree(a.key::oid) t
+        where t.isleaf and before -> 'of' = present -> 'of' and before ? 'attached'
+          and before -> 'attached' -> a.key is distinct from a.value);
     queued bigint := 0;
 begin
     if present is distinct from pipeline.content_shape then
@@ -87,23 +80,8 @@ begin
             to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI UTC'))
         where p.id = _enqueue_altered.pipeline.id;
     elsif attached <> '{}' then
-        queued := _enqueue_attached(pipeline, attached);
+        -- All of their rows: whether a vector is that of the text is known by computing it.
+        queued := _enqueue_rows(pipeline, _named_statement(pipeline, 'attached'), to_jsonb(attached));
     end if;
-    return queued;
-end $$;
-
--- Queues all rows of these partitions: whether a vector is that of the text is known by computing it.
-create or replace function pgembedd._enqueue_attached(pipeline pgembedd.pipeline, leaves oid[]) returns bigint
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    queued bigint;
-begin
-    execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', format('%s(%L, $1) as k(id)',
-        _pipeline_function(pipeline.id, 'everyday'), 'attached')) using to_jsonb(leaves);
-    get diagnostics queued = row_count;
-    perform pgembedd._check_session();
-    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 end $$;

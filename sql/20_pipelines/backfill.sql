@@ -15,47 +15,37 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
--- The settings of _key_settings.
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
-set bytea_output = 'hex'
 as $$
 declare
-    keys text := format('%s(%L, null) with ordinality as k(id, n)', _pipeline_function(pipeline.id, 'everyday'),
-        case when force then 'all' else 'lacking' end);
     queued bigint;
 begin
-    if force then
-        if pipeline.unserved_reason is not null then  -- its provider changed the model, maybe: what it gives now counts
-            delete from provider_probe b where b.pipeline_id = pipeline.id;
-        end if;
-        execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', keys);
-        get diagnostics queued = row_count;
-        perform pgembedd._check_session();
-        -- The chunks stay, but the next store takes none over for an equal text. Only now, with a lock on the source: a
-        -- TRUNCATE waits there, and not for our rows here. What is being written at this moment is new anyway.
-        if pipeline.embedding_table is not null then
-            perform _invalidate_chunks(pipeline);
-        end if;
-    else
-        queued := _enqueue_once(pipeline, _render($q$
-            {keys} where not exists (
+    if not force then
+        return _enqueue_once(pipeline, _render($q$
+            {lacking} with ordinality as k(id, n) where not exists (
                 select from pgembedd.row_state r
                 where r.pipeline_id = {id} and r.state in ('blank', 'dead') and r.key = k.id)
               and {is_named}$q$, jsonb_build_object(
-            'keys', keys, 'id', pipeline.id,
+            'lacking', _named_statement(pipeline, 'lacking'), 'id', pipeline.id,
             -- Of a column that cannot be NULL it is JSON's null, which no job can name a row by.
             'is_named', case when cardinality(pipeline.key_columns) = 1 then $n$k.id <> 'null'$n$
                              else $n$not jsonb_path_exists(k.id, 'strict $.* ? (@ == null)')$n$ end)),
             at_most => at_most);
-        perform pgembedd._check_session();
     end if;
-    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
+    if pipeline.unserved_reason is not null then  -- its provider changed the model, maybe: what it gives now counts
+        delete from provider_probe b where b.pipeline_id = pipeline.id;
+    end if;
+    queued := _enqueue_rows(pipeline, _named_statement(pipeline, 'all'));
+    -- The chunks stay, but the next store takes none over for an equal text. Only now, with a lock on the source: a
+    -- TRUNCATE waits there, and not for our rows here. What is being written at this moment is new anyway.
+    if pipeline.embedding_table is not null then
+        perform _invalidate_chunks(pipeline);
+    end if;
     return queued;
 end $$;
 
--- Queues those of the keys that have no job, in their order. `keys` is a FROM item `k` with the columns id and n, and
--- conditions; $1 in it is `given`. Returns how many. No nested loop: where the statistics of a queue know of no job of
--- the pipeline, it would compare each key with each job.
+-- Queues those of the keys that have no job, in their order, as _enqueue_rows does. `keys` is a FROM item `k` with the
+-- columns id and n, and conditions. No nested loop: where the statistics of a queue know of no job of the pipeline, it
+-- would compare each key with each job.
 create or replace function pgembedd._enqueue_once(
     pipeline pgembedd.pipeline, keys text, given jsonb default null, at_most bigint default null
 ) returns bigint
@@ -63,19 +53,15 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set enable_nestloop = off
 as $$
-declare
-    queued bigint;
 begin
-    execute _enqueue(pipeline, 'pgembedd_backfill', 'w.id', _render($q$(
-        select k.id from (select k.id, k.n from {keys}) k
-        where not exists (
+    return _enqueue_rows(pipeline, _render($q$
+        (select k.id from (select k.id, k.n from {keys}) k
+         where not exists (
             select from (select q.message -> 'id' as id from pgmq.q_pgembedd_jobs q where {is_job} union all
                          select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job}) queued
             where queued.id = k.id)
-        order by k.n limit {at_most}) w$q$, jsonb_build_object(
-        'keys', keys, 'is_job', _is_for(pipeline.id), 'at_most', coalesce(at_most::text, 'all')))) using given;
-    get diagnostics queued = row_count;
-    return queued;
+         order by k.n limit {at_most})$q$, jsonb_build_object(
+        'keys', keys, 'is_job', _is_for(pipeline.id), 'at_most', coalesce(at_most::text, 'all'))), given);
 end $$;
 
 -- The condition that the row `s` of the source has no vector.

@@ -13,6 +13,43 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation $$;
 
+-- Gives a table or a view of ours to the owner of the source.
+create or replace function pgembedd._give_to_owner(relation regclass, source regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    if _owner(relation) <> _owner(source) then
+        execute format('alter table %s owner to %s', relation, _owner(source));
+    end if;
+end $$;
+
+-- The type of a column as format_type() writes it; null where there is no such column.
+create or replace function pgembedd._type_of_column(relation regclass, name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format_type(a.atttypid, a.atttypmod) from pg_attribute a
+    where a.attrelid = relation and a.attname = name and a.attnum > 0 and not a.attisdropped
+$$;
+
+-- The columns that the table does not have, quoted; null where it has all.
+create or replace function pgembedd._missing_columns(relation regclass, columns text[]) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select string_agg(format('"%s"', c.name), ', ' order by c.nth)
+    from (select n as name, min(nth) as nth from unnest(columns) with ordinality as u(n, nth) group by n) c
+    where _type_of_column(relation, c.name) is null
+$$;
+
+-- Columns as a list of expressions, of a row of that alias if there is one.
+create or replace function pgembedd._column_list(columns text[], alias text default null) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select string_agg(format('%s%I', alias || '.', c.name), ', ' order by c.nth)
+      from unnest(columns) with ordinality as c(name, nth) $$;
+
 -- The start of a name in at most so many bytes: Postgres would cut the end off, and with it what tells names apart.
 create or replace function pgembedd._truncate_name(name text, bytes integer) returns text
 language sql immutable
@@ -68,6 +105,12 @@ as $$
     select format('%I.%I', n.nspname, $1)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
+
+-- The type of a pipeline's vectors, as format_type() writes it.
+create or replace function pgembedd._vectors_type(pipeline pgembedd.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions) $$;
 
 create or replace function pgembedd._base_type(type oid) returns oid
 language sql stable

@@ -26,12 +26,8 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    missing text;
+    missing text := _missing_columns(made.source, columns);
 begin
-    select string_agg(format('"%s"', c), ', ') into missing from unnest(columns) as c
-    where c is null or not exists (
-        select from pg_attribute a
-        where a.attrelid = made.source and a.attname = c and a.attnum > 0 and not a.attisdropped);
     if missing is not null then
         raise exception using
             message = _cut(format('%s has no column %s, named in %s.', made.source, missing, option)),

@@ -2,24 +2,24 @@ create or replace function pgembedd._check_options(made pgembedd.pipeline) retur
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    unknown record;
 begin
+    select o.option, o.value, o.hint into unknown
+    from (values ('vector_type', made.vector_type, '{halfvec,vector}'::text[], 'Take halfvec or vector.'),
+                 ('distance', made.distance, '{cosine,l2,ip}', 'Take cosine, l2 or ip.'),
+                 ('on_update', made.on_update, '{keep,clear}',
+                  'keep leaves the old vector in place until the new one is there; clear empties it at once.'))
+        as o(option, value, choices, hint)
+    where coalesce(o.value, '') <> all (o.choices) limit 1;
     if num_nonnulls(made.content_columns, made.content_function) <> 1 or made.content_columns = '{}' then
         raise exception using
             message = 'Say what is to be embedded: content_columns or content_function, one of the two.',
             hint = 'For example content_columns => array[''title'', ''content''].', errcode = '22023';
-    elsif coalesce(made.vector_type, '') not in ('halfvec', 'vector') then
+    elsif unknown.option is not null then
         raise exception using
-            message = format('vector_type %s is not known.', coalesce(quote_literal(made.vector_type), 'NULL')),
-            hint = 'Take halfvec or vector.', errcode = '22023';
-    elsif coalesce(made.distance, '') not in ('cosine', 'l2', 'ip') then
-        raise exception using
-            message = format('distance %s is not known.', coalesce(quote_literal(made.distance), 'NULL')),
-            hint = 'Take cosine, l2 or ip.', errcode = '22023';
-    elsif coalesce(made.on_update, '') not in ('keep', 'clear') then
-        raise exception using
-            message = format('on_update %s is not known.', coalesce(quote_literal(made.on_update), 'NULL')),
-            hint = 'keep leaves the old vector in place until the new one is there; clear empties it at once.',
-            errcode = '22023';
+            message = format('%s %s is not known.', unknown.option, coalesce(quote_literal(unknown.value), 'NULL')),
+            hint = unknown.hint, errcode = '22023';
     elsif not made.triggers and (made.on_update = 'clear' or made.enable_always) then
         raise exception using message = format('%s is done by triggers, and this pipeline is to have none.',
                 case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end),

@@ -4,7 +4,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    source_owner regrole := (select relowner from pg_class where oid = made.source);
+    source_owner regrole := _owner(made.source);
 begin
     if not pg_has_role(current_user, source_owner, 'usage') then
         raise exception using

@@ -113,7 +113,9 @@ begin
     perform _regenerate(made);
     perform _propose_chunks(made);
     queued := case when not backfill then 0
-                   when adopt and made.embedding_table is not null then _enqueue_all(made)
+                   -- Nothing kept the chunks in step meanwhile; what is right already is not embedded again.
+                   when adopt and made.embedding_table is not null
+                   then _enqueue_rows(made, _named_statement(made, 'all'))
                    else _backfill(made, false) end;
     perform _notify_created(made, queued);
     return queued;
@@ -143,7 +145,6 @@ begin
         _watchable_columns(made.source)));
     ignored := _check_chunk_options(made);
     ignored := _check_table_options(made);
-    ignored := _check_formatting(made.formatting);
     ignored := _check_columns(made, _formatting_columns(made.formatting), 'formatting');
     ignored := _check_owner(made);
     return made;

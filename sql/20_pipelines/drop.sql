@@ -6,6 +6,7 @@ set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     gone pgembedd.pipeline := _pipeline(name);
+    item text;
 begin
     if (_shadow(gone)).id is not null then
         raise exception using message = format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
@@ -17,12 +18,20 @@ begin
         perform _abandon_index(gone);
     end if;
     perform _return_messages(gone);  -- before the functions go that it reads keys with
-    perform _drop_generated(array(select f.oid from _generated(gone.id) f)), _drop_waiting_index(gone),
-        _drop_words(gone);
+    perform _drop_generated(array(select f.oid from _generated(gone.id) f)), _drop_words(gone);
+    -- The index of waiting rows is ours alone; the HNSW index serves searches and is dropped with the column.
+    for item in
+        select i.indexrelid::regclass from unnest(gone.created_indexes) as c(name)
+        join pg_index i on i.indexrelid = to_regclass(c.name) where i.indpred is not null
+    loop
+        execute format('drop index %s', item);
+    end loop;
     if drop_vectors then
         perform _drop_vectors(gone);
     end if;
-    perform _delete_jobs(gone.id);
+    foreach item in array _queues() loop
+        execute format('delete from %s q where %s', _queue_table(item), _is_for(gone.id));
+    end loop;
     delete from answer a where a.pipeline = gone.name;
     delete from answer_settings s where s.pipeline = gone.name;
     delete from pipeline p where p.id = gone.id;
@@ -58,23 +67,6 @@ begin
     end loop;
 end $$;
 
--- The index of waiting rows is ours alone; the HNSW index serves searches and is dropped with the column.
-create or replace function pgembedd._drop_waiting_index(gone pgembedd.pipeline) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    item record;
-begin
-    for item in
-        select i.indexrelid::regclass as index from unnest(gone.created_indexes) as c(name)
-        join pg_index i on i.indexrelid = to_regclass(c.name)
-        where i.indpred is not null
-    loop
-        execute format('drop index %s', item.index);
-    end loop;
-end $$;
-
 create or replace function pgembedd._drop_vectors(gone pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -88,16 +80,4 @@ begin
         end if;
         execute format('drop table %s', gone.embedding_table);
     end if;
-end $$;
-
-create or replace function pgembedd._delete_jobs(pipeline_id integer) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    queue text;
-begin
-    foreach queue in array _queues() loop
-        execute format('delete from %s q where %s', _queue_table(queue), _is_for(pipeline_id));
-    end loop;
 end $$;

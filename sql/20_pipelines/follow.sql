@@ -9,29 +9,21 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
     select concat_ws(' ', pipeline.source, _owner(pipeline.source),
-                     pipeline.embedding_table, _owner(pipeline.embedding_table),
-                     pipeline.words_table, _owner(pipeline.words_table), _has_words(pipeline.words_table),
-                     (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth)
-                      from _key_columns(pipeline.source) k),
-                     (select md5(string_agg(t.relid::oid::text, ' ' order by t.relid))
-                      from pg_partition_tree(pipeline.source) t),
-                     _versions(pipeline))
-$$;
-
--- Which versions of the catalog's rows name the tables and the columns in use. A name that is changed and changed back
--- is the same name again, but code may have been made for the other one meanwhile.
-create or replace function pgembedd._versions(pipeline pgembedd.pipeline) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select md5(concat_ws(' ',
-        (select string_agg(t.xmin::text, ' ' order by t.oid) from pg_type t
-         where t.typrelid in (pipeline.source, pipeline.embedding_table)),
-        (select string_agg(a.xmin::text, ' ' order by a.attrelid, a.attnum) from pg_attribute a
-         where a.attnum > 0 and not a.attisdropped
-           and (a.attrelid = pipeline.embedding_table or (a.attrelid = pipeline.source and a.attname = any (
-               pipeline.key_columns || pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
-               || _formatting_columns(pipeline.formatting)))))))
+        pipeline.embedding_table, _owner(pipeline.embedding_table),
+        pipeline.words_table, _owner(pipeline.words_table), _has_words(pipeline.words_table),
+        (select string_agg(concat_ws(' ', k.name, k.type, k.equals, k.compared), ', ' order by k.nth)
+         from _key_columns(pipeline.source) k),
+        (select md5(string_agg(t::oid::text, ' ' order by t)) from _with_partitions(pipeline.source) t),
+        -- Which versions of the catalog's rows name the tables and the columns in use. A name that is changed and
+        -- changed back is the same name again, but code may have been made for the other one meanwhile.
+        md5(concat_ws(' ',
+            (select string_agg(t.xmin::text, ' ' order by t.oid) from pg_type t
+             where t.typrelid in (pipeline.source, pipeline.embedding_table)),
+            (select string_agg(a.xmin::text, ' ' order by a.attrelid, a.attnum) from pg_attribute a
+             where a.attnum > 0 and not a.attisdropped
+               and (a.attrelid = pipeline.embedding_table or (a.attrelid = pipeline.source and a.attname = any (
+                   pipeline.key_columns || pipeline.content_columns || pipeline.watch_columns
+                   || pipeline.embedding_column || _formatting_columns(pipeline.formatting))))))))
 $$;
 
 -- Brings the generated code of a pipeline up to date; runs no code of the table's owner. Returns null when that was not
@@ -89,8 +81,6 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
-    owner regrole := _owner(pipeline.source);
-    relation regclass;
     item record;
     before constant oid[] := array(select f.oid from _generated(pipeline.id) f order by f.oid);
     versions constant tid[] := array(select f.version from _generated(pipeline.id) f order by f.oid);
@@ -99,18 +89,11 @@ begin
     for item in
         select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g
         where g.tgfoid = any (before) and not g.tgisinternal and g.tgparentid = 0
-          and not (_is_trigger(pipeline, g) and (g.tgrelid = pipeline.source or exists (
-              select from pg_partition_tree(pipeline.source) t where t.relid = g.tgrelid)))
+          and not (_is_trigger(pipeline, g) and g.tgrelid in (select _with_partitions(pipeline.source)))
     loop
         execute format('drop trigger %I on %s', item.name, item.relation);
     end loop;
-    if pipeline.embedding_table is not null then
-        foreach relation in array array[pipeline.embedding_table, _view(pipeline)] loop
-            if _owner(relation) <> owner then
-                execute format('alter table %s owner to %s', relation, owner);
-            end if;
-        end loop;
-    end if;
+    perform _give_to_owner(pipeline.embedding_table, pipeline.source), _give_to_owner(_view(pipeline), pipeline.source);
     pipeline := _follow_words(pipeline);
     begin
         perform _generate(pipeline);

@@ -28,11 +28,22 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     found_one pgembedd.pipeline := _pipeline(name);
+    ignored text := _check_problem(found_one);
 begin
-    if _problem(found_one) is not null then
-        raise exception using message = _problem(found_one), errcode = '22023';
-    end if;
     return found_one;
+end $$;
+
+-- Refuses what a pipeline cannot do for its problem. `refusal` is a sentence that ends with the problem.
+create or replace function pgembedd._check_problem(pipeline pgembedd.pipeline, refusal text default '%2$s') returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    problem constant text := _problem(pipeline);
+begin
+    if problem is not null then
+        raise exception using message = format(refusal, pipeline.name, problem), errcode = '22023';
+    end if;
 end $$;
 
 -- The table and the column that hold a pipeline's vectors.

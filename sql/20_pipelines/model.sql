@@ -27,16 +27,6 @@ as $$
     end)
 $$;
 
--- The dimensions that the model's vectors are known to have where they cannot have these: null where they can, as an
--- operator may have a provider shorten them, and where it is not known here.
-create or replace function pgembedd._fixed_dimensions(model text, dimensions integer) returns integer
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select case when strpos(model, ':') = 0 then (_known_model(model)).dimensions
-                when _model_dimensions(model) < dimensions then _model_dimensions(model) end
-$$;
-
 -- The provider's model that a name without a provider means; null for any other.
 create or replace function pgembedd._model_meant(model text) returns text
 language sql immutable
@@ -75,26 +65,13 @@ begin
             message = format('%s dimensions cannot be indexed as %s.', made.dimensions, made.vector_type),
             hint = 'HNSW takes up to 4000 for halfvec and 2000 for vector.', errcode = '22023';
     end if;
-    perform _note_model(made);
-end $$;
-
--- Says what keeps workers from serving the pipeline, as long as they have no files of that model.
-create or replace function pgembedd._note_model(made pgembedd.pipeline) returns void
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    known record;
-begin
-    select k.* into known from _known_model(made.model) k;
-    if strpos(made.model, ':') > 0 then
-        return;  -- a provider's
-    elsif known.name is null then
+    -- What keeps workers from serving the pipeline, as long as they have no files of that model.
+    if strpos(made.model, ':') = 0 and known.name is null then
         raise notice 'pgembedd has no model %: a worker serves it only from files of yours, with --model-dir.',
             made.model
             using hint = format('Its own are %s; a provider''s has the provider in front, as in '
                                 'openai:text-embedding-3-small.', _model_names());
-    elsif made.dimensions <> known.dimensions then
+    elsif strpos(made.model, ':') = 0 and made.dimensions <> known.dimensions then
         raise notice '% has % dimensions, so no worker will serve a pipeline of %.', made.model, known.dimensions,
             made.dimensions
             using hint = 'Drop it, and create it again without dimensions.';

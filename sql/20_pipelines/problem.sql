@@ -4,9 +4,9 @@ language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
-    select coalesce(_source_problem(pipeline), _key_problem(pipeline), _content_problem(pipeline),
-                    _hidden_from_owner(pipeline.source), _column_problem(pipeline),
-                    case when pipeline.embedding_table is not null then _table_problem(pipeline) end)
+    select coalesce(_source_problem(pipeline), _hidden_from_owner(pipeline.source),
+                    case when pipeline.embedding_table is not null then _table_problem(pipeline) end,
+                    _column_problem(pipeline))
 $$;
 
 create or replace function pgembedd._source_problem(pipeline pgembedd.pipeline) returns text
@@ -14,7 +14,9 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    missing text;
+    missing text := _missing_columns(pipeline.source, array_remove(
+        pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
+        || _formatting_columns(pipeline.formatting) || pipeline.text_config_column, null));
 begin
     if not _exists(pipeline.source) then
         return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.',
@@ -27,49 +29,29 @@ begin
         return format('%s takes part in table inheritance, or is one partition of a table, by now. '
                       'Undo that, or drop the pipeline "%s" and register the partitioned table.',
                       pipeline.source, pipeline.name);
-    end if;
-    select string_agg(distinct format('"%s"', c), ', ') into missing
-    from unnest(pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
-                || _formatting_columns(pipeline.formatting) || pipeline.text_config_column) as c
-    where c is not null
-      and not exists (select from pg_attribute a
-                      where a.attrelid = pipeline.source and a.attname = c and not a.attisdropped);
-    if missing is not null then
+    elsif missing is not null then
         return format('%s has no column %s any more. Rename it back, or drop the pipeline "%s" and create it again.',
             pipeline.source, missing, pipeline.name);
+    elsif pipeline.key_columns <> array(select k.name from _key_columns(pipeline.source) k) then
+        return format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.',
+            pipeline.source, pipeline.name);
+    elsif pipeline.content_function is not null
+        and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null
+    then
+        return format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%L).',
+            pipeline.content_function, pipeline.source, pipeline.name);
     end if;
     return null;
 end $$;
 
-create or replace function pgembedd._key_problem(pipeline pgembedd.pipeline) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.',
-        pipeline.source, pipeline.name)
-    where pipeline.key_columns is distinct from array(select k.name from _key_columns(pipeline.source) k)
-$$;
-
-create or replace function pgembedd._content_problem(pipeline pgembedd.pipeline) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%L).',
-        pipeline.content_function, pipeline.source, pipeline.name)
-    where pipeline.content_function is not null
-      and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null
-$$;
-
+-- Of the column that holds the vectors, in the source or in the embedding table.
 create or replace function pgembedd._column_problem(pipeline pgembedd.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select format('%s.%I is %s now, but the pipeline writes %s(%s). Change the '
                   'type back, or drop the pipeline "%s" and create it again.',
-        pipeline.source, pipeline.embedding_column, format_type(a.atttypid, a.atttypmod),
-        pipeline.vector_type, pipeline.dimensions, pipeline.name)
-    from pg_attribute a
-    where a.attrelid = pipeline.source and a.attname = pipeline.embedding_column
-      and format_type(a.atttypid, a.atttypmod)
-          <> format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions)
+        _target(pipeline), _vector_column(pipeline), actual, pipeline.vector_type, pipeline.dimensions, pipeline.name)
+    from _type_of_column(_target(pipeline), _vector_column(pipeline)) as actual
+    where actual <> _vectors_type(pipeline)
 $$;

@@ -4,9 +4,6 @@ create or replace function pgembedd._propose_chunks(made pgembedd.pipeline) retu
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
--- The settings of _key_settings.
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
-set bytea_output = 'hex'
 as $$
 declare
     started timestamptz := clock_timestamp();

@@ -6,11 +6,8 @@ set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     found_one pgembedd.pipeline := _follow_column(_pipeline(name));
-    problem text := _problem(found_one);
+    ignored text := _check_problem(found_one, 'The pipeline "%s" cannot resume: %s');
 begin
-    if problem is not null then
-        raise exception using message = format('The pipeline "%s" cannot resume: %s', name, problem), errcode = '22023';
-    end if;
     perform _remake(found_one), _resume(found_one.id);
 end $$;
 comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';

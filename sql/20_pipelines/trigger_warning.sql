@@ -9,7 +9,7 @@ as $$
                   'pgembedd.backfill(%2$L, force => true) if content may have changed meanwhile.',
                   g.tgrelid::regclass, pipeline.name)
     from pg_trigger g
-    where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
+    where g.tgrelid in (select _with_partitions(pipeline.source))
       and starts_with(g.tgname, format('pgembedd_%s_', pipeline.id))
       and (g.tgenabled = 'D' or g.tgenabled = 'R' and g.tgname <> format('pgembedd_%s_row', pipeline.id))
     order by g.tgrelid limit 1

@@ -32,7 +32,7 @@ begin
             message = format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap),
             hint = 'chunk_overlap is at most half of chunk_tokens.', errcode = '22023';
     end if;
-    select k into option from unnest(made.key_columns) as k where k = any (_chunk_columns()) limit 1;
+    select c.name into option from _chunk_columns(made) c where c.name = any (made.key_columns) limit 1;
     if option is not null then
         raise exception using
             message = format('The key column "%s" of %s is called like a column of the embedding table.', option,
@@ -41,7 +41,7 @@ begin
     end if;
 end $$;
 
--- Refuses the options of an embedding table where there is none.
+-- Refuses the options of chunks where there is no embedding table, and a formatting without its chunk.
 create or replace function pgembedd._check_chunk_options(made pgembedd.pipeline) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -57,5 +57,12 @@ begin
             message = format('%s needs an embedding_table: a column of the source holds one vector a row.', option),
             hint = format('For example embedding_table => %L.',
                 (select relname from pg_class where oid = made.source) || '_embeddings'), errcode = '22023';
+    elsif made.formatting is not null
+        and (select count(*) from _formatting_pieces(made.formatting) p where p.name = 'chunk') <> 1
+    then
+        raise exception using
+            message = format('The formatting %s does not hold $chunk once.', quote_literal(made.formatting)),
+            hint = 'It says what is put around each chunk: for example formatting => ''$title: $chunk''.',
+            errcode = '22023';
     end if;
 end $$;

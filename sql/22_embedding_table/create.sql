@@ -1,12 +1,15 @@
 -- The embedding table of a pipeline: one row per chunk, owned by the owner of the source.
 
 -- Our columns of the embedding table, after those of the key.
-create or replace function pgembedd._chunk_columns() returns text[]
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
+create or replace function pgembedd._chunk_columns(made pgembedd.pipeline)
+returns table (nth bigint, name text, type text)
+language sql stable
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select array['chunk_no', 'chunk', 'start_offset', 'end_offset', 'embedding', 'content_hash', 'model', 'tokens',
-                 'tokens_kept', 'embedded_at']
+    values (1, 'chunk_no', 'integer'), (2, 'chunk', 'text'), (3, 'start_offset', 'integer'),
+           (4, 'end_offset', 'integer'), (5, 'embedding', _vectors_type(made)), (6, 'content_hash', 'bytea'),
+           (7, 'model', 'text'), (8, 'tokens', 'integer'), (9, 'tokens_kept', 'integer'),
+           (10, 'embedded_at', 'timestamp with time zone')
 $$;
 
 -- Null for an embedding_table that names no table as SQL would; else the schema (that of the source unless it is
@@ -32,26 +35,18 @@ as $$
 declare
     named text[] := _table_name(made);
     table_name text := format('%I.%I', named[1], named[2]);
-    owner regrole := (select relowner from pg_class where oid = made.source);
 begin
     if to_regnamespace(quote_ident(named[1])) is null then
         raise exception using message = format('There is no schema %I for the embedding_table.', named[1]),
             hint = format('CREATE SCHEMA %I, or name another.', named[1]), errcode = '22023';
     end if;
-    execute format(
-        'create table %s (
-            %s,
-            chunk_no integer not null, chunk text not null, start_offset integer not null, end_offset integer not null,
-            embedding %s(%s) not null, content_hash bytea not null, model text not null,
-            tokens integer not null, tokens_kept integer not null,
-            embedded_at timestamptz not null default clock_timestamp(), primary key (%s, chunk_no))',
-        table_name, _key_definitions(made.source), _vector_type(made.vector_type), made.dimensions,
-        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k));
+    execute format('create table %s (%s, %s, primary key (%s, chunk_no))', table_name, _key_definitions(made.source),
+        (select string_agg(format('%I %s not null%s', c.name, c.type,
+                    case c.name when 'embedded_at' then ' default clock_timestamp()' end), ', ' order by c.nth)
+         from _chunk_columns(made) c), _column_list(made.key_columns));
     execute format('comment on table %s is %L', table_name,
         format('Chunks of %s with their vectors, kept in step by the pipeline "%s".', made.source, made.name));
-    if owner <> quote_ident(current_user)::regrole then
-        execute format('alter table %s owner to %s', table_name, owner);
-    end if;
+    perform _give_to_owner(table_name::regclass, made.source);
     return table_name::regclass;
 end $$;
 

@@ -20,20 +20,6 @@ as $$
     select array_agg(distinct p.name) from _formatting_pieces(formatting) p where p.name <> 'chunk'
 $$;
 
-create or replace function pgembedd._check_formatting(formatting text) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    if formatting is not null
-       and (select count(*) from _formatting_pieces(formatting) p where p.name = 'chunk') <> 1 then
-        raise exception using
-            message = format('The formatting %s does not hold $chunk once.', quote_literal(formatting)),
-            hint = 'It says what is put around each chunk: for example formatting => ''$title: $chunk''.',
-            errcode = '22023';
-    end if;
-end $$;
-
 -- The part of a formatting before the chunk, or after it, as an SQL expression of the source row `alias`.
 create or replace function pgembedd._around(formatting text, alias text, after boolean) returns text
 language sql immutable

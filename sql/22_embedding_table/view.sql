@@ -25,11 +25,10 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    invoker boolean := current_setting('server_version_num')::integer >= 150000;
-    source_columns text := (select string_agg(format('s.%I', c), ', ')
-                            from unnest(_watchable_columns(pipeline.source)) as c);
+    invoker constant boolean := current_setting('server_version_num')::integer >= 150000;
+    theirs constant text[] := _watchable_columns(pipeline.source);
+    ours constant text[] := array(select c.name from _chunk_columns(pipeline) c order by c.nth);
     columns text;
-    owner regrole := (select relowner from pg_class where oid = pipeline.source);
 begin
     if to_regclass(_view_name(pipeline)) is not null and _view(pipeline) is null then
         raise notice '% is there already, so there is no view that joins % and its chunks.', _view_name(pipeline),
@@ -40,13 +39,10 @@ begin
     select string_agg(format('e.%I as %I', c, (
         select n from unnest(array[c, 'embedding_' || c, 'pgembedd_' || c, 'pgembedd_embedding_' || c])
             with ordinality as t(n, nth)
-        where n <> all (_watchable_columns(pipeline.source)) and (n = c or n <> all (_chunk_columns()))
-        order by nth limit 1)), ', ')
-    into columns from unnest(_chunk_columns()) as c;
+        where n <> all (theirs) and (n = c or n <> all (ours)) order by nth limit 1)), ', ')
+    into columns from unnest(ours) as c;
     execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
-        case when invoker then 'with (security_invoker = true)' end, source_columns, columns,
+        case when invoker then 'with (security_invoker = true)' end, _column_list(theirs, 's'), columns,
         pipeline.source, pipeline.embedding_table, _key_match(pipeline.source, 's', 'e'));
-    if owner <> quote_ident(current_user)::regrole then
-        execute format('alter view %s owner to %s', _view_name(pipeline), owner);
-    end if;
+    perform _give_to_owner(_view_name(pipeline)::regclass, pipeline.source);
 end $$;

@@ -14,9 +14,9 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     -- Counted, because the estimate of a table that was just loaded is that of an empty one.
-    return _ask_once(made, format(
+    return _execute_once(made, format(
         'select pg_catalog.to_jsonb(pg_catalog.count(*) operator(pg_catalog.>=) %1$s)
-         from (select from %2$s limit %1$s) r', many, made.source))::boolean;
+         from (select from %2$s limit %1$s) r', many, made.source), is_query => true)::boolean;
 end $$;
 
 -- True if a role could build an index on that table: it acts for the owner, and may create in the schema.

@@ -14,23 +14,46 @@ as $$
         case when queue <> 'pgembedd_backfill' then ', ' || _trace_headers() end, rows)
 $$;
 
--- The condition that there is the queue, and that our triggers may write to it. A schema that they may not use would be
--- an error: other roles have rights on it, with which a restore may lose those of ours.
-create or replace function pgembedd._may_enqueue(queue text) returns text
-language sql immutable
+-- The statements by which a trigger queues rows, wakes a worker that sleeps, and sets `found`. Where the queue is
+-- missing, or our triggers may not write to it, they note the rows, and the sweep queues them: a database restored
+-- without its queues, or with queues that were made again by hand, must still take writes. A schema that they may not
+-- use would be an error: other roles have rights on it, with which a restore may lose those of ours.
+create or replace function pgembedd._enqueue_or_note(pipeline pgembedd.pipeline, queue text, key text, rows text)
+returns text
+language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('(case when has_schema_privilege(to_regnamespace(''pgmq''), ''usage'') '
-                  'then has_table_privilege(to_regclass(%L), ''insert'') end)', _queue_table(queue))
+    select _render($body$
+    if (case when has_schema_privilege(to_regnamespace('pgmq'), 'usage')
+             then has_table_privilege(to_regclass({queue_table}), 'insert') end)
+    then
+        {enqueue};
+        if found and (select last_value from pgembedd_code.worker_idle) = 1 then
+            perform pg_notify('pgembedd', {queue});
+        end if;
+    else
+        insert into pgembedd_code.missed (pipeline_id, key) select {id}, {key} from {rows};
+    end if;$body$, jsonb_build_object(
+        'queue_table', quote_literal(_queue_table(queue)), 'enqueue', _enqueue(pipeline, queue, key, rows),
+        'queue', quote_literal(queue), 'id', pipeline.id, 'key', key, 'rows', rows))
 $$;
 
--- The INSERT for rows whose queue is missing; the sweep queues them once there is one.
-create or replace function pgembedd._note_missed(pipeline pgembedd.pipeline, key text, rows text) returns text
-language sql immutable
+-- Queues rows in the backfill lane, and wakes a worker. `keys` is a FROM item of their keys, in which $1 is `given`.
+-- Returns how many.
+create or replace function pgembedd._enqueue_rows(pipeline pgembedd.pipeline, keys text, given jsonb default null)
+returns bigint
+language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select format('insert into pgembedd_code.missed (pipeline_id, key) select %s, %s from %s', pipeline.id, key, rows)
-$$;
+declare
+    queued bigint;
+begin
+    execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', keys || ' as k(id)') using given;
+    get diagnostics queued = row_count;
+    perform pgembedd._check_session();
+    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
+    return queued;
+end $$;
 
 -- Queues the rows that changed while their queue was missing. Returns how many.
 create or replace function pgembedd._enqueue_missed(pipeline pgembedd.pipeline) returns bigint
@@ -38,14 +61,12 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    keys jsonb[];
+    keys jsonb;
 begin
-    if not exists (select from missed m where m.pipeline_id = pipeline.id) then return 0; end if;
     with taken as (delete from missed m where m.pipeline_id = pipeline.id returning m.key)
-    select array_agg(distinct t.key) into keys from taken t;
-    execute _enqueue(pipeline, 'pgembedd_backfill', 'm.key', 'unnest($1) as m(key)') using keys;
-    perform _wake('pgembedd_backfill');
-    return cardinality(keys);
+    select jsonb_agg(distinct t.key) into keys from taken t;
+    return case when keys is null then 0
+                else _enqueue_rows(pipeline, 'jsonb_array_elements($1)', keys) end;
 end $$;
 
 -- A transition table as a FROM item: the columns that our code names, and null in the place of one that was renamed or

@@ -10,25 +10,7 @@ as $$
 declare
     compared text[] := array_remove(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column, null);
 begin
-    perform _generate_trigger(pipeline, 'on_row', _render(_row_trigger_template(), jsonb_build_object(
-        'new_key', _key_json(pipeline.source, 'new'), 'old_key', _key_json(pipeline.source, 'old'),
-        'new_values', _record(compared, 'new'), 'old_values', _record(compared, 'old'),
-        'key_is_gone', case when pipeline.on_update = 'clear' then 'true' else format('%s operator(pg_catalog.*<>) %s',
-            _record(pipeline.key_columns, 'new'), _record(pipeline.key_columns, 'old')) end,
-        'name', quote_literal(pipeline.name),
-        'forget', case when pipeline.embedding_table is not null
-            then format('if gone_key is not null then perform %s(array[gone_key]); %s end if;',
-                        _pipeline_function(pipeline.id, 'forget'), _check_path_of_trigger()) end,
-        'may_enqueue', _may_enqueue('pgembedd_jobs'), 'queue', quote_literal('pgembedd_jobs'),
-        'enqueue', _enqueue(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'),
-        'note_missed', _note_missed(pipeline, 'i.id', '(select changed_key as id) i'))));
-end $$;
-
-create or replace function pgembedd._row_trigger_template() returns text
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-    select $body$
+    perform _generate_trigger(pipeline, 'on_row', _render($body$
 declare
     changed_key jsonb;
     gone_key jsonb;
@@ -39,7 +21,7 @@ begin
             changed_key := {new_key};
         elsif tg_op = 'DELETE' then
             gone_key := {old_key};
-        elsif {new_values} operator(pg_catalog.*<>) {old_values} then
+        elsif {differs} then
             changed_key := {new_key};
             if {key_is_gone} then gone_key := {old_key}; end if;
         end if;
@@ -48,41 +30,35 @@ begin
         return null;
     end;
     {forget}
-    if changed_key is null then
-        return null;
-    elsif {may_enqueue} then
-        {enqueue};
-        if (select last_value from pgembedd_code.worker_idle) = 1 then perform pg_notify('pgembedd', {queue}); end if;
-    else
-        {note_missed};
-    end if;
+    if changed_key is null then return null; end if;
+    {enqueue}
     return null;
-end $body$
-$$;
+end $body$, jsonb_build_object(
+        'new_key', _key_json(pipeline.source, 'new'), 'old_key', _key_json(pipeline.source, 'old'),
+        'differs', _differs(compared, 'new', 'old'), 'name', quote_literal(pipeline.name),
+        'key_is_gone', case when pipeline.on_update = 'clear' then 'true'
+                            else _differs(pipeline.key_columns, 'new', 'old') end,
+        'forget', case when pipeline.embedding_table is not null
+            then format('if gone_key is not null then perform %s(array[gone_key]); %s end if;',
+                        _pipeline_function(pipeline.id, 'forget'), _check_path_of_trigger()) end,
+        'enqueue', _enqueue_or_note(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'))));
+end $$;
 
--- The row trigger, which Postgres clones to partitions, and when each trigger fires, which ALTER TABLE ... ENABLE
--- TRIGGER ALL, among others, changes.
-create or replace function pgembedd._attach_replica(pipeline pgembedd.pipeline) returns void
+-- When each trigger fires, which ALTER TABLE ... ENABLE TRIGGER ALL, among others, changes.
+create or replace function pgembedd._enable_always(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    prefix text := format('pgembedd_%s_', pipeline.id);
     item record;
 begin
-    if not pipeline.enable_always then return; end if;
-    if not exists (select from pg_trigger where tgrelid = pipeline.source and tgname = prefix || 'row') then
-        execute format('create trigger %I after insert or update %s on %s for each row execute function %s()',
-            prefix || 'row', case when pipeline.embedding_table is not null then 'or delete' end, pipeline.source,
-            _pipeline_function(pipeline.id, 'on_row'));
-    end if;
     for item in
         select g.tgrelid::regclass as relation, g.tgname as name, w.mode
         from pg_trigger g
-        join (values (prefix || 'row', 'R', 'replica'), (prefix || 'truncate', 'A', 'always'),
-                     (prefix || 'clear', 'A', 'always'))
-            as w(name, enabled, mode) on w.name = g.tgname and w.enabled::"char" <> g.tgenabled
-        where g.tgrelid in (select pipeline.source union select t.relid from pg_partition_tree(pipeline.source) t)
+        join (values ('row', 'R', 'replica'), ('truncate', 'A', 'always'), ('clear', 'A', 'always'))
+            as w(verb, enabled, mode) on g.tgname = format('pgembedd_%s_%s', pipeline.id, w.verb)
+                                     and w.enabled::"char" <> g.tgenabled
+        where g.tgrelid in (select _with_partitions(pipeline.source))
         order by g.tgrelid = pipeline.source desc
     loop
         execute format('alter table %s enable %s trigger %I', item.relation, item.mode, item.name);

@@ -23,19 +23,24 @@ begin
     end if;
 end $$;
 
--- Hands a generated function to the owner of the source table. No other role stands in for the owner: the owner's
--- content function and triggers would run with that role's rights. One role may call it: _runner(), of which the
--- installer is a member, where its statements are `fixed`, else the installer: one that takes a statement would give
--- _runner() all that the owner may.
-create or replace function pgembedd._run_as_owner(
-    pipeline pgembedd.pipeline, signature text, fixed boolean default true
+-- Makes a function of a pipeline's code that runs as the owner of the source table, under the search_path of the role
+-- that created the pipeline: so the types of its parameters are qualified. No other role stands in for the owner: the
+-- owner's content function and triggers would run with that role's rights. One role may call it: _runner(), of which
+-- the installer is a member, where its statements are `fixed`, else the installer: one that takes a statement would
+-- give _runner() all that the owner may.
+create or replace function pgembedd._generate_for_owner(
+    pipeline pgembedd.pipeline, verb text, parameters text, result text, settings text, body text,
+    fixed boolean default true
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
+    signature constant text := format('%s(%s)', _pipeline_function(coalesce(pipeline.id, 0), verb), parameters);
     caller constant regrole := case when fixed then _runner() else _owner_of_schema() end;
 begin
+    execute format('create or replace function %s returns %s language plpgsql security definer
+                    set row_security = off %s as %L', signature, result, settings, body);
     -- What search_path may hold is not always what SET takes: a connection's options need no quotes.
     perform set_config('search_path', pipeline.search_path, true);
     execute pg_catalog.format('alter function %s set search_path from current', signature);
@@ -64,33 +69,26 @@ begin
     end loop;
 end $$;
 
--- Statements of ours over a user's tables, with the rights of their owner and no more: any statement, for the installer
--- alone, and those of every day.
+-- Statements over a user's tables, with the rights of their owner and no more: any, for the installer alone; and which
+-- of some keys no row has. Where one cannot even be a key they are tried one by one, and that one is left out.
 create or replace function pgembedd._generate_as_owner(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    as_owner text := _pipeline_function(pipeline.id, 'as_owner');
-    gone text := _pipeline_function(pipeline.id, 'gone');
-begin
-    execute format('create or replace function %s(statement text) returns setof jsonb language plpgsql security definer
-                    set row_security = off %s as %L', as_owner, _key_settings(pipeline.source),
-        'begin return query execute statement; set constraints all immediate; end');
-    -- Which of these keys no row has. Where one cannot even be a key they are tried one by one, and that one is left
-    -- out.
-    execute format('create or replace function %s(ids jsonb[]) returns setof jsonb language plpgsql security definer
-                    set row_security = off %s as %L', gone, _key_settings(pipeline.source), format($body$
+    select _generate_for_owner(pipeline, 'as_owner', 'pg_catalog.text', 'setof jsonb', _key_settings(pipeline.source),
+        'begin return query execute $1; set constraints all immediate; end', fixed => false),
+        _generate_for_owner(pipeline, 'gone', 'pg_catalog.jsonb[]', 'setof jsonb', _key_settings(pipeline.source),
+        format($body$
 declare
     id jsonb;
 begin
     %2$s
     begin
-        return query execute %1$L using ids;
+        return query execute %1$L using $1;
         return;
     exception when data_exception or integrity_constraint_violation then null;
     end;
-    foreach id in array ids loop
+    foreach id in array $1 loop
         begin
             return query execute %1$L using array[id];
         exception when data_exception or integrity_constraint_violation then null;
@@ -99,17 +97,15 @@ begin
 end $body$, format('select i.id from pg_catalog.unnest($1) as i(id) cross join '
                    'lateral %s where not exists (select from %s s where %s)',
             _key_record(pipeline.source, 'i.id'), pipeline.source, _key_match(pipeline.source, 's', 'k')),
-            _refuse_others(pipeline)));
-    perform _run_as_owner(pipeline, as_owner || '(pg_catalog.text)', fixed => false),
-        _run_as_owner(pipeline, gone || '(pg_catalog.jsonb[])'), _generate_everyday(pipeline);
-end $$;
+        _refuse_others(pipeline)))
+$$;
 
--- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides the
--- SET clause of the caller, which would look its next names up in the owner's schema. A cursor WITH HOLD runs its query
--- at COMMIT, as the session's user; a prepared statement may stand in the place of the client's. So every call of a
--- generated function that runs as the owner is either undone (_undone, read) or followed by this, which raises unless
--- the path is the caller's own and no cursor was left; the error undoes both. Not pinned to a search_path itself, hence
--- the qualified names.
+-- Code of a table's owner, called below a function of ours, could set search_path for the session: that overrides
+-- the SET clause of the caller, which would look its next names up in the owner's schema. A cursor WITH HOLD runs
+-- its query at COMMIT, as the session's user; a prepared statement may stand in the place of the client's. So every
+-- call of a generated function that runs as the owner is either undone (_query_and_undo, read) or followed by this,
+-- which raises unless the path is the caller's own and no cursor was left; the error undoes both. Not pinned to a
+-- search_path itself, hence the qualified names.
 create or replace function pgembedd._check_session() returns void
 language plpgsql
 as $$
@@ -156,7 +152,7 @@ begin
 end $$;
 
 -- The value of a query; all that is done meanwhile is undone.
-create or replace function pgembedd._undone(query text, argument text default null) returns jsonb
+create or replace function pgembedd._query_and_undo(query text, argument text default null) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
@@ -177,53 +173,41 @@ begin
 end $$;
 
 -- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours
--- asks as itself.
+-- asks as itself, with the settings of _key_settings.
 create or replace function pgembedd._ask(pipeline pgembedd.pipeline, query text) returns jsonb
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
+set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
+set bytea_output = 'hex'
 as $$
-    select _undone(case when has_schema_privilege('pgembedd_code', 'usage')
+    select _query_and_undo(case when has_schema_privilege('pgembedd_code', 'usage')
                         then format('select a from %s($1) as a', _pipeline_function(pipeline.id, 'as_owner'))
                         else query end, query)
 $$;
 
--- The same for a pipeline that is still being made and has no functions yet.
-create or replace function pgembedd._ask_once(made pgembedd.pipeline, query text) returns jsonb
+-- Runs a statement as the owner of the source of a pipeline that is still being made and has no functions yet. Returns
+-- the value of a query; what is done meanwhile is undone then.
+create or replace function pgembedd._execute_once(
+    made pgembedd.pipeline, statement text, is_query boolean default false
+) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    signature text := _make_once(made, query, 'into answer');
-    answer jsonb := _undone('select ' || signature);
+    verb constant text := format('once_%s', pg_backend_pid());
+    called constant text := _pipeline_function(0, verb) || '()';
+    answer jsonb;
 begin
-    execute format('drop function %s', signature);
+    perform _generate_for_owner(made, verb, '', 'jsonb', '', format(
+        'declare answer pg_catalog.jsonb;
+         begin execute %L %s; set constraints all immediate; return answer; end', statement,
+        case when is_query then 'into answer' end), fixed => false);
+    if is_query then
+        answer := _query_and_undo('select ' || called);
+    else
+        execute 'select ' || called;
+        perform pgembedd._check_session();
+    end if;
+    execute 'drop function ' || called;
     return answer;
-end $$;
-
--- Runs a statement that changes something, as the owner of the source of a pipeline that is still being made.
-create or replace function pgembedd._execute_once(made pgembedd.pipeline, statement text) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    signature text := _make_once(made, statement, '');
-begin
-    execute format('select %s', signature);
-    perform pgembedd._check_session();
-    execute format('drop function %s', signature);
-end $$;
-
-create or replace function pgembedd._make_once(made pgembedd.pipeline, statement text, destination text) returns text
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    signature text := format('pgembedd_code.pipeline_0_once_%s()', pg_backend_pid());
-begin
-    execute format('create function %s returns jsonb language plpgsql security definer set row_security = off as %L',
-        signature,
-        format('declare answer pg_catalog.jsonb;
-                begin execute %L %s; set constraints all immediate; return answer; end', statement, destination));
-    perform _run_as_owner(made, signature, fixed => false);
-    return signature;
 end $$;

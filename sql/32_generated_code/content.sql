@@ -1,13 +1,12 @@
 create or replace function pgembedd._content(pipeline pgembedd.pipeline, alias text) returns text
 language sql immutable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select case when pipeline.content_function is not null
                 -- s.* and not s, which would be the column of that name where there is one
                 then format('%s(%s.*)::pg_catalog.text', pipeline.content_function, alias)
-                else format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)',
-                            (select string_agg(format('%s.%I', alias, c), ', ')
-                             from unnest(pipeline.content_columns) as c)) end
+                else format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', _column_list(pipeline.content_columns, alias))
+           end
 $$;
 
 create or replace function pgembedd._hash(content text) returns text
@@ -30,7 +29,12 @@ $$;
 
 create or replace function pgembedd._record(columns text[], alias text) returns text
 language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format('row(%s)::pg_catalog.record', string_agg(format('%s.%I', alias, c), ', ')) from unnest(columns) as c
-$$;
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select format('row(%s)::pg_catalog.record', _column_list(columns, alias)) $$;
+
+-- The condition that two rows differ in these columns. Images are compared, not values: = does not exist for json, and
+-- no operator of a user's may run where this stands.
+create or replace function pgembedd._differs(columns text[], a text, b text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select format('%s operator(pg_catalog.*<>) %s', _record(columns, a), _record(columns, b)) $$;

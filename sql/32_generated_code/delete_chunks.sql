@@ -34,19 +34,18 @@ as $$
 $$;
 
 create or replace function pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-begin
-    perform _generate_chunks_function(pipeline, 'forget', 'ids jsonb[]', 'void', _if_table_exists(pipeline, format(
+    select _generate_for_owner(pipeline, 'forget', 'pg_catalog.jsonb[]', 'void', '', _if_table_exists(pipeline, format(
             'delete from %s e using pg_catalog.unnest($1) i(id) cross join lateral %s where %s',
             pipeline.embedding_table, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')),
-            'using ids', ''));
-    perform _generate_chunks_function(pipeline, 'on_delete', '', 'trigger', _if_table_exists(pipeline, format(
+            'using $1', '')),
+        _generate_for_owner(pipeline, 'on_delete', '', 'trigger', '', _if_table_exists(pipeline, format(
             'delete from %s e using old_rows o where %s',
-            pipeline.embedding_table, _key_match(pipeline.source, 'e', 'o')), '', 'return null;'));
-    -- One partition alone may have been emptied, so what is left decides.
-    perform _generate_chunks_function(pipeline, 'on_truncate', '', 'trigger', format($body$
+            pipeline.embedding_table, _key_match(pipeline.source, 'e', 'o')), '', 'return null;')),
+        -- One partition alone may have been emptied, so what is left decides.
+        _generate_for_owner(pipeline, 'on_truncate', '', 'trigger', '', format($body$
 declare
     emptied boolean;
 begin
@@ -57,25 +56,10 @@ begin
 end $body$, _is_own_table(pipeline.embedding_table::text), _is_own_table(pipeline.source::text),
             format('select not exists (select from %s)', pipeline.source),
             format('truncate %s', pipeline.embedding_table), _delete_orphans(pipeline),
-            _ignore_schema_errors(pipeline)));
-    perform _generate_chunks_function(pipeline, 'tidy', '', 'void',
-        format('begin %s %s; set constraints all immediate; end', _refuse_others(pipeline), _delete_orphans(pipeline)));
-end $$;
-
-create or replace function pgembedd._generate_chunks_function(
-    pipeline pgembedd.pipeline, verb text, arguments text, result text, body text
-) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    function text := _pipeline_function(pipeline.id, verb);
-begin
-    execute format('create or replace function %s(%s) returns %s language plpgsql security definer
-                    set row_security = off as %L', function, arguments, result, body);
-    perform _run_as_owner(pipeline,
-        format('%s(%s)', function, case when arguments <> '' then 'pg_catalog.jsonb[]' end));
-end $$;
+            _ignore_schema_errors(pipeline))),
+        _generate_for_owner(pipeline, 'tidy', '', 'void', '', format('begin %s %s; set constraints all immediate; end',
+            _refuse_others(pipeline), _delete_orphans(pipeline)))
+$$;
 
 create or replace function pgembedd._delete_orphans(pipeline pgembedd.pipeline) returns text
 language sql stable
@@ -95,8 +79,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    execute format('select a from %s(%L, $1) as a', _pipeline_function(pipeline.id, 'everyday'), 'invalidate')
-    using to_jsonb(ids);
+    execute format('select a from %s as a', _named_statement(pipeline, 'invalidate')) using to_jsonb(ids);
     perform pgembedd._check_session();
 end $$;
 

@@ -5,7 +5,7 @@
 --                                      call nothing of the user's
 --   pipeline_N_on_row                  trigger, with enable_always only
 --   pipeline_N_clear                   trigger, with on_update => 'clear' only
---   pipeline_N_everyday, _gone         our queries on the source, run as its owner
+--   pipeline_N_named, _gone            our queries on the source, run as its owner
 --   pipeline_N_as_owner                any other query of the installer's, run as the owner of the source
 --   pipeline_N_read, pipeline_N_write  run as the owner of the source table, under the search_path of the role that
 --                                      created the pipeline: the user's content function and triggers run here,
@@ -44,7 +44,7 @@ declare
     -- that was taken afterwards could be one that the code was not made for, and no look would find a difference.
     made_for text := (select _shape(p) from pipeline p where p.id = _generate.pipeline.id);
 begin
-    perform _generate_as_owner(pipeline);
+    perform _generate_as_owner(pipeline), _generate_named_statements(pipeline);
     if pipeline.embedding_table is null then
         perform _generate_read(pipeline), _generate_write(pipeline);
     else
@@ -56,7 +56,6 @@ begin
     end if;
     if pipeline.triggers then
         perform _generate_triggers(pipeline);
-        if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
         perform _attach(pipeline);
     end if;
     update pipeline p

@@ -55,27 +55,23 @@ as $$
     from _key_columns(source)
 $$;
 
-create or replace function pgembedd._key_match(source regclass, a text, b text) returns text
+-- The condition that two rows have one key; where it is `numbered`, in the columns of _key_numbered in the second one.
+create or replace function pgembedd._key_match(source regclass, a text, b text, numbered boolean default false)
+returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select string_agg(format('%1$s.%3$I%5$s %4$s %2$s.%3$I%5$s', a, b, name, equals, compared), ' and ')
+    select string_agg(format('%1$s.%3$I%5$s %4$s %2$s.%6$I%5$s', a, b, name, equals, compared,
+                             case when numbered then 'key_' || nth else name end), ' and ')
     from _key_columns(source)
 $$;
 
--- The write gathers key, hash and vector in one row, where a key column may be called like one of ours.
+-- The key as columns of names of ours: the write gathers key, hash and vector in one row, where a key column may be
+-- called like one of ours.
 create or replace function pgembedd._key_numbered(source regclass) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$ select string_agg(format('k.%I as key_%s', name, nth), ', ') from _key_columns(source) $$;
-
-create or replace function pgembedd._key_match_numbered(source regclass, a text, b text) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select string_agg(format('%1$s.%2$I%6$s %3$s %4$s.key_%5$s%6$s', a, name, equals, b, nth, compared), ' and ')
-    from _key_columns(source)
-$$;
 
 -- Settings that make the text of a key independent of the writer's settings; none where the key's types do not ask for
 -- any, since every one costs each statement a little.

@@ -1,41 +1,26 @@
 create or replace function pgembedd._generate_read(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    read text := _pipeline_function(pipeline.id, 'read');
-begin
-    execute format($q$
-        create or replace function %s(ids jsonb[]) returns table (n bigint, content text)
-        language plpgsql security definer
-        set row_security = off set lock_timeout = '2s' as %L$q$, read,
-        format('begin %s return query execute %L using ids; end', _refuse_others(pipeline), _render($q$
+    select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[]', 'table (n bigint, content text)',
+        'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1; end', _refuse_others(pipeline),
+        _render($q$
         select i.n, {content} from pg_catalog.unnest($1) with ordinality as i(id, n)
         cross join lateral {key_record}
         join {source} s on {is_source_row} $q$, jsonb_build_object(
             'content', _content(pipeline, 's'), 'key_record', _key_record(pipeline.source, 'i.id'),
-            'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'k')))));
-    perform _run_as_owner(pipeline, read || '(pg_catalog.jsonb[])');
-end $$;
+            'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'k')))))
+$$;
 
 -- With the content, the text to put around each chunk and the hashes of the chunks that are stored already.
 create or replace function pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    read text := _pipeline_function(pipeline.id, 'read');
-    signature text := read || '(pg_catalog.jsonb[], pg_catalog.text)';
-begin
-    if to_regprocedure(signature) is not null then
-        execute format('drop function %s', signature);
-    end if;
-    execute format($q$
-        create function %s(ids jsonb[], fingerprint text)
-        returns table (n bigint, content text, hash bytea, before text, after text, known bytea[])
-        language plpgsql security definer
-        set row_security = off set lock_timeout = '2s' as %L$q$, read,
-        format('begin %s return query execute %L using ids, fingerprint; end', _refuse_others(pipeline), _render($q$
+    select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[], pg_catalog.text',
+        'table (n bigint, content text, hash bytea, before text, after text, known bytea[])',
+        'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1, $2; end',
+        _refuse_others(pipeline), _render($q$
         select r.n, r.content, {row_hash}, r.before, r.after, r.known
         from (
             select i.n, {content} as content, {before} as before, {after} as after,
@@ -48,6 +33,5 @@ begin
             'before', _around(pipeline.formatting, 's', false), 'after', _around(pipeline.formatting, 's', true),
             'chunks', pipeline.embedding_table, 'is_chunk', _key_match(pipeline.source, 'e', 's'),
             'key_record', _key_record(pipeline.source, 'i.id'), 'source', pipeline.source,
-            'is_source_row', _key_match(pipeline.source, 's', 'k')))));
-    perform _run_as_owner(pipeline, signature);
-end $$;
+            'is_source_row', _key_match(pipeline.source, 's', 'k')))))
+$$;

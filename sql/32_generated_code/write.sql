@@ -3,25 +3,19 @@
 -- user's may have changed it. EXECUTE plans afresh each time: a plan kept from when the table was small would scan it
 -- when it is large.
 create or replace function pgembedd._generate_write(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    write text := _pipeline_function(pipeline.id, 'write');
-    vectors text := format('%s[]', _vector_type('vector'));
-begin
-    execute format($q$
-        create or replace function %s(ids jsonb[], hashes bytea[], embeddings %s) returns table (n bigint, outcome text)
-        language plpgsql security definer
-        set row_security = off set lock_timeout = '2s' as %L$q$, write, vectors, format($body$
+    select _generate_for_owner(pipeline, 'write',
+        format('pg_catalog.jsonb[], pg_catalog.bytea[], %s[]', _vector_type('vector')),
+        'table (n bigint, outcome text)', 'set lock_timeout = ''2s''', format($body$
 begin
     %s
-    return query execute %L using ids, hashes, embeddings;
+    return query execute %L using $1, $2, $3;
     -- Deferred triggers as well run here and as the owner: until version 18 a COMMIT runs them as the session's user.
     set constraints all immediate;
-end $body$, _refuse_others(pipeline), _write_query(pipeline)));
-    perform _run_as_owner(pipeline, format('%s(pg_catalog.jsonb[], pg_catalog.bytea[], %s)', write, vectors));
-end $$;
+end $body$, _refuse_others(pipeline), _write_query(pipeline)))
+$$;
 
 create or replace function pgembedd._write_query(pipeline pgembedd.pipeline) returns text
 language sql stable
@@ -57,9 +51,9 @@ as $$
             else 'written' end
         from input i left join locked l on l.n operator(pg_catalog.=) i.n
         left join written w on w.n operator(pg_catalog.=) i.n $q$, jsonb_build_object(
-        'vector', format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions),
+        'vector', _vectors_type(pipeline),
         'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
         'hash', _hash(_content(pipeline, 's')), 'source', pipeline.source,
-        'is_source_row', _key_match_numbered(pipeline.source, 's', 'i'),
+        'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
         'column', quote_ident(pipeline.embedding_column)))
 $$;

@@ -2,60 +2,56 @@
 -- the chunks of one row at once, and a row from being deleted while its chunks are written. A chunk without a vector
 -- has the text of a stored chunk and takes over its vector; where that one is gone by now, the row is read again. A
 -- chunk that is stored already is not touched, so that its index entry stays as it is.
+-- Its parameters: keys and hashes of the rows and which of the jobs each is; of each chunk that job, number, text,
+-- offsets, hash, vector, tokens and tokens kept; the fingerprint.
 create or replace function pgembedd._generate_chunks_write(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    write text := _pipeline_function(pipeline.id, 'write');
-    vector text := _vector_type('vector');
-    signature text := format(
-        '%s(pg_catalog.jsonb[], pg_catalog.bytea[], int4[], int4[], int4[], pg_catalog.text[], int4[], int4[],
-            pg_catalog.bytea[], %s[], int4[], int4[], pg_catalog.text)', write, vector);
-begin
-    if to_regprocedure(signature) is not null then
-        execute format('drop function %s', signature);
-    end if;
-    execute format($q$
-        create function %s(
-            ids jsonb[], hashes bytea[], jobs integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[],
-            start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings %s[],
-            tokens integer[], tokens_kept integer[], fingerprint text)
-        returns table (n bigint, outcome text)
-        language plpgsql security definer
-        set row_security = off set lock_timeout = '2s' as %L$q$, write, vector, format($body$
+    select _generate_for_owner(pipeline, 'write', format(
+        'pg_catalog.jsonb[], pg_catalog.bytea[], integer[], integer[], integer[], pg_catalog.text[], integer[],
+         integer[], pg_catalog.bytea[], %s[], integer[], integer[], pg_catalog.text', _vector_type('vector')),
+        'table (n bigint, outcome text)', 'set lock_timeout = ''2s''', format($body$
 begin
     %s
-    return query execute %L
-    using ids, hashes, jobs, chunk_jobs, chunk_nos, chunks, start_offsets, end_offsets, chunk_hashes, embeddings,
-          tokens, tokens_kept, fingerprint;
+    return query execute %L using $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13;
     set constraints all immediate;
-end $body$, _refuse_others(pipeline), _chunks_write_query(pipeline)));
-    perform _run_as_owner(pipeline, signature);
-end $$;
+end $body$, _refuse_others(pipeline), _chunks_write_query(pipeline)))
+$$;
 
 create or replace function pgembedd._chunks_write_query(pipeline pgembedd.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select _render(
-        _chunks_write_locks() || _chunks_write_compares() || _chunks_write_changes() || _chunks_write_outcomes(),
+        _chunks_write_rows() || _chunks_write_changes() || $q$
+        select i.n, case
+            when l.n is null and exists (select from {source} s where {is_source_row}) then 'locked'
+            when l.n is null then 'gone'
+            when not l.current or exists (select from short x where x.n operator(pg_catalog.=) i.n) then 'changed'
+            when exists (select from due d where d.n operator(pg_catalog.=) i.n) then 'written'
+            when not exists (select from removed r where r.n operator(pg_catalog.=) i.n) then 'unchanged'
+            when not exists (select from new w where w.n operator(pg_catalog.=) i.n) then 'cleared'
+            else 'written' end
+        from input i left join locked l on l.n operator(pg_catalog.=) i.n $q$,
         jsonb_build_object(
             'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
             'row_hash', _row_hash(pipeline, _content(pipeline, 's'), _around(pipeline.formatting, 's', false),
                                   _around(pipeline.formatting, 's', true)),
-            'source', pipeline.source, 'is_source_row', _key_match_numbered(pipeline.source, 's', 'i'),
-            'chunks', pipeline.embedding_table, 'is_stored_chunk', _key_match_numbered(pipeline.source, 'e', 'i'),
+            'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
+            'chunks', pipeline.embedding_table,
+            'is_stored_chunk', _key_match(pipeline.source, 'e', 'i', numbered => true),
             'input_keys', (select string_agg(format('i.key_%s', k.nth), ', ' order by k.nth)
                            from _key_columns(pipeline.source) k),
             'due_keys', (select string_agg(format('d.key_%s', k.nth), ', ' order by k.nth)
                          from _key_columns(pipeline.source) k),
-            'keys', (select string_agg(format('%I', k.name), ', ' order by k.nth) from _key_columns(pipeline.source) k),
-            'vector', format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions)))
+            'keys', _column_list(pipeline.key_columns),
+            'vector', _vectors_type(pipeline)))
 $$;
 
--- The rows to be written, those of them that are locked now, and the chunks that these have.
-create or replace function pgembedd._chunks_write_locks() returns text
+-- The rows to be written, those of them that are locked now, the chunks that these have, and the new chunks, with the
+-- vectors that are taken over.
+create or replace function pgembedd._chunks_write_rows() returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
@@ -73,15 +69,7 @@ as $$
             select i.n, e.chunk_no, e.chunk, e.start_offset, e.end_offset, e.content_hash, e.embedding, e.model,
                    e.tokens, e.tokens_kept
             from input i join locked l on l.n operator(pg_catalog.=) i.n join {chunks} e on {is_stored_chunk}
-            where l.current),$q$
-$$;
-
--- The new chunks, with the vectors that are taken over; `short`: rows that lack one; `due`: the chunks that differ.
-create or replace function pgembedd._chunks_write_compares() returns text
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-    select $q$
+            where l.current),
         new as materialized (
             select {input_keys}, i.n, c.chunk_no, c.chunk, c.start_offset, c.end_offset, c.content_hash,
                    coalesce(c.tokens, o.tokens) as tokens, coalesce(c.tokens_kept, o.tokens_kept) as tokens_kept,
@@ -97,7 +85,15 @@ as $$
                 select h.embedding, h.tokens, h.tokens_kept from had h
                 where h.n operator(pg_catalog.=) i.n and h.content_hash operator(pg_catalog.=) c.content_hash
                   and h.model operator(pg_catalog.=) $13 limit 1) o on c.embedding is null
-            where l.current),
+            where l.current),$q$
+$$;
+
+-- `short`: rows that lack a vector; `due`: the chunks that differ, which are put, as others are removed.
+create or replace function pgembedd._chunks_write_changes() returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select $q$
         short as materialized (select distinct w.n from new w where w.embedding is null),
         due as materialized (
             select w.* from new w
@@ -107,14 +103,7 @@ as $$
                   and row(h.chunk_no, h.chunk, h.start_offset, h.end_offset, h.content_hash, h.embedding, h.model,
                           h.tokens, h.tokens_kept)::pg_catalog.record operator(pg_catalog.*=)
                       row(w.chunk_no, w.chunk, w.start_offset, w.end_offset, w.content_hash, w.embedding, $13,
-                          w.tokens, w.tokens_kept)::pg_catalog.record)),$q$
-$$;
-
-create or replace function pgembedd._chunks_write_changes() returns text
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-    select $q$
+                          w.tokens, w.tokens_kept)::pg_catalog.record)),
         removed as (
             delete from {chunks} e using input i left join locked l on l.n operator(pg_catalog.=) i.n
             where {is_stored_chunk} and case
@@ -133,20 +122,4 @@ as $$
                 chunk = excluded.chunk, start_offset = excluded.start_offset, end_offset = excluded.end_offset,
                 embedding = excluded.embedding, content_hash = excluded.content_hash, model = excluded.model,
                 tokens = excluded.tokens, tokens_kept = excluded.tokens_kept, embedded_at = excluded.embedded_at)$q$
-$$;
-
-create or replace function pgembedd._chunks_write_outcomes() returns text
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-    select $q$
-        select i.n, case
-            when l.n is null and exists (select from {source} s where {is_source_row}) then 'locked'
-            when l.n is null then 'gone'
-            when not l.current or exists (select from short x where x.n operator(pg_catalog.=) i.n) then 'changed'
-            when exists (select from due d where d.n operator(pg_catalog.=) i.n) then 'written'
-            when not exists (select from removed r where r.n operator(pg_catalog.=) i.n) then 'unchanged'
-            when not exists (select from new w where w.n operator(pg_catalog.=) i.n) then 'cleared'
-            else 'written' end
-        from input i left join locked l on l.n operator(pg_catalog.=) i.n $q$
 $$;

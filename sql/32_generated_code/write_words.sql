@@ -1,39 +1,33 @@
 -- Writes the words of rows that have a vector, and deletes those of rows and chunks that have none any more. What
 -- to_tsvector does not take (a tsvector holds a megabyte) is tried again row by row with less of the text, so that no
--- vector is lost to it. With `renew` false the words that are there stay.
+-- vector is lost to it. With the second parameter
+-- false the words that are there stay.
 create or replace function pgembedd._generate_words(pipeline pgembedd.pipeline) returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    signature constant text := format('%s(pg_catalog.jsonb[], pg_catalog.bool)',
-        _pipeline_function(pipeline.id, 'words'));
-begin
-    execute format($q$
-        create or replace function %s(ids jsonb[], renew boolean) returns void
-        language plpgsql security definer
-        set row_security = off set lock_timeout = '2s' set client_min_messages = 'error' as %L$q$,
-        _pipeline_function(pipeline.id, 'words'), format($body$
+    select _generate_for_owner(pipeline, 'words', 'pg_catalog.jsonb[], boolean', 'void',
+        'set lock_timeout = ''2s'' set client_min_messages = ''error''', format($body$
 declare
     one jsonb;
     most integer;
 begin
     if not (%4$s) then return; end if;
     begin
-        execute %1$L using ids;
-        execute %2$L using ids, renew, 250000;
+        execute %1$L using $1;
+        execute %2$L using $1, $2, 250000;
         set constraints all immediate;
         return;
     exception
         when lock_not_available or transaction_rollback or insufficient_resources then raise;
         when others then null;
     end;
-    foreach one in array ids loop
+    foreach one in array $1 loop
         foreach most in array '{250000,20000,-1}'::pg_catalog.int4[] loop
             begin
                 execute %1$L using array[one];
                 if most operator(pg_catalog.<) 0 then execute %3$L using array[one];
-                else execute %2$L using array[one], renew, most; end if;
+                else execute %2$L using array[one], $2, most; end if;
                 set constraints all immediate;
                 exit;
             exception
@@ -43,9 +37,8 @@ begin
         end loop;
     end loop;
 end $body$, _words_delete(pipeline), _words_put(pipeline), _words_delete(pipeline, 'true'),
-        concat_ws(' and ', _is_own_table(pipeline.source::text), _is_own_table(pipeline.words_table::text))));
-    perform _run_as_owner(pipeline, signature);
-end $$;
+        concat_ws(' and ', _is_own_table(pipeline.source::text), _is_own_table(pipeline.words_table::text))))
+$$;
 
 create or replace function pgembedd._words_delete(pipeline pgembedd.pipeline, condition text default null) returns text
 language sql stable
@@ -72,8 +65,7 @@ as $$
         on conflict ({keys}) do update set pgembedd_words = excluded.pgembedd_words
         where $2 and w.pgembedd_words operator(pg_catalog.<>) excluded.pgembedd_words $q$, jsonb_build_object(
         'words', pipeline.words_table, 'source', pipeline.source, 'new_words', _words_of(pipeline),
-        'keys', (select string_agg(quote_ident(c), ', ') from unnest(t.columns) as c),
-        'values', (select string_agg(format('%s.%I', t.alias, c), ', ') from unnest(t.columns) as c),
+        'keys', _column_list(t.columns), 'values', _column_list(t.columns, t.alias),
         'key_record', _key_record(pipeline.source, 'i.id'), 'is_source_row', _key_match(pipeline.source, 's', 'k'),
         'chunks', case when pipeline.embedding_table is not null then
             format('join %s v on %s', pipeline.embedding_table, _key_match(pipeline.source, 'v', 's')) end,

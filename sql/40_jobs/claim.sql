@@ -15,6 +15,8 @@ begin
     select p.* into one from pipeline p where p.id = claim.pipeline_id and p.state = 'running';
     return query select j.* from _claim(one, queue, qty, lease_s) j;
 end $$;
+comment on function pgembedd.claim is
+    'Claim up to `qty` due jobs of one pipeline for `lease_s` seconds; none where the pipeline does not run.';
 
 -- Claims messages of a pipeline that _take() gives; of a slow one a single message, if it is its turn (slow.sql).
 create or replace function pgembedd._claim(

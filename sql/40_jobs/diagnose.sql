@@ -13,3 +13,5 @@ begin
     if one.id is null then return 'The pipeline was dropped.'; end if;
     return _judge(one, _brought_up_to_date(pipeline_id));
 end $$;
+comment on function pgembedd.diagnose is
+    'Check the pipeline as a whole: null, or a sentence that says what is wrong and with which it was stopped.';

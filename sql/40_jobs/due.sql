@@ -24,6 +24,7 @@ begin
         perform pg_sleep(least(0.1, extract(epoch from until - clock_timestamp())));
     end loop;
 end $$;
+comment on function pgembedd.due is 'The running pipelines that have jobs due, and in which queue.';
 
 -- The keys under which a queue has messages that are due: one look into the index for each that has messages, at the
 -- first of them. What is no job of a pipeline becomes a dead letter, so that it is not looked at again.

@@ -14,3 +14,5 @@ begin
         where q.msg_id = any ($1) and pgembedd._note(q.headers, 'answered') <> q.read_ct
         $q$, _queue_table(queue), _held(queue)) using msg_ids, read_cts, lease_s;
 end $$;
+comment on function pgembedd.extend is
+    'Extend the lease of jobs to `lease_s` seconds from now. Returns the messages whose lease still holds.';

@@ -16,6 +16,8 @@ exception
             _queue_table(queue)) using msg_id, read_ct, interval '10 min';
         return query select 'retry', 0, interval '10 min';
 end $$;
+comment on function pgembedd.fail is
+    'Record a failed attempt: the job is retried after a backoff, or becomes a dead letter.';
 
 create or replace function pgembedd._record_failure(
     queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean

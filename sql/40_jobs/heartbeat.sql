@@ -20,6 +20,8 @@ begin
         from pg_stat_activity a where a.pid = pg_backend_pid();
     end if;
 end $$;
+comment on function pgembedd.heartbeat is
+    'Say every five seconds that the worker of this session lives, which sessions it has and what it works on.';
 
 -- The workers that are connected and say that they live, and whether each has said so lately. On a standby none is.
 create or replace function pgembedd._workers()

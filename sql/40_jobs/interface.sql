@@ -5,3 +5,5 @@ create or replace function pgembedd.interface(n1 boolean) returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$ begin return n1; end $$;
+comment on function pgembedd.interface is
+    'Its argument. Workers name the number of the interface in it; those of another interface are refused.';

@@ -14,3 +14,5 @@ begin
     get diagnostics marked = row_count;
     return marked = 1;
 end $$;
+comment on function pgembedd.mark_alone is
+    'Mark a suspect before it is worked alone. False when another worker has claimed the job.';

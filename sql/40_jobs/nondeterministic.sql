@@ -45,7 +45,7 @@ begin
         if one.id is null then
             select p.* into one from pipeline p where p.id = _fail_nondeterministic.pipeline_id;
         end if;
-        version := _everyday(one, 'version', job.key) #>> '{}';
+        version := _ask_named(one, 'version', job.key) #>> '{}';
         same := case when job.headers -> 'pgembedd' ->> 'version' = version and _note(job.headers, 'changed') > 4
                      then _note(job.headers, 'same') + 1 else 0 end;
         if same >= 16 then

@@ -5,6 +5,8 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     update pipeline p set fingerprint = coalesce(p.fingerprint, $2) where p.id = $1 returning p.fingerprint
 $$;
+comment on function pgembedd.pin_model is
+    'Pin a pipeline to this model if it is pinned to none; returns the fingerprint it is pinned to.';
 
 -- The vectors of a few fixed texts, one after the other, as the model gave them when this pipeline was first served:
 -- these, if it has none yet. Null for a pipeline that was dropped.
@@ -19,3 +21,5 @@ begin
     on conflict (pipeline_id) do nothing;
     return (select b.vectors from provider_probe b where b.pipeline_id = probe_model.pipeline_id);
 end $$;
+comment on function pgembedd.probe_model is
+    'The vectors that a provider''s model gave for a few fixed texts first; these, if there are none yet.';

@@ -19,6 +19,8 @@ begin
       and (requests_per_day is null or u.requests < requests_per_day);
     return found;
 end $$;
+comment on function pgembedd.use_provider is
+    'Count a request to a provider of embeddings. False, and nothing is counted, where a limit of the day is used up.';
 
 -- Adds to the tokens of today once the provider has said how many they were; a negative number for an estimate that was
 -- too high, or a request without an answer.
@@ -31,6 +33,8 @@ begin
     update provider_use u set tokens = greatest(0, u.tokens + correct_provider_use.tokens)
     where u.provider = correct_provider_use.provider and u.day = _day();
 end $$;
+comment on function pgembedd.correct_provider_use is
+    'Add to the tokens of today what a provider counted beyond the estimate; a negative number where it was less.';
 
 create or replace function pgembedd._day() returns date
 language sql volatile

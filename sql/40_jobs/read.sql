@@ -1,5 +1,5 @@
 -- The content of rows by key. n counts the keys from 1; a key that has no row comes back as gone. What the owner's code
--- does meanwhile is undone, as in _undone.
+-- does meanwhile is undone, as in _query_and_undo.
 create or replace function pgembedd.read(pipeline_id integer, ids jsonb[])
 returns table (n bigint, state text, content text, hash bytea)
 language plpgsql security definer
@@ -17,6 +17,7 @@ exception when sqlstate 'PGE02' then
     if not answered then raise; end if;
     perform _drop_prepared();
 end $$;
+comment on function pgembedd.read is 'The content of rows by key, with its SHA-256.';
 
 -- The same for a pipeline with an embedding table, with what is put before and after each chunk, and the hashes of
 -- the chunks that are there and were made by the pipeline's model: those need not be embedded again.
@@ -44,6 +45,8 @@ exception
         if version = (select p.xmin from pipeline p where p.id = read_chunks.pipeline_id) then raise; end if;
         raise exception 'The pipeline is switching to another model.' using errcode = 'lock_not_available';
 end $$;
+comment on function pgembedd.read_chunks is
+    'The content of rows of a pipeline with an embedding table, and the hashes of the chunks that they have.';
 
 -- The query for the rows of the keys $1, by the pipeline's generated function, with `columns` of it. A text that starts
 -- with a letter, a digit or a sign is not blank; that saves most texts the regular expression.

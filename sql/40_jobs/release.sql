@@ -21,6 +21,8 @@ begin
     if released > 0 and delay_s = 0 then perform _wake(queue); end if;
     return released;
 end $$;
+comment on function pgembedd.release is
+    'Return jobs to the queue without an attempt, due after `delay_s` seconds. Returns how many.';
 
 -- The query for the messages of the claims ($1, $2) that are still valid and have no outcome; it locks them.
 create or replace function pgembedd._held(queue text) returns text

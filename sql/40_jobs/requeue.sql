@@ -27,7 +27,6 @@ begin
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
         perform _invalidate_chunks(one, ids);
     end if;
-    if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 exception when data_exception or integrity_constraint_violation then  -- of a domain, too
     raise exception using message = _cut(format('One of the ids is no key of %s: %s.', one.source, sqlerrm)),

@@ -42,6 +42,8 @@ begin
         perform _notify('unserved', one.id, jsonb_build_object('model', one.model, 'reason', one.slow_reason));
     end if;
 end $$;
+comment on function pgembedd.note_slow is
+    'Note that code of the table''s owner did not end within `allowed_s` seconds: the pipeline pauses.';
 
 -- The pipeline, if it may be claimed from: a slow one, as it is then, by one worker at a time. That has the turn for as
 -- long as the last pause was. One whose time as a slow one is over is as any other.
@@ -73,6 +75,9 @@ create or replace function pgembedd.allowed_s(pipeline_id integer) returns doubl
 language sql stable security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$ select extract(epoch from p.slow_pause)::double precision / 16 from pipeline p where p.id = $1 $$;
+comment on function pgembedd.allowed_s is
+    'Seconds that code of the owner of a slow pipeline''s table may take for a row: a sixteenth of its '
+    'pause. Null for other pipelines.';
 
 -- Ends a worker's turn at a slow pipeline: the row was done, or failed, in time, and the next one may follow.
 create or replace function pgembedd.end_turn(pipeline_id integer) returns void
@@ -82,6 +87,8 @@ as $$
     update pipeline p set slow_until = clock_timestamp()
     where p.id = end_turn.pipeline_id and p.slow_until > clock_timestamp()
 $$;
+comment on function pgembedd.end_turn is
+    'End a worker''s turn at a slow pipeline: the row was done in time, and the next one may be claimed.';
 
 -- True while no worker may claim from it.
 create or replace function pgembedd._pauses(pipeline pgembedd.pipeline) returns boolean

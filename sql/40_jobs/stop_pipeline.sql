@@ -5,6 +5,7 @@ as $$
 begin
     perform _stop(pipeline_id, reason, reason);
 end $$;
+comment on function pgembedd.stop_pipeline is 'Stop a running pipeline with a reason, and send an event.';
 
 -- With another reason for the event where ours holds what Postgres said, which may quote a row.
 create or replace function pgembedd._stop(pipeline_id integer, reason text, told_reason text) returns void

@@ -36,6 +36,8 @@ begin
         array(select embeddings[j] is null from unnest(held.jobs) j),
         array(select dropped[j] from unnest(held.jobs) j)) f;
 end $$;
+comment on function pgembedd.store is
+    'Write vectors and acknowledge their jobs, both or neither. Returns an outcome for each message.';
 
 -- Stores rows in chunks. `chunk_jobs` says for each chunk which of the messages brings it, counted from 1; a chunk
 -- without a vector has the text of one that is stored. A message that brings no chunk clears its row.
@@ -70,6 +72,8 @@ begin
         array(select not j = any (chunk_jobs) from unnest(held.jobs) j),
         array(select dropped[j] from unnest(held.jobs) j)) f;
 end $$;
+comment on function pgembedd.store_chunks is
+    'Write the chunks of rows and acknowledge their jobs, both or neither. Returns an outcome for each message.';
 
 -- Keeps switch() from renaming what a pipeline writes to until the transaction ends: it locks both rows FOR UPDATE. The
 -- reference in `activity` would take this lock at the end of the store anyway. Several jobs of a pipeline that pauses

@@ -69,6 +69,7 @@ begin
         perform _notify('unserved', one.id, jsonb_build_object('model', one.model, 'reason', reason));
     end if;
 end $$;
+comment on function pgembedd.note_unserved is 'Note a sentence about why this worker cannot serve a pipeline.';
 
 -- Takes the note back: this worker can serve the pipeline; or, not `loaded` yet, it is the only one.
 create or replace function pgembedd.note_served(pipeline_id integer, loaded boolean default true) returns void
@@ -86,6 +87,7 @@ begin
         perform _notify('served', one.id, jsonb_build_object('model', one.model));
     end if;
 end $$;
+comment on function pgembedd.note_served is 'Take back that a pipeline cannot be served, whichever worker noted it.';
 
 -- Whether workers besides the one that asks are connected, as far as their sessions tell.
 create or replace function pgembedd._other_workers() returns boolean

@@ -9,6 +9,8 @@ begin
         perform setval('pgembedd.worker_idle', idle::integer);
     end if;
 end $$;
+comment on function pgembedd.set_idle is
+    'Ask the triggers to send a NOTIFY on the channel `pgembedd` (true), or not to (false).';
 
 -- The models of the running pipelines, so that a worker can load them before the first job, and whether a
 -- worker has noted that it cannot serve the pipeline.
@@ -20,6 +22,7 @@ as $$
     select p.id, p.name, p.model, p.fingerprint, p.dimensions, p.unserved_reason is not null
     from pipeline p where p.state = 'running' order by p.id
 $$;
+comment on function pgembedd.models is 'The running pipelines and the model of each.';
 
 -- Which migration, which sql/ and which interface this database has.
 create or replace function pgembedd.schema_version() returns table (revision text, sql_digest text, interface integer)
@@ -31,3 +34,5 @@ as $$
             where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'interface')
     from installation i
 $$;
+comment on function pgembedd.schema_version is
+    'The migration, the digest of the functions and the number of the interface in this database.';

@@ -21,7 +21,7 @@ begin
     return true;
 end $$;
 
-create or replace function pgembedd._attach_triggers(pipeline_id integer) returns integer
+create or replace function pgembedd._attach_triggers(pipeline_id integer) returns void
 language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$ select _attach(p) from pipeline p where p.id = pipeline_id $$;

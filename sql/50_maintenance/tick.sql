@@ -43,6 +43,8 @@ begin
     perform _upkeep_at(0);
     return swept;
 end $$;
+comment on function pgembedd.tick is
+    'Run the upkeep: sample, sweep and retention, each when due. Returns how many rows the sweep queued.';
 
 -- Notes at which pipeline the upkeep is, before code of its table's owner may run: nothing undoes that, should it be
 -- cancelled there.

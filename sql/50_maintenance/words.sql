@@ -11,7 +11,7 @@ begin
     if one.words_table is null
        or not exists (select from word_statistics w where w.pipeline_id = one.id and not w.filled)
     then return; end if;
-    keys := array(select jsonb_array_elements(_everyday(one, 'lacking words', to_jsonb(at_most))));
+    keys := array(select jsonb_array_elements(_ask_named(one, 'lacking words', to_jsonb(at_most))));
     if keys <> '{}' then
         execute format('select %s(array(select distinct k from unnest($1) k), false)',
             _pipeline_function(one.id, 'words')) using keys;
@@ -29,7 +29,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     if not coalesce(_exists(one.words_table), false) then return; end if;
-    execute format('select a from %s(%L, null) as a', _pipeline_function(one.id, 'everyday'), 'tidy words');
+    execute format('select a from %s as a', _named_statement(one, 'tidy words')) using null::jsonb;
     perform pgembedd._check_session();
 end $$;
 
@@ -83,7 +83,7 @@ declare
     total constant double precision := greatest(pg_stat_get_live_tuples(one.words_table),
         (select c.reltuples from pg_class c where c.oid = one.words_table));
     percent constant double precision := least(100, 600000 / greatest(total, 1));
-    noted constant jsonb := _everyday(one, 'words',
+    noted constant jsonb := _ask_named(one, 'words',
         jsonb_build_object('percent', percent, 'seed', extract(epoch from now())::integer));
 begin
     delete from word_frequency f where f.pipeline_id = one.id;

@@ -4,14 +4,12 @@ create or replace function pgembedd._leaves(
     source regclass
 ) returns table (relation regclass, pages bigint, density double precision)
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     -- The size is the present one; how many rows go on a page is as of the last ANALYZE, and null before that.
     select c.oid::regclass, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
            nullif(greatest(c.reltuples, 0), 0) / nullif(c.relpages, 0)
-    from (select source as oid union select t.relid from pg_partition_tree(source) t) leaf
-    join pg_class c on c.oid = leaf.oid
-    where c.relkind = 'r'
+    from _with_partitions(source) leaf join pg_class c on c.oid = leaf where c.relkind = 'r'
 $$;
 
 -- The share of a table's pages, in per cent, that makes about so many; all of it where it has not many more.
@@ -49,12 +47,9 @@ set lock_timeout = '100ms'
 as $$
 declare
     percent double precision;
-    seen bigint;
 begin
     percent := _percent(pipeline.source, 300);
-    seen := _ask(pipeline,
-        format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s %s', pipeline.source, _sample(percent)));
-    return round(_extrapolated_rows(pipeline.source, seen, percent));
+    return round(_extrapolated_rows(pipeline.source, (_count_lacking(pipeline, percent)).seen, percent));
 exception when others then
     return null;
 end $$;
@@ -67,9 +62,6 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '100ms'
--- The settings of _key_settings.
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
-set bytea_output = 'hex'
 as $$
 declare
     percent double precision;
@@ -99,8 +91,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');
-    answer jsonb := _everyday(pipeline, case when percent < 100 then 'count sampled' else 'count' end,
-        jsonb_build_object('percent', percent, 'keys', blanks));
+    answer jsonb := _ask_named(pipeline, 'count', jsonb_build_object('percent', percent, 'keys', blanks));
 begin
     seen := answer -> 0;
     lacking := answer -> 1;

@@ -43,24 +43,16 @@ begin
     return there;
 end $$;
 
-create or replace function pgembedd._refuse_to_wait_for_ever(timeout interval) returns void
+create or replace function pgembedd._check_wait(timeout interval) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    if timeout is null then
-        raise exception using message = 'The timeout is NULL: wait_for would never give up.',
-            hint = 'Give an interval, for example ''1 minute''.', errcode = '22023';
-    end if;
-end $$;
-
-create or replace function pgembedd._refuse_to_wait_unseen() returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_current_xact_id_if_assigned() is not null then
         raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
             using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
+    elsif timeout is null then
+        raise exception using message = 'The timeout is NULL: wait_for would never give up.',
+            hint = 'Give an interval, for example ''1 minute''.', errcode = '22023';
     end if;
 end $$;

@@ -11,8 +11,7 @@ declare
     job pg_catalog.record;
     ignored pg_catalog.text;
 begin
-    ignored := pgembedd._refuse_to_wait_unseen();
-    ignored := pgembedd._refuse_to_wait_for_ever(timeout);
+    ignored := pgembedd._check_wait(timeout);
     loop
         began_at := pg_catalog.clock_timestamp();
         select j.lane, j.msg_id into job from pgembedd._last_job(one) j;

@@ -64,18 +64,12 @@ create or replace function pgembedd._row_jobs(
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
--- The settings of _key_settings.
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
-set bytea_output = 'hex'
 as $$
 declare
     found_one jsonb;
-    ignored text := _refuse_to_wait_unseen();
+    ignored text := _check_wait(timeout);
 begin
-    ignored := _refuse_to_wait_for_ever(timeout);
-    if _problem(pipeline) is not null then
-        raise exception using message = _problem(pipeline), errcode = '22023';
-    end if;
+    ignored := _check_problem(pipeline);
     begin
         found_one := _ask(pipeline, format(
             'select pg_catalog.jsonb_build_array(%s, %s) from %s join %s s on %s',

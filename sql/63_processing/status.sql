@@ -74,7 +74,7 @@ begin
         select distinct on (s.nth) s.nth, s.status, s.reason, s.attempts, s.since
         from (select e.* from _exceptional_rows(one, keys) e
               union all select j.* from unnest(_queues()) as q(name), _rows_in_queue(one, q.name, keys) j) s
-        where s.nth in (select jsonb_array_elements(_everyday(one, 'of version',
+        where s.nth in (select jsonb_array_elements(_ask_named(one, 'of version',
             jsonb_build_object('keys', keys, 'versions', versions)))::bigint)
         order by s.nth, array_position(array['embedding', 'queued', 'failed', 'blank'], s.status), s.since desc;
 end $$;

@@ -6,11 +6,9 @@ create or replace function pgembedd._check_verify(made pgembedd.pipeline) return
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    ignored text := _check_problem(made, 'The pipeline "%s" cannot be verified: %s');
 begin
-    if _problem(made) is not null then
-        raise exception using message = format('The pipeline "%s" cannot be verified: %s', made.name, _problem(made)),
-            errcode = '22023';
-    end if;
     perform _check_owner(made);
 end $$;
 
@@ -29,9 +27,6 @@ create or replace function pgembedd._sample_keys(name text, wanted integer, seed
 returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
--- The settings of _key_settings.
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
-set bytea_output = 'hex'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);
@@ -73,9 +68,6 @@ create or replace function pgembedd._next_keys(name text, after jsonb, at_most i
 returns setof jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
--- The settings of _key_settings.
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
-set bytea_output = 'hex'
 as $$
 declare
     one pgembedd.pipeline := _pipeline(name);

@@ -18,8 +18,7 @@ declare
     state pg_catalog.jsonb;
     ignored pg_catalog.text;
 begin
-    ignored := pgembedd._refuse_to_wait_unseen();
-    ignored := pgembedd._refuse_to_wait_for_ever(timeout);
+    ignored := pgembedd._check_wait(timeout);
     asked := pgembedd.ask(pipeline, question, filter, k, model, thread);
     loop
         state := pgembedd._answer_state(asked);

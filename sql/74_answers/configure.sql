@@ -128,6 +128,6 @@ as $$
         'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread',
         '_check_role', '_check_question', '_check_language_model', '_is_readable_source', '_subject',
         '_find_sources', '_without_operators', '_answer_threshold', '_known_model', '_answer_title', '_answer_url',
-        '_begin_answer', '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_refuse_to_wait_unseen',
-        '_refuse_to_wait_for_ever', 'stop_answer', '_end_stopped', '_is_untaken', '_answer_state')
+        '_begin_answer', '_readable_rows', '_texts_hash', '_hash_of_texts', '_url_columns', '_check_wait',
+        'stop_answer', '_end_stopped', '_is_untaken', '_answer_state')
 $$;

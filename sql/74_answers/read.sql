@@ -60,5 +60,5 @@ begin
     from answer_source s where s.answer = one.id;
     if made.id is null or found_ones is null then return found_ones; end if;
     return (select jsonb_agg(found_ones -> (p.place::integer - 1) order by p.place::integer)
-            from jsonb_array_elements_text(_everyday(made, 'same texts', given)) as p(place));
+            from jsonb_array_elements_text(_ask_named(made, 'same texts', given)) as p(place));
 end $$;

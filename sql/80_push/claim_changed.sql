@@ -27,6 +27,8 @@ begin
         return query select s.name, 'queued', null, null::pgembedd.job from unnest(made.subjects) as s(name);
     end if;
 end $$;
+comment on function pgembedd.claim_changed is
+    'Queue the rows of a database webhook, in every pipeline of their table, and claim them at once.';
 
 -- The jobs as claim_pushed() takes them, the pipeline of each as `subjects`, and the pipelines without a change.
 create or replace function pgembedd._enqueue_changed(
@@ -88,6 +90,8 @@ as $$
     join pg_namespace s on s.oid = c.relnamespace
     where c.relname = change ->> 'table' and s.nspname = change ->> 'schema'
 $$;
+comment on function pgembedd.note_slow_change is
+    'Note the same for the pipelines of the table that a webhook names, whose key took too long.';
 
 create or replace function pgembedd._check_webhook(change jsonb) returns void
 language plpgsql stable
@@ -154,7 +158,7 @@ begin
             hint = 'Have the webhook send the whole row.', errcode = '22023';
     end if;
     begin
-        key := _everyday(pipeline, 'key', given);
+        key := _ask_named(pipeline, 'key', given);
     exception when data_exception or integrity_constraint_violation or plpgsql_error then key := null;
     end;
     if key is null then

@@ -31,6 +31,7 @@ begin
         left join lateral _unclaimed(j.queue, j.msg_id, j.job) u on j.problem is null and c.msg_id is null
         order by j.n;
 end $$;
+comment on function pgembedd.claim_pushed is 'Claim jobs that were posted: one row for each, claimed, done or failed.';
 
 -- Claims those of the posted jobs whose pipelines run, each pipeline's and queue's at once.
 create or replace function pgembedd._claim_posted(jobs jsonb, lease_s integer) returns setof pgembedd.job
@@ -163,3 +164,5 @@ begin
             using make_interval(secs => delay_s), posted.jobs, '-infinity'::timestamptz;
     end loop;
 end $$;
+comment on function pgembedd.release_pushed is
+    'End the sender''s lease of posted jobs that found no room: they are due again after `delay_s` seconds.';

@@ -194,6 +194,15 @@ CREATE TABLE pgembedd.loopback (
     CONSTRAINT loopback_only_row_check CHECK (only_row)
 );
 COMMENT ON TABLE pgembedd.loopback IS 'One row: where and as whom embed() connects to its own database. Written by embed_through().';
+CREATE TABLE pgembedd.row_state (
+    pipeline_id integer NOT NULL,
+    key jsonb NOT NULL,
+    state text NOT NULL,
+    dropped_tokens integer,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
+);
+COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
 CREATE TABLE pgembedd.answer_event (
     answer uuid NOT NULL,
     seq integer NOT NULL,
@@ -369,15 +378,6 @@ CREATE TABLE pgembedd.push (
     CONSTRAINT push_only_row_check CHECK (only_row)
 );
 COMMENT ON TABLE pgembedd.push IS 'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
-CREATE TABLE pgembedd.row_state (
-    pipeline_id integer NOT NULL,
-    key jsonb NOT NULL,
-    state text NOT NULL,
-    dropped_tokens integer,
-    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT row_state_state_check CHECK ((state = ANY (ARRAY['blank'::text, 'dead'::text, 'truncated'::text])))
-);
-COMMENT ON TABLE pgembedd.row_state IS 'Exceptional rows only: blank (nothing to embed), dead (given up), truncated (text cut at the model''s limit).';
 CREATE TABLE pgembedd.sample (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer,
@@ -641,6 +641,8 @@ GRANT ALL ON FUNCTION pgembedd.take_embed_requests(at_most integer) TO pgembedd_
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.use_provider(provider text, tokens bigint, tokens_per_day bigint, requests_per_day bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.row_state TO pgembedd;
+GRANT SELECT ON TABLE pgembedd._figures TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_event TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_source TO pgembedd;
@@ -660,7 +662,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.missed TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.model TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.provider_probe TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.provider_use TO pgembedd;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.row_state TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.sample TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.schema_revision TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.status TO pgembedd;

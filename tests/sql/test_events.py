@@ -202,7 +202,7 @@ def test_a_sweep_that_fails_does_not_tell_what_postgres_said(connection: psycopg
     connection.execute("insert into documents values (1, 'a')")
     empty(connection)
     connection.execute("""
-        create or replace function pgembedd_code.pipeline_1_everyday(question text, given jsonb)
+        create or replace function pgembedd_code.pipeline_1_named(question text, given jsonb)
             returns setof jsonb
         language plpgsql as $$ begin raise exception 'the row (1, secret)'; end $$""")
     connection.execute("select pgembedd.sweep()")

@@ -66,6 +66,21 @@ def test_every_signature_is_that_of_the_catalog(connection: psycopg.Connection) 
     assert wrong == []
 
 
+def test_every_column_of_a_view_has_its_type(connection: psycopg.Connection) -> None:
+    columns = rows(
+        connection,
+        r"""
+        select c.relname, array_agg(array[a.attname, format_type(a.atttypid, null)])
+        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+        where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v' and c.relname !~ '^_' group by c.oid
+        """,
+    )
+    short = {"timestamp with time zone": "timestamptz"}
+    for name, catalog in columns:
+        written = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", dict(sections())[name], re.MULTILINE))
+        assert written == {column: short.get(type_, type_) for column, type_ in catalog}, name
+
+
 def differing(
     connection: psycopg.Connection, routine: list[list[str]], given: Parameters, more: bool, table: Parameters
 ) -> Iterator[tuple[str, ...]]:

@@ -99,8 +99,8 @@ def test_what_the_role_may_not(roles: Roles, connection: psycopg.Connection, sta
 WITHOUT_GUARDS = """
     create or replace function pgembedd._check_session() returns void language plpgsql as 'begin end';
     create or replace function pgembedd._check_path(expected text) returns void language plpgsql as 'begin end';
-    create or replace function pgembedd._undone(query text, argument text default null) returns jsonb language plpgsql
-    set search_path = pg_catalog, pgembedd, pg_temp as $$
+    create or replace function pgembedd._query_and_undo(query text, argument text default null) returns jsonb
+    language plpgsql set search_path = pg_catalog, pgembedd, pg_temp as $$
     declare answer jsonb; begin execute query into answer using argument; return answer; end $$;
 """
 TELLING = """

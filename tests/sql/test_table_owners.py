@@ -132,8 +132,8 @@ def test_what_is_the_owners_runs_as_the_owner(roles: Roles, connection: psycopg.
         "select proname, proowner::regrole::text from pg_proc where proname like 'pipeline\\_%' order by 1",
     ) == [
         ("pipeline_1_as_owner", owner),
-        ("pipeline_1_everyday", owner),
         ("pipeline_1_gone", owner),
+        ("pipeline_1_named", owner),
         ("pipeline_1_on_insert", "pgembedd"),
         ("pipeline_1_on_update", "pgembedd"),
         ("pipeline_1_read", owner),

@@ -1,11 +1,11 @@
 -- The statements over a user's tables that claims, stores, status and upkeep need. _runner() may call the function that
 -- holds them, and no other, so they are fixed when it is made; what they are asked with is a value, $1.
-create or replace function pgembedd._everyday_statements(pipeline pgembedd.pipeline)
-returns table (question text, statement text)
+create or replace function pgembedd._named_statements(pipeline pgembedd.pipeline)
+returns table (name text, statement text)
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select q.question, _render(q.template, jsonb_build_object(
+    select q.name, _render(q.template, jsonb_build_object(
         'source', pipeline.source, 'target', _target(pipeline), 'vector', quote_ident(_vector_column(pipeline)),
         'key', _key_json(pipeline.source, 's'), 'lacking', _lacks_vector(pipeline),
         'version', case when pipeline.watch_columns <> '{}' then _record(pipeline.watch_columns, 's')
@@ -27,9 +27,11 @@ as $$
             select p.oid::pg_catalog.oid from pg_catalog.jsonb_array_elements_text($1) as p(oid)))$q$),
         ('lacking', 'select {key} from {source} s where {lacking}'),
         -- How many rows there are in that share of the pages, how many of them lack a vector, and their keys.
-        ('count', _count_template('')),
-        ('count sampled', _count_template(
-            $q$tablesample pg_catalog.system (($1 operator(pg_catalog.->>) 'percent')::real) repeatable (0)$q$)),
+        ('count', $q$select pg_catalog.jsonb_build_array(pg_catalog.count(*),
+                pg_catalog.count(*) filter (where {lacking}), pg_catalog.jsonb_agg({key}) filter (
+                    where ($1 operator(pg_catalog.->>) 'keys')::pg_catalog.bool and {lacking}))
+            from {source} s tablesample pg_catalog.system (($1 operator(pg_catalog.->>) 'percent')::real)
+                repeatable (0)$q$),
         ('has vectors', 'select pg_catalog.to_jsonb(exists (select from {target} s where s.{vector} is not null))'),
         -- A hash of the watched columns of the row of that key, or of all but its vectors.
         ('version', $q$select pg_catalog.to_jsonb(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
@@ -50,47 +52,34 @@ as $$
             where i.hash is null or i.hash operator(pg_catalog.=) {texts_hash}::pg_catalog.text$q$),
         -- The key of a row that was posted, as our jobs have it.
         ('key', 'select {given_key} from pg_catalog.jsonb_to_record($1) as k({given_columns})'))
-        as q(question, template)
+        as q(name, template)
     union all
     select 'invalidate', _invalidate_statement(pipeline) where pipeline.embedding_table is not null
     union all
-    select w.question, w.statement from _words_statements(pipeline) w
+    select * from _words_statements(pipeline)
 $$;
 
-create or replace function pgembedd._count_template(share text) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format($q$
-        select pg_catalog.jsonb_build_array(pg_catalog.count(*), pg_catalog.count(*) filter (where {lacking}),
-            pg_catalog.jsonb_agg({key}) filter (
-                where ($1 operator(pg_catalog.->>) 'keys')::pg_catalog.bool and {lacking}))
-        from {source} s %s $q$, share)
-$$;
-
-create or replace function pgembedd._generate_everyday(pipeline pgembedd.pipeline) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    everyday text := _pipeline_function(pipeline.id, 'everyday');
-begin
-    execute format('create or replace function %s(question text, given jsonb) returns setof jsonb
-                    language plpgsql security definer set row_security = off %s as %L',
-        everyday, _key_settings(pipeline.source), format('begin %s %s set constraints all immediate; end',
-        _refuse_others(pipeline), (
-            select string_agg(format('if question operator(pg_catalog.=) %L then return query execute %L using given; '
-                                     'end if;', e.question, e.statement), ' ')
-            from _everyday_statements(pipeline) e)));
-    perform _run_as_owner(pipeline, everyday || '(pg_catalog.text, pg_catalog.jsonb)');
-end $$;
-
--- The answer to one of these questions that changes nothing: what the owner's code does meanwhile is undone.
-create or replace function pgembedd._everyday(pipeline pgembedd.pipeline, question text, given jsonb default null)
-returns jsonb
+create or replace function pgembedd._generate_named_statements(pipeline pgembedd.pipeline) returns void
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select _undone(format('select a from %s(%L, $1::pg_catalog.jsonb) as a',
-        _pipeline_function(pipeline.id, 'everyday'), question), given::text)
+    select _generate_for_owner(pipeline, 'named', 'pg_catalog.text, pg_catalog.jsonb', 'setof jsonb',
+        _key_settings(pipeline.source), format('begin %s %s set constraints all immediate; end',
+        _refuse_others(pipeline), (
+            select string_agg(format('if $1 operator(pg_catalog.=) %L then return query execute %L using $2; end if;',
+                                     e.name, e.statement), ' ')
+            from _named_statements(pipeline) e)))
 $$;
+
+-- One of these statements as a FROM item, in which $1 is what it is asked with.
+create or replace function pgembedd._named_statement(pipeline pgembedd.pipeline, name text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select format('%s(%L, $1::pg_catalog.jsonb)', _pipeline_function(pipeline.id, 'named'), name) $$;
+
+-- The value of one of these statements that changes nothing: what the owner's code does meanwhile is undone.
+create or replace function pgembedd._ask_named(pipeline pgembedd.pipeline, name text, given jsonb default null)
+returns jsonb
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$ select _query_and_undo(format('select a from %s as a', _named_statement(pipeline, name)), given::text) $$;

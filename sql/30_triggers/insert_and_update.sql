@@ -25,56 +25,37 @@ exception
         raise warning 'pgembedd could not note this change for the pipeline "%%": %%', %L, sqlerrm;$q$, pipeline.name)
 $$;
 
--- Statements over 1,000 rows go to the backfill lane, so that a bulk load does not delay fresh writes.
-create or replace function pgembedd._trigger_body(
-    pipeline pgembedd.pipeline, before text, key text, rows text, after text
-) returns text
+-- `rows` is a FROM item of the new rows `n` to be queued. Statements over 1,000 rows go to the backfill lane, so that a
+-- bulk load does not delay fresh writes.
+create or replace function pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, rows text, after text)
+returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select _render($body$
 #variable_conflict use_column
 declare
-    large boolean;
     something boolean;
     nestloop text;
     gone jsonb[];
 begin
     {before}
-    large := exists (select from new_rows offset 1000);
-    something := false;
-    -- A database restored without its queues, or with queues that were made anew by hand, must still take writes.
-    if large and {may_enqueue_backfill} then
-        {enqueue_backfill};
-        something := found;
-    elsif not large and {may_enqueue} then
-        {enqueue};
-        something := found;
-    else
-        {note_missed};
-    end if;
+    if exists (select from new_rows offset 1000) then {enqueue_backfill} else {enqueue} end if;
     {after}
-    if something and (select last_value from pgembedd_code.worker_idle) = 1 then
-        perform pg_notify('pgembedd', case when large then 'pgembedd_backfill' else 'pgembedd_jobs' end);
-    end if;
     return null;
 end $body$, jsonb_build_object(
         'before', before, 'after', after,
-        'may_enqueue_backfill', _may_enqueue('pgembedd_backfill'), 'may_enqueue', _may_enqueue('pgembedd_jobs'),
-        'enqueue_backfill', _enqueue(pipeline, 'pgembedd_backfill', key, rows),
-        'enqueue', _enqueue(pipeline, 'pgembedd_jobs', key, rows),
-        'note_missed', _note_missed(pipeline, key, rows)))
+        'enqueue_backfill', _enqueue_or_note(pipeline, 'pgembedd_backfill', _key_json(pipeline.source, 'n'), rows),
+        'enqueue', _enqueue_or_note(pipeline, 'pgembedd_jobs', _key_json(pipeline.source, 'n'), rows)))
 $$;
 
 create or replace function pgembedd._generate_triggers(pipeline pgembedd.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
-    new_rows text := _transition_rows(pipeline, 'new_rows');
 begin
     perform _generate_trigger(pipeline, 'on_insert',
-        _trigger_body(pipeline, '', _key_json(pipeline.source, 'n'), new_rows || ' n', ''));
+        _trigger_body(pipeline, '', _transition_rows(pipeline, 'new_rows') || ' n', ''));
     perform _generate_trigger(pipeline, 'on_update', _update_body(pipeline));
     if pipeline.on_update = 'clear' and pipeline.embedding_column is not null then
         execute format('create or replace function %s() returns trigger language plpgsql
@@ -84,6 +65,7 @@ begin
                 jsonb_build_object(pipeline.embedding_column, null)));
         perform _set_owner(_pipeline_function(pipeline.id, 'clear') || '()', _owner_of_schema());
     end if;
+    if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
 end $$;
 
 create or replace function pgembedd._generate_trigger(pipeline pgembedd.pipeline, verb text, body text) returns void
@@ -102,57 +84,40 @@ begin
     end if;
 end $$;
 
+-- Most updates touch one row, and no column of ours in it: they must get by with one look. Of several rows some pair
+-- differs in any case, at least in its key, so a statement that has no pair has nothing to do. Our own store fires this
+-- trigger too; what a user's trigger changes during it (depth > 1) still counts. plpgsql would keep the nested-loop
+-- plan of single-row updates for a statement over 20,000 rows. The chunks are deleted of rows that have another key
+-- now, and with on_update => 'clear' those of rows that changed.
 create or replace function pgembedd._update_body(pipeline pgembedd.pipeline) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    first_key text := (select name from _key_columns(pipeline.source) limit 1);
-    compared text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
-    new_rows text := _transition_rows(pipeline, 'new_rows');
-    old_rows text := _transition_rows(pipeline, 'old_rows');
+    compared constant text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
+    parts constant jsonb := jsonb_build_object(
+        'new', _transition_rows(pipeline, 'new_rows') || ' n', 'old', _transition_rows(pipeline, 'old_rows') || ' o',
+        'differs', _differs(compared, 'n', 'o'), 'differs_at_all', _differs(pipeline.key_columns || compared, 'n', 'o'),
+        'same_key', _trigger_key_match(pipeline.source, 'n', 'o'), 'key', quote_ident(pipeline.key_columns[1]),
+        'old_key', _key_json(pipeline.source, 'o'), 'id', pipeline.id,
+        'forget', _pipeline_function(pipeline.id, 'forget'), 'check_path', _check_path_of_trigger());
 begin
-    return _trigger_body(pipeline,
-        -- Most updates touch one row, and no column of ours in it: they must get by with one look. Of several rows
-        -- some pair differs in any case, at least in its key, so a statement that has no pair has nothing to do.
-        -- Our own store fires this trigger too; what a user's trigger changes during it (depth > 1) still counts.
-        -- plpgsql would keep the nested-loop plan of single-row updates for a statement over 20,000 rows.
-        format($before$
-    select true into something from %s n left join %s o on true where %s operator(pg_catalog.*<>) %s limit 1;
+    return _trigger_body(pipeline, _render($before$
+    select true into something from {new} left join {old} on true where {differs_at_all} limit 1;
     if something is null then return null; end if;
     if coalesce(current_setting('pgembedd.storing', true), '') <> '' and pg_trigger_depth() = 1
         and has_schema_privilege('pgembedd', 'usage') then
-        if current_setting('pgembedd.storing', true) = pgembedd._storing_mark(%s) then return null; end if;
+        if current_setting('pgembedd.storing', true) = pgembedd._storing_mark({id}) then return null; end if;
     end if;
     nestloop := current_setting('enable_nestloop');
-    perform set_config('enable_nestloop', 'off', true);$before$,
-            new_rows, old_rows, _record(pipeline.key_columns || compared, 'n'),
-            _record(pipeline.key_columns || compared, 'o'), pipeline.id),
-        _key_json(pipeline.source, 'n'),
-        -- Images are compared, not values: = does not exist for json, and no operator of a user's may run here.
-        format('%s n left join %s o on %s where o.%I is null or %s operator(pg_catalog.*<>) %s', new_rows, old_rows,
-            _trigger_key_match(pipeline.source, 'n', 'o'), first_key, _record(compared, 'n'), _record(compared, 'o')),
-        case when pipeline.embedding_table is not null
-             then _forget_old_rows(pipeline, first_key, compared) else '' end
-        || 'perform set_config(''enable_nestloop'', nestloop, true);');
+    perform set_config('enable_nestloop', 'off', true);$before$, parts),
+        _render('{new} left join {old} on {same_key} where o.{key} is null or {differs}', parts),
+        _render(case when pipeline.embedding_table is not null then $after$
+    select array_agg({old_key}) into gone from {old} left join {new} on {same_key} where n.{key} is null$after$
+            || case when pipeline.on_update = 'clear' then ' or {differs}' else '' end || $after$;
+    if gone is not null then perform {forget}(gone); {check_path} end if;
+    $after$ else '' end || 'perform set_config(''enable_nestloop'', nestloop, true);', parts));
 end $$;
-
--- Deletes the chunks of rows that have another key now, and with on_update => 'clear' those of rows that changed.
-create or replace function pgembedd._forget_old_rows(
-    pipeline pgembedd.pipeline, first_key text, compared text[]
-) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select format($q$
-    select array_agg(%s) into gone from %s o left join %s n on %s where n.%I is null%s;
-    if gone is not null then perform %s(gone); %s end if;
-    $q$, _key_json(pipeline.source, 'o'), _transition_rows(pipeline, 'old_rows'),
-        _transition_rows(pipeline, 'new_rows'), _trigger_key_match(pipeline.source, 'n', 'o'), first_key,
-        case when pipeline.on_update = 'clear'
-             then format(' or %s operator(pg_catalog.*<>) %s', _record(compared, 'n'), _record(compared, 'o')) end,
-        _pipeline_function(pipeline.id, 'forget'), _check_path_of_trigger())
-$$;
 
 -- The statement for code that has run code of a table's owner. What a statement names is looked up when it is reached:
 -- where all is well, nothing in the schema pgembedd, on which other roles have rights (_grant_role).
