@@ -24,29 +24,17 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb;
-    condition text;
-    asked jsonb;
-    hits record;
-    shown record;
+    target pgembedd._search_target;
+    asked pgembedd._asked;
     ignored text;
 begin
     target := _search_target(pipeline, null, mode is distinct from 'semantic');
-    ignored := _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
-    ignored := _check_search_rights(target);
-    ignored := _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
-    ignored := _check_members('marks', marks);
-    condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    mode := _search_mode(target, mode, query);
-    asked := _search_asked(target, mode, query);
-    embedding := case when mode <> 'text'
-                      then coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name')) end;
-    hits := _search_hits(
-        target, asked, k, condition, mode, per, min_similarity, embedding, weights, rrf_k, after);
-    shown := _search_shown(target, snippet_length, _most('row'));
-    return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, embedding,
-          hits.marked, marks;
+    asked := row (query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks);
+    asked := _asked(target, asked);
+    asked.embedding := case when asked.mode <> 'text'
+                            then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
+    return query execute _search_rows_statement(target, asked, false)
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), marks;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
@@ -78,33 +66,64 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb;
-    condition text;
-    asked jsonb;
-    hits record;
-    shown record;
+    target pgembedd._search_target;
+    asked pgembedd._asked;
     ignored text;
 begin
     target := _search_target(pipeline, _searched_table(pg_typeof(source)), mode is distinct from 'semantic');
-    ignored := _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
-    ignored := _check_search_rights(target);
-    ignored := _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
-    ignored := _check_members('marks', marks);
+    asked := row (query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks);
+    asked := _asked(target, asked);
     ignored := _check_whole_row(target);
-    condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    mode := _search_mode(target, mode, query);
-    asked := _search_asked(target, mode, query);
-    embedding := case when mode <> 'text'
-                      then coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name')) end;
-    hits := _search_hits(
-        target, asked, k, condition, mode, per, min_similarity, embedding, weights, rrf_k, after);
-    shown := _search_shown(target, snippet_length, _most('row'));
-    return query execute _search_rows_statement(target, format('(s.*)::%s', target ->> 'source'), shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, embedding,
-          hits.marked, marks;
+    asked.embedding := case when asked.mode <> 'text'
+                            then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
+    return query execute _search_rows_statement(target, asked, true)
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), marks;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
     anyelement, text, integer, jsonb, text, text, double precision, integer,
     @extschema:vector@.vector, text, double precision[], integer, integer, text[]) is
     'Search a table, given as null::some_table: as search() by name, with each hit''s row in the table''s own type.';
+
+-- The hits with what is shown of each: $1 has the hits, $2 the vector, $3 the words, $4 the marks. The row is JSON, or
+-- `whole`, in the table's own type.
+create or replace function pgembedd._search_rows_statement(
+    target pgembedd._search_target, asked pgembedd._asked, whole boolean
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    shown constant record := _search_shown(target, asked.snippet_length, _most('row'));
+begin
+    return format(
+        'select i.key, i.chunk_no, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s '
+        'from pg_catalog.unnest($1) with ordinality '
+        'as i(key, chunk_no, similarity, score, semantic_rank, text_rank, held, nth) '
+        'cross join lateral %s join %s s on %s %s order by i.nth',
+        _search_similarity(target, _search_distance(target, target.alias, 2)), shown.snippet,
+        case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
+        target.key_record, target.source, format(target.key_match, 's', 'k'),
+        case when target.chunked then format('join %s v on %s and v.chunk_no operator(pg_catalog.=) i.chunk_no',
+                                             target.vectors, format(target.key_match, 'v', 'k')) end);
+end $$;
+
+-- The distance of a row or chunk to the vector $n, as an SQL expression, and the similarity at a distance.
+create or replace function pgembedd._search_distance(target pgembedd._search_target, alias text, nth integer)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return format('(%s.%s %s $%s::%s)', alias, target.embedding, target.operator, nth, target.vector_type);
+end $$;
+
+create or replace function pgembedd._search_similarity(target pgembedd._search_target, distance text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return format(case target.distance when 'cosine' then '(1 operator(pg_catalog.-) %s)'
+                      when 'ip' then '(operator(pg_catalog.-) %s)'
+                      else '(1 operator(pg_catalog./) (1 operator(pg_catalog.+) %s))' end, distance);
+end $$;
