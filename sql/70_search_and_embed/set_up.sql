@@ -126,29 +126,3 @@ begin
     execute format('grant execute on function pgembedd.embed to %s', role);
 end $$;
 comment on function pgembedd.grant_embed is 'Let a role call pgembedd.embed().';
-
--- The error with which embed() fails to connect; null when there is none. For the doctor.
-create or replace function pgembedd._embed_problem() returns text
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    line text := 'pgembedd ' || gen_random_uuid();
-begin
-    if not exists (select from loopback) or _dblink() is null then
-        return 'it is not set up';
-    end if;
-    perform _connect(line);
-    begin
-        -- The role's purpose: it may call the functions.
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_embed_request(%L)', gen_random_uuid());
-    exception when others then
-        perform _disconnect(line);
-        return sqlerrm;
-    end;
-    perform _disconnect(line);
-    return null;
-exception when others then
-    return sqlerrm;
-end $$;

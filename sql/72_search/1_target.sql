@@ -1,12 +1,12 @@
--- What a search has to know of a pipeline: facts for the checks, and parts of the statements that are put together from
--- it. The row type of a view without rows, as a migration makes a view again, and a type only once.
+-- The row type of a view without rows, as a migration makes a view again, and a type only once.
 create or replace view pgembedd._search_target as
     select null::integer as id, null::text as name, null::text as model, null::text as distance,
            null::integer as dimensions, null::boolean as chunked, null::regclass as source, null::regclass as vectors,
            null::oid as source_schema, null::oid as vectors_schema, null::text[] as text_columns,
-           -- The vectors: the alias and name of their column; the extension's schema, their type and its operator.
+           -- The vectors: the alias and name of their column, the extension's schema; the distance of those of %1$s to
+           -- the parameter %2$s, and the similarity at the distance %s.
            null::text as alias, null::text as embedding, null::smallint as embedding_no, null::text as vector_schema,
-           null::text as vector_type, null::text as operator,
+           null::text as distance_to, null::text as similarity_at,
            -- The key: its columns and its JSON in %1$s, the comparison of %1$s with %2$s, and out of the JSON `i.key`
            -- as `k`; and a name of our own, which begins no name of the key's.
            null::text[] as key_names, null::text as key_columns, null::text as key_json, null::text as key_match,
@@ -15,6 +15,8 @@ create or replace view pgembedd._search_target as
            null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
            null::double precision as documents, null::double precision as average_length
     where false;
+comment on view pgembedd._search_target is
+    'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
 
 -- Made by our owner, because callers may not read `pipeline`; it reads our tables and catalogs alone, runs no code of a
 -- table's owner, and what it returns gives no right. The statements run as the caller.
@@ -45,9 +47,14 @@ begin
             message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
             errcode = '22023';
     end if;
-    target.vector_type := format('%I.%I', target.vector_schema, one.vector_type);
-    target.operator := format('operator(%I.%s)', target.vector_schema,
-                              case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end);
+    target.distance_to := format(
+        '(%%1$s.%s operator(%s.%s) $%%2$s::%s.%s)', replace(target.embedding, '%', '%%'),
+        replace(quote_ident(target.vector_schema), '%', '%%'),
+        case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end,
+        replace(quote_ident(target.vector_schema), '%', '%%'), one.vector_type);
+    target.similarity_at := case one.distance
+        when 'cosine' then '(1 operator(pg_catalog.-) %s)' when 'ip' then '(operator(pg_catalog.-) %s)'
+        else '(1 operator(pg_catalog./) (1 operator(pg_catalog.+) %s))' end;
     target := _with_search_key(target);
     return case when with_words then _with_search_words(target, one) else target end;
 end $$;

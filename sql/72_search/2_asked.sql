@@ -1,4 +1,3 @@
--- What is asked of a search: first the parameters of search(), in their order, then what _asked() makes of them.
 create or replace view pgembedd._asked as
     select null::text as query, null::integer as k, null::jsonb as filter, null::text as mode, null::text as per,
            null::double precision as min_similarity, null::integer as snippet_length,
@@ -9,19 +8,23 @@ create or replace view pgembedd._asked as
            null::text as condition, null::text as words_condition, null::text as near_condition,
            -- How long the list of each leg is, and how many hits by words suffice.
            null::integer as wanted, null::integer as enough,
-           -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each; what must and
-           -- what must not occur; the table that the caller may look them up in, how many rows it has and how long.
-           null::text as plain, null::text[] as words, null::double precision[] as shares, null::tsquery as required,
-           null::tsquery as excluded, null::regclass as words_table, null::double precision as documents,
+           -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each, and the idf;
+           -- what must and must not occur; the table where the caller may look them up, its rows, and their length.
+           null::text as plain, null::text[] as words, null::double precision[] as shares,
+           null::double precision[] as idfs, null::tsquery as required, null::tsquery as excluded,
+           null::regclass as words_table, null::double precision as documents,
            null::double precision as average_length
     where false;
+comment on view pgembedd._asked is
+    'What is asked of a search: the parameters of search(), in their order, and what _asked() makes of them.';
 
--- A row or chunk that was found. `held` is the share of the query's idf in the words that it has.
 create or replace view pgembedd._search_hit as
     select null::jsonb as key, null::integer as chunk_no, null::double precision as similarity,
            null::double precision as score, null::integer as semantic_rank, null::integer as text_rank,
            null::double precision as held
     where false;
+comment on view pgembedd._search_hit is
+    'A row or chunk that was found; `held` is the share of the query''s idf in the words that it has.';
 
 -- Checks what is asked, and completes it. The lists are longer than k in the mode hybrid, so that a hit that both legs
 -- have counts twice (but no row of common words is fetched to make that by words longer); with `after` they are as long

@@ -118,7 +118,7 @@ begin
     if leg.any_of is not null then
         execute 'explain (analyze, format json) ' || _search_words_statement(target, asked, leg.others is not null)
         into plan using leg.any_of, leg.others, asked.required, leg.most, asked.wanted, _search_each(asked.words),
-            _search_weights(asked.shares), asked.embedding, asked.min_similarity;
+            asked.idfs, asked.embedding, asked.min_similarity;
         scans := _scans_of(plan::jsonb, 'v');
         index := jsonb_path_query_first(scans,
             '$[*].Plans[*] ? (@."Node Type" == "Bitmap Index Scan")."Index Name"');

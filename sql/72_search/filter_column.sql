@@ -1,4 +1,3 @@
--- A column, or a path into one that holds JSON, as a filter compares it.
 create or replace view pgembedd._search_operand as
     select null::text as name, null::text as kind,  -- plain, array or json
            null::text as type_name, null::oid as base,  -- the type, or what a domain is made of
@@ -8,6 +7,7 @@ create or replace view pgembedd._search_operand as
            -- JSON: the column, the path into it, and whether containment says the same.
            null::text as json_column, null::text[] as path, null::boolean as contained
     where false;
+comment on view pgembedd._search_operand is 'A column, or a path into one that holds JSON, as a filter compares it.';
 
 create or replace function pgembedd._search_operand(source oid, name text) returns pgembedd._search_operand
 language plpgsql stable

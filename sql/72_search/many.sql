@@ -20,10 +20,19 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    alike boolean;
+    alike boolean;  -- vectors of one model, compared by one distance
     remedy text;
+    ignored text;
 begin
-    alike := _check_search_many(pipelines);
+    ignored := _check_members('pipelines', pipelines);
+    if pipelines is null or cardinality(pipelines) not between 1 and 20 or array_ndims(pipelines) <> 1
+       or (select count(distinct p) from unnest(pipelines) p) <> cardinality(pipelines) then
+        raise exception using message = format('The pipelines %L cannot be searched at once.', pipelines),
+            hint = 'Name one to twenty different ones: for example array[''articles'', ''tickets''].',
+            errcode = '22023';
+    end if;
+    alike := (select count(distinct (t.model, t.distance)) = 1
+              from unnest(pipelines) p cross join lateral _search_target(p, null, false) t);
     return query
         with found as materialized (
             select p.name, h.*, h.score as own_score,
@@ -50,22 +59,3 @@ exception when invalid_parameter_value or insufficient_privilege or object_not_i
 end $$;
 comment on function pgembedd.search_many is
     'Search several pipelines at once: the k best hits of all, each with the name of its pipeline, as the caller.';
-
--- True if all the pipelines compare vectors of one model by one distance.
-create or replace function pgembedd._check_search_many(pipelines text[]) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    ignored text;
-begin
-    ignored := _check_members('pipelines', pipelines);
-    if pipelines is null or cardinality(pipelines) not between 1 and 20 or array_ndims(pipelines) <> 1
-       or (select count(distinct p) from unnest(pipelines) p) <> cardinality(pipelines) then
-        raise exception using message = format('The pipelines %L cannot be searched at once.', pipelines),
-            hint = 'Name one to twenty different ones: for example array[''articles'', ''tickets''].',
-            errcode = '22023';
-    end if;
-    return (select count(distinct (t.model, t.distance)) = 1
-            from unnest(pipelines) p cross join lateral _search_target(p, null, false) t);
-end $$;

@@ -106,7 +106,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     of_row constant boolean := asked.per = 'row' and target.chunked;
-    distance constant text := _search_distance(target, target.alias, 1);
+    distance constant text := format(target.distance_to, target.alias, 1);
     found constant text := format(
         '(select %1$s as key, %2$s as chunk_no, %3$s.%4$I as distance from (select %5$s, %6$s as %4$I from %7$s '
         'order by %6$s%8$s limit $2) %3$s)', format(target.key_json, target.alias),
@@ -118,7 +118,7 @@ begin
         'select coalesce(pg_catalog.array_agg(row (o.key, o.chunk_no, %1$s, %1$s, o.nth, null, null)'
         '::pgembedd._search_hit), ''{}''), %2$s from (select f.*, pg_catalog.row_number() over '
         '(order by f.distance operator(pg_catalog.+) 0, f.key, f.chunk_no) as nth from %3$s f) o',
-        _search_similarity(target, 'o.distance'),
+        format(target.similarity_at, 'o.distance'),
         case when of_row then 'coalesce(pg_catalog.max(o.seen), 0)' else 'pg_catalog.count(*)' end,
         case when of_row then format('(select distinct on (f.key) f.*, pg_catalog.count(*) over () as seen from %s f '
                                      'order by f.key, f.distance, f.chunk_no)', found) else found end);

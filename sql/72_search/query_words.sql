@@ -67,7 +67,9 @@ begin
         asked.words := _search_occurring(target, asked);
         asked := _search_weighed(target, asked);
     end if;
-    select coalesce(array_agg(r.word), '{}'), coalesce(array_agg(r.share), '{}') into asked.words, asked.shares
+    -- A word that all rows hold counts a little, so that rows with it are in an order.
+    select coalesce(array_agg(r.word), '{}'), array_agg(r.share), array_agg(greatest(-ln(r.share), 0.01))
+    into asked.words, asked.shares, asked.idfs
     from (select w.word, w.share from unnest(asked.words, asked.shares) as w(word, share)
           order by w.share, w.word limit most) r;
     return asked;

@@ -101,29 +101,9 @@ begin
         'from pg_catalog.unnest($1) with ordinality '
         'as i(key, chunk_no, similarity, score, semantic_rank, text_rank, held, nth) '
         'cross join lateral %s join %s s on %s %s order by i.nth',
-        _search_similarity(target, _search_distance(target, target.alias, 2)), shown.snippet,
+        format(target.similarity_at, format(target.distance_to, target.alias, 2)), shown.snippet,
         case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
         target.key_record, target.source, format(target.key_match, 's', 'k'),
         case when target.chunked then format('join %s v on %s and v.chunk_no operator(pg_catalog.=) i.chunk_no',
                                              target.vectors, format(target.key_match, 'v', 'k')) end);
-end $$;
-
--- The distance of a row or chunk to the vector $n, as an SQL expression, and the similarity at a distance.
-create or replace function pgembedd._search_distance(target pgembedd._search_target, alias text, nth integer)
-returns text
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return format('(%s.%s %s $%s::%s)', alias, target.embedding, target.operator, nth, target.vector_type);
-end $$;
-
-create or replace function pgembedd._search_similarity(target pgembedd._search_target, distance text) returns text
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return format(case target.distance when 'cosine' then '(1 operator(pg_catalog.-) %s)'
-                      when 'ip' then '(operator(pg_catalog.-) %s)'
-                      else '(1 operator(pg_catalog./) (1 operator(pg_catalog.+) %s))' end, distance);
 end $$;

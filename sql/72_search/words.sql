@@ -24,23 +24,14 @@ begin
         any_of := _search_any(asked.words[:taken]);
         others := case when most > 1000 then _search_any(asked.words[taken + 1:]) end;
         execute _search_words_statement(target, asked, others is not null) into hits, candidates
-        using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words),
-              _search_weights(asked.shares), asked.embedding, asked.min_similarity;
+        using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words), asked.idfs,
+              asked.embedding, asked.min_similarity;
         exit when cardinality(hits) >= asked.enough
                or (others is not null or taken = cardinality(asked.words))
                   and candidates[1] < 5 * most and candidates[2] < most;
         most := 5 * most;
     end loop;
 end $$;
-
--- The idf of words with these shares. One that all rows hold counts a little, so that rows with it are in an order.
-create or replace function pgembedd._search_weights(shares double precision[]) returns double precision[]
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select array(select greatest(-ln(s.share), 0.01)
-                 from unnest(shares) with ordinality as s(share, nth) order by s.nth)
-$$;
 
 -- Any of these lexemes, as a tsquery.
 create or replace function pgembedd._search_any(words text[]) returns tsquery
@@ -139,8 +130,8 @@ as $$
                           else format('order by %s_other, %s limit (6 operator(pg_catalog.*) $4)',
                                       target.own, columns) end,
         'similar', case when asked.min_similarity is not null then format('and %s operator(pg_catalog.>=) $9',
-            _search_similarity(target, _search_distance(target, case when target.chunked then 'c' else 's' end, 8)))
-        end))
+            format(target.similarity_at,
+                   format(target.distance_to, case when target.chunked then 'c' else 's' end, 8))) end))
 $$;
 
 -- The sum of a term of each word, which has its number for %1$s.
