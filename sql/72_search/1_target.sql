@@ -11,6 +11,8 @@ create or replace view pgembedd._search_target as
            -- as `k`; and a name of our own, which begins no name of the key's.
            null::text[] as key_names, null::text as key_columns, null::text as key_json, null::text as key_match,
            null::text as key_record, null::text as own,
+           -- Of a hit: the number of its chunk, and its key and that, in %1$s.
+           null::text as chunk_no, null::text as hit_columns,
            -- The words, or why there are none; how many rows the upkeep counted, and how long they are.
            null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
            null::double precision as documents, null::double precision as average_length
@@ -114,6 +116,8 @@ begin
                    then format('pg_catalog.to_jsonb(%%1$s.%s)', q.quoted)
                    else format('pg_catalog.to_jsonb(pg_catalog.format(''%%%%s'', %%1$s.%s))', q.quoted) end as value
         from (select replace(quote_ident(k.name), '%', '%%') as quoted) q) c;
+    target.chunk_no := case when target.chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end;
+    target.hit_columns := target.key_columns || case when target.chunked then ', %1$s.chunk_no' else '' end;
     return target;
 end $$;
 

@@ -109,10 +109,9 @@ declare
     distance constant text := format(target.distance_to, target.alias, 1);
     found constant text := format(
         '(select %1$s as key, %2$s as chunk_no, %3$s.%4$I as distance from (select %5$s, %6$s as %4$I from %7$s '
-        'order by %6$s%8$s limit $2) %3$s)', format(target.key_json, target.alias),
-        case when target.chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end, target.alias, target.own,
-        format(target.key_columns, target.alias) || case when target.chunked then ', v.chunk_no' else '' end, distance,
-        _search_from(target, asked, path), case path when 'index' then '' else ' operator(pg_catalog.+) 0' end);
+        'order by %6$s%8$s limit $2) %3$s)', format(target.key_json, target.alias), target.chunk_no, target.alias,
+        target.own, format(target.hit_columns, target.alias), distance, _search_from(target, asked, path),
+        case path when 'index' then '' else ' operator(pg_catalog.+) 0' end);
 begin
     return format(
         'select coalesce(pg_catalog.array_agg(row (o.key, o.chunk_no, %1$s, %1$s, o.nth, null, null)'

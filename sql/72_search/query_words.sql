@@ -8,9 +8,7 @@ set search_path = pg_catalog, pgembedd, pg_temp
 set client_min_messages = 'warning'  -- stop words and long words are no news to the caller
 as $$
 declare
-    config oid;
     token record;
-    term tsquery;
     either tsquery;  -- terms joined by `or`
     is_required boolean := false;
     is_alternative boolean := false;
@@ -18,29 +16,27 @@ begin
     asked.plain := '';
     for token in
         select coalesce(m.parts[2], m.parts[4]) as content, m.parts[2] is not null as phrase,
-               coalesce(m.parts[1], m.parts[3]) = '-' as excluded
+               coalesce(m.parts[1], m.parts[3]) = '-' as excluded, t.term
         from regexp_matches(left(asked.query, 10000), E'(-?)"([^"]*)"|(-?)([^\\s"]+)', 'g')
              with ordinality as m(parts, nth)
-        order by m.nth
+        cross join lateral (  -- as any of the configurations reads it
+            select string_agg(nullif(phraseto_tsquery(c::regconfig, coalesce(m.parts[2], m.parts[4]))::text, ''),
+                              ' | ')::tsquery as term from unnest(target.text_configs) c) t order by m.nth
     loop
         if not token.phrase and not token.excluded and lower(token.content) = 'or' and either is not null then
             is_alternative := true;
             continue;
         end if;
-        term := '';  -- as any of the configurations reads it
-        foreach config in array target.text_configs loop
-            term := term || phraseto_tsquery(config::regconfig, token.content);
-        end loop;
         if token.excluded then
-            if numnode(term) > 0 then asked.excluded := coalesce(asked.excluded || term, term); end if;
+            asked.excluded := coalesce(asked.excluded || token.term, token.term, asked.excluded);
         else
             asked.plain := concat_ws(' ', nullif(asked.plain, ''), token.content);
-            continue when numnode(term) = 0;
+            continue when token.term is null;
             if is_required and not is_alternative then
                 asked.required := coalesce(asked.required && either, either);
             end if;
             is_required := token.phrase or is_required and is_alternative;
-            either := case when is_alternative then either || term else term end;
+            either := case when is_alternative then either || token.term else token.term end;
         end if;
         is_alternative := false;
     end loop;

@@ -59,16 +59,16 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    key constant text := format(target.key_columns, 'v');
-    columns constant text := key || case when target.chunked then ', v.chunk_no' else '' end;
-    -- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector.
-    joins constant text := format('join %s s on %s ', target.source, format(target.key_match, 's', 'v'))
-        || case when target.chunked then format('join %s c on %s and c.chunk_no operator(pg_catalog.=) v.chunk_no',
-                                                target.vectors, format(target.key_match, 'c', 'v'))
-                else format('and s.%s is not null', target.embedding) end;
+    columns constant text := format(target.hit_columns, 'v');
     of_row constant boolean := asked.per = 'row' and target.chunked;
     late constant boolean := asked.words_condition = 'true' and asked.min_similarity is null and not of_row;
+    sums record;
 begin
+    select string_agg(format('($7[%1$s] operator(pg_catalog.*) pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', '
+                             'v.pgembedd_words, $6[%1$s]))', n), ' operator(pg_catalog.+) ') as ranks,
+           string_agg(format('case when v.pgembedd_words operator(pg_catalog.@@) $6[%1$s] then $7[%1$s] '
+                             'else 0::float8 end', n), ' operator(pg_catalog.+) ') as held
+    into sums from generate_series(1, cardinality(asked.words)) n;
     return _render($q$
         with candidates as materialized ({candidates}),
         found as materialized (select v.*, ({ranks}) operator(pg_catalog./) (
@@ -89,38 +89,31 @@ begin
                      pg_catalog.row_number() over (order by v.{own}_score desc, {columns}) as nth
               from (select v.* from (select v.* from {ranked} v order by v.{own}_score desc, {columns}) v {exists}
                     order by v.{own}_score desc, {columns} limit $5) v) o $q$, jsonb_build_object(
-        'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'),
-        'chunk_no', case when target.chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end,
-        'candidates', concat_ws(' union all ',
-            _search_candidates(target, asked, case when not late then joins end, columns,
-                               case when late or not with_others then 'rare' else 'all' end),
-            case when late and with_others then _search_candidates(target, asked, null, columns, 'others') end),
+        'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'), 'chunk_no', target.chunk_no,
+        'ranks', sums.ranks, 'held', sums.held, 'length', format('%L::float8', asked.average_length),
+        'candidates', _search_candidates(target, asked, columns, with_others, late),
         'ranked', case when of_row then format(
-            '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_no)', key,
-            target.own) else 'found' end,
-        'exists', case when late then format('where exists (select from (select) one %s offset 0)', joins) end,
-        'length', format('%L::float8', asked.average_length),
-        'held', _search_each_term('case when v.pgembedd_words operator(pg_catalog.@@) $6[%1$s] then $7[%1$s] '
-                                  'else 0::float8 end', asked.words),
-        'ranks', _search_each_term('($7[%1$s] operator(pg_catalog.*) '
-            'pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', v.pgembedd_words, $6[%1$s]))', asked.words)));
+            '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_no)',
+            format(target.key_columns, 'v'), target.own) else 'found' end,
+        'exists', case when late then format('where exists (select from (select) one %s offset 0)',
+                                             _search_words_joins(target)) end));
 end $$;
 
--- The rows with a word of $1, those with one of the others alone, or all, those of $1 before the others: where a filter
--- leaves few, to read them once takes half as long.
+-- The rows with a word of $1, then those with one of the others alone; or all at once, those of $1 before the others:
+-- where a filter leaves few, to read them once takes half as long. `late`: the rows are looked up later.
 create or replace function pgembedd._search_candidates(
-    target pgembedd._search_target, asked pgembedd._asked, joins text, columns text, part text
+    target pgembedd._search_target, asked pgembedd._asked, columns text, with_others boolean, late boolean
 ) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select _render($q$
+    select string_agg(_render($q$
         (select {columns}, v.pgembedd_words, {other} as {own}_other from {words} v {joins}
          where v.pgembedd_words operator(pg_catalog.@@) {has}
            and ($3 is null or v.pgembedd_words operator(pg_catalog.@@) $3) and ({condition}) {similar} {most})
         $q$, jsonb_build_object(
         'own', target.own, 'columns', columns, 'words', asked.words_table, 'condition', asked.words_condition,
-        'joins', joins,
+        'joins', case when not late then _search_words_joins(target) end,
         'other', case part when 'rare' then 'false' when 'others' then 'true'
                            else 'not v.pgembedd_words operator(pg_catalog.@@) $1' end,
         'has', case part when 'rare' then '$1'
@@ -131,13 +124,18 @@ as $$
                                       target.own, columns) end,
         'similar', case when asked.min_similarity is not null then format('and %s operator(pg_catalog.>=) $9',
             format(target.similarity_at,
-                   format(target.distance_to, case when target.chunked then 'c' else 's' end, 8))) end))
+                   format(target.distance_to, case when target.chunked then 'c' else 's' end, 8))) end)), ' union all ')
+    from unnest(case when not with_others then '{rare}' when late then '{rare,others}' else '{all}' end::text[]) as part
 $$;
 
--- The sum of a term of each word, which has its number for %1$s.
-create or replace function pgembedd._search_each_term(term text, words text[]) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
+-- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector.
+create or replace function pgembedd._search_words_joins(target pgembedd._search_target) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select string_agg(format(term, n), ' operator(pg_catalog.+) ') from generate_series(1, cardinality(words)) n
-$$;
+begin
+    return format('join %s s on %s ', target.source, format(target.key_match, 's', 'v'))
+        || case when target.chunked then format('join %s c on %s and c.chunk_no operator(pg_catalog.=) v.chunk_no',
+                                                target.vectors, format(target.key_match, 'c', 'v'))
+                else format('and s.%s is not null', target.embedding) end;
+end $$;
