@@ -22,10 +22,8 @@ begin
         select coalesce(pg_catalog.array_agg({key} order by i.nth), '{}') as keys,
                pg_catalog.array_agg({lacking} order by i.nth) as lacking,
                coalesce(pg_catalog.array_agg({version} order by i.nth), '{}') as versions
-        from pg_catalog.unnest($1) with ordinality as i(key, nth) cross join lateral {key_record}
-        join {source} s on {is_source_row}
-        $q$, jsonb_build_object('key', format(target.key_json, 's'), 'key_record', target.key_record,
-            'source', target.source, 'is_source_row', format(target.key_match, 's', 'k'),
+        from pg_catalog.unnest($1) with ordinality as i(key, nth) {row_of_key}
+        $q$, jsonb_build_object('key', format(target.key_json, 's'), 'row_of_key', target.row_of_key,
             'version', _row_version(target.source, target.text_columns),
             'lacking', case when target.chunked
                             then format('not exists (select from %s v where %s)', target.vectors,

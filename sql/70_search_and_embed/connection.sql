@@ -98,17 +98,6 @@ begin
     end loop;
 end $$;
 
--- The address of this server: the loopback address if it listens there, else the first it names, else its socket.
-create or replace function pgembedd._own_host() returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select case when a.addresses && array['*', '0.0.0.0', 'localhost', '127.0.0.1'] then '127.0.0.1'
-                when a.addresses && array['::', '::1'] then '::1'
-                else nullif(a.addresses[1], '') end
-    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), E'\\s*,\\s*') as addresses) a
-$$;
-
 -- libpq's key='value' pairs. What is not given is what this server says of itself.
 create or replace function pgembedd._conninfo(through pgembedd.loopback) returns text
 language sql stable
@@ -116,9 +105,13 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, E'\\', E'\\\\'), '''', E'\\''')), ' ') || ' '
         || coalesce(through.options, '')
-    from (values
+    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), E'\\s*,\\s*') as addresses) a,
+    lateral (values
         ('dbname', current_database()::text),
-        ('host', coalesce(through.host, _own_host())),
+        -- The loopback address if the server listens there, else the first that it names, else its socket.
+        ('host', coalesce(through.host, case
+            when a.addresses && array['*', '0.0.0.0', 'localhost', '127.0.0.1'] then '127.0.0.1'
+            when a.addresses && array['::', '::1'] then '::1' else nullif(a.addresses[1], '') end)),
         ('port', coalesce(through.port::text, current_setting('port'))),
         ('user', through.username),
         ('password', through.password),

@@ -80,33 +80,28 @@ begin
     return sha256(outer_pad || sha256(inner_pad || message));
 end $$;
 
-create or replace function pgembedd._grant_embed_role(username text) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    execute format('grant usage on schema pgembedd to %I', username);
-    execute format('grant execute on function pgembedd._post_embed_request, '
-                   'pgembedd._await_vector, pgembedd._forget_embed_request to %I', username);
-    if username like E'pgembedd\\_embed\\_%' then perform _keep_from_log(username); end if;
-end $$;
-
 -- The texts that are to be embedded stand in statements of the second connection, as dblink has no parameters: so the
--- server logs none of them. Only a superuser may say so.
-create or replace function pgembedd._keep_from_log(username text) returns void
+-- server logs none of a role of ours. Only a superuser may say so.
+create or replace function pgembedd._grant_embed_role(username text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     item record;
 begin
-    for item in select * from (values ('log_statement', 'none'), ('log_min_duration_statement', '-1'),
-        ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'),
-        ('log_min_error_statement', 'panic')) as s(name, value)
-    loop
-        execute format('alter role %I set %s = %L', username, item.name, item.value);
-    end loop;
-exception when insufficient_privilege then null;
+    execute format('grant usage on schema pgembedd to %I', username);
+    execute format('grant execute on function pgembedd._post_embed_request, '
+                   'pgembedd._await_vector, pgembedd._forget_embed_request to %I', username);
+    begin
+        for item in select * from (values ('log_statement', 'none'), ('log_min_duration_statement', '-1'),
+            ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'),
+            ('log_min_error_statement', 'panic')) as s(name, value)
+            where username like E'pgembedd\\_embed\\_%'
+        loop
+            execute format('alter role %I set %s = %L', username, item.name, item.value);
+        end loop;
+    exception when insufficient_privilege then null;
+    end;
 end $$;
 
 create or replace function pgembedd.grant_embed(role regrole) returns void

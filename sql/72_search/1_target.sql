@@ -8,9 +8,9 @@ create or replace view pgembedd._search_target as
            null::text as alias, null::text as embedding, null::smallint as embedding_no, null::text as vector_schema,
            null::text as distance_to, null::text as similarity_at,
            -- The key: its columns and its JSON in %1$s, the comparison of %1$s with %2$s, and out of the JSON `i.key`
-           -- as `k`; and a name of our own, which begins no name of the key's.
+           -- as `k`; the joins from there to the row `s`; and a name of our own, which begins no name of the key's.
            null::text[] as key_names, null::text as key_columns, null::text as key_json, null::text as key_match,
-           null::text as key_record, null::text as own,
+           null::text as key_record, null::text as row_of_key, null::text as own,
            -- Of a hit: the number of its chunk, and its key and that, in %1$s.
            null::text as chunk_no, null::text as hit_columns,
            -- The words, or why there are none; how many rows the upkeep counted, and how long they are.
@@ -116,6 +116,8 @@ begin
                    then format('pg_catalog.to_jsonb(%%1$s.%s)', q.quoted)
                    else format('pg_catalog.to_jsonb(pg_catalog.format(''%%%%s'', %%1$s.%s))', q.quoted) end as value
         from (select replace(quote_ident(k.name), '%', '%%') as quoted) q) c;
+    target.row_of_key := format('cross join lateral %s join %s s on %s', target.key_record, target.source,
+                                format(target.key_match, 's', 'k'));
     target.chunk_no := case when target.chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end;
     target.hit_columns := target.key_columns || case when target.chunked then ', %1$s.chunk_no' else '' end;
     return target;

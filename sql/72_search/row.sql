@@ -23,9 +23,8 @@ begin
     end if;
     ignored := _check_search_rights(target);
     ignored := _check_search_key(target, key);
-    execute format('select %s from (select $1 as key) i cross join lateral %s join %s s on %s',
-        (_search_shown(target, 0, bytes)).row_expression, target.key_record, target.source,
-        format(target.key_match, 's', 'k')) into found_row using key;
+    execute format('select %s from (select $1 as key) i %s', (_search_shown(target, 0, bytes)).row_expression,
+                   target.row_of_key) into found_row using key;
     return found_row;
 end $$;
 comment on function pgembedd.search_row is

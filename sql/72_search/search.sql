@@ -100,10 +100,10 @@ begin
         'select i.key, i.chunk_no, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s '
         'from pg_catalog.unnest($1) with ordinality '
         'as i(key, chunk_no, similarity, score, semantic_rank, text_rank, held, nth) '
-        'cross join lateral %s join %s s on %s %s order by i.nth',
+        '%s %s order by i.nth',
         format(target.similarity_at, format(target.distance_to, target.alias, 2)), shown.snippet,
         case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
-        target.key_record, target.source, format(target.key_match, 's', 'k'),
+        target.row_of_key,
         case when target.chunked then format('join %s v on %s and v.chunk_no operator(pg_catalog.=) i.chunk_no',
                                              target.vectors, format(target.key_match, 'v', 'k')) end);
 end $$;

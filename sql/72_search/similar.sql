@@ -46,11 +46,9 @@ declare
     embedding @extschema:vector@.vector;
 begin
     begin
-        execute format('select %1$I.avg(%2$s.%3$s::%1$I.vector) from (select $1 as key) i cross join lateral %4$s '
-                       'join %5$s s on %6$s %7$s',
-            target.vector_schema, target.alias, target.embedding, target.key_record, target.source,
-            format(target.key_match, 's', 'k'), case when target.chunked then
-                format('join %s v on %s', target.vectors, format(target.key_match, 'v', 'k')) end)
+        execute format('select %1$I.avg(%2$s.%3$s::%1$I.vector) from (select $1 as key) i %4$s %5$s',
+            target.vector_schema, target.alias, target.embedding, target.row_of_key, case when target.chunked
+                then format('join %s v on %s', target.vectors, format(target.key_match, 'v', 'k')) end)
         into embedding using key;
     exception when data_exception then null;  -- no value of the key's type
     end;

@@ -42,9 +42,8 @@ begin
     select s.* into settings from answer_settings s where s.pipeline = target.name;
     return query execute _render($q$
         select distinct i.key, {hash}, pg_catalog.jsonb_build_object({named})
-        from pg_catalog.unnest($1) as i(key) cross join lateral {key_record} join {source} s on {is_source_row}
-        $q$, jsonb_build_object('key_record', target.key_record, 'source', target.source,
-            'is_source_row', format(target.key_match, 's', 'k'), 'hash', _texts_hash(target), 'named', (
+        from pg_catalog.unnest($1) as i(key) {row_of_key}
+        $q$, jsonb_build_object('row_of_key', target.row_of_key, 'hash', _texts_hash(target), 'named', (
             select string_agg(format('%1$L, s.%1$I::pg_catalog.text', c.name), ', ')
             from _search_columns(target.source) c
             where c.name = settings.title_column or c.name in (select _url_columns(settings.url_template)))))
