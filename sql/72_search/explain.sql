@@ -32,20 +32,18 @@ begin
     plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'per', per,
         'filter', asked.condition, 'row_security', hidden or row_security_active(target.vectors),
         'waiting', _search_waiting(target.id, target.name),
-        'semantic', case when asked.mode <> 'text' then _explain_nearest(target, asked)
-            || _explain_hidden(hidden, '{path,index,ef_search,iterative_scan,candidates,rows_visited}') end,
-        'text', case when asked.mode <> 'semantic' then _explain_words(target, asked)
-            || _explain_hidden(hidden, '{rows_visited}') end);
+        'semantic', case when asked.mode <> 'text' then _explain_nearest(target, asked) end,
+        'text', case when asked.mode <> 'semantic' then _explain_words(target, asked) end);
+    if hidden then  -- from the caller, and so is what depends on the rows that policies hide
+        plan := plan || jsonb_build_object(
+            'semantic', plan -> 'semantic' || '{"path": null, "index": null, "ef_search": null, "iterative_scan": null,
+                                                "candidates": null, "rows_visited": null}',
+            'text', plan -> 'text' || '{"rows_visited": null}');
+    end if;
     return case when with_hits then plan else plan #- '{semantic,hits}' #- '{text,hits}' end;
 end $$;
 comment on function pgembedd.explain_search is
     'How a search finds what it finds: the path of each leg, the rows it visited, its settings; its list with_hits.';
-
--- Nulls for what depends on the rows that policies hide from the caller.
-create or replace function pgembedd._explain_hidden(hidden boolean, names text[]) returns jsonb
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select coalesce(jsonb_object_agg(n, null), '{}') from unnest(names) n where hidden $$;
 
 create or replace function pgembedd._explain_nearest(
     target pgembedd._search_target, asked pgembedd._asked

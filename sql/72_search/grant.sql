@@ -30,5 +30,5 @@ as $$
           'processing_status', '_check_processing_rights', '_processing', '_row_version',
           '_counted', '_cut', '_most', '_most_members', '_check_texts', '_check_list', '_check_members',
           '_check_json', '_render', '_blank', '_base_type', '_qualified_type', '_shortened', '_compared_by_btree',
-          '_beginning', '_explain_nearest', '_explain_words', '_explain_hidden', '_scans_of', '_rows_visited'))
+          '_beginning', '_explain_nearest', '_explain_words', '_scans_of', '_rows_visited'))
 $$;

@@ -33,19 +33,23 @@ begin
     end loop;
 end $$;
 
--- Any of these lexemes, as a tsquery.
-create or replace function pgembedd._search_any(words text[]) returns tsquery
-language sql immutable
+-- Each of these lexemes as a tsquery, and any of them as one; null of none.
+create or replace function pgembedd._search_each(words text[]) returns tsquery[]
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select string_agg('''' || replace(replace(w, E'\\', E'\\\\'), '''', '''''') || '''', ' | ')::tsquery
-    from unnest(words) as w
-$$;
+begin
+    return array(select ('''' || replace(replace(w, E'\\', E'\\\\'), '''', '''''') || '''')::tsquery
+                 from unnest(words) with ordinality as u(w, nth) order by nth);
+end $$;
 
-create or replace function pgembedd._search_each(words text[]) returns tsquery[]
-language sql immutable
+create or replace function pgembedd._search_any(words text[]) returns tsquery
+language plpgsql immutable
 set search_path = pg_catalog, pgembedd, pg_temp
-as $$ select array(select _search_any(array[w]) from unnest(words) with ordinality as u(w, nth) order by nth) $$;
+as $$
+begin
+    return nullif(array_to_string(_search_each(words), ' | '), '')::tsquery;
+end $$;
 
 -- $1 is a tsquery of the words, $2 one of the other words: rows without those of $1 are candidates `with_others`; $3 is
 -- that of what is required, $4 bounds the candidates, $5 the hits; $6 has each word as a tsquery, $7 its weight; $8 is
