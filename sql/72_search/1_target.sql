@@ -32,9 +32,14 @@ declare
     target pgembedd._search_target;
 begin
     one := _searched(name, source);
-    target.id := one.id; target.name := one.name; target.model := one.model; target.distance := one.distance;
-    target.dimensions := one.dimensions; target.chunked := one.embedding_table is not null;
-    target.source := one.source; target.vectors := coalesce(one.embedding_table, one.source);
+    target.id := one.id;
+    target.name := one.name;
+    target.model := one.model;
+    target.distance := one.distance;
+    target.dimensions := one.dimensions;
+    target.chunked := one.embedding_table is not null;
+    target.source := one.source;
+    target.vectors := coalesce(one.embedding_table, one.source);
     target.text_columns := coalesce(one.content_columns, one.watch_columns);
     target.alias := case when target.chunked then 'v' else 's' end;
     target.embedding := quote_ident(coalesce(one.embedding_column, 'embedding'));

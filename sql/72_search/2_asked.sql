@@ -42,7 +42,8 @@ begin
     ignored := _check_search_ranking(asked);
     ignored := _check_texts('{marks,marks}', asked.marks);
     asked.condition := _search_filter(target.source, asked.filter);
-    asked.words_condition := asked.condition; asked.near_condition := asked.condition;
+    asked.words_condition := asked.condition;
+    asked.near_condition := asked.condition;
     asked.mode := _search_mode(target, asked);
     asked.plain := asked.query;
     asked.wanted := case when asked.after is not null then 1000

@@ -35,7 +35,8 @@ begin
     if found_one.base not in ('json'::regtype, 'jsonb'::regtype) then
         return _compared_by_btree(operand, found_one.name);
     end if;
-    operand.kind := 'json'; operand.type_name := 'jsonb';
+    operand.kind := 'json';
+    operand.type_name := 'jsonb';
     operand.path := case when found_one.name = name then '{}' else path[2:] end;
     operand.contained := operand.path <> '{}' and not exists (
         select from unnest(operand.path) as p where p ~ '^-?[0-9]+$');  -- which may lead into an array

@@ -19,7 +19,9 @@ begin
     breadth := case when asked.per = 'row' and target.chunked then 4 * wanted  -- the chunks of one row come together
                     else wanted end;
     plan := _search_path(target, asked, breadth);
-    path := plan.path; visits := plan.visits; rows := plan.rows;
+    path := plan.path;
+    visits := plan.visits;
+    rows := plan.rows;
     scanned := path;
     loop
         if visits is not null then visited := _search_visited(target.vectors); end if;
