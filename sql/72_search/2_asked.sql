@@ -16,7 +16,7 @@ create or replace view pgembedd._asked as
            null::double precision as average_length
     where false;
 comment on view pgembedd._asked is
-    'What is asked of a search: the parameters of search(), in their order, and what _asked() makes of them.';
+    'What is asked of a search: the parameters of search(), and what _asked() makes of them.';
 
 create or replace view pgembedd._search_hit as
     select null::jsonb as key, null::integer as chunk_no, null::double precision as similarity,

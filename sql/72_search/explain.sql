@@ -22,8 +22,9 @@ declare
     plan jsonb;
 begin
     target := _search_target(pipeline, null);
-    asked := row (query, k, filter, mode, per, min_similarity, 0, embedding, '{1,1}'::float8[], 60, null,
-                  '{**,**}'::text[]);
+    select query, k, filter, mode, per, min_similarity, 0, embedding, '{1,1}', 60, '{**,**}'
+    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
+         asked.embedding, asked.weights, asked.rrf_k, asked.marks;
     asked := _asked(target, asked);
     if asked.mode <> 'text' then
         asked.embedding := coalesce(embedding, embed(asked.plain, pipeline => target.name));

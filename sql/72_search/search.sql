@@ -29,7 +29,9 @@ declare
     ignored text;
 begin
     target := _search_target(pipeline, null, mode is distinct from 'semantic');
-    asked := row (query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks);
+    select query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks
+    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
+         asked.embedding, asked.weights, asked.rrf_k, asked.after, asked.marks;
     asked := _asked(target, asked);
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
@@ -71,7 +73,9 @@ declare
     ignored text;
 begin
     target := _search_target(pipeline, _searched_table(pg_typeof(source)), mode is distinct from 'semantic');
-    asked := row (query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks);
+    select query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks
+    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
+         asked.embedding, asked.weights, asked.rrf_k, asked.after, asked.marks;
     asked := _asked(target, asked);
     ignored := _check_whole_row(target);
     asked.embedding := case when asked.mode <> 'text'
