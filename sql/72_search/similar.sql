@@ -23,10 +23,10 @@ begin
     target := _search_target(pipeline, null, false);
     ignored := _check_search_rights(target);
     ignored := _check_json('like_key', like_key);
-    select k, filter, 'semantic', per, min_similarity, snippet_length, _vector_of(target, like_key), '{1,1}', 60,
-           '{**,**}'
-    into asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length, asked.embedding,
-         asked.weights, asked.rrf_k, asked.marks;
+    asked.embedding := _vector_of(target, like_key);
+    select k, filter, 'semantic', per, min_similarity, snippet_length, '{1,1}', 60, '{**,**}'
+    into asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length, asked.weights,
+         asked.rrf_k, asked.marks;
     asked := _asked(target, asked);
     asked.near_condition := format(
         '(%s) and not exists (select from (select %L::pg_catalog.jsonb as key) i cross join lateral %s where %s)',
