@@ -109,6 +109,22 @@ comment on column pgembedd.pipeline.retry_delay is
     'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
 """
 
+# Functions that take or return the rows of views, which 0001 drops before the functions.
+DROP_ROUTINES_OF_ROWS = """
+do $$
+declare
+    list text;
+begin
+    select string_agg(distinct p.oid::regprocedure::text, ', ') into list
+    from pg_catalog.pg_class c join pg_catalog.pg_type r on r.typrelid = c.oid
+    join pg_catalog.pg_depend d on d.refclassid = 'pg_type'::regclass and d.refobjid in (r.oid, r.typarray)
+    join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and d.objid = p.oid
+    where c.relkind = 'v' and c.relnamespace = 'pgembedd'::regnamespace
+      and p.pronamespace = 'pgembedd'::regnamespace;
+    if list is not null then execute 'drop routine ' || list; end if;
+end $$;
+"""
+
 DOWNGRADE = """
 drop table pgembedd.model;
 drop table pgembedd.worker;
@@ -137,4 +153,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raw(op.get_bind()).execute(DOWNGRADE)
+    for statements in (DROP_ROUTINES_OF_ROWS, DOWNGRADE):
+        raw(op.get_bind()).execute(statements)

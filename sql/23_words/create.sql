@@ -75,7 +75,6 @@ create or replace function pgembedd._follow_words(pipeline pgembedd.pipeline) re
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-declare
 begin
     if pipeline.text_config is null then return pipeline; end if;
     -- A column that was given another type would run the owner's casts and checks, with the rights of the caller.

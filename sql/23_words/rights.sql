@@ -3,14 +3,6 @@
 -- source; elsewhere a view of all words, whose condition is of no row and is checked once a query. What is revoked from
 -- a reader, or hidden by a first policy, is out of the view at once.
 
-create or replace function pgembedd._words_view_name(words regclass) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select format('%I.%I', n.nspname, _truncate_name(c.relname, 58) || '_view')
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = words
-$$;
-
 create or replace function pgembedd._drop_words_view(words regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -65,7 +57,9 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    view constant text := _words_view_name(pipeline.words_table);
+    view constant text := (
+        select format('%I.%I', n.nspname, _truncate_name(c.relname, 58) || '_view')
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.words_table);
     condition constant text := format(
         'pg_catalog.has_table_privilege(%2$s::pg_catalog.oid, ''select'') '  -- by this a downgrade knows the view
         'and pg_catalog.to_regclass(%1$L) operator(pg_catalog.=) %2$s::pg_catalog.oid '

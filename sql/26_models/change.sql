@@ -34,19 +34,14 @@ declare
                                  array[model, vector_type, distance, splitter, formatting]);
 begin
     ignored := _check_change(current);
-    next.name := current.name || '.next';
-    next.model := coalesce(change_model.model, current.model);
-    next.dimensions := coalesce(change_model.dimensions, _dimensions_after(current, change_model.model));
-    next.vector_type := coalesce(change_model.vector_type, current.vector_type);
-    next.distance := coalesce(change_model.distance, current.distance);
-    next.m := coalesce(change_model.m, current.m);
-    next.ef_construction := coalesce(change_model.ef_construction, current.ef_construction);
-    next.chunk_tokens := coalesce(change_model.chunk_tokens, current.chunk_tokens);
+    next := jsonb_populate_record(next, jsonb_strip_nulls(jsonb_build_object(
+        'name', current.name || '.next', 'model', model,
+        'dimensions', coalesce(dimensions, _dimensions_after(current, model)), 'vector_type', vector_type,
+        'distance', distance, 'm', m, 'ef_construction', ef_construction, 'chunk_tokens', chunk_tokens,
+        'splitter', splitter, 'formatting', formatting,
+        'embedding_column', _suffixed_name(current.embedding_column, 'next'))));
     next.chunk_overlap := coalesce(change_model.chunk_overlap,
         case when current.embedding_table is not null then current.chunk_overlap end);
-    next.splitter := coalesce(change_model.splitter, current.splitter);
-    next.formatting := coalesce(change_model.formatting, current.formatting);
-    next.embedding_column := _suffixed_name(current.embedding_column, 'next');
     next.embedding_table_name := (
         select format('%I.%I', n.nspname, _suffixed_name(c.relname, 'next'))
         from pg_class c join pg_namespace n on n.oid = c.relnamespace

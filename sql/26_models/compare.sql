@@ -33,8 +33,8 @@ begin
         pipeline := side.name; model := side.model; index := _index_state(side);
         select c.seen - c.lacking, c.lacking - c.blank into rows_embedded, rows_missing
         from _count_lacking(side, 100) c;
-        recall := _recall(side, keys, k);
-        agreement := _agreement(current, beside, keys, k);
+        recall := _agreement(side, side, keys, k, by_index => true);
+        agreement := _agreement(current, beside, keys, k, by_index => false);
         return next;
     end loop;
 end $$;
@@ -42,66 +42,42 @@ comment on function pgembedd.compare_models is
     'Both sides of a change of model: coverage, and for a sample of '
     'rows how many of the k nearest the index finds, and how many agree.';
 
--- The share of `wanted` that is in `found_ones`; null where `wanted` is empty.
-create or replace function pgembedd._share(wanted jsonb[], found_ones jsonb[]) returns numeric
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select count(*) filter (where w = any (found_ones))::numeric / nullif(count(*), 0) from unnest(wanted) as w
-$$;
-
--- The k rows nearest to the vectors of the row `key`, as an SQL expression: an array of keys.
-create or replace function pgembedd._nearest(pipeline pgembedd.pipeline, key jsonb, k integer) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select _render($q$array(
-        select {key} from {vectors} n where n.{column} is not null
-        order by n.{column} {distance} (
-            select o.{column} from {vectors} o, {key_record} where {is_row} and o.{column} is not null limit 1)
-        limit {k})$q$, jsonb_build_object(
-        'key', _key_json(pipeline.source, 'n'), 'vectors', _target(pipeline),
-        'column', quote_ident(_vector_column(pipeline)),
-        'distance', format('operator(%I.%s)', n.nspname,
-            case pipeline.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end),
-        'key_record', _key_record(pipeline.source, quote_literal(key) || '::pg_catalog.jsonb'),
-        'is_row', _key_match(pipeline.source, 'o', 'k'), 'k', k))
-    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
-$$;
-
-create or replace function pgembedd._nearest_keys(
-    pipeline pgembedd.pipeline, key jsonb, k integer, exact boolean
-) returns jsonb[]
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    found_ones jsonb[];
-    indexscan text := current_setting('enable_indexscan');
-    seqscan text := current_setting('enable_seqscan');
-begin
-    perform set_config('enable_indexscan', case when exact then 'off' else 'on' end, true),
-            set_config('enable_seqscan', case when exact then 'on' else 'off' end, true);
-    found_ones := array(select jsonb_array_elements(
-        _ask(pipeline, format('select pg_catalog.to_jsonb(%s)', _nearest(pipeline, key, k)))));
-    perform set_config('enable_indexscan', indexscan, true), set_config('enable_seqscan', seqscan, true);
-    return found_ones;
-end $$;
-
-create or replace function pgembedd._recall(pipeline pgembedd.pipeline, keys jsonb[], k integer) returns numeric
-language sql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select round(avg(_share(_nearest_keys(pipeline, s.key, k, true), _nearest_keys(pipeline, s.key, k, false))), 3)
-    from unnest(keys) as s(key)
-$$;
-
+-- How many of the k rows nearest to each of those keys, in exact order, are among those of the other side, on average.
 create or replace function pgembedd._agreement(
-    a pgembedd.pipeline, b pgembedd.pipeline, keys jsonb[], k integer
+    pipeline pgembedd.pipeline, other pgembedd.pipeline, keys jsonb[], k integer, by_index boolean
 ) returns numeric
 language sql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select round(avg(_share(_nearest_keys(a, s.key, k, true), _nearest_keys(b, s.key, k, true))), 3)
+    select round(avg(a.share), 3)
     from unnest(keys) as s(key)
+    cross join lateral (
+        select count(*) filter (where w = any (o.keys))::numeric / nullif(count(*), 0) as share
+        from (select _nearest_keys(other, s.key, k, by_index) as keys offset 0) o,
+             unnest(_nearest_keys(pipeline, s.key, k, false)) w) a
 $$;
+
+-- The keys of the k rows nearest to the vectors of a row.
+create or replace function pgembedd._nearest_keys(
+    pipeline pgembedd.pipeline, key jsonb, k integer, by_index boolean
+) returns jsonb[]
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
+set enable_indexscan = on set enable_seqscan = on  -- restored on return
+as $$
+begin
+    perform set_config(case when by_index then 'enable_seqscan' else 'enable_indexscan' end, 'off', true);
+    return array(select jsonb_array_elements(_ask(pipeline, _render($q$
+        select pg_catalog.to_jsonb(array(
+            select {key} from {vectors} n where n.{column} is not null
+            order by n.{column} {distance} (
+                select o.{column} from {vectors} o, {key_record} where {is_row} and o.{column} is not null limit 1)
+            limit {k}))$q$, jsonb_build_object(
+        'key', _key_json(pipeline.source, 'n'), 'vectors', _target(pipeline),
+        'column', quote_ident(_vector_column(pipeline)), 'distance', (
+            select format('operator(%I.%s)', n.nspname,
+                          case pipeline.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end)
+            from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'),
+        'key_record', _key_record(pipeline.source, quote_literal(key) || '::pg_catalog.jsonb'),
+        'is_row', _key_match(pipeline.source, 'o', 'k'), 'k', k)))));
+end $$;

@@ -58,6 +58,8 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set lock_timeout = '100ms'
 as $$
+declare
+    named text;
 begin
     perform from pipeline p where p.id in (current.id, beside.id) order by p.id for update;
     if (_successor(_pipeline(current.name), beside.shadow)).id <> beside.id then
@@ -68,17 +70,14 @@ begin
     perform set_config('lock_timeout', '500ms', true);
     execute format('lock table %s in %s mode', current.source, _swap_mode(current));
     perform set_config('lock_timeout', '100ms', true);
+    named := current.embedding_column;
     if current.embedding_table is null then
         perform _copy_rights(current.source, current.embedding_column, beside.embedding_column);
-        perform _rename_column(current, _suffixed_name(current.embedding_column, suffix)),
-            _rename_column(beside, current.embedding_column);
     else
-        perform _rename_table(t.pipeline, t.to_name)
-        from (select relname from pg_class where oid = current.embedding_table) c,
-             lateral (values (1, current, _suffixed_name(c.relname, suffix)), (2, beside, c.relname))
-                 as t(nth, pipeline, to_name)
-        order by t.nth;
+        named := (select c.relname from pg_class c where c.oid = current.embedding_table);
     end if;
+    perform _rename_vectors(current, _suffixed_name(named, suffix));
+    perform _rename_vectors(beside, named);
 end $$;
 
 -- Copies the grants on a single column, and revokes all others on the second one.
@@ -103,24 +102,18 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._rename_column(pipeline pgembedd.pipeline, to_name text) returns void
+create or replace function pgembedd._rename_vectors(pipeline pgembedd.pipeline, to_name text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    execute format('alter table %s rename column %I to %I', pipeline.source, pipeline.embedding_column, to_name);
-end $$;
-
-create or replace function pgembedd._rename_table(pipeline pgembedd.pipeline, to_name text) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    joined regclass := _view(pipeline);
-begin
+    if pipeline.embedding_table is null then
+        execute format('alter table %s rename column %I to %I', pipeline.source, pipeline.embedding_column, to_name);
+        return;
+    end if;
     -- In the order in which a reader of the view locks them.
-    if joined is not null then
-        execute format('alter view %s rename to %I', joined, _truncate_name(to_name, 58) || '_view');
+    if _view(pipeline) is not null then
+        execute format('alter view %s rename to %I', _view(pipeline), _truncate_name(to_name, 58) || '_view');
     end if;
     execute format('alter table %s rename to %I', pipeline.embedding_table, to_name);
 end $$;

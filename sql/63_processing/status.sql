@@ -9,12 +9,12 @@ set quote_all_identifiers = off
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
-    target jsonb;
+    target pgembedd._search_target;
     seen record;
     ignored text;
 begin
     target := _search_target(pipeline, null, false);
-    ignored := _check_processing_rights(target);
+    ignored := _check_processing_rights(array[target.source, target.vectors]);
     ignored := _check_list('keys', cardinality(keys));
     perform _check_json('key', k) from unnest(keys) k;
     -- In the order given; the version of a row is what only a reader of it knows.
@@ -22,33 +22,31 @@ begin
         select coalesce(pg_catalog.array_agg({key} order by i.nth), '{}') as keys,
                pg_catalog.array_agg({lacking} order by i.nth) as lacking,
                coalesce(pg_catalog.array_agg({version} order by i.nth), '{}') as versions
-        from pg_catalog.unnest($1) with ordinality as i(key, nth) cross join lateral {key_record}
-        join {source} s on {is_source_row}
-        $q$, target || jsonb_build_object('key', target ->> 'source_key', 'version', _row_version(
-                (target ->> 'source_oid')::oid, array(select jsonb_array_elements_text(target -> 'text_columns'))),
-            'lacking',
-            case when (target -> 'chunked')::boolean
-                 then format('not exists (select from %s v where %s)', target ->> 'vectors',
-                             target ->> 'chunk_is_of_source')
-                 else format('s.%s is null', target ->> 'embedding') end)) into seen using keys;
+        from pg_catalog.unnest($1) with ordinality as i(key, nth) {row_of_key}
+        $q$, jsonb_build_object('key', format(target.key_json, 's'), 'row_of_key', target.row_of_key,
+            'version', _row_version(target.source, target.text_columns),
+            'lacking', case when target.chunked
+                            then format('not exists (select from %s v where %s)', target.vectors,
+                                        format(target.key_match, 's', 'v'))
+                            else format('s.%s is null', target.embedding) end)) into seen using keys;
     return query
         select k.key, coalesce(p.status, case when k.lacking then 'queued' else 'embedded' end), p.reason,
                coalesce(p.attempts, 0), p.since
         from unnest(seen.keys, seen.lacking) with ordinality as k(key, lacking, nth)
-        left join _processing((target ->> 'id')::integer, seen.keys, seen.versions) p on p.nth = k.nth
+        left join _processing(target.id, seen.keys, seen.versions) p on p.nth = k.nth
         order by k.nth;
 end $$;
 comment on function pgembedd.processing_status is
     'Whether rows are queued, embedding, embedded, blank or failed, of those that the caller may read.';
 
-create or replace function pgembedd._check_processing_rights(target jsonb) returns void
+create or replace function pgembedd._check_processing_rights(tables regclass[]) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    item text;
+    item regclass;
 begin
-    foreach item in array array[target ->> 'source', target ->> 'vectors'] loop
+    foreach item in array tables loop
         if not has_table_privilege(item, 'select') then
             raise exception 'The role % may not read all columns of %, so it is not told the status of its rows.',
                 quote_ident(current_user), item using errcode = 'insufficient_privilege',

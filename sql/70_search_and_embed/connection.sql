@@ -25,16 +25,21 @@ as $$
     from pg_roles r where r.oid = _owner_of_schema()
 $$;
 
--- A statement of the second connection as pg_stat_activity does not show it: that keeps only the beginning. All askers
--- have one role, which sees its own sessions there; with the text and the id of a request it could have its vector,
--- too.
-create or replace function pgembedd._hide_statement(statement text) returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
+-- What a statement of the second connection returns. pg_stat_activity keeps only the beginning, so it does not show the
+-- statement: all askers have one role, which sees its own sessions there; with the text and the id of a request it
+-- could have its vector, too.
+create or replace function pgembedd._run_over(line text, statement text) returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select '/* pgembedd.embed() */'
-           || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement
-$$;
+declare
+    result text;
+begin
+    execute format('select t.result from %s.dblink($1, $2) as t(result text)', _dblink()) into result
+    using line, '/* pgembedd.embed() */'
+        || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement;
+    return result;
+end $$;
 
 create or replace function pgembedd._connect(line text) returns void
 language plpgsql
@@ -93,17 +98,6 @@ begin
     end loop;
 end $$;
 
--- The address of this server: the loopback address if it listens there, else the first it names, else its socket.
-create or replace function pgembedd._own_host() returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select case when a.addresses && array['*', '0.0.0.0', 'localhost', '127.0.0.1'] then '127.0.0.1'
-                when a.addresses && array['::', '::1'] then '::1'
-                else nullif(a.addresses[1], '') end
-    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), E'\\s*,\\s*') as addresses) a
-$$;
-
 -- libpq's key='value' pairs. What is not given is what this server says of itself.
 create or replace function pgembedd._conninfo(through pgembedd.loopback) returns text
 language sql stable
@@ -111,9 +105,13 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, E'\\', E'\\\\'), '''', E'\\''')), ' ') || ' '
         || coalesce(through.options, '')
-    from (values
+    from (select regexp_split_to_array(btrim(current_setting('listen_addresses')), E'\\s*,\\s*') as addresses) a,
+    lateral (values
         ('dbname', current_database()::text),
-        ('host', coalesce(through.host, _own_host())),
+        -- The loopback address if the server listens there, else the first that it names, else its socket.
+        ('host', coalesce(through.host, case
+            when a.addresses && array['*', '0.0.0.0', 'localhost', '127.0.0.1'] then '127.0.0.1'
+            when a.addresses && array['::', '::1'] then '::1' else nullif(a.addresses[1], '') end)),
         ('port', coalesce(through.port::text, current_setting('port'))),
         ('user', through.username),
         ('password', through.password),

@@ -81,8 +81,7 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
-    execute format('select from %s.dblink($1, $2) as t(posted text)', _dblink())
-    using line, _hide_statement(format('select pgembedd._post_embed_request(%L, %L, %L, %L, %L, %L)',
+    perform _run_over(line, format('select pgembedd._post_embed_request(%L, %L, %L, %L, %L, %L)',
         request.id, request.model, request.fingerprint, request.kind, request.content, timeout));
 end $$;
 
@@ -110,31 +109,44 @@ as $$
 begin
     loop
         -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink ignores signals.
-        execute format('select * from %s.dblink($1, $2) as t(embedding text, refusal text, crowded boolean)', _dblink())
-        into embedding, refusal, crowded
-        using line, _hide_statement(format('select embedding, refusal, crowded from pgembedd._await_vector(%L, %L)',
-            id, least(interval '200 ms', deadline - clock_timestamp())));
+        select a.* into embedding, refusal, crowded
+        from jsonb_to_record(_run_over(line, format(
+            'select pg_catalog.to_jsonb(a) from pgembedd._await_vector(%L, %L) a', id,
+            least(interval '200 ms', deadline - clock_timestamp())))::jsonb)
+            as a(embedding text, refusal text, crowded boolean);
         exit when num_nonnulls(embedding, refusal) > 0 or clock_timestamp() >= deadline;
     end loop;
     if num_nonnulls(embedding, refusal) = 0 then
-        execute format('select from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, _hide_statement(format('select pgembedd._forget_embed_request(%L)', id));
+        perform _run_over(line, format('select pgembedd._forget_embed_request(%L)', id));
     end if;
 end $$;
 
--- The request of a caller who does not wait for it any more.
-create or replace function pgembedd._take_back(id uuid) returns void
+-- Takes the request back of a caller who does not wait for it any more, over another connection. Returns the error, or
+-- null: a request that is left expires, and the next worker that looks throws it away.
+create or replace function pgembedd._take_back(id uuid) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     line text := 'pgembedd ' || gen_random_uuid();
+    problem text;
 begin
     begin
         perform _connect(line);
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, _hide_statement(format('select pgembedd._forget_embed_request(%L)', id));
-    exception when query_canceled or others then null;  -- it expires, and the next worker that looks throws it away
+        perform _run_over(line, format('select pgembedd._forget_embed_request(%L)', id));
+    exception when query_canceled or others then
+        problem := sqlerrm;
     end;
     perform _disconnect(line);
+    return problem;
 end $$;
+
+-- The error with which embed() fails to connect, or to call what its role may call; null when there is none. For the
+-- doctor.
+create or replace function pgembedd._embed_problem() returns text
+language sql
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+    select case when not exists (select from loopback) or _dblink() is null then 'it is not set up'
+                else _take_back(gen_random_uuid()) end
+$$;

@@ -80,33 +80,28 @@ begin
     return sha256(outer_pad || sha256(inner_pad || message));
 end $$;
 
-create or replace function pgembedd._grant_embed_role(username text) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    execute format('grant usage on schema pgembedd to %I', username);
-    execute format('grant execute on function pgembedd._post_embed_request, '
-                   'pgembedd._await_vector, pgembedd._forget_embed_request to %I', username);
-    if username like E'pgembedd\\_embed\\_%' then perform _keep_from_log(username); end if;
-end $$;
-
 -- The texts that are to be embedded stand in statements of the second connection, as dblink has no parameters: so the
--- server logs none of them. Only a superuser may say so.
-create or replace function pgembedd._keep_from_log(username text) returns void
+-- server logs none of a role of ours. Only a superuser may say so.
+create or replace function pgembedd._grant_embed_role(username text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     item record;
 begin
-    for item in select * from (values ('log_statement', 'none'), ('log_min_duration_statement', '-1'),
-        ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'),
-        ('log_min_error_statement', 'panic')) as s(name, value)
-    loop
-        execute format('alter role %I set %s = %L', username, item.name, item.value);
-    end loop;
-exception when insufficient_privilege then null;
+    execute format('grant usage on schema pgembedd to %I', username);
+    execute format('grant execute on function pgembedd._post_embed_request, '
+                   'pgembedd._await_vector, pgembedd._forget_embed_request to %I', username);
+    begin
+        for item in select * from (values ('log_statement', 'none'), ('log_min_duration_statement', '-1'),
+            ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'),
+            ('log_min_error_statement', 'panic')) as s(name, value)
+            where username like E'pgembedd\\_embed\\_%'
+        loop
+            execute format('alter role %I set %s = %L', username, item.name, item.value);
+        end loop;
+    exception when insufficient_privilege then null;
+    end;
 end $$;
 
 create or replace function pgembedd.grant_embed(role regrole) returns void
@@ -120,29 +115,3 @@ begin
     execute format('grant execute on function pgembedd.embed to %s', role);
 end $$;
 comment on function pgembedd.grant_embed is 'Let a role call pgembedd.embed().';
-
--- The error with which embed() fails to connect; null when there is none. For the doctor.
-create or replace function pgembedd._embed_problem() returns text
-language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    line text := 'pgembedd ' || gen_random_uuid();
-begin
-    if not exists (select from loopback) or _dblink() is null then
-        return 'it is not set up';
-    end if;
-    perform _connect(line);
-    begin
-        -- The role's purpose: it may call the functions.
-        execute format('select * from %s.dblink($1, $2) as t(forgotten text)', _dblink())
-        using line, format('select pgembedd._forget_embed_request(%L)', gen_random_uuid());
-    exception when others then
-        perform _disconnect(line);
-        return sqlerrm;
-    end;
-    perform _disconnect(line);
-    return null;
-exception when others then
-    return sqlerrm;
-end $$;

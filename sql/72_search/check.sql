@@ -1,44 +1,68 @@
 create or replace function pgembedd._check_search(
-    target jsonb, query text, k integer, mode text, per text, min_similarity double precision, snippet_length integer,
-    embedding @extschema:vector@.vector
+    target pgembedd._search_target, asked pgembedd._asked
 ) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    dimensions integer;
-    norm double precision;
+    vector constant real[] := asked.embedding::real[];
     ignored text;
 begin
-    ignored := _check_texts('{query,mode,per}', array[query, mode, per]);
-    if k is null or k not between 1 and 1000 then
-        raise exception using message = format('k %s is out of range.', coalesce(k::text, 'NULL')),
+    ignored := _check_texts('{query,mode,per}', array[asked.query, asked.mode, asked.per]);
+    if asked.k is null or asked.k not between 1 and 1000 then
+        raise exception using message = format('k %s is out of range.', coalesce(asked.k::text, 'NULL')),
             hint = 'It is how many hits are wanted, 1 to 1000.', errcode = '22023';
-    elsif per is null or per not in ('row', 'chunk') then
-        raise exception using message = format('per %s is not known.', coalesce(quote_literal(per), 'NULL')),
+    elsif asked.per is null or asked.per not in ('row', 'chunk') then
+        raise exception using message = format('per %L is not known.', asked.per),
             hint = 'row gives each row once, with its best chunk; chunk gives every chunk.', errcode = '22023';
-    elsif snippet_length is null or snippet_length not between 0 and 10000 then
+    elsif asked.snippet_length is null or asked.snippet_length not between 0 and 10000 then
         raise exception using
-            message = format('snippet_length %s is out of range.', coalesce(snippet_length::text, 'NULL')),
+            message = format('snippet_length %s is out of range.', coalesce(asked.snippet_length::text, 'NULL')),
             hint = 'It is in characters, 0 (no snippet) to 10000.', errcode = '22023';
-    elsif (embedding is null or mode = 'text') and (query is null or _blank(query)) then
+    elsif (vector is null or asked.mode = 'text') and (asked.query is null or _blank(asked.query)) then
         raise exception using message = 'The query is empty.',
             hint = 'Say in some words what is searched, or give its vector as embedding.', errcode = '22023';
-    elsif _search_similarity_range(target ->> 'distance', min_similarity) is not null then
-        raise exception using message = format('min_similarity %s is out of range.', min_similarity),
-            hint = _search_similarity_range(target ->> 'distance', min_similarity), errcode = '22023';
+    elsif _search_similarity_range(target.distance, asked.min_similarity) is not null then
+        raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),
+            hint = _search_similarity_range(target.distance, asked.min_similarity), errcode = '22023';
+    elsif cardinality(vector) <> target.dimensions then
+        raise exception using message = format('The vector has %s, and those of the pipeline "%s" have %s.',
+                _counted(cardinality(vector), 'dimension'), target.name, target.dimensions),
+            hint = 'Give a vector of the pipeline''s model.', errcode = '22023';
+    elsif target.distance = 'cosine' and 0 = all (vector) then
+        raise exception using message = 'The vector has zeros alone, and the cosine of that is not defined.',
+            hint = 'Give a vector of the pipeline''s model.', errcode = '22023';
     end if;
-    if embedding is not null then
-        execute format('select %1$I.vector_dims($1), %1$I.vector_norm($1)', target ->> 'vector_schema')
-        into dimensions, norm using embedding;
-        if dimensions <> (target ->> 'dimensions')::integer then
-            raise exception using message = format('The vector has %s, and those of the pipeline "%s" have %s.',
-                    _counted(dimensions, 'dimension'), target ->> 'name', target ->> 'dimensions'),
-                hint = 'Give a vector of the pipeline''s model.', errcode = '22023';
-        elsif norm = 0 and target ->> 'distance' = 'cosine' then
-            raise exception using message = 'The vector has zeros alone, and the cosine of that is not defined.',
-                hint = 'Give a vector of the pipeline''s model.', errcode = '22023';
-        end if;
+end $$;
+
+-- How the legs are put in one order, and what of it is shown.
+create or replace function pgembedd._check_search_ranking(asked pgembedd._asked) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    weights constant double precision[] := asked.weights;
+begin
+    if asked.mode = 'text' and asked.min_similarity is not null then
+        raise exception using message = 'min_similarity needs the query''s vector, and the mode text asks for none.',
+            hint = 'Take mode => ''hybrid'' with weights => ''{0,1}''.', errcode = '22023';
+    elsif weights is null or array_ndims(weights) <> 1 or cardinality(weights) <> 2 or array_position(weights, null) > 0
+       or (least(weights[1], weights[2]) >= 0 and greatest(weights[1], weights[2]) between 1e-6 and 1e6) is not true
+       or array_lower(weights, 1) <> 1 then
+        raise exception using message = _cut(format('The weights %L are not known.', weights)),
+            hint = 'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. '
+                'Say ''{1,1}''.',
+            errcode = '22023';
+    elsif asked.rrf_k is null or asked.rrf_k not between 1 and 10000 then
+        raise exception using message = format('rrf_k %s is out of range.', coalesce(asked.rrf_k::text, 'NULL')),
+            hint = 'It goes from 1 to 10000; the larger, the less the first places count.', errcode = '22023';
+    elsif asked.after not between 0 and 1000 then
+        raise exception using message = format('after %s is out of range.', asked.after),
+            hint = 'It is how many hits to leave out, of a window of 1000: 0 for the first page.', errcode = '22023';
+    elsif asked.marks is null or cardinality(asked.marks) <> 2 or asked.marks[1] is null
+          or asked.marks[2] is null then
+        raise exception using message = _cut(format('The marks %L are not known.', asked.marks)),
+            hint = 'They are two texts, put before and after a word: for example ''{**,**}''.', errcode = '22023';
     end if;
 end $$;
 
@@ -57,61 +81,61 @@ as $$
 $$;
 
 -- Without these rights Postgres would only say that permission was denied for the table.
-create or replace function pgembedd._check_search_rights(target jsonb) returns void
+create or replace function pgembedd._check_search_rights(target pgembedd._search_target) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    source constant oid := target ->> 'source_oid';
-    chunked constant boolean := target -> 'chunked';
     hidden text;
     -- An expression, which costs less than a query.
-    closed constant oid := case
-        when not has_schema_privilege((target ->> 'source_schema')::oid, 'usage') then target ->> 'source_schema'
-        when not has_schema_privilege((target ->> 'vectors_schema')::oid, 'usage') then target ->> 'vectors_schema'
+    closed constant regnamespace := case
+        when not has_schema_privilege(target.source_schema, 'usage') then target.source_schema
+        when not has_schema_privilege(target.vectors_schema, 'usage') then target.vectors_schema
     end;
 begin
     if closed is not null then
         raise exception 'The role % may not use the schema %, without which it cannot search.',
-            quote_ident(current_user), closed::regnamespace using errcode = 'insufficient_privilege',
-            hint = format('Have its owner GRANT USAGE ON SCHEMA %s TO %I.', closed::regnamespace, current_user);
-    elsif has_table_privilege(source, 'select') and has_table_privilege((target ->> 'vectors_oid')::oid, 'select') then
-        return;
+            quote_ident(current_user), closed using errcode = 'insufficient_privilege',
+            hint = format('Have its owner GRANT USAGE ON SCHEMA %s TO %I.', closed, current_user);
     end if;
-    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into hidden from pg_attribute a
-    where a.attrelid = source and not has_column_privilege(source, a.attnum, 'select')
-      and (target -> 'key_names' ? a.attname::text
-           or not chunked and a.attnum = (target ->> 'embedding_no')::smallint);
+    hidden := _unreadable_columns(target, false);
     if hidden is not null then
         raise exception 'The role % may not read % of %, without which it cannot search.', quote_ident(current_user),
-            hidden, target ->> 'source' using errcode = 'insufficient_privilege',
-            hint = format('Have its owner GRANT SELECT (%s) ON %s TO %I.', hidden, target ->> 'source', current_user);
-    elsif chunked and not has_table_privilege((target ->> 'vectors_oid')::oid, 'select') then
+            hidden, target.source using errcode = 'insufficient_privilege',
+            hint = format('Have its owner GRANT SELECT (%s) ON %s TO %I.', hidden, target.source, current_user);
+    elsif target.chunked and not has_table_privilege(target.vectors, 'select') then
         raise exception 'The role % may not read %, without which it cannot search.', quote_ident(current_user),
-            target ->> 'vectors' using errcode = 'insufficient_privilege',
-            hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target ->> 'source');
+            target.vectors using errcode = 'insufficient_privilege',
+            hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target.source);
     end if;
 end $$;
 
-create or replace function pgembedd._check_whole_row(target jsonb) returns void
+create or replace function pgembedd._check_whole_row(target pgembedd._search_target) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    source constant oid := target ->> 'source_oid';
-    hidden text;
+    hidden constant text := _unreadable_columns(target, true);
 begin
-    if not has_table_privilege(source, 'select') then
-        select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into hidden from pg_attribute a
-        where a.attrelid = source and a.attnum > 0 and not a.attisdropped
-          and not has_column_privilege(source, a.attnum, 'select');
-    end if;
     if hidden is not null then
         raise exception 'The role % may not read % of %, so it cannot have whole rows.', quote_ident(current_user),
-            hidden, target ->> 'source' using errcode = 'insufficient_privilege',
-            hint = format('Search by name, for the columns that it may read: pgembedd.search(%L, ...).',
-                          target ->> 'name');
+            hidden, target.source using errcode = 'insufficient_privilege',
+            hint = format('Search by name, for the columns that it may read: pgembedd.search(%L, ...).', target.name);
     end if;
+end $$;
+
+-- The columns of the row, or those that a search needs, that the caller may not read; null where there are none.
+create or replace function pgembedd._unreadable_columns(target pgembedd._search_target, whole boolean) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if has_table_privilege(target.source, 'select') then return null; end if;
+    return (select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
+            where a.attrelid = target.source and a.attnum > 0 and not a.attisdropped
+              and (whole or a.attname = any (target.key_names)
+                   or not target.chunked and a.attnum = target.embedding_no)
+              and not has_column_privilege(target.source, a.attnum, 'select'));
 end $$;
 
 create or replace function pgembedd._searched_table(type regtype) returns regclass
@@ -130,81 +154,44 @@ begin
     return relation;
 end $$;
 
--- A change of the model renames: what was looked up at the beginning may hold other vectors by now. Volatile, so that
--- it sees what was committed meanwhile. A backfill under way is told of: its rows are not found yet.
-create or replace function pgembedd._check_search_target(target jsonb) returns void
-language plpgsql security definer
+-- A change of the model renames: what was looked up at the beginning may hold other vectors by now. A backfill under
+-- way is told of: its rows are not found yet.
+create or replace function pgembedd._check_search_target(target pgembedd._search_target) returns void
+language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    -- Not that of the target, which a caller may write itself.
-    source constant regclass := (select p.source from pipeline p
-                                 where p.id = (target ->> 'id')::integer and p.name = target ->> 'name');
     waiting bigint;
 begin
-    if source is null then
-        raise exception using message = format('The model of "%s" was changed at this moment.', target ->> 'name'),
-            hint = 'Search again.', errcode = '22023';
-    end if;
-    waiting := _backfill_waiting((target ->> 'id')::integer);
-    if waiting > 0 and _sees_all_rows(source, source) then
+    waiting := _search_waiting(target.id, target.name);
+    if waiting > 0 then
         raise notice '% in the backfill and % not found yet.',
             case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
-                format('row of "%s" waits for its vector', target ->> 'name'),
-                format('rows of "%s" wait for their vectors', target ->> 'name')),
+                format('row of "%s" waits for its vector', target.name),
+                format('rows of "%s" wait for their vectors', target.name)),
             case when waiting = 1 then 'is' else 'are' end;
     end if;
 end $$;
 
-create or replace function pgembedd._backfill_waiting(pipeline_id integer) returns bigint
-language plpgsql stable
+-- How many rows are in the backfill. Null for a caller from whom policies hide rows: it may not know how many there
+-- are. Volatile, so that it sees what was committed since the search began.
+create or replace function pgembedd._search_waiting(pipeline_id integer, name text) returns bigint
+language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    source constant regclass := (select p.source from pipeline p where p.id = $1 and p.name = $2);
 begin
-    if to_regclass('pgmq.q_pgembedd_backfill') is null then return 0; end if;
+    if source is null then
+        raise exception using message = format('The model of "%s" was changed at this moment.', name),
+            hint = 'Search again.', errcode = '22023';
+    elsif not _sees_all_rows(source, source) then
+        return null;
+    elsif to_regclass('pgmq.q_pgembedd_backfill') is null then
+        return 0;
+    end if;
     return (select count(*) from (
         select from pgmq.q_pgembedd_backfill q
         -- As in _is_for(), so that the queue's index serves.
         where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
-end $$;
-
--- Null for a caller from whom policies hide rows: it may not know how many there are.
-create or replace function pgembedd._search_waiting(pipeline_id integer) returns bigint
-language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    return (select _backfill_waiting(p.id) from pipeline p
-            where p.id = pipeline_id and _sees_all_rows(p.source, p.source));
-end $$;
-
-create or replace function pgembedd._check_search_ranking(
-    mode text, min_similarity double precision, weights double precision[], rrf_k integer, after integer, marks text[]
-) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    if mode = 'text' and min_similarity is not null then
-        raise exception using message = 'min_similarity needs the query''s vector, and the mode text asks for none.',
-            hint = 'Take mode => ''hybrid'' with weights => ''{0,1}''.', errcode = '22023';
-    elsif weights is null or array_ndims(weights) <> 1 or cardinality(weights) <> 2 or array_position(weights, null) > 0
-       or (least(weights[1], weights[2]) >= 0 and greatest(weights[1], weights[2]) between 1e-6 and 1e6) is not true
-       or array_lower(weights, 1) <> 1 then
-        raise exception using
-            message = _cut(format('The weights %s are not known.', coalesce(quote_literal(weights), 'NULL'))),
-            hint = 'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. '
-                'Say ''{1,1}''.',
-            errcode = '22023';
-    elsif rrf_k is null or rrf_k not between 1 and 10000 then
-        raise exception using message = format('rrf_k %s is out of range.', coalesce(rrf_k::text, 'NULL')),
-            hint = 'It goes from 1 to 10000; the larger, the less the first places count.', errcode = '22023';
-    elsif after not between 0 and 1000 then
-        raise exception using message = format('after %s is out of range.', after),
-            hint = 'It is how many hits to leave out, of a window of 1000: 0 for the first page.', errcode = '22023';
-    elsif marks is null or cardinality(marks) <> 2 or marks[1] is null or marks[2] is null then
-        raise exception using
-            message = _cut(format('The marks %s are not known.', coalesce(quote_literal(marks), 'NULL'))),
-            hint = 'They are two texts, put before and after a word: for example ''{**,**}''.', errcode = '22023';
-    end if;
 end $$;

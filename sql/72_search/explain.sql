@@ -16,85 +16,70 @@ set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb;
-    condition text;
-    included text;
+    target pgembedd._search_target;
+    asked pgembedd._asked;
     hidden boolean;
-    asked jsonb;
-    wanted integer;
     plan jsonb;
-    ignored text;
 begin
     target := _search_target(pipeline, null);
-    ignored := _check_search(target, query, k, mode, per, min_similarity, 0, embedding);
-    ignored := _check_search_rights(target);
-    hidden := row_security_active((target ->> 'source_oid')::oid);
-    mode := _search_mode(target, mode, query);
-    condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    wanted := _search_window(mode, k, null);
-    asked := _search_asked(target, mode, query);
-    target := target || coalesce(asked -> 'seen', '{}');
-    included := _search_included(target, asked, condition, per = 'row');
-    if mode <> 'text' then
-        embedding := coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name'));
+    select query, k, filter, mode, per, min_similarity, 0, embedding, '{1,1}', 60, '{**,**}'
+    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
+         asked.embedding, asked.weights, asked.rrf_k, asked.marks;
+    asked := _asked(target, asked);
+    if asked.mode <> 'text' then
+        asked.embedding := coalesce(embedding, embed(asked.plain, pipeline => target.name));
     end if;
-    plan := jsonb_build_object('pipeline', target ->> 'name', 'mode', mode, 'k', k, 'per', per, 'filter', condition,
-        'row_security', hidden or row_security_active((target ->> 'vectors_oid')::oid),
-        'waiting', _search_waiting((target ->> 'id')::integer),
-        'semantic', case when mode <> 'text' then _explain_nearest(
-            target, embedding, wanted, _search_required(target, asked, included), per = 'row', min_similarity)
-            || _explain_hidden(hidden, '{path,index,ef_search,iterative_scan,candidates,rows_visited}') end,
-        'text', case when mode <> 'semantic' then _explain_words(
-            target, asked, wanted, k, included, per = 'row', embedding, min_similarity)
-            || _explain_hidden(hidden, '{rows_visited}') end);
+    hidden := row_security_active(target.source);
+    plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'per', per,
+        'filter', asked.condition, 'row_security', hidden or row_security_active(target.vectors),
+        'waiting', _search_waiting(target.id, target.name),
+        'semantic', case when asked.mode <> 'text' then _explain_nearest(target, asked) end,
+        'text', case when asked.mode <> 'semantic' then _explain_words(target, asked) end);
+    if hidden then  -- from the caller, and so is what depends on the rows that policies hide
+        plan := plan || jsonb_build_object(
+            'semantic', plan -> 'semantic' || '{"path": null, "index": null, "ef_search": null, "iterative_scan": null,
+                                                "candidates": null, "rows_visited": null}',
+            'text', plan -> 'text' || '{"rows_visited": null}');
+    end if;
     return case when with_hits then plan else plan #- '{semantic,hits}' #- '{text,hits}' end;
 end $$;
 comment on function pgembedd.explain_search is
     'How a search finds what it finds: the path of each leg, the rows it visited, its settings; its list with_hits.';
 
--- Nulls for what depends on the rows that policies hide from the caller.
-create or replace function pgembedd._explain_hidden(hidden boolean, names text[]) returns jsonb
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select coalesce(jsonb_object_agg(n, null), '{}') from unnest(names) n where hidden $$;
-
 create or replace function pgembedd._explain_nearest(
-    target jsonb, embedding @extschema:vector@.vector, k integer, filter text, per_row boolean,
-    min_similarity double precision
+    target pgembedd._search_target, asked pgembedd._asked
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    found_ones record;
+    leg record;
     before text[];
     ef_search text;
     iterative_scan text;
     plan json;
     scans jsonb;
 begin
-    found_ones := _search_nearest(target, embedding, k, filter, per_row, min_similarity);
-    before := _search_settings(found_ones.breadth, found_ones.visits, found_ones.rows);
+    leg := _search_nearest(target, asked);
+    before := _search_set(_search_settings(leg.breadth, leg.visits, leg.rows));
     ef_search := current_setting('hnsw.ef_search', true);
     iterative_scan := current_setting('hnsw.iterative_scan', true);
-    execute 'explain (analyze, format json) ' || _search_statement(target, filter,
-        case found_ones.path when 'index' then 'index' else 'exact' end, per_row and (target -> 'chunked')::boolean)
-    into plan using embedding, found_ones.breadth;
-    perform _search_restore(before);
-    scans := _scans_of(plan::jsonb, case when (target -> 'chunked')::boolean then 'v' else 's' end);
-    if found_ones.path = 'index' and not jsonb_path_exists(scans, '$[*]."Order By"') then
-        found_ones.path := 'exact';
+    execute 'explain (analyze, format json) '
+        || _search_statement(target, asked, case leg.path when 'index' then 'index' else 'exact' end)
+    into plan using asked.embedding, leg.breadth;
+    before := _search_set(before);
+    scans := _scans_of(plan::jsonb, target.alias);
+    if leg.path = 'index' and not jsonb_path_exists(scans, '$[*]."Order By"') then
+        leg.path := 'exact';
     end if;
-    return jsonb_build_object('path', found_ones.path,
+    return jsonb_build_object('path', leg.path,
         'index', jsonb_path_query_first(scans, '$[*] ? (exists(@."Order By"))."Index Name"'),
         'ef_search', ef_search::integer,
-        'iterative_scan', case when found_ones.path <> 'exact' then iterative_scan end,
-        'candidates', found_ones.breadth, 'rows_visited', _rows_visited(scans),
-        'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.nth, 'key', h.key, 'chunk_no', h.chunk_no,
-                       'similarity', h.similarity) order by h.nth), '[]')
-            from unnest(found_ones.keys, found_ones.chunk_nos, found_ones.similarities)
-                with ordinality as h(key, chunk_no, similarity, nth)));
+        'iterative_scan', case when leg.path <> 'exact' then iterative_scan end,
+        'candidates', leg.breadth, 'rows_visited', _rows_visited(scans), 'hits', (
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key, 'chunk_no', h.chunk_no,
+                                                         'similarity', h.similarity) order by h.semantic_rank), '[]')
+            from unnest(leg.hits) h));
 end $$;
 
 -- The nodes of a plan that read the table of that alias, or one of its partitions.
@@ -117,42 +102,32 @@ as $$
     from jsonb_array_elements(scans) s
 $$;
 
-create or replace function pgembedd._explain_words(
-    target jsonb, asked jsonb, wanted integer, enough integer, filter text, per_row boolean,
-    embedding @extschema:vector@.vector, min_similarity double precision
-) returns jsonb
+create or replace function pgembedd._explain_words(target pgembedd._search_target, asked pgembedd._asked)
+returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    found_ones record;
-    words constant text[] := array(select jsonb_array_elements_text(asked -> 'words'));
+    leg record;
     plan json;
     scans jsonb;
     index jsonb;
 begin
-    found_ones := _search_words(target, asked, wanted, enough, filter, per_row, embedding, min_similarity);
-    if found_ones.any_of is not null then
-        execute 'explain (analyze, format json) '
-            || _search_words_statement(target, filter, cardinality(words), found_ones.others is not null, per_row,
-                                       min_similarity is not null)
-        into plan using found_ones.any_of, (asked ->> 'required')::tsquery, found_ones.most, wanted,
-            _search_each(words),
-            _search_weights(array(select s::float8 from jsonb_array_elements_text(asked -> 'shares') s)),
-            embedding, min_similarity, found_ones.others;
+    leg := _search_words(target, asked);
+    if leg.any_of is not null then
+        execute 'explain (analyze, format json) ' || _search_words_statement(target, asked, leg.others is not null)
+        into plan using leg.any_of, leg.others, asked.required, leg.most, asked.wanted, _search_each(asked.words),
+            asked.idfs, asked.embedding, asked.min_similarity;
         scans := _scans_of(plan::jsonb, 'v');
         index := jsonb_path_query_first(scans,
             '$[*].Plans[*] ? (@."Node Type" == "Bitmap Index Scan")."Index Name"');
     end if;
     return jsonb_build_object(
         'path', case when index is not null then 'index' when scans is not null then 'scan' else 'none' end,
-        'index', index,
-        'words', asked -> 'words', 'candidates_have', concat_ws(' | ', found_ones.any_of, found_ones.others),
-        'required', asked ->> 'required', 'candidates', found_ones.candidates[1] + found_ones.candidates[2],
-        'rows_visited', _rows_visited(coalesce(scans, '[]')),
-        'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.nth, 'key', h.key, 'chunk_no', h.chunk_no,
-                       'score', h.score, 'held', h.held) order by h.nth), '[]')
-            from unnest(found_ones.keys, found_ones.chunk_nos, found_ones.scores, found_ones.held)
-                with ordinality as h(key, chunk_no, score, held, nth)));
+        'index', index, 'words', asked.words, 'candidates_have', concat_ws(' | ', leg.any_of, leg.others),
+        'required', asked.required, 'candidates', leg.candidates[1] + leg.candidates[2],
+        'rows_visited', _rows_visited(coalesce(scans, '[]')), 'hits', (
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.text_rank, 'key', h.key, 'chunk_no', h.chunk_no,
+                                                         'score', h.score, 'held', h.held) order by h.text_rank), '[]')
+            from unnest(leg.hits) h));
 end $$;

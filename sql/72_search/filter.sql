@@ -63,7 +63,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    operand jsonb;
+    operand pgembedd._search_operand;
 begin
     if starts_with(name, '$') then
         raise exception using message = format('The filter''s operator %s is not known here.', name),

@@ -1,12 +1,22 @@
--- What a filter compares: {"name", "expression", "type", "kind": "plain", "array" or "json", "operators" by btree
--- strategy}, and for a path into JSON the column's expression and the path. Domains are taken as what they are made of.
-create or replace function pgembedd._search_operand(source oid, name text) returns jsonb
+create or replace view pgembedd._search_operand as
+    select null::text as name, null::text as kind,  -- plain, array or json
+           null::text as type_name, null::oid as base,  -- the type, or what a domain is made of
+           null::boolean as is_text,
+           -- The operand, the type of its literals, the one that they are written in, and the operators from < to >.
+           null::text as expression, null::text as type, null::text as written, null::text[] as operators,
+           -- JSON: the column, the path into it, and whether containment says the same.
+           null::text as json_column, null::text[] as path, null::boolean as contained
+    where false;
+comment on view pgembedd._search_operand is 'A column, or a path into one that holds JSON, as a filter compares it.';
+
+create or replace function pgembedd._search_operand(source oid, name text) returns pgembedd._search_operand
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    path text[] := string_to_array(name, '.');
+    path constant text[] := string_to_array(name, '.');
     found_one record;
+    operand pgembedd._search_operand;
 begin
     select c.* into found_one from _search_columns(source) c
     where c.name = $2 or c.name = path[1] and cardinality(path) > 1 and c.base in ('json'::regtype, 'jsonb'::regtype)
@@ -16,19 +26,24 @@ begin
             hint = coalesce('There are: '
                      || (select string_agg(c.name, ', ' order by c.number) from _search_columns(source) c) || '.',
                      'There is none that you may read.'), errcode = '22023';
-    elsif found_one.base in ('json'::regtype, 'jsonb'::regtype) then
-        path := case when found_one.name = name then '{}' else path[2:] end;
-        return jsonb_build_object('name', name, 'kind', 'json', 'type_name', 'jsonb', 'path', path,
-            'column', format('s.%I::pg_catalog.jsonb', found_one.name),
-            'contained', path <> '{}' and not exists (select from unnest(path) as p where p ~ '^-?[0-9]+$'),
-            'expression', case when path = '{}' then format('s.%I::pg_catalog.jsonb', found_one.name)
-                else format('(s.%I::pg_catalog.jsonb operator(pg_catalog.#>) %L::pg_catalog.text[])',
-                            found_one.name, path) end);
     end if;
-    return jsonb_build_object('name', name, 'kind', case found_one.category when 'A' then 'array' else 'plain' end,
-        'base', found_one.base, 'type_name', format_type(found_one.type, null), 'text', found_one.category = 'S',
-        'element', case when found_one.category = 'A' then _qualified_type(found_one.element) end)
-        || _search_comparison(found_one.name, found_one.base);
+    operand.name := name;
+    operand.base := found_one.base;
+    operand.type_name := format_type(found_one.type, null);
+    operand.is_text := found_one.category = 'S';
+    operand.kind := case found_one.category when 'A' then 'array' else 'plain' end;
+    if found_one.base not in ('json'::regtype, 'jsonb'::regtype) then
+        return _compared_by_btree(operand, found_one.name);
+    end if;
+    operand.kind := 'json';
+    operand.type_name := 'jsonb';
+    operand.path := case when found_one.name = name then '{}' else path[2:] end;
+    operand.contained := operand.path <> '{}' and not exists (
+        select from unnest(operand.path) as p where p ~ '^-?[0-9]+$');  -- which may lead into an array
+    operand.json_column := format('s.%I::pg_catalog.jsonb', found_one.name);
+    operand.expression := case when operand.path = '{}' then operand.json_column
+        else format('(%s operator(pg_catalog.#>) %L::pg_catalog.text[])', operand.json_column, operand.path) end;
+    return operand;
 end $$;
 
 -- The columns that the caller may read, vectors excepted; `base` is the type, or what a domain is made of. In plpgsql,
@@ -49,44 +64,43 @@ begin
           and b.typname not in ('vector', 'halfvec', 'sparsevec', '_vector', '_halfvec', '_sparsevec');
 end $$;
 
-create or replace function pgembedd._search_unordered_array(type oid) returns boolean
+-- The operand as the column's btree operator class compares it: that of the type, of all types of its kind, or of one
+-- that it can be taken as without a change. An array has none whose elements have none, or a domain's.
+create or replace function pgembedd._compared_by_btree(operand pgembedd._search_operand, column_name text)
+returns pgembedd._search_operand
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    element constant oid := (select t.typelem from pg_type t where t.oid = type and t.typcategory = 'A');
-begin
-    return element is not null and (_search_comparison('', element) -> 'operators' = 'null'
-                                    or (select e.typtype = 'd' from pg_type e where e.oid = element));
-end $$;
-
--- A column as its btree operator class compares it: the expression, the type of literals, the one that they are written
--- in, and the operators from < to >. The class is that of the type, of all types of its kind, or of one that it can be
--- taken as without a change. An array has none whose elements have none, or a domain's.
-create or replace function pgembedd._search_comparison(name text, base oid) returns jsonb
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    kind constant oid := (select case t.typtype when 'e' then 'anyenum'::regtype when 'r' then 'anyrange'::regtype
-                                     when 'm' then 'anymultirange'::regtype when 'c' then 'record'::regtype
-                                     else case when t.typcategory = 'A' then 'anyarray'::regtype end end
-                          from pg_type t where t.oid = base);
-    usable constant oid[] := array[base, kind] || array(
-        select p.casttarget from pg_cast p join pg_type t on t.oid = p.casttarget
-        where p.castsource = base and p.castmethod = 'b' and p.castcontext = 'i' order by t.typispreferred desc, t.oid);
+    kind oid;
+    element record;
+    usable oid[];
     family oid;
     class_type oid;
-    compared text;
 begin
+    select case t.typtype when 'e' then 'anyenum'::regtype when 'r' then 'anyrange'::regtype
+                          when 'm' then 'anymultirange'::regtype when 'c' then 'record'::regtype
+                          else case when t.typcategory = 'A' then 'anyarray'::regtype end end
+    into kind from pg_type t where t.oid = operand.base;
+    select e.oid, e.typtype into element
+    from pg_type t join pg_type e on e.oid = t.typelem where t.oid = operand.base and t.typcategory = 'A';
+    usable := array[operand.base, kind] || array(
+        select p.casttarget from pg_cast p join pg_type t on t.oid = p.casttarget
+        where p.castsource = operand.base and p.castmethod = 'b' and p.castcontext = 'i'
+        order by t.typispreferred desc, t.oid);
     select c.opcfamily, c.opcintype into family, class_type
     from pg_opclass c join pg_am m on m.oid = c.opcmethod
-    where m.amname = 'btree' and c.opcdefault and c.opcintype = any (usable) and not _search_unordered_array(base)
+    where m.amname = 'btree' and c.opcdefault and c.opcintype = any (usable) and (element.oid is null
+        or element.typtype <> 'd' and (_compared_by_btree(
+            jsonb_populate_record(operand, jsonb_build_object('base', element.oid)), '')).operators is not null)
     order by array_position(usable, c.opcintype) limit 1;
-    compared := _qualified_type(case when class_type = kind then base else coalesce(class_type, base) end);
-    return jsonb_build_object('type', compared, 'written', _qualified_type(base),
-        'expression', format('s.%I::%s', name, compared), 'operators', (
-        select jsonb_object_agg(p.amopstrategy, format('operator(%I.%s)', n.nspname, o.oprname))
+    operand.type := _qualified_type(case when class_type = kind then operand.base
+                                         else coalesce(class_type, operand.base) end);
+    operand.written := _qualified_type(operand.base);
+    operand.expression := format('s.%I::%s', column_name, operand.type);
+    operand.operators := (
+        select array_agg(format('operator(%I.%s)', n.nspname, o.oprname) order by p.amopstrategy)
         from pg_amop p join pg_operator o on o.oid = p.amopopr join pg_namespace n on n.oid = o.oprnamespace
-        where p.amopfamily = family and p.amoplefttype = class_type and p.amoprighttype = class_type));
+        where p.amopfamily = family and p.amoplefttype = class_type and p.amoprighttype = class_type);
+    return operand;
 end $$;

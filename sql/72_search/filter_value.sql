@@ -1,20 +1,96 @@
+-- A list of values is one array, which is read once and hashed, and not a condition for each of its members. In JSON
+-- containment is what a GIN index answers for a few values; many are looked up by their hash. A literal of an array of
+-- them would take two kilobytes for each while it is read; IS TRUE keeps the planner from joining.
+create or replace function pgembedd._search_one_of(operand pgembedd._search_operand, choices jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    has_null constant boolean := choices @> '[null]';
+    members constant jsonb[] := array(select v from jsonb_array_elements(choices) v where v <> 'null');
+    listed text := 'false';
+    ignored text;
+begin
+    ignored := _check_search_list(operand, choices);
+    if operand.kind = 'json' and jsonb_array_length(choices) > 100 then
+        listed := format('(%s operator(pg_catalog.=) any ('
+                         'select v from pg_catalog.jsonb_array_elements(%L::pg_catalog.jsonb) v '
+                         'where v operator(pg_catalog.<>) ''null'')) is true', operand.expression, choices);
+    elsif members <> '{}' and operand.kind = 'plain' then
+        listed := format('%s %s any (%s)', operand.expression, operand.operators[3], _search_list(operand, members));
+    elsif members <> '{}' then  -- arrays of several lengths make no array
+        listed := (select string_agg(_search_equals(operand, m), ' or ') from unnest(members) m);
+    end if;
+    return format('(%s)', concat_ws(' or ', listed, case when has_null then _search_equals(operand, 'null') end));
+end $$;
+
+create or replace function pgembedd._check_search_list(operand pgembedd._search_operand, choices jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    written bigint;
+begin
+    -- A number has few bytes in JSON and may have a hundred thousand digits.
+    select sum(length(v)) into written from jsonb_array_elements_text(choices) v;
+    if written > _most('filter') then
+        raise exception using message = format('The values of "%s" in the filter have %s characters, more than %s.',
+            operand.name, written, _most('filter')),
+            hint = 'Give fewer values, or join the hits with a table of them.', errcode = '22023';
+    elsif operand.kind = 'array' and jsonb_array_length(choices) > _most_members('filter') then
+        raise exception using
+            message = format('"%s" is compared with %s arrays, and at most %s are taken.', operand.name,
+            jsonb_array_length(choices), _most_members('filter')),
+            hint = '$contains looks for values within arrays.', errcode = '22023';
+    end if;
+end $$;
+
+-- The values as a literal of an array of the column's type, with between them what its arrays have. It is tried here,
+-- and where the type does not read one of them, its halves are, until that one is refused alone.
+create or replace function pgembedd._search_list(operand pgembedd._search_operand, members jsonb[]) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    half constant integer := cardinality(members) / 2;
+    literal text;
+    ignored text;
+begin
+    select format('%L::%s[]', '{' || string_agg('"' || regexp_replace(case jsonb_typeof(m)
+                      when 'number' then trim_scale((m #>> '{}')::numeric)::text else m #>> '{}' end,
+                      E'(["\\\\])', E'\\\\\\1', 'g') || '"', t.typdelim::text) || '}', operand.written)
+           || case when operand.written <> operand.type then format('::%s[]', operand.type) else '' end
+    into literal from unnest(members) m, pg_type t where t.oid = operand.base group by t.typdelim;
+    begin
+        if not array['array', 'object'] && array(select jsonb_typeof(m) from unnest(members) m) then
+            execute 'select ' || literal;
+            return literal;
+        end if;
+    exception when data_exception or syntax_error_or_access_rule_violation then null;
+    end;
+    if half = 0 then return _search_literal(operand, members[1]); end if;
+    ignored := _search_list(operand, members[:half]);
+    return _search_list(operand, members[half + 1:]);
+end $$;
+
 -- The value as a literal of the column's type. It is tried here, so that one that the type does not take is refused
 -- with a sentence of ours.
-create or replace function pgembedd._search_literal(operand jsonb, value jsonb) returns text
+create or replace function pgembedd._search_literal(operand pgembedd._search_operand, value jsonb) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     literal text := format('%L::%s', case
-        when operand ->> 'kind' = 'array' and jsonb_typeof(value) = 'array' then _array_text(value)
+        when operand.kind = 'array' and jsonb_typeof(value) = 'array'
+        then array(select e from jsonb_array_elements_text(value) with ordinality as t(e, nth) order by nth)::text
         when jsonb_typeof(value) = 'number' then trim_scale((value #>> '{}')::numeric)::text
-        else value #>> '{}' end, operand ->> 'written');
+        else value #>> '{}' end, operand.written);
     refusal text;
 begin
-    if jsonb_typeof(value) = 'array' and operand ->> 'kind' <> 'array' or jsonb_typeof(value) = 'object' then
+    if jsonb_typeof(value) = 'array' and operand.kind <> 'array' or jsonb_typeof(value) = 'object' then
         refusal := 'Several values go with $in, $nin and $between.';
-    elsif exists (select from jsonb_path_query(value, 'strict $[*].type()', silent => true) t
-                  where jsonb_typeof(value) = 'array' and t #>> '{}' in ('array', 'object')) then
+    elsif jsonb_typeof(value) = 'array'
+          and jsonb_path_exists(value, 'strict $[*] ? (@.type() == "array" || @.type() == "object")') then
         refusal := 'Arrays and objects within an array cannot be compared.';
     else
         begin
@@ -24,62 +100,9 @@ begin
         end;
     end if;
     if refusal is not null then
-        raise exception using message = format('The filter compares "%s", which is %s, with %s.', operand ->> 'name',
-            operand ->> 'type_name', _shortened(value)),
+        raise exception using message = format('The filter compares "%s", which is %s, with %s.', operand.name,
+            operand.type_name, _shortened(value)),
             hint = refusal, errcode = '22023';
     end if;
-    return case when operand -> 'written' = operand -> 'type' then literal
-                else format('%s::%s', literal, operand ->> 'type') end;
+    return case when operand.written = operand.type then literal else format('%s::%s', literal, operand.type) end;
 end $$;
-
--- What an array or a JSON value is to contain; a single value stands for an array of it.
-create or replace function pgembedd._search_part(operand jsonb, value jsonb) returns text
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    if operand ->> 'kind' = 'json' then
-        return format('%L::pg_catalog.jsonb', value);
-    end if;
-    return _search_literal(operand, case jsonb_typeof(value) when 'array' then value
-                                         else jsonb_build_array(value) end);
-end $$;
-
-create or replace function pgembedd._array_text(elements jsonb) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select array(select e from jsonb_array_elements_text(elements) with ordinality as t(e, nth) order by nth)::text
-$$;
-
--- Containment is what an index on jsonb answers; a path with a number may lead into an array, which it cannot say.
-create or replace function pgembedd._search_json_equals(operand jsonb, value jsonb) returns text
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    path text[] := array(select p from jsonb_array_elements_text(operand -> 'path') with ordinality as t(p, nth)
-                         order by nth desc);
-    name text;
-begin
-    if value = 'null' then
-        return format('(%1$s is null or %1$s operator(pg_catalog.=) ''null''::pg_catalog.jsonb)',
-            operand ->> 'expression');
-    elsif not (operand -> 'contained')::boolean or jsonb_typeof(value) in ('array', 'object') then
-        return format('%s operator(pg_catalog.=) %L::pg_catalog.jsonb', operand ->> 'expression', value);
-    end if;
-    foreach name in array path loop
-        value := jsonb_build_object(name, value);
-    end loop;
-    return format('%s operator(pg_catalog.@>) %L::pg_catalog.jsonb', operand ->> 'column', value);
-end $$;
-
--- In JSON only values of one type have an order among each other.
-create or replace function pgembedd._search_json_compared(operand jsonb, strategy integer, value jsonb) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format('(pg_catalog.jsonb_typeof(%1$s) operator(pg_catalog.=) %2$L and %1$s operator(pg_catalog.%3$s) '
-                  '%4$L::pg_catalog.jsonb)', operand ->> 'expression', jsonb_typeof(value),
-                  (array['<', '<=', '=', '>=', '>'])[strategy], value)
-$$;

@@ -20,10 +20,19 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    alike boolean;
+    alike boolean;  -- vectors of one model, compared by one distance
     remedy text;
+    ignored text;
 begin
-    alike := _check_search_many(pipelines, query, k, mode, per, min_similarity, snippet_length);
+    ignored := _check_members('pipelines', pipelines);
+    if pipelines is null or cardinality(pipelines) not between 1 and 20 or array_ndims(pipelines) <> 1
+       or (select count(distinct p) from unnest(pipelines) p) <> cardinality(pipelines) then
+        raise exception using message = format('The pipelines %L cannot be searched at once.', pipelines),
+            hint = 'Name one to twenty different ones: for example array[''articles'', ''tickets''].',
+            errcode = '22023';
+    end if;
+    alike := (select count(distinct (t.model, t.distance)) = 1
+              from unnest(pipelines) p cross join lateral _search_target(p, null, false) t);
     return query
         with found as materialized (
             select p.name, h.*, h.score as own_score,
@@ -41,7 +50,8 @@ begin
                       else f.own_score - coalesce(weights[1] / (rrf_k + f.semantic_rank), 0) end as sum,
                f.similarity, f.semantic_rank, f.text_rank, f.snippet, f."row"
         from found f
-        order by sum desc, f.similarity desc nulls last, array_position(pipelines, f.name), f.own_score desc limit k;
+        order by sum desc, f.similarity desc nulls last, array_position(pipelines, f.name), f.own_score desc
+        limit greatest(k, 1);  -- search() refuses less, and is not called where no hit is wanted
 exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state then
     get stacked diagnostics remedy = pg_exception_hint;
     if remedy = '' then raise; end if;
@@ -49,31 +59,3 @@ exception when invalid_parameter_value or insufficient_privilege or object_not_i
 end $$;
 comment on function pgembedd.search_many is
     'Search several pipelines at once: the k best hits of all, each with the name of its pipeline, as the caller.';
-
--- True if all the pipelines compare vectors of one model by one distance. search() refuses the rest; it is not called
--- where no hit is wanted.
-create or replace function pgembedd._check_search_many(
-    pipelines text[], query text, k integer, mode text, per text, min_similarity double precision,
-    snippet_length integer
-) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-declare
-    targets jsonb[];
-    ignored text;
-begin
-    ignored := _check_members('pipelines', pipelines);
-    if pipelines is null or cardinality(pipelines) not between 1 and 20 or array_ndims(pipelines) <> 1
-       or (select count(distinct p) from unnest(pipelines) p) <> cardinality(pipelines) then
-        raise exception using message = format('The pipelines %s cannot be searched at once.',
-                coalesce(quote_literal(pipelines), 'NULL')),
-            hint = 'Name one to twenty different ones: for example array[''articles'', ''tickets''].',
-            errcode = '22023';
-    end if;
-    targets := array(select _search_target(p, null) from unnest(pipelines) p);
-    if k < 1 then
-        ignored := _check_search(targets[1], query, k, mode, per, min_similarity, snippet_length, null);
-    end if;
-    return (select count(distinct (t -> 'model', t -> 'distance')) = 1 from unnest(targets) t);
-end $$;

@@ -3,65 +3,51 @@
 -- fetched. The snippet is made of the chunk, or of the text columns that the caller may read.
 
 -- Expressions over the row `s` and the chunk `v`. The row has the columns that the caller may read, vectors excepted,
--- types from outside Postgres by their text, as an object; whole where no bytes are given.
+-- types from outside Postgres by their text, as an object; whole where no bytes are given. `plain`: no column has
+-- numbers of any length.
 create or replace function pgembedd._search_shown(
-    target jsonb, snippet_length integer, bytes integer, out row_expression text, out snippet text
+    target pgembedd._search_target, snippet_length integer, bytes integer, out row_expression text, out snippet text
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
+    -- As much of a text as a snippet is looked for in: to parse it takes as long as it is.
     read constant text := 'pg_catalog."left"(%s.%I::pg_catalog.text, ' || _most('read') || ')';
     shown record;
 begin
-    shown := _search_shown_columns((target ->> 'source_oid')::oid, read, bytes,
-                                   array(select jsonb_array_elements_text(target -> 'text_columns')));
-    row_expression := format(
-        case when bytes is null then '(select pg_catalog.to_jsonb(r.*) from (select %s) r)'
-             else '(select pgembedd._search_cut(pg_catalog.to_jsonb(r.*), %2$s, %3$L, %4$s) from (select %1$s) r)' end,
-        shown.columns,
-        case when shown.lost is null then '''{}'''
-             else format('pg_catalog.array_remove(array[%s], null)', shown.lost) end,
-        shown.plain, bytes);
-    snippet := case when snippet_length = 0 or shown.content is null and not (target -> 'chunked')::boolean
-                    then 'null::pg_catalog.text' else format(
-        'pgembedd._search_snippet(%s, %s, $8, $9, %s)',
-        case when (target -> 'chunked')::boolean then format(read, 'v', 'chunk')
-             else format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', shown.content) end,
-        snippet_length, coalesce(target -> 'text_configs' ->> 0, 'null')) end;
-end $$;
-
--- The parts of those expressions. `read` is as much of a text as a snippet is looked for in: to parse it takes as long
--- as it is. `plain`: no column has numbers of any length.
-create or replace function pgembedd._search_shown_columns(
-    source oid, read text, bytes integer, texts text[],
-    out columns text, out lost text, out plain boolean, out content text
-)
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    select string_agg(case when bytes is null or c.width > 0 then ''
-                           when c.base in (25, 1043) then format(  -- text and varchar
-                               'case when pg_catalog.octet_length(s.%1$I) operator(pg_catalog.>) %2$s '
-                               'then pg_catalog."left"(s.%1$I::pg_catalog.text, %2$s) else ', c.name, bytes)
-                           else format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.<=) %s then ',
-                                       c.name, bytes) end
-                      || format(case when c.base < 16384 then 's.%I' else 'pg_catalog.format(''%%s'', s.%I)' end,
-                                c.name)
-                      || case when bytes is null or c.width > 0 then '' else ' end' end || format(' as %I', c.name),
-                      ', ' order by c.number) as columns,
+    select string_agg(format(
+               case when bytes is null or c.width > 0 then '%1$s as %2$I'
+                    when c.base in (25, 1043) then  -- text and varchar
+                        'case when pg_catalog.octet_length(s.%2$I) operator(pg_catalog.>) %3$s '
+                        'then pg_catalog."left"(s.%2$I::pg_catalog.text, %3$s) else %1$s end as %2$I'
+                    else 'case when pg_catalog.pg_column_size(s.%2$I) operator(pg_catalog.<=) %3$s '
+                         'then %1$s end as %2$I' end,
+               format(case when c.base < 16384 then 's.%I' else 'pg_catalog.format(''%%s'', s.%I)' end, c.name),
+               c.name, bytes), ', ' order by c.number) as columns,
            string_agg(format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.>) %s then %1$L end',
                              c.name, bytes), ', ' order by c.number)
                filter (where c.width < 0 and c.base not in (25, 1043)) as lost,
            bool_and(c.category in ('B', 'D', 'E', 'I', 'S', 'T') or c.category = 'N' and c.base <> 1700
                     or c.base = 2950) as plain,
            -- The texts; where there are none, what else the vector is of, as JSON.
-           coalesce(string_agg(format(read, 's', c.name), ', ' order by array_position(texts, c.name))
-                        filter (where c.category = 'S' and c.name = any (texts)),
-                    string_agg(format(read, 's', c.name), ', ' order by array_position(texts, c.name))
-                        filter (where (c.base < 16384 or c.category = 'E') and c.name = any (texts))) as content
-    into columns, lost, plain, content from _search_columns(source) c;
+           coalesce(string_agg(c.part, ', ' order by c.place) filter (where c.category = 'S'),
+                    string_agg(c.part, ', ' order by c.place) filter (where c.base < 16384 or c.category = 'E'))
+               as content
+    into shown
+    from (select c.*, array_position(target.text_columns, c.name) as place,
+                 case when c.name = any (target.text_columns) then format(read, 's', c.name) end as part
+          from _search_columns(target.source) c) c;
+    row_expression := format(
+        case when bytes is null then '(select pg_catalog.to_jsonb(r.*) from (select %s) r)'
+             else '(select pgembedd._search_cut(pg_catalog.to_jsonb(r.*), pg_catalog.array_remove('
+                  'array[%2$s]::pg_catalog.text[], null), %3$L, %4$s) from (select %1$s) r)' end,
+        shown.columns, shown.lost, shown.plain, bytes);
+    snippet := case when snippet_length = 0 or shown.content is null and not target.chunked then 'null::pg_catalog.text'
+        else format('pgembedd._search_snippet(%s, %s, $3, $4, %s)',
+            case when target.chunked then format(read, 'v', 'chunk')
+                 else format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', shown.content) end,
+            snippet_length, coalesce(target.text_configs[1]::text, 'null')) end;
 end $$;
 
 -- The row; of one that is too large the largest values are cut, as many as it takes; those of `lost` are null already.

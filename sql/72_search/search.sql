@@ -24,29 +24,19 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb;
-    condition text;
-    asked jsonb;
-    hits record;
-    shown record;
+    target pgembedd._search_target;
+    asked pgembedd._asked;
     ignored text;
 begin
     target := _search_target(pipeline, null, mode is distinct from 'semantic');
-    ignored := _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
-    ignored := _check_search_rights(target);
-    ignored := _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
-    ignored := _check_members('marks', marks);
-    condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    mode := _search_mode(target, mode, query);
-    asked := _search_asked(target, mode, query);
-    embedding := case when mode <> 'text'
-                      then coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name')) end;
-    hits := _search_hits(
-        target, asked, k, condition, mode, per, min_similarity, embedding, weights, rrf_k, after);
-    shown := _search_shown(target, snippet_length, _most('row'));
-    return query execute _search_rows_statement(target, shown.row_expression, shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, embedding,
-          hits.marked, marks;
+    select query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks
+    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
+         asked.embedding, asked.weights, asked.rrf_k, asked.after, asked.marks;
+    asked := _asked(target, asked);
+    asked.embedding := case when asked.mode <> 'text'
+                            then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
+    return query execute _search_rows_statement(target, asked, false)
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), marks;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
@@ -78,33 +68,46 @@ set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target jsonb;
-    condition text;
-    asked jsonb;
-    hits record;
-    shown record;
+    target pgembedd._search_target;
+    asked pgembedd._asked;
     ignored text;
 begin
     target := _search_target(pipeline, _searched_table(pg_typeof(source)), mode is distinct from 'semantic');
-    ignored := _check_search(target, query, k, mode, per, min_similarity, snippet_length, embedding);
-    ignored := _check_search_rights(target);
-    ignored := _check_search_ranking(mode, min_similarity, weights, rrf_k, after, marks);
-    ignored := _check_members('marks', marks);
+    select query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks
+    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
+         asked.embedding, asked.weights, asked.rrf_k, asked.after, asked.marks;
+    asked := _asked(target, asked);
     ignored := _check_whole_row(target);
-    condition := _search_filter((target ->> 'source_oid')::oid, filter);
-    mode := _search_mode(target, mode, query);
-    asked := _search_asked(target, mode, query);
-    embedding := case when mode <> 'text'
-                      then coalesce(embedding, embed(asked ->> 'plain', pipeline => target ->> 'name')) end;
-    hits := _search_hits(
-        target, asked, k, condition, mode, per, min_similarity, embedding, weights, rrf_k, after);
-    shown := _search_shown(target, snippet_length, _most('row'));
-    return query execute _search_rows_statement(target, format('(s.*)::%s', target ->> 'source'), shown.snippet)
-    using hits.keys, hits.chunk_nos, hits.similarities, hits.scores, hits.semantic_ranks, hits.text_ranks, embedding,
-          hits.marked, marks;
+    asked.embedding := case when asked.mode <> 'text'
+                            then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
+    return query execute _search_rows_statement(target, asked, true)
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), marks;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
     anyelement, text, integer, jsonb, text, text, double precision, integer,
     @extschema:vector@.vector, text, double precision[], integer, integer, text[]) is
     'Search a table, given as null::some_table: as search() by name, with each hit''s row in the table''s own type.';
+
+-- The hits with what is shown of each: $1 has the hits, $2 the vector, $3 the words, $4 the marks. The row is JSON, or
+-- `whole`, in the table's own type.
+create or replace function pgembedd._search_rows_statement(
+    target pgembedd._search_target, asked pgembedd._asked, whole boolean
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    shown constant record := _search_shown(target, asked.snippet_length, _most('row'));
+begin
+    return format(
+        'select i.key, i.chunk_no, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s '
+        'from pg_catalog.unnest($1) with ordinality '
+        'as i(key, chunk_no, similarity, score, semantic_rank, text_rank, held, nth) '
+        '%s %s order by i.nth',
+        format(target.similarity_at, format(target.distance_to, target.alias, 2)), shown.snippet,
+        case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
+        target.row_of_key,
+        case when target.chunked then format('join %s v on %s and v.chunk_no operator(pg_catalog.=) i.chunk_no',
+                                             target.vectors, format(target.key_match, 'v', 'k')) end);
+end $$;

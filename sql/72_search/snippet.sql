@@ -63,3 +63,28 @@ begin
     end if;
     return replace(array_to_string(parts, marks[1]), chr(2), marks[2]);
 end $$;
+
+-- The beginning of a text, cut at a word.
+create or replace function pgembedd._beginning(content text, length integer) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    beginning constant text := left(content, length + 1);
+    since_gap integer;
+begin
+    if pg_catalog.length(beginning) <= length then return content; end if;
+    since_gap := strpos(reverse(translate(beginning, E'\t\n\r', '   ')), ' ');
+    return rtrim(left(beginning, length + 1 - greatest(since_gap, 1)), E' \t\n\r')
+        || ' ' || pgembedd._search_ellipsis();
+end $$;
+
+-- Three dots: one character, where the encoding of the database has it.
+create or replace function pgembedd._search_ellipsis() returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if getdatabaseencoding() = 'UTF8' then return chr(8230); end if;
+    return '...';
+end $$;

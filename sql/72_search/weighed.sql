@@ -1,32 +1,33 @@
 -- What a search by words weighs words by: how many rows there are, how long they are, and which share holds each word.
 -- Of the upkeep's sample of all rows; for a caller from whom policies hide some, of those that it may read, lest scores
 -- tell what is in the others.
-
-create or replace function pgembedd._search_weighed(target jsonb, words text[]) returns jsonb
+create or replace function pgembedd._search_weighed(target pgembedd._search_target, asked pgembedd._asked)
+returns pgembedd._asked
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    seen record;
+    sampled bigint;
+    counts bigint[];
 begin
-    if target ->> 'documents' is not null and not row_security_active((target ->> 'source_oid')::oid) then
-        return jsonb_build_object('shares', _search_shares((target ->> 'id')::integer, words));
+    if target.documents is not null and not row_security_active(target.source) then
+        asked.documents := target.documents;
+        asked.average_length := target.average_length;
+        asked.shares := _search_shares(target.id, asked.words);
+        return asked;
     end if;
-    execute _render($q$
-        select (select pg_catalog.count(*) from (select from {source} s limit 10000) d) as documents,
-               pg_catalog.count(*) as sampled, pg_catalog.avg(pg_catalog.length(v.pgembedd_words)) as length,
-               array[{counts}]::pg_catalog.int8[] as counts
-        from (select w.pgembedd_words from {source} s join {words} w on {words_of_source} limit 500) v
-        $q$, target || jsonb_build_object('counts', (
+    execute format('select (select pg_catalog.count(*) from (select from %1$s s limit 10000) d), '
+        'greatest(coalesce(pg_catalog.avg(pg_catalog.length(v.pgembedd_words)), ''infinity''), 1), '
+        'pg_catalog.count(*), array[%2$s]::pg_catalog.int8[] '
+        'from (select w.pgembedd_words from %1$s s join %3$s w on %4$s limit 500) v', target.source, (
             select string_agg(format(
                 'pg_catalog.count(*) filter (where v.pgembedd_words operator(pg_catalog.@@) $1[%s])', n), ', ')
-            from generate_series(1, cardinality(words)) n)))
-    into seen using _search_each(words);
-    return jsonb_build_object(
-        'seen', jsonb_build_object('documents', seen.documents,
-                                   'average_length', greatest(coalesce(seen.length, 'infinity'), 1)::float8),
-        'shares', array(select case when n >= 5 then n / seen.sampled::float8 else 2.5 / greatest(seen.sampled, 5) end
-                        from unnest(seen.counts) with ordinality as c(n, nth) order by nth));
+            from generate_series(1, cardinality(asked.words)) n),
+        asked.words_table, format(target.key_match, 'w', 's'))
+    into asked.documents, asked.average_length, sampled, counts using _search_each(asked.words);
+    asked.shares := array(select case when n >= 5 then n / sampled::float8 else 2.5 / greatest(sampled, 5) end
+                          from unnest(counts) with ordinality as c(n, nth) order by nth);
+    return asked;
 end $$;
 
 -- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this

@@ -18,14 +18,14 @@ declare
     one constant uuid := gen_random_uuid();
     conversation constant uuid := coalesce(thread, gen_random_uuid());
     subject text;
-    target jsonb;
+    target pgembedd._search_target;
     searched text;
     remedy text;
 begin
     subject := _subject();
     perform _check_question(question, k, model, thread);
     target := _search_target(pipeline, null);
-    perform _check_language_model(target ->> 'name', model);
+    perform _check_language_model(target.name, model);
     if thread is null then
         insert into answer_thread (id, role, subject) values (conversation, current_user, subject);
     end if;
@@ -36,7 +36,7 @@ begin
           and (a.status <> 'stopped' or a.attempt > 0)  -- else it was never begun
         order by a.asked_at desc limit 3) e);
     insert into answer (id, thread, pipeline, question, model, role, subject)
-    values (one, conversation, target ->> 'name', question, model, current_user, subject);
+    values (one, conversation, target.name, question, model, current_user, subject);
     perform _find_sources(one, target, searched, question, filter, k, embedding);
     perform _begin_answer(one);
     return one;
@@ -97,7 +97,7 @@ end $$;
 -- What is as like the question as it has to be, best first. A question that follows others is searched with them, but
 -- has to be like some text itself.
 create or replace function pgembedd._find_sources(
-    answer uuid, target jsonb, earlier text, question text, filter jsonb, k integer,
+    answer uuid, target pgembedd._search_target, earlier text, question text, filter jsonb, k integer,
     embedding @extschema:vector@.vector
 ) returns void
 language plpgsql
@@ -107,10 +107,10 @@ declare
     settings answer_settings;
     threshold double precision;
 begin
-    select s.* into settings from answer_settings s where s.pipeline = target ->> 'name';
-    threshold := coalesce(settings.min_similarity, _answer_threshold(target ->> 'model'));
+    select s.* into settings from answer_settings s where s.pipeline = target.name;
+    threshold := coalesce(settings.min_similarity, _answer_threshold(target.model));
     if earlier is not null and not exists (
-        select from search(target ->> 'name', _without_operators(question), 1, filter, 'semantic', 'chunk',
+        select from search(target.name, _without_operators(question), 1, filter, 'semantic', 'chunk',
                            snippet_length => 0, embedding => embedding) h
         where h.similarity >= threshold)
     then
@@ -119,16 +119,16 @@ begin
     insert into answer_source (answer, n, pipeline, key, title, excerpt, texts_hash, score, similarity)
     with found as materialized (
         select h.*
-        from search(target ->> 'name', _without_operators(concat_ws(E'\n', earlier, question)), k, filter,
+        from search(target.name, _without_operators(concat_ws(E'\n', earlier, question)), k, filter,
                     per => 'chunk', snippet_length => 2000, embedding => embedding, marks => '{"",""}')
              with ordinality as h(key, chunk_no, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
         where h.similarity >= threshold
           and not _blank(coalesce(h.snippet, '')) and length(h.key::text) <= 12000)
-    select $1, row_number() over (order by f.score desc, f.nth), target ->> 'name', f.key,
+    select $1, row_number() over (order by f.score desc, f.nth), target.name, f.key,
            _answer_title(coalesce(f."row" ->> settings.title_column, f.snippet)), f.snippet, r.hash, f.score,
            f.similarity
     from found f
-    left join _readable_rows(target ->> 'name', array(select f.key from found f)) r on r.key = f.key;
+    left join _readable_rows(target.name, array(select f.key from found f)) r on r.key = f.key;
 end $$;
 
 -- Below this similarity a text says nothing about a question. Models differ in where their similarities lie.

@@ -8,10 +8,18 @@ as $$
 #variable_conflict use_column
 declare
     one pgembedd.answer;
+    refusal constant text := 'The sources do not answer this question.';
 begin
     select a.* into one from answer a where a.id = _begin_answer.answer and a.last_seq = 0 and a.attempt = 0 for update;
     if not found then return; end if;
-    perform _check_waiting(one), _check_language_model(one.pipeline, one.model);
+    -- No asker fills the line of all: neither a role nor one of its users has more than a hundred answers in it.
+    if (select count(*) from (select from answer a
+                              where a.status in ('queued', 'generating') and a.role = one.role
+                                and a.subject = one.subject limit 101) w) > 100 then
+        raise exception using message = 'A hundred questions of yours wait for their answers.',
+            hint = 'Ask again when some are answered.', errcode = '22023';
+    end if;
+    perform _check_language_model(one.pipeline, one.model);
     update answer a set model = coalesce(a.model, s.model),
         keep_until = clock_timestamp() + coalesce(s.keep, interval '30 days')
     from (values (one.pipeline)) as p(name) left join answer_settings s on s.pipeline = p.name
@@ -23,32 +31,12 @@ begin
         perform pg_notify('pgembedd_questions', '');
     else
         perform _add_events(one.id, 0, '{delta,status,done}',
-            array[jsonb_build_object('text', _refusal()), '{"status": "refused", "attempt": 0}',
+            array[jsonb_build_object('text', refusal), '{"status": "refused", "attempt": 0}',
                   '{"status": "refused", "citations": []}']);
-        update answer a set status = 'refused', answer = _refusal(), finished_at = clock_timestamp()
+        update answer a set status = 'refused', answer = refusal, finished_at = clock_timestamp()
         where a.id = one.id;
     end if;
 end $$;
-
--- No asker fills the line of all: neither a role nor one of its users has more than a hundred answers in it.
-create or replace function pgembedd._check_waiting(one pgembedd.answer) returns void
-language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-begin
-    if (select count(*) from (select from answer a
-                              where a.status in ('queued', 'generating') and a.role = one.role
-                                and a.subject = one.subject limit 101) w) > 100 then
-        raise exception using message = 'A hundred questions of yours wait for their answers.',
-            hint = 'Ask again when some are answered.', errcode = '22023';
-    end if;
-end $$;
-
--- What is said where nothing that was found is about the question.
-create or replace function pgembedd._refusal() returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select 'The sources do not answer this question.'::text $$;
 
 -- Appends events, numbered, and tells the viewers. A NOTIFY for many: it takes a lock of the whole database.
 create or replace function pgembedd._add_events(answer uuid, attempt integer, events text[], data jsonb[]) returns void

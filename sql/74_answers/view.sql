@@ -36,30 +36,30 @@ set extra_float_digits = '1'  -- a key goes through JSON, and the hash is one of
 set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC' set bytea_output = 'hex'
 as $$
 declare
-    target constant jsonb := _search_target(pipeline, null, false);
+    target constant pgembedd._search_target := _search_target(pipeline, null, false);
     settings answer_settings;
 begin
-    select s.* into settings from answer_settings s where s.pipeline = target ->> 'name';
+    select s.* into settings from answer_settings s where s.pipeline = target.name;
     return query execute _render($q$
         select distinct i.key, {hash}, pg_catalog.jsonb_build_object({named})
-        from pg_catalog.unnest($1) as i(key) cross join lateral {key_record} join {source} s on {is_source_row}
-        $q$, target || jsonb_build_object('hash', _texts_hash(target), 'named', (
-            select string_agg(format('%L, s.%I::pg_catalog.text', c.name, c.name), ', ')
-            from _search_columns((target ->> 'source_oid')::oid) c
+        from pg_catalog.unnest($1) as i(key) {row_of_key}
+        $q$, jsonb_build_object('row_of_key', target.row_of_key, 'hash', _texts_hash(target), 'named', (
+            select string_agg(format('%1$L, s.%1$I::pg_catalog.text', c.name), ', ')
+            from _search_columns(target.source) c
             where c.name = settings.title_column or c.name in (select _url_columns(settings.url_template)))))
     using keys;
 exception when insufficient_privilege then return;
 end $$;
 
 -- An expression over the row `s`; null where the caller may not read all of the texts.
-create or replace function pgembedd._texts_hash(target jsonb) returns text
+create or replace function pgembedd._texts_hash(target pgembedd._search_target) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case when bool_and(has_column_privilege((target ->> 'source_oid')::oid, c.name, 'select'))
+    select case when bool_and(has_column_privilege(target.source, c.name, 'select'))
                 then _hash_of_texts(array_agg(c.name order by c.nth))
                 else 'null::pg_catalog.int8' end
-    from jsonb_array_elements_text(target -> 'text_columns') with ordinality as c(name, nth)
+    from unnest(target.text_columns) with ordinality as c(name, nth)
 $$;
 
 -- An expression over the row `s`; null where there are no columns.

@@ -156,6 +156,17 @@ CREATE TABLE pgembedd.imported_trigger (
 );
 COMMENT ON TABLE pgembedd.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
 COMMENT ON COLUMN pgembedd.imported_trigger.column_type IS 'Type and dimensions of the column at the import; null for one by the first version.';
+CREATE TABLE pgembedd.loopback (
+    only_row boolean DEFAULT true NOT NULL,
+    host text,
+    port integer,
+    username text NOT NULL,
+    password text,
+    options text,
+    secret uuid DEFAULT gen_random_uuid() NOT NULL,
+    CONSTRAINT loopback_only_row_check CHECK (only_row)
+);
+COMMENT ON TABLE pgembedd.loopback IS 'One row: where and as whom embed() connects to its own database. Written by embed_through().';
 CREATE TABLE pgembedd.answer (
     id uuid NOT NULL,
     thread uuid NOT NULL,
@@ -183,17 +194,6 @@ CREATE TABLE pgembedd.answer (
 );
 COMMENT ON TABLE pgembedd.answer IS 'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
 COMMENT ON COLUMN pgembedd.answer.postponed IS 'How often its rows could not be read in time: it is tried ever more rarely.';
-CREATE TABLE pgembedd.loopback (
-    only_row boolean DEFAULT true NOT NULL,
-    host text,
-    port integer,
-    username text NOT NULL,
-    password text,
-    options text,
-    secret uuid DEFAULT gen_random_uuid() NOT NULL,
-    CONSTRAINT loopback_only_row_check CHECK (only_row)
-);
-COMMENT ON TABLE pgembedd.loopback IS 'One row: where and as whom embed() connects to its own database. Written by embed_through().';
 CREATE TABLE pgembedd.row_state (
     pipeline_id integer NOT NULL,
     key jsonb NOT NULL,

@@ -98,6 +98,21 @@ def test_an_upgrade_replaces_what_had_other_parameters_and_columns(
         assert rows(connection, "select state from pgembedd.status") == [("running",)]
 
 
+def test_a_view_with_the_name_of_a_routine_is_not_granted_its_rights(roles: Roles, database: Database) -> None:
+    reader = roles.make("reader")
+    with database.connect() as connection:
+        connection.execute(
+            "drop view pgembedd._search_target cascade;"  # as 0.1.0, whose _search_target() returned an object
+            "create function pgembedd._search_target(name text) returns jsonb language sql as 'select null::jsonb';"
+            f"grant execute on function pgembedd._search_target to {reader}"
+        )
+        migrate(database.conninfo)
+        rights = """select has_function_privilege(%s, p.oid, 'execute'),
+                           has_table_privilege(%s, 'pgembedd._search_target', 'select')
+                    from pg_proc p where p.proname = '_search_target'"""
+        assert rows(connection, rights, reader, reader) == [(True, False)]
+
+
 def test_an_upgrade_names_what_stands_on_an_older_definition(
     database: Database, connection: psycopg.Connection
 ) -> None:

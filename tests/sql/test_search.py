@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from pgvector import Vector
+from psycopg.types.json import Jsonb
 
 from pgembedd.database.migrate import migrate
 from tests.sql.test_embed import Hand
@@ -193,15 +194,16 @@ SETTINGS = ["hnsw.ef_search", "hnsw.iterative_scan", "hnsw.max_scan_tuples", "se
 def test_settings_are_the_callers_again(connection: psycopg.Connection) -> None:
     make_source(connection, 50)
     settings = "select array_agg(current_setting(n)) from unnest(%s::text[]) n"
-    scan = """select pgembedd._search_scan(pgembedd._search_target('documents', null), %s::vector, 10, 50, 50,
-              '1 / (s.id - s.id) = 0', 'index', false)"""
+    scan = """select pgembedd._search_nearest(pgembedd._search_target('documents', null),
+                                              jsonb_populate_record(null::pgembedd._asked, %s))"""
+    asked = {"wanted": 10, "per": "row", "embedding": QUERY, "near_condition": "1 / (s.id - s.id) = 0"}
     connection.execute("set hnsw.ef_search = 77; set hnsw.iterative_scan = strict_order")
     before = value(connection, settings, SETTINGS)
     with connection.transaction():
         search(connection, k=1000)
         assert value(connection, settings, SETTINGS) == before
         with pytest.raises(psycopg.errors.DivisionByZero), connection.transaction():
-            connection.execute(scan, [QUERY])
+            connection.execute(scan, [Jsonb(asked)])
         assert value(connection, settings, SETTINGS) == before
     assert value(connection, settings, SETTINGS) == before
 

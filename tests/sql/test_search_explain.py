@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.refusals import refused
 from tests.support.search import QUERY, make_source, search
 from tests.support.sql import value
 from tests.support.transaction import connection
@@ -71,3 +72,9 @@ def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> N
         "candidates": 10,
         "rows_visited": 200,
     }
+
+
+def test_it_refuses_what_the_search_refuses(connection: psycopg.Connection) -> None:
+    make_source(connection, 1)
+    with refused("min_similarity needs the query's vector, and the mode text asks for none."):
+        connection.execute("select pgembedd.explain_search('documents', 'x', mode => 'text', min_similarity => 0.1)")

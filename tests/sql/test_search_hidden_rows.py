@@ -53,11 +53,7 @@ CALLS: dict[str, list[str]] = {
     "_search_shares": [
         "select pgembedd._search_shares(p, array['common', 'rare', 'secret'])::text from generate_series(1, 9) p"
     ],
-    "_search_waiting": ["select pgembedd._search_waiting(p)::text from generate_series(1, 9) p"],
-    "_check_search_target": [
-        f"select pgembedd._check_search_target(pgembedd._search_target('documents', null) || '{forged}')::text"
-        for forged in ("{}", '{"source_oid": 1262, "vectors_oid": 1262}')  # pg_database, which has no policies
-    ],
+    "_search_waiting": [f"select pgembedd._search_waiting({p}, 'documents')::text" for p in (1, 9)],
     "_searched_pipelines": ["select s::text from pgembedd._searched_pipelines(null) s"],
     "_processing": [
         f"select s::text from pgembedd._processing(1, {KEYS}, array_fill('x'::text, array[200])) s",

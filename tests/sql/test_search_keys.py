@@ -18,7 +18,7 @@ from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
-OURS = ("pgembedd0", "pgembedd0_score", "pgembedd distance", "pgembedd2")
+OURS = ("pgembedd0", "pgembedd0_score", "%1$s", "50 %")
 
 
 @prepared
@@ -54,7 +54,7 @@ def test_a_key_that_is_found_leads_to_its_row(connection: psycopg.Connection, ki
     assert value(connection, similar) == len(samples) * (len(samples) - 1)
 
 
-@pytest.mark.parametrize("destination", [{}, {"embedding_table": "chunks"}])
+@pytest.mark.parametrize("destination", [{}, {"embedding_column": "%s %"}, {"embedding_table": "chunks"}])
 def test_columns_called_like_names_of_our_own(connection: psycopg.Connection, destination: dict[str, str]) -> None:
     names = ", ".join(f'"{name}"' for name in OURS)
     columns = ", ".join(f'"{name}" int' for name in OURS)

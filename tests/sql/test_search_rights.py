@@ -35,7 +35,6 @@ def test_only_those_that_read_our_own_tables_are_definers(connection: psycopg.Co
         " order by 1",
     )
     assert definers == [
-        "_check_search_target",
         "_processing",
         "_search_shares",
         "_search_target",

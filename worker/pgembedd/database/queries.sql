@@ -1116,5 +1116,6 @@ union all
 select pg_catalog.format('grant %%s %%s on %%s %%s to %%s %%s;', g.privilege, '(' || quote_ident(g.part) || ')', d.kind,
                          d.identity, g.role, case when g.is_grantable then 'with grant option' end)
 from definition d join granted g on (g.schema, g.name) = (d.schema, d.name)
-where g.part is null or exists (
-    select from pg_catalog.pg_attribute a where a.attrelid = d.oid and a.attname = g.part)
+where (g.privilege = 'EXECUTE') = (d.kind = 'routine')  -- a view may have the name of a routine
+  and (g.part is null or exists (
+      select from pg_catalog.pg_attribute a where a.attrelid = d.oid and a.attname = g.part))

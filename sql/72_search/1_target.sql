@@ -1,0 +1,158 @@
+-- The row type of a view without rows, as a migration makes a view again, and a type only once.
+create or replace view pgembedd._search_target as
+    select null::integer as id, null::text as name, null::text as model, null::text as distance,
+           null::integer as dimensions, null::boolean as chunked, null::regclass as source, null::regclass as vectors,
+           null::oid as source_schema, null::oid as vectors_schema, null::text[] as text_columns,
+           -- The vectors: the alias and name of their column, the extension's schema; the distance of those of %1$s to
+           -- the parameter %2$s, and the similarity at the distance %s.
+           null::text as alias, null::text as embedding, null::smallint as embedding_no, null::text as vector_schema,
+           null::text as distance_to, null::text as similarity_at,
+           -- The key: its columns and its JSON in %1$s, the comparison of %1$s with %2$s, and out of the JSON `i.key`
+           -- as `k`; the joins from there to the row `s`; and a name of our own, which begins no name of the key's.
+           null::text[] as key_names, null::text as key_columns, null::text as key_json, null::text as key_match,
+           null::text as key_record, null::text as row_of_key, null::text as own,
+           -- Of a hit: the number of its chunk, and its key and that, in %1$s.
+           null::text as chunk_no, null::text as hit_columns,
+           -- The words, or why there are none; how many rows the upkeep counted, and how long they are.
+           null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
+           null::double precision as documents, null::double precision as average_length
+    where false;
+comment on view pgembedd._search_target is
+    'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
+
+-- Made by our owner, because callers may not read `pipeline`; it reads our tables and catalogs alone, runs no code of a
+-- table's owner, and what it returns gives no right. The statements run as the caller.
+create or replace function pgembedd._search_target(name text, source regclass, with_words boolean default true)
+returns pgembedd._search_target
+language plpgsql stable security definer
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+    target pgembedd._search_target;
+begin
+    one := _searched(name, source);
+    target.id := one.id;
+    target.name := one.name;
+    target.model := one.model;
+    target.distance := one.distance;
+    target.dimensions := one.dimensions;
+    target.chunked := one.embedding_table is not null;
+    target.source := one.source;
+    target.vectors := coalesce(one.embedding_table, one.source);
+    target.text_columns := coalesce(one.content_columns, one.watch_columns);
+    target.alias := case when target.chunked then 'v' else 's' end;
+    target.embedding := quote_ident(coalesce(one.embedding_column, 'embedding'));
+    target.source_schema := (select c.relnamespace from pg_class c where c.oid = target.source);
+    select a.attnum, n.nspname, c.relnamespace into target.embedding_no, target.vector_schema, target.vectors_schema
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
+    where a.attrelid = target.vectors and a.attname = coalesce(one.embedding_column, 'embedding')
+      and not a.attisdropped;
+    if target.embedding_no is null or target.source_schema is null then
+        raise exception using
+            message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
+            errcode = '22023';
+    end if;
+    target.distance_to := format(
+        '(%%1$s.%s operator(%s.%s) $%%2$s::%s.%s)', replace(target.embedding, '%', '%%'),
+        replace(quote_ident(target.vector_schema), '%', '%%'),
+        case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end,
+        replace(quote_ident(target.vector_schema), '%', '%%'), one.vector_type);
+    target.similarity_at := case one.distance
+        when 'cosine' then '(1 operator(pg_catalog.-) %s)' when 'ip' then '(operator(pg_catalog.-) %s)'
+        else '(1 operator(pg_catalog./) (1 operator(pg_catalog.+) %s))' end;
+    target := _with_search_key(target);
+    return case when with_words then _with_search_words(target, one) else target end;
+end $$;
+
+-- The pipeline of that name, of that table, or both.
+create or replace function pgembedd._searched(name text, source regclass) returns pgembedd.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd.pipeline;
+    names text[];
+begin
+    if name is not null then
+        select p.* into one from pipeline p where p.name = $1;
+        if one.id is null then
+            raise exception using message = _cut(format('There is no pipeline "%s".', name)),
+                hint = _pipelines_there(), errcode = '22023';
+        elsif one.source <> source then
+            raise exception using message = format('The pipeline "%s" is of %s, not of %s.', name, one.source, source),
+                hint = 'Name one of the table, or leave the pipeline out.', errcode = '22023';
+        end if;
+        return one;
+    elsif source is null then
+        raise exception using message = 'Say what is to be searched: a pipeline''s name, or null::some_table.',
+            hint = 'For example pgembedd.search(''documents'', ''some words'').', errcode = '22023';
+    end if;
+    names := array(select p.name from pipeline p where p.source = $2 and p.shadow_of is null order by p.name);
+    if cardinality(names) <> 1 then
+        raise exception using
+            message = case when names = '{}' then format('%s has no pipeline, so there is nothing to search.', source)
+                 else format('%s has several pipelines: %s.', source, array_to_string(names, ', ')) end,
+            hint = case when names = '{}' then 'pgembedd.create_pipeline() makes one.'
+                 else format('Name the one to be searched: pipeline => %L.', names[1]) end, errcode = '22023';
+    end if;
+    return (select p from pipeline p where p.name = names[1]);
+end $$;
+
+-- A % within names stands twice in what format() takes. The key in JSON is as in a message: the bare value, or an
+-- object when it has several columns. Out of it come no domains, whose checks would run with the rights of the caller.
+create or replace function pgembedd._with_search_key(target pgembedd._search_target) returns pgembedd._search_target
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    select array_agg(k.name), 'pgembedd' || md5(array_agg(k.name)::text), string_agg('%1$s.' || c.quoted, ', '),
+           case when count(*) = 1 then min(c.value)
+                else format('pg_catalog.jsonb_build_object(%s)',
+                            string_agg(replace(quote_literal(k.name), '%', '%%') || ', ' || c.value, ', ')) end,
+           string_agg(concat('%1$s.', c.compared, ' ', replace(k.equals, '%', '%%'), ' %2$s.', c.compared), ' and '),
+           format('pg_catalog.jsonb_to_record(%s) as k(%s)',
+                  case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, i.key)', min(k.name))
+                       else 'i.key' end, string_agg(format('%I %s', k.name, _qualified_type(k.base)), ', '))
+    into target.key_names, target.own, target.key_columns, target.key_json, target.key_match, target.key_record
+    from _key_columns(target.source) k cross join lateral (
+        select q.quoted, q.quoted || replace(k.compared, '%', '%%') as compared, case when k.base < 16384
+                   then format('pg_catalog.to_jsonb(%%1$s.%s)', q.quoted)
+                   else format('pg_catalog.to_jsonb(pg_catalog.format(''%%%%s'', %%1$s.%s))', q.quoted) end as value
+        from (select replace(quote_ident(k.name), '%', '%%') as quoted) q) c;
+    target.row_of_key := format('cross join lateral %s join %s s on %s', target.key_record, target.source,
+                                format(target.key_match, 's', 'k'));
+    target.chunk_no := case when target.chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end;
+    target.hit_columns := target.key_columns || case when target.chunked then ', %1$s.chunk_no' else '' end;
+    return target;
+end $$;
+
+create or replace function pgembedd._with_search_words(target pgembedd._search_target, one pgembedd.pipeline)
+returns pgembedd._search_target
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    noted pgembedd.word_statistics;
+begin
+    select w.* into noted from word_statistics w where w.pipeline_id = one.id;
+    target.text_configs := array(
+        select distinct _text_config_oid(c) from unnest(one.text_config || noted.configs) c
+        where _text_config_oid(c) is not null);
+    target.no_words := case
+        when one.text_config is null then format('The pipeline "%s" was made without a search by words.', one.name)
+        when target.text_configs = '{}' then format('The text search configuration %s of "%s" is gone.',
+                                                    one.text_config, one.name)
+        when not coalesce(_exists(one.words_table), false)
+        then format('The words'' table of "%s" was dropped; the next sweep makes it anew.', one.name) end;
+    if target.no_words is null then
+        target.words := one.words_table;
+        target.words_view := coalesce(_words_view(one.words_table), one.words_table);
+        if _sees_all_rows(one.source, one.words_table) then
+            target.documents := coalesce(noted.documents, 0);
+            target.average_length := coalesce(noted.average_length, 'infinity');
+        end if;
+    end if;
+    return target;
+end $$;

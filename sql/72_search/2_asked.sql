@@ -1,0 +1,119 @@
+create or replace view pgembedd._asked as
+    select null::text as query, null::integer as k, null::jsonb as filter, null::text as mode, null::text as per,
+           null::double precision as min_similarity, null::integer as snippet_length,
+           null::@extschema:vector@.vector as embedding, null::double precision[] as weights, null::integer as rrf_k,
+           null::integer as after, null::text[] as marks,
+           -- The filter as a condition on the row `s`; with what must stand in no chunk of a row, for the leg by words;
+           -- and with all that the query requires, for the leg by meaning.
+           null::text as condition, null::text as words_condition, null::text as near_condition,
+           -- How long the list of each leg is, and how many hits by words suffice.
+           null::integer as wanted, null::integer as enough,
+           -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each, and the idf;
+           -- what must and must not occur; the table where the caller may look them up, its rows, and their length.
+           null::text as plain, null::text[] as words, null::double precision[] as shares,
+           null::double precision[] as idfs, null::tsquery as required, null::tsquery as excluded,
+           null::regclass as words_table, null::double precision as documents,
+           null::double precision as average_length
+    where false;
+comment on view pgembedd._asked is
+    'What is asked of a search: the parameters of search(), and what _asked() makes of them.';
+
+create or replace view pgembedd._search_hit as
+    select null::jsonb as key, null::integer as chunk_no, null::double precision as similarity,
+           null::double precision as score, null::integer as semantic_rank, null::integer as text_rank,
+           null::double precision as held
+    where false;
+comment on view pgembedd._search_hit is
+    'A row or chunk that was found; `held` is the share of the query''s idf in the words that it has.';
+
+-- Checks what is asked, and completes it. The lists are longer than k in the mode hybrid, so that a hit that both legs
+-- have counts twice (but no row of common words is fetched to make that by words longer); with `after` they are as long
+-- as the window, so that each page is cut from the same order.
+create or replace function pgembedd._asked(target pgembedd._search_target, asked pgembedd._asked)
+returns pgembedd._asked
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    ignored text;
+begin
+    ignored := _check_search(target, asked);
+    ignored := _check_search_rights(target);
+    ignored := _check_search_ranking(asked);
+    ignored := _check_texts('{marks,marks}', asked.marks);
+    asked.condition := _search_filter(target.source, asked.filter);
+    asked.words_condition := asked.condition;
+    asked.near_condition := asked.condition;
+    asked.mode := _search_mode(target, asked);
+    asked.plain := asked.query;
+    asked.wanted := case when asked.after is not null then 1000
+                         when asked.mode = 'hybrid' then least(1000, greatest(60, 4 * asked.k)) else asked.k end;
+    asked.enough := case when asked.after is null then asked.k else asked.wanted end;
+    if asked.mode = 'semantic' then return asked; end if;
+    asked.words_table := case when row_security_active(target.source) then target.words else target.words_view end;
+    asked := _search_words_asked(target, asked);
+    if _blank(asked.plain) then
+        raise exception using message = 'The query only says which words must not occur.',
+            hint = 'Say what is searched, too.', errcode = '22023';
+    end if;
+    if asked.excluded is not null and asked.per = 'row' and target.chunked then
+        asked.words_condition := format('(%s) and not exists (%s)', asked.condition,
+                                        _search_words_of_row(target, asked, asked.excluded));
+        asked.near_condition := asked.words_condition;
+    end if;
+    if asked.required is not null then
+        asked.near_condition := format('(%s) and exists (%s %s)', asked.words_condition,
+            _search_words_of_row(target, asked, asked.required),
+            case when target.chunked then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end);
+    end if;
+    return asked;
+end $$;
+
+-- A query for the words of the source row `s` that match.
+create or replace function pgembedd._search_words_of_row(
+    target pgembedd._search_target, asked pgembedd._asked, wanted tsquery
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+begin
+    return format('select from %s w where %s and w.pgembedd_words operator(pg_catalog.@@) %L::pg_catalog.tsquery',
+                  asked.words_table, format(target.key_match, 'w', 's'), wanted);
+end $$;
+
+-- The mode as it can be done: hybrid becomes semantic without words of the pipeline or of the query.
+create or replace function pgembedd._search_mode(target pgembedd._search_target, asked pgembedd._asked)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd, pg_temp
+as $$
+declare
+    readable constant boolean := coalesce(has_table_privilege(target.words, 'select'), false);
+begin
+    if asked.mode is null or asked.mode not in ('hybrid', 'semantic', 'text') then
+        raise exception using message = format('The mode %L is not known.', asked.mode),
+            hint = 'There are hybrid, semantic and text.', errcode = '22023';
+    elsif asked.mode = 'text' and target.words is null then
+        raise exception using message = target.no_words,
+            hint = 'Search with mode => ''semantic'', or create the pipeline again with a text_config; the vectors '
+                'stay with adopt => true.', errcode = '22023';
+    elsif asked.mode = 'text' and not readable then
+        raise exception 'The role % may not read %, without which it cannot search by words.',
+            quote_ident(current_user), target.words using errcode = 'insufficient_privilege',
+            hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target.source);
+    elsif asked.mode = 'hybrid' and (not readable or asked.query is null or _blank(asked.query)) then
+        return 'semantic';
+    elsif asked.mode <> 'semantic' and row_security_active(target.source) and not exists (
+        select from pg_policy p where p.polrelid = target.words and p.polname = 'pgembedd_source')
+    then  -- the source has had it since the last sweep: the words show the caller no row
+        if asked.mode = 'text' then
+            raise exception using message = format('The words of "%s" have not got the row level security of %s yet.',
+                       target.name, target.source),
+                hint = 'The next sweep gives it to them; mode => ''semantic'' needs none.', errcode = '22023';
+        end if;
+        raise notice 'The words of "%" have not got the row level security of % yet, so only the meaning is searched.',
+            target.name, target.source;
+        return 'semantic';
+    end if;
+    return asked.mode;
+end $$;
