@@ -14,7 +14,7 @@ begin
         select f.oid::regprocedure from pg_proc f
         where f.pronamespace = 'pgembedd'::regnamespace
           and f.proname in ('overview', 'history', 'metrics', 'retry_failed', 'schema_version', 'events',
-                            'silent_sessions', '_shown')
+                            'workers', '_shown')
     loop
         execute format('grant execute on function %s to %s', function, role);
     end loop;

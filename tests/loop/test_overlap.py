@@ -12,6 +12,7 @@ import pytest
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
+from pgembedd.database.listener import Waker
 from pgembedd.database.records import FRESH, Due
 from pgembedd.database.sessions import Sessions
 from pgembedd.loop.claimer import Claimer
@@ -21,6 +22,7 @@ from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.reader import EmbeddingBatch, Reader
 from pgembedd.loop.storer import Storer
+from pgembedd.loop.watch import Watch
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
@@ -122,8 +124,18 @@ class Stages:
         models = PinnedModels(registry)
         outcomes = JobOutcomes(JobRepository(self.connection), self.in_flight)
         reader = Reader(self.connection, models, outcomes)
+        waker = Waker(threading.Event())
         self.claimer = Claimer(
-            brisk(), self.connection, reader, outcomes, self.in_flight, self.batches, lambda: False, share=share
+            brisk(),
+            self.connection,
+            reader,
+            outcomes,
+            self.in_flight,
+            self.batches,
+            lambda: False,
+            waker,
+            share=share,
+            watch=Watch(waker),
         )
         self.storer = Storer(self.connection, models, outcomes, self.batches, share)
 

@@ -58,7 +58,9 @@ def pushed_worker(
     **settings: Any,
 ) -> Worker:
     """The worker of `pgembedd serve`, which processes what is pushed to the service; with `pulls`, of `run --http`."""
-    role = Role(pulls=pulls, pushed=service.pushed, served=service.served, draining=service.stopping)
+    role = Role(
+        pulls=pulls, pushed=service.pushed, served=service.served, draining=service.stopping, listener=service.listener
+    )
     return Worker(conninfo, brisk(**settings), models, role, own_models=False, observer=observer)
 
 

@@ -142,7 +142,17 @@ def _role(
     check = partial(check_worker, pipelines=pipelines, pulls=pulls)
     if service is None:
         return Role(pipelines, pulls, language=language, check=check)
-    return Role(pipelines, pulls, service.pushed, service.served, service.started, service.stopping, language, check)
+    return Role(
+        pipelines,
+        pulls,
+        service.pushed,
+        service.served,
+        service.started,
+        service.stopping,
+        service.listener,
+        language,
+        check,
+    )
 
 
 def _wait(ended: threading.Event) -> bool:

@@ -1,22 +1,18 @@
 """The viewers of answers that are being made: each answer's events are read once, for all who watch it.
 
-One connection listens for the whole service, while there is a viewer; behind a pooler the tables are polled. Events are
-read with the rights of one of the viewers, each of whom was allowed to see the answer when it began to watch.
+A NOTIFY says that there is something to read; behind a pooler the tables are polled. Events are read with the rights of
+one of the viewers, each of whom was allowed to see the answer when it began to watch.
 """
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from uuid import UUID
 
-import psycopg
 from fastapi.concurrency import run_in_threadpool
 
-from pgembedd.database.connection import Connection
-from pgembedd.database.sessions import Sessions
-from pgembedd.errors import DatabaseUnavailableError, PgembeddError
+from pgembedd.database.listener import Listener, within
 from pgembedd.http.asking import Asker
 from pgembedd.http.error_responses import Refusal, refusal_of
 from pgembedd.http.tokens import Caller
@@ -24,12 +20,10 @@ from pgembedd.http.viewer_places import Place, ViewerPlaces
 from pgembedd.log import get_logger
 from pgembedd.search.questions import AnswerEvent
 
-HEAR_S = 0.5  # how long the thread waits for a NOTIFY before it looks whether it is needed
 POLL_S = 0.25  # without LISTEN
 MISSED_POLL_S = 2.0  # with it: a NOTIFY is a hint that may be lost with its connection
 PAUSE_S = 0.02  # between two readings: events that come meanwhile are read together
 READERS = 4  # at a time, as many as a role has connections
-LINGER_S = 30.0
 READ_AGAIN = ("database_unavailable", "busy")
 
 
@@ -75,19 +69,16 @@ class Feed:
 
 
 class AnswerHub:
-    """All viewers of a service. Everything but `_listen` is called in the event loop."""
+    """All viewers of a service. Everything is called in the event loop."""
 
-    def __init__(self, asker: Asker, conninfo: str | None, stopping: threading.Event, *, max_viewers: int) -> None:
-        """`conninfo` is None where LISTEN is not possible."""
-        self._asker, self._conninfo, self._stopping = asker, conninfo, stopping
+    def __init__(self, asker: Asker, listener: Listener | None, stopping: threading.Event, *, max_viewers: int) -> None:
+        """`listener` is None for a service without a database."""
+        self._asker, self._listener, self._stopping = asker, listener, stopping
         self.places = ViewerPlaces(max_viewers)
         self._feeds: dict[UUID, Feed] = {}
         self._hinted: set[UUID] = set()
         self._news = asyncio.Event()
         self._relay: asyncio.Task[None] | None = None
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._unused_since = time.monotonic()
 
     def reserve(self, caller: Caller) -> Place:
         """Takes a viewer's place, before anything is done for it. Refusal 429, 503 when there are too many."""
@@ -108,17 +99,15 @@ class AnswerHub:
         feed.viewers.remove(caller)
         if not feed.viewers:
             self._feeds.pop(feed.answer, None)
-        self._unused_since = time.monotonic()
 
     def _start(self) -> None:
         if self._relay is None or self._relay.done():
             self._relay = asyncio.create_task(self._run())
-        if self._conninfo is not None:
-            with self._lock:
-                if self._thread is None:
-                    loop = asyncio.get_running_loop()
-                    self._thread = threading.Thread(target=self._listen, args=(loop,), name="answers", daemon=True)
-                    self._thread.start()
+
+    def _hear(self, payload: str | None) -> None:
+        """Takes the id of an answer from a NOTIFY; any role may send one, so it is no more than a hint."""
+        with suppress(ValueError):
+            self._hint(self._feeds if payload is None else [UUID(payload)])
 
     def _hint(self, answers: Iterable[UUID]) -> None:
         self._hinted |= self._feeds.keys() & set(answers)
@@ -127,14 +116,21 @@ class AnswerHub:
 
     async def _run(self) -> None:
         """Reads and hands on until there is no viewer."""
-        poll_s = POLL_S if self._conninfo is None else MISSED_POLL_S
-        while self._feeds and not self._stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), poll_s)
-            self._news.clear()
-            wanted, self._hinted = self._hinted or set(self._feeds), set()
-            await self._read([self._feeds[answer] for answer in wanted if answer in self._feeds])
-            await asyncio.sleep(PAUSE_S)
+        hears = self._listener is not None and self._listener.hears
+        leave = None
+        if self._listener is not None:
+            leave = self._listener.subscribe("pgembedd_answers", within(asyncio.get_running_loop(), self._hear))
+        try:
+            while self._feeds and not self._stopping.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), MISSED_POLL_S if hears else POLL_S)
+                self._news.clear()
+                wanted, self._hinted = self._hinted or set(self._feeds), set()
+                await self._read([self._feeds[answer] for answer in wanted if answer in self._feeds])
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            if leave is not None:
+                leave()
 
     async def _read(self, feeds: list[Feed]) -> None:
         """Reads the answers of one role and user in one statement."""
@@ -170,49 +166,6 @@ class AnswerHub:
         for feed in feeds:
             if events := [event for answer, event in found if answer == feed.answer]:
                 feed.add(events)
-
-    # -- in the thread -----------------------------------------------------------------------------------
-
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        assert self._conninfo is not None
-        connection = Connection(Sessions(self._conninfo, "answer viewers"), self._stopping)
-        try:
-            connection.sessions.on_open(_listen)
-            while self._is_needed():
-                if hints := connection.call(_hints):
-                    loop.call_soon_threadsafe(self._hint, hints)
-        except (psycopg.Error, PgembeddError) as error:
-            if not self._stopping.is_set():
-                get_logger().error("answers_not_heard", error=type(error).__name__)
-            with self._lock:
-                self._thread = None
-        except RuntimeError:  # the loop is closed, and the process is about to be
-            pass
-        finally:
-            with suppress(DatabaseUnavailableError):
-                connection.close()
-
-    def _is_needed(self) -> bool:
-        """Returns false when there was no viewer for a while; the next one then starts another thread."""
-        with self._lock:
-            unused = not self._feeds and time.monotonic() - self._unused_since > LINGER_S
-            if unused or self._stopping.is_set():
-                self._thread = None
-                return False
-        return True
-
-
-def _listen(connection: psycopg.Connection) -> None:
-    connection.execute("listen pgembedd_answers")
-
-
-def _hints(connection: psycopg.Connection) -> list[UUID]:
-    """Returns the answers that are named in NOTIFYs; any role may send one, so it is no more than a hint."""
-    found = []
-    for notice in connection.notifies(timeout=HEAR_S, stop_after=1):
-        with suppress(ValueError):
-            found.append(UUID(notice.payload))
-    return found
 
 
 def _rights(caller: Caller) -> str:

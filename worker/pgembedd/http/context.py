@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 
+from pgembedd.database.listener import Listener
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.http.answer_hub import AnswerHub
@@ -71,7 +72,8 @@ class ServiceContext:
         self.stopping = threading.Event()
         self.search_roles = SearchRoles(timeout_s=http.http_timeout_s)
         asker = Asker(self.search_roles)
-        hub = AnswerHub(asker, None if pooled else conninfo, self.stopping, max_viewers=http.http_max_listeners)
+        self.listener = None if conninfo is None else Listener(conninfo, pooled=pooled, on_change=observer.connection)
+        hub = AnswerHub(asker, self.listener, self.stopping, max_viewers=http.http_max_listeners)
         self.answers = Answers(asker, hub)
         self.started = threading.Event()  # the worker has loaded a model, or tried them all
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
@@ -195,10 +197,10 @@ class ServiceContext:
     def close(self) -> None:
         """Closes everything but the embedding models, which belong to the caller. Sets `finished`."""
         self.stopping.set()
-        if self.pushed is not None:
-            self.pushed.close()
         if self.database is not None:
             self.database.close()
+        if self.listener is not None:
+            self.listener.close()
         self.search_roles.close()
         self.finished = close_with_timeout(
             self.batcher.close, self.reranker.close, partial(self.unpooled.shutdown, cancel_futures=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 from queue import Queue
 
 import psycopg
@@ -9,7 +10,7 @@ import psycopg
 from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
-from pgembedd.database.notifications import JobNotifications, wait_readable
+from pgembedd.database.listener import Waker
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import FRESH, LANES, Due, Job, by_pipeline
 from pgembedd.errors import Deferred
@@ -20,6 +21,7 @@ from pgembedd.loop.in_flight import InFlight, Key
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.reader import EmbeddingBatch, Reader
+from pgembedd.loop.watch import Watch
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -40,8 +42,10 @@ class Claimer:
         in_flight: InFlight,
         batches: "Queue[EmbeddingBatch | None]",
         stopping: Callable[[], bool],
+        waker: Waker,
         *,
         share: FairShare,
+        watch: Watch,
         queue: str = FRESH,
         pipelines: Sequence[str] = (),
         pulls: bool = True,
@@ -50,19 +54,19 @@ class Claimer:
     ) -> None:
         """`pipelines` restricts it to these of `queue`; without `pulls` it claims only what is pushed.
 
-        `reader` and `outcomes` use the same connection.
+        `waker` ends its waits, and the lanes of a worker share `watch`. `reader` and `outcomes` use its connection.
         """
         self._settings, self._connection, self._observer = settings, connection, observer
-        self._jobs, self._notifications = JobRepository(connection), JobNotifications(connection)
+        self._jobs, self._waker, self._watch = JobRepository(connection), waker, watch
         self._models, self._pipelines = reader.models, PipelineRepository(connection)
         self._reader, self._outcomes, self._share = reader, outcomes, share
         self._in_flight, self._batches, self._stopping = in_flight, batches, stopping
         self._queue, self._names, self._pulls, self._pushed = queue, pipelines, pulls, pushed
-        self._wakers = [] if pushed is None else [pushed]
         self._listens = pulls and settings.wait == "listen"
         self._asks_for_notify = self._listens and queue == FRESH  # a backfill can wait for the poll of its lane
         self._due: list[Due] = []
         self._due_until = 0.0
+        self._asked = False  # for a NOTIFY, by the last look
         self._mine: set[Key] = set()  # jobs that it claimed, as far as they are still held
         self._last_claim = 0  # jobs of the last claim
         self._gained = 0
@@ -73,8 +77,6 @@ class Claimer:
 
         Waits while nothing is due.
         """
-        if self._listens:
-            self._notifications.listen()
         claims = [self.claim_pushed, self.claim_due]
         while not self._stopping():
             try:
@@ -88,7 +90,7 @@ class Claimer:
                 if is_connection_error(error):
                     raise
                 get_logger().error("claim_failed", error=type(error).__name__, sqlstate=error.sqlstate)
-                wait_readable(ERROR_PAUSE_S)
+                self._waker.wait(ERROR_PAUSE_S)
 
     def claim_due(self, poll_s: float = 0.0) -> bool:
         """Claims jobs of one pipeline; False when nothing is due, or all of it is claimed or locked by others."""
@@ -104,7 +106,7 @@ class Claimer:
             if jobs:
                 self._in_flight.add(jobs)
                 if self._asks_for_notify and not self._names and len(jobs) >= size:  # else others sleep for others
-                    self._notifications.set_idle(False)
+                    self._jobs.set_idle(False)
                 self._pause_s = FIRST_PAUSE_S
                 self._process(jobs, began)
                 return True
@@ -115,10 +117,13 @@ class Claimer:
         began = time.monotonic()
         if not self._due or began >= self._due_until:
             left_out = [*self._models.unserved(), *self._share.left_out()]
-            due = self._jobs.due(self._queue, self._names, poll_s, left_out)
+            due = self._jobs.due(self._queue, self._names, poll_s, left_out, idle=self._asks_for_notify)
+            self._asked = self._asks_for_notify and not any(each.queue == self._queue for each in due)
+            if self._asked:
+                self._watch.begin(found=bool(due))
             if not all(self._models.serves(each.pipeline_id) for each in due):
                 self._models.look(self._pipelines, now=True)
-            self._due = [each for each in due if self._models.serves(each.pipeline_id)]
+            self._due = [each for each in due if each.queue == self._queue and self._models.serves(each.pipeline_id)]
             ended = time.monotonic()
             self._due_until = ended + (ended - began) / LOOK_SHARE if poll_s == 0.0 else ended
         return self._due
@@ -136,6 +141,8 @@ class Claimer:
     def _process(self, jobs: Sequence[Job], began: float) -> None:
         """Passes jobs that are in flight on to the model; suspects one by one, after all others."""
         self._last_claim = len(jobs)
+        if self._asks_for_notify:
+            self._watch.end()
         self._mine = {job.key for job in self._in_flight.jobs() if job.key in self._mine} | {job.key for job in jobs}
         for queue, lane in LANES.items():
             if mine := [job for job in jobs if job.queue == queue]:
@@ -179,25 +186,28 @@ class Claimer:
             self._batches.put(embedding)
 
     def _wait_for_jobs(self) -> None:
-        """Requests a NOTIFY, looks once more and waits for it; without LISTEN it waits inside the database."""
-        if self._listens:
-            if self._asks_for_notify:
-                self._notifications.set_idle(True)
-                if self.claim_due():
-                    return
-            if not self._wait_for_notification(self._pause_s):
-                self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
-        elif self._wakers or not self._pulls:  # not inside the database, where pushed jobs could not end the wait
-            wait_readable(STOP_CHECK_S, *self._wakers)
-        # This statement cannot be cancelled: it has to end by itself inside the grace period.
-        elif not self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))):
-            wait_readable(FIRST_PAUSE_S)  # what is due may be locked for long: then nothing was waited for
+        """Waits until there may be jobs: for a NOTIFY or the next poll; without LISTEN it waits inside the database."""
+        if self._pulls and not self._listens and self._pushed is None:
+            # This statement cannot be cancelled: it has to end by itself inside the grace period.
+            if not self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))):
+                self._waker.wait(FIRST_PAUSE_S)  # what is due may be locked for long: then nothing was waited for
+            return
+        if self._asks_for_notify and not self._asked:  # what is due is claimed or locked by others
+            self._jobs.set_idle(True)
+            if self.claim_due():
+                return
+        if not self._rest():
+            self._pause_s = min(self._pause_s * 2, self._settings.poll_max_s)
 
-    def _wait_for_notification(self, pause_s: float) -> bool:
-        deadline = time.monotonic() + pause_s
-        while not self._stopping() and (left := deadline - time.monotonic()) > 0:
-            if self._more_is_served() or self._notifications.wait(min(left, STOP_CHECK_S), *self._wakers):
+    def _rest(self) -> bool:
+        """Waits until it is woken, or more can be served; False where the pause is over."""
+        watched = self._listens and not self._asks_for_notify and self._watch.watches
+        left_s = inf if watched or not self._pulls else self._pause_s
+        ends_at = time.monotonic() + left_s
+        while left_s > 0:
+            if self._more_is_served() or self._waker.wait(min(left_s, self._models.look_in_s())):
                 return True
+            left_s = ends_at - time.monotonic()
         return False
 
     def _more_is_served(self) -> bool:

@@ -1,6 +1,5 @@
 """Says that the worker lives, and extends the leases of the jobs in flight."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -23,22 +22,23 @@ def extend_leases(
     settings: Settings,
     jobs: JobRepository,
     in_flight: InFlight,
-    finished: threading.Event,
+    wait: Callable[[float], bool],
     observer: Observer,
     schema: SchemaWait,
     beat: Callable[[], None],
 ) -> None:
-    """Calls `beat` every few seconds, and extends the leases of all in flight three times a lease, until `finished`.
+    """Calls `beat` every few seconds, and extends the leases of all in flight three times a lease.
+
+    `wait` waits so many seconds, less where a beat is wanted at once; True at the end.
 
     While this worker cannot store because the schema is another one, its jobs are left to other workers.
     """
     lost: set[Key] = set()
     beats = ceil(settings.lease_s / 3 / BEAT_S)
     for beaten in count(1):
-        if not schema.stops_jobs():
-            with _logged(in_flight):
-                beat()
-        if finished.wait(settings.lease_s / 3 / beats):
+        with _logged(in_flight):
+            beat()
+        if wait(settings.lease_s / 3 / beats):
             return
         if beaten % beats == 0 and in_flight and not schema.stops_jobs():
             with _logged(in_flight):

@@ -1,10 +1,9 @@
 """Jobs that are pushed to this process: each request waits while the worker claims and processes its jobs."""
 
-import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 
 import psycopg
@@ -46,13 +45,8 @@ class PushedJobs:
         self._by_job: dict[Key, PushedRequest] = {}
         self._to_release: deque[str] = deque(maxlen=MAX_RELEASES)
         self._lock = threading.Lock()
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-
-    def fileno(self) -> int:
-        """Returns a file for `select` that is readable once a request may be processed that could not be before."""
-        return self._woken.fileno()
+        self.wake: Callable[[], object] = lambda: None
+        """Is called once a request may be processed that could not be before."""
 
     def process(self, parts: Iterable[Claim]) -> list[tuple[Posted, Outcome]]:
         """Has the worker process jobs; returns each that was posted with its outcome, in time.
@@ -68,7 +62,7 @@ class PushedJobs:
                 )
             self._requests.append(request)
         try:
-            self._wake()
+            self.wake()
             request.wait()
         finally:
             with self._lock:
@@ -76,7 +70,7 @@ class PushedJobs:
                 unfinished = request.close()
                 for job in unfinished:
                     del self._by_job[job.key]
-            self._wake()  # for the request that has waited longest
+            self.wake()  # for the request that has waited longest
             self._release_unfinished(unfinished)
         return request.results()
 
@@ -108,7 +102,7 @@ class PushedJobs:
     def release_later(self, jobs: str) -> None:
         """Has the worker release posted jobs that were not claimed, once the database can be reached."""
         self._to_release.append(jobs)
-        self._wake()
+        self.wake()
 
     def report(self, job: Job, outcome: Outcome) -> None:
         """Reports the outcome of a job to the request that waits for it, if there is one."""
@@ -117,9 +111,6 @@ class PushedJobs:
                 request.report(job, outcome)
 
     def _next(self) -> PushedRequest | None:
-        with suppress(BlockingIOError):
-            while self._woken.recv(4096):
-                pass
         with self._lock:
             ready = [request for request in self._requests[: self._at_once] if request.has_part()]
         return min(ready, key=lambda request: len(request.posted), default=None)
@@ -129,10 +120,6 @@ class PushedJobs:
             connection.call(partial(release_pushed, jobs=jobs, delay_s=RELEASE_DELAY_S))
         except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().warning("not_handed_back", jobs=None, error=type(error).__name__)
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):  # full: the worker is woken anyway
-            self._waker.send(b"\0")
 
     def _release_unfinished(self, jobs: Sequence[Job]) -> None:
         """Releases jobs for which the time ran out. They stay in flight while the model works on them."""
@@ -145,11 +132,6 @@ class PushedJobs:
                 _release(Connection(sessions, until), left)
         except (psycopg.Error, DatabaseUnavailableError) as error:
             get_logger().warning("not_handed_back", jobs=len(left), error=type(error).__name__)
-
-    def close(self) -> None:
-        """Closes the sockets that wake the worker, which must have ended."""
-        self._woken.close()
-        self._waker.close()
 
 
 def _release(connection: Connection, jobs: Sequence[Job]) -> None:
