@@ -4,8 +4,8 @@
 
 -- Says that a worker lives: its number, where its process is, which sessions it has besides this one (null behind a
 -- pooler, which keeps none), what it does, and of which pipelines it holds jobs or loads the models. The tasks are
--- `claim` (it takes jobs from the queues), `push` (it takes posted ones), `embed` (it serves embed()) and `index` (it
--- builds indexes). Returns true where an index is outstanding that it may build.
+-- `claim` (it takes jobs from the queues), `push` (it has taken posted ones), `embed` (it serves embed()) and `index`
+-- (it builds indexes). Returns true where an index is outstanding that it may build.
 create or replace function pgembedd.heartbeat(
     worker integer, place text, sessions integer[], tasks text[], busy_with integer[]
 ) returns boolean

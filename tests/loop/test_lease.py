@@ -200,7 +200,7 @@ def test_a_heartbeat_that_is_refused_comes_again_in_its_time(
     extend_leases(brisk(lease_s=3), jobs, in_flight, steps.wait, ear, SchemaWait(), refused)
     jobs.connection.close()
     assert ear.heard == [("extended", 1, 0), ("extended", 1, 0)]
-    assert [event["sqlstate"] for event in log if event["event"] == "leases_not_extended"] == ["42501"] * 3
+    assert [event["sqlstate"] for event in log if event["event"] == "leases_not_extended"] == ["42501"] * 4
 
 
 def await_beats(heartbeat: list[float]) -> None:

@@ -46,9 +46,8 @@ def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, 
 
 def _follow(conninfo: str, wanted: EventFilter, as_json: bool) -> None:
     heard = SimpleQueue[str | None]()
-    connection, listener = Connection(Sessions(conninfo, "events"), threading.Event()), Listener(conninfo)
+    log, listener = EventLog(Connection(Sessions(conninfo, "events"), threading.Event())), Listener(conninfo)
     try:
-        log = EventLog(connection)
         log.begin()
         listener.subscribe(CHANNEL, heard.put)
         while True:
@@ -57,7 +56,7 @@ def _follow(conninfo: str, wanted: EventFilter, as_json: bool) -> None:
                     click.echo(event.json if as_json else line(event))
     finally:
         listener.close()
-        connection.close()
+        log.close()
 
 
 def line(event: Event) -> str:

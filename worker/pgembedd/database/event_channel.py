@@ -109,6 +109,10 @@ class EventLog:
                 numbers[number] = None
         return events + self._look_up(numbers)
 
+    def close(self) -> None:
+        """Closes the session, unless it is in use."""
+        self._connection.close()
+
     def _look_up(self, numbers: dict[int, None]) -> list[Event]:
         if not numbers:
             return []

@@ -52,7 +52,7 @@ class Session:
 
 
 class Sessions:
-    """Sessions of one kind: at most `most` at a time, each closed when unused for `idle_s` seconds, None for never."""
+    """Sessions of one kind: at most `most` at a time."""
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class Sessions:
         purpose: str,
         *,
         most: int = 1,
-        idle_s: float | None = None,
         pooled: bool | None = False,
         limit_s: float | None = None,
         last_wait_s: float = 0.0,
@@ -74,7 +73,7 @@ class Sessions:
         session that others use. `on_change(purpose, up=…)` is called when one was opened or lost, and when one works
         after a loss. `schema` is shared by the sessions of a process.
         """
-        self._conninfo, self.purpose, self._most, self._idle_s = conninfo, purpose, most, idle_s
+        self._conninfo, self.purpose, self._most = conninfo, purpose, most
         self._pooled, self._on_change = pooled, on_change
         self.limit_s = self._given_limit_s = limit_s
         self._last_wait_s = last_wait_s
@@ -129,11 +128,6 @@ class Sessions:
             self._unused = [one for one in self._unused if one not in old]
         for one in old:
             one.connection.close()
-
-    def close_idle(self) -> None:
-        """Closes the sessions that have not been used for `idle_s` seconds."""
-        if self._idle_s is not None:
-            self.close(self._idle_s)
 
     def _take(self, until: threading.Event, wait_s: float) -> Session | None:
         """Takes the session that was used last, or the place of one that is to be opened."""

@@ -167,6 +167,7 @@ class EventHub:
                 reader.news.set()
         finally:
             self._epoch, self._heard = "", []
+            self._log.close()
 
     def _is_needed(self) -> bool:
         """Returns false when there was no reader for a while; the next one then starts another relay."""

@@ -4,7 +4,7 @@ import threading
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.schema_check import SchemaWait
-from pgembedd.database.sessions import IDLE_S, Sessions
+from pgembedd.database.sessions import Sessions
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import Observer
 
@@ -23,7 +23,6 @@ class WorkerConnections:
                 conninfo,
                 purpose,
                 most=most,
-                idle_s=IDLE_S,
                 pooled=settings.wait == "poll",
                 limit_s=settings.owner_timeout_s,
                 last_wait_s=max(settings.grace_s, LAST_WAIT_S),

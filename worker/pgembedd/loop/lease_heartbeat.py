@@ -29,20 +29,23 @@ def extend_leases(
 ) -> None:
     """Calls `beat` every few seconds, and extends the leases of all in flight three times a lease.
 
-    `wait` waits so many seconds, less where a beat is wanted at once; True at the end.
+    `wait` waits so many seconds, less where a beat is wanted at once; True at the end, which is the last beat.
 
     While this worker cannot store because the schema is another one, its jobs are left to other workers.
     """
     lost: set[Key] = set()
     beats = ceil(settings.lease_s / 3 / BEAT_S)
+    with _logged(in_flight):
+        beat()
     for beaten in count(1):
-        with _logged(in_flight):
-            beat()
-        if wait(settings.lease_s / 3 / beats):
-            return
-        if beaten % beats == 0 and in_flight and not schema.stops_jobs():
+        ended = wait(settings.lease_s / 3 / beats)
+        if not ended and beaten % beats == 0 and in_flight and not schema.stops_jobs():
             with _logged(in_flight):
                 lost = _extend(jobs, in_flight, settings.lease_s, lost, observer)
+        with _logged(in_flight):
+            beat()
+        if ended:
+            return
 
 
 @contextmanager

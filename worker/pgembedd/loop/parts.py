@@ -119,7 +119,7 @@ class Parts:
         role, listens = self._role, self._listens  # a pooler keeps neither the settings of a build nor LISTEN
         does = {
             "claim": role.pulls,
-            "push": role.pushed is not None or not role.pulls,
+            "push": role.pushed is not None and role.pushed.asked,
             "embed": listens,
             "index": listens and role.pulls and self._settings.index_memory_mb > 0,
         }

@@ -45,6 +45,7 @@ class PushedJobs:
         self._by_job: dict[Key, PushedRequest] = {}
         self._to_release: deque[str] = deque(maxlen=MAX_RELEASES)
         self._lock = threading.Lock()
+        self.asked = False  # a request has come
         self.wake: Callable[[], object] = lambda: None
         """Is called once a request may be processed that could not be before."""
 
@@ -54,6 +55,7 @@ class PushedJobs:
         Parts that were not reached in time have no result. BusyError, DatabaseUnavailableError, or the error of the
         first claim: then nothing was done.
         """
+        self.asked = True
         request = PushedRequest(parts, Deadline(self._stopping, self._timeout_s))
         with self._lock:
             if len(self._requests) >= self._at_once + MAX_WAITING:
