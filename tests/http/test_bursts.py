@@ -6,14 +6,12 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from logging.handlers import BufferingHandler
 from typing import Any
 
 import psycopg
 import pytest
-import structlog
 from psycopg.conninfo import make_conninfo
 from structlog.typing import EventDict
 
@@ -29,13 +27,6 @@ from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.waiting import PATIENCE_S
 from tests.support.worker import brisk
-
-
-@pytest.fixture
-def log() -> Iterator[list[EventDict]]:
-    """What this process has logged."""
-    with structlog.testing.capture_logs() as events:
-        yield events
 
 
 def test_connections_that_come_together_are_taken_together() -> None:
