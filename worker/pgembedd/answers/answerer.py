@@ -46,10 +46,7 @@ class Answerer:
         stopping: threading.Event,
         finished: threading.Event,
     ) -> None:
-        """`connect(purpose, until)` makes its connections; `waker` is woken by the NOTIFY of a question.
-
-        ConfigurationError for a server that cannot be asked.
-        """
+        """`connect(purpose, until)` makes its connections. ConfigurationError for a server that cannot be asked."""
         self._settings, self._at_once = settings, language.language_at_once
         self._model = LanguageModel(language)
         self._claims, self._waker = AnswerRepository(connect("ask claims", stopping)), waker
@@ -155,9 +152,7 @@ class Answerer:
             await self._pause(min(self._settings.poll_max_s, MAX_POLL_S))
             return
         left_s = self._settings.poll_max_s
-        while left_s > 0 and not self._stopping.is_set():
-            if await self._claiming.run(lambda: self._waker.wait(STOP_CHECK_S)):
-                return
+        while left_s > 0 and not await self._claiming.run(lambda: self._waker.wait(STOP_CHECK_S)):
             left_s -= STOP_CHECK_S
 
     async def _answer(self, job: AnswerJob, sources: Sources) -> None:

@@ -18,6 +18,7 @@ from sse_starlette import ServerSentEvent
 from pgembedd.database.connection import Connection
 from pgembedd.database.event_channel import CHANNEL, GAP, Event, EventFilter, EventLog, gap
 from pgembedd.database.listener import Listener, within
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.error_responses import Refusal
 from pgembedd.log import get_logger
@@ -67,12 +68,10 @@ class EventReader:
 class EventHub:
     """All readers of a service."""
 
-    def __init__(
-        self, listener: Listener, connection: Connection, stopping: threading.Event, *, max_readers: int
-    ) -> None:
-        """At most `max_readers` at a time. `connection` is the hub's alone."""
-        self._listener, self._log, self._stopping = listener, EventLog(connection), stopping
-        self._max_readers = max_readers
+    def __init__(self, listener: Listener, conninfo: str, stopping: threading.Event, max_readers: int) -> None:
+        """At most `max_readers` at a time."""
+        self._listener, self._stopping, self._max_readers = listener, stopping, max_readers
+        self._log = EventLog(Connection(Sessions(conninfo, "events"), stopping))
         self._readers: set[EventReader] = set()
         self._history: deque[NumberedEvent] = deque(maxlen=HISTORY)
         self._epoch = ""  # identifies an unbroken time of listening; "" without one

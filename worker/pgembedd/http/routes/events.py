@@ -5,9 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from pgembedd.database.connection import Connection
 from pgembedd.database.event_channel import EVENTS, EventFilter
-from pgembedd.database.sessions import Sessions
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.error_responses import Refusal, responses
 from pgembedd.http.event_hub import EventHub
@@ -27,8 +25,7 @@ def router(service: ServiceContext) -> APIRouter:
     if service.settings.wait == "poll":
         missing = "LISTEN is not possible through the pooler that this service is behind (--wait poll)."
     elif service.conninfo is not None and service.listener is not None:
-        reads = Connection(Sessions(service.conninfo, "events"), service.stopping)
-        hub = EventHub(service.listener, reads, service.stopping, max_readers=service.http.http_max_listeners)
+        hub = EventHub(service.listener, service.conninfo, service.stopping, service.http.http_max_listeners)
 
     @routes.get(
         "/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 429, 500, 503)}
