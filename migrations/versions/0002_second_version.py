@@ -82,22 +82,30 @@ comment on column pgembedd.pipeline.unserved_tried is
     'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
 """
 
-# Workers that answer: a session lives on while its process is stopped, so each worker says so itself.
+# Workers that answer: a session lives on while its process is stopped, so each worker says so itself, and what it does.
 WORKERS = """
+drop table pgembedd.listener;
 create unlogged table pgembedd.worker (
-    pid               integer primary key,
-    backend_start     timestamptz,
-    application_name  text,
-    place             text not null,
-    sessions          integer[] not null,
-    busy_with         integer[] not null,
-    answered_at       timestamptz not null default clock_timestamp()
+    id            integer primary key,
+    role          oid not null,
+    place         text,
+    sessions      integer[] not null,
+    tasks         text[] not null,
+    busy_with     integer[] not null,
+    answered_at   timestamptz not null default clock_timestamp(),
+    server_start  timestamptz not null default pg_postmaster_start_time()
 );
 comment on table pgembedd.worker is
-    'The workers, by the session of their heartbeat. A row counts as long as that session lives.';
-comment on column pgembedd.worker.place is 'The process and its machine.';
-comment on column pgembedd.worker.sessions is 'The process ids of all its sessions.';
+    'The workers, by a number that each chose. A row counts while one of the sessions lives, or was written lately.';
+comment on column pgembedd.worker.role is 'The role as which it connects, by whose rights it builds indexes.';
+comment on column pgembedd.worker.place is
+    'The process and its machine; null for one of version 0.1.0, which does not say again that it lives.';
+comment on column pgembedd.worker.sessions is 'The process ids of all its sessions; none where a pooler keeps none.';
+comment on column pgembedd.worker.tasks is 'What it does: claim, push, embed, index.';
 comment on column pgembedd.worker.busy_with is 'The pipelines whose jobs it holds, or whose models it loads.';
+comment on column pgembedd.worker.server_start is
+    'When the server was started that it said so to: after a restart, or a restore elsewhere, the row counts no more.';
+comment on column pgembedd.embed_request.taken_by is 'The number of the worker that embeds it.';
 """
 
 # When a pipeline's failed jobs are tried again.
@@ -129,6 +137,15 @@ DOWNGRADE = """
 drop table pgembedd.model;
 drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column retry_delay, drop column retry_factor, drop column retry_max_delay;
+create table pgembedd.listener (
+    pid               integer primary key,
+    backend_start     timestamptz,
+    application_name  text
+);
+comment on table pgembedd.listener is
+    'The sessions of workers that serve embed(). A row counts as long as its session lives.';
+comment on column pgembedd.embed_request.taken_by is
+    'The process id of the session of the worker that embeds it.';
 alter table pgembedd.pipeline drop column unserved_tried;
 drop sequence pgembedd.upkeep_at;
 alter table pgembedd.pipeline

@@ -29,6 +29,9 @@ begin
     end loop;
     insert into event (payload) values (payload) returning event.nth into number;
     perform pg_notify('pgembedd_events', (payload || jsonb_build_object('nth', number))::text);
+    if event = any ('{created,resumed,change_begun,switched,rolled_back}') then
+        perform pg_notify('pgembedd', 'models');  -- workers look which models they need
+    end if;
 end $$;
 
 -- The events of these numbers, in this order; none that was committed before the snapshot.

@@ -49,17 +49,15 @@ as $$
     from _function_of('cron', 'schedule', 'text, text, text') schedule
 $$;
 
--- True if the index would be built afterwards: by pg_cron, or by a worker that is connected now. A worker holds a
--- connection of this name for as long as it looks for indexes to build.
+-- True if the index would be built afterwards: by pg_cron, or by a worker that answers now.
 create or replace function pgembedd._has_builder(source regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select exists (select from pg_namespace n
                    where n.nspname = 'pgembedd' and _has_cron(n.nspowner) and _may_index(n.nspowner, source))
-        or exists (select from pg_stat_activity a
-                   where a.datname = current_database() and a.application_name = 'pgembedd index'
-                     and _may_index(a.usesysid, source))
+        or exists (select from workers() w
+                   where w.answers and 'index' = any (w.tasks) and _may_index(w.role, source))
 $$;
 
 -- The HNSW index for searching, now or planned, and a small one of the rows that still wait, for the sweep and for

@@ -1,9 +1,10 @@
 -- The running pipelines that have jobs due, and the queues they have them in, each at most once. With `names` only
 -- those pipelines, of `lane` only that queue, none that the caller cannot serve, and none that pauses (slow.sql). Waits
--- up to `poll_s` seconds for the first, for poolers that do not pass LISTEN.
+-- up to `poll_s` seconds for the first, for poolers that do not pass LISTEN. `idle`: where nothing is due the worker
+-- is about to sleep, so the triggers are asked to NOTIFY, and all queues are looked at once more.
 create or replace function pgembedd.due(
     names text[] default null, poll_s double precision default 0, unserved integer[] default '{}',
-    lane text default null
+    lane text default null, idle boolean default false
 ) returns table (pipeline_id integer, queue text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -20,7 +21,14 @@ begin
             join pipeline p on p.id::text = d.key
             where p.state = 'running' and (names is null or p.name = any (names))
               and not p.id = any (unserved) and (p.slow_until is null or p.slow_until <= clock_timestamp());
-        exit when found or clock_timestamp() >= until;
+        exit when found;
+        if idle then
+            perform set_idle(true);
+            idle := false;
+            lane := null;
+            continue;
+        end if;
+        exit when clock_timestamp() >= until;
         perform pg_sleep(least(0.1, extract(epoch from until - clock_timestamp())));
     end loop;
 end $$;

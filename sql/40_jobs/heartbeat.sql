@@ -1,59 +1,72 @@
--- A worker whose process is stopped, or whose machine is, keeps its sessions. So each says every few seconds that it
--- lives, and one that has not said so for 15 s does not answer: its sessions count for nothing. A worker that waits by
--- polling has no session of its own, and one of an older version says nothing: these count while they are connected.
+-- A worker is known by its row: a worker whose process is stopped, or whose machine is, keeps its sessions. So each
+-- says every few seconds that it lives, and what it does; one that has not said so for 15 s does not answer, and counts
+-- for nothing. Only a role that may call heartbeat() can be a worker.
 
--- Says that the worker of this session lives: where its process is, which sessions it has, and of which pipelines it
--- holds jobs or loads the models.
-create or replace function pgembedd.heartbeat(place text, sessions integer[], busy_with integer[]) returns void
+-- Says that a worker lives: its number, where its process is, which sessions it has besides this one (null behind a
+-- pooler, which keeps none), what it does, and of which pipelines it holds jobs or loads the models. The tasks are
+-- `claim` (it takes jobs from the queues), `push` (it has taken posted ones), `embed` (it serves embed()) and `index`
+-- (it builds indexes). Returns true where an index is outstanding that it may build.
+create or replace function pgembedd.heartbeat(
+    worker integer, place text, sessions integer[], tasks text[], busy_with integer[]
+) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    me oid := quote_ident(session_user)::regrole;
+    builds boolean := 'index' = any (tasks) and has_table_privilege(me, 'pgembedd.pipeline', 'update')
+        and has_function_privilege(me, 'pgembedd.index_statements(text)', 'execute');
 begin
+    if not builds then tasks := array_remove(tasks, 'index'); end if;
     perform set_config('synchronous_commit', 'off', true);  -- the next one follows soon
-    update worker w set place = heartbeat.place, sessions = heartbeat.sessions, busy_with = heartbeat.busy_with,
-        answered_at = clock_timestamp()
-    where w.pid = pg_backend_pid() and _alive(w.pid, w.backend_start, w.application_name);
-    if not found then  -- or there is the row of a process that had this number before the server was restarted
-        delete from worker w where not _alive(w.pid, w.backend_start, w.application_name);
-        insert into worker (pid, backend_start, application_name, place, sessions, busy_with)
-        select a.pid, a.backend_start, a.application_name, place, sessions, busy_with
-        from pg_stat_activity a where a.pid = pg_backend_pid();
-    end if;
+    insert into worker as w (id, role, place, sessions, tasks, busy_with)
+    values (worker, me, place, case when sessions is null then '{}' else sessions || pg_backend_pid() end, tasks,
+            busy_with)
+    on conflict (id) do update
+    set role = excluded.role, place = excluded.place, sessions = excluded.sessions, tasks = excluded.tasks,
+        busy_with = excluded.busy_with, answered_at = excluded.answered_at, server_start = excluded.server_start;
+    delete from worker w using (
+        select g.id from worker g where g.id not in (select c.id from workers() c) for update skip locked) gone
+    where w.id = gone.id;
+    return builds and exists (
+        select from pipeline p where p.index_due_at is not null and _exists(_target(p)) and _may_index(me, _target(p)));
 end $$;
 comment on function pgembedd.heartbeat is
     'Say every five seconds that the worker of this session lives, which sessions it has and what it works on.';
 
--- The workers that are connected and say that they live, and whether each has said so lately. On a standby none is.
-create or replace function pgembedd._workers()
-returns table (place text, sessions integer[], busy_with integer[], answers boolean, silent_for interval)
-language plpgsql volatile
+-- The workers that are connected, and whether each has said lately that it lives. On a standby none is. One without
+-- sessions is connected as long as it says so. What was said before the server was restarted, or to another server of
+-- which this is a restored dump, counts for nothing.
+create or replace function pgembedd.workers()
+returns table (
+    id integer, role oid, place text, sessions integer[], tasks text[], busy_with integer[], answers boolean,
+    silent_for interval)
+language plpgsql volatile security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
+declare
+    lately timestamptz := clock_timestamp() - interval '15 s';
 begin
     if pg_is_in_recovery() then return; end if;
     return query
-        select w.place, w.sessions, w.busy_with, w.answered_at > clock_timestamp() - interval '15 s',
+        select w.id, w.role, w.place, w.sessions, w.tasks, w.busy_with, w.place is null or w.answered_at > lately,
                clock_timestamp() - w.answered_at
-        from worker w where _alive(w.pid, w.backend_start, w.application_name) order by w.answered_at;
+        from worker w
+        where w.server_start = pg_postmaster_start_time() and case
+            when w.sessions = '{}' then w.answered_at > lately
+            else exists (select from pg_stat_activity a
+                         where a.pid = any (w.sessions) and a.datname = current_database()) end
+        order by w.answered_at;
 end $$;
-
--- The process ids of the sessions of workers that are connected and do not answer.
-create or replace function pgembedd.silent_sessions() returns integer[]
-language sql volatile security definer
-set search_path = pg_catalog, pgembedd, pg_temp
-as $$
-    select coalesce(array_agg(s.pid), '{}') from _workers() w cross join unnest(w.sessions) as s(pid)
-    where not w.answers
-$$;
-comment on function pgembedd.silent_sessions is
-    'The process ids of the sessions of workers that are connected and have not answered for 15 seconds.';
+comment on function pgembedd.workers is
+    'The workers that are connected: what each does, and whether it has answered within 15 seconds.';
 
 -- "process 42 on a machine for 75 s", for each worker that does not answer; null where all do.
 create or replace function pgembedd._silent_workers() returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select string_agg(format('%s for %s', w.place, _age(w.silent_for)), ', ') from _workers() w where not w.answers
+    select string_agg(format('%s for %s', w.place, _age(w.silent_for)), ', ') from workers() w where not w.answers
 $$;
 
 -- A duration in the largest fitting unit, as the command line writes it.

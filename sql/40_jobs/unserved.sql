@@ -1,7 +1,8 @@
 -- A worker that cannot have the model of a pipeline notes why, and repeats that every minute. A worker that can takes
--- the note back: each looks every two seconds, so a note is believed three seconds after it was made, at once where no
--- other worker is connected. One that is not repeated for five minutes is not believed any more: its worker is gone.
--- The reason of a worker that tried stands before that of one whose settings lack the model: it says what to correct.
+-- the note back: each looks when it is noted, and every few seconds, so a note is believed three seconds after it was
+-- made, at once where no other worker is connected. One that is not repeated for five minutes is not believed any more:
+-- its worker is gone. The reason of a worker that tried stands before that of one whose settings lack the model: it
+-- says what to correct.
 
 -- Why a running pipeline is not served by any worker, as far as is known; null when nothing is known against it.
 create or replace function pgembedd._unserved(pipeline pgembedd.pipeline) returns text
@@ -39,15 +40,16 @@ $$;
 -- Notes that this worker cannot serve a pipeline; not `tried` says that its settings lack the model. Writes nothing
 -- where that was noted within half a minute, or, not tried, where another worker that tried noted its reason within
 -- three minutes, or while another transaction holds the pipeline.
-create or replace function pgembedd.note_unserved(pipeline_id integer, reason text, tried boolean default true)
-returns void
+create or replace function pgembedd.note_unserved(
+    pipeline_id integer, reason text, tried boolean default true, worker integer default null
+) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     one pgembedd.pipeline;
     at_present timestamptz := clock_timestamp();
-    since timestamptz := at_present - case when _other_workers() then '0' else '3 s' end::interval;
+    since timestamptz := at_present - case when _other_workers(worker) then '0' else '3 s' end::interval;
     was_believed boolean;
 begin
     select p.* into one from pipeline p where p.id = note_unserved.pipeline_id and p.state = 'running'
@@ -59,12 +61,13 @@ begin
     if one.id is null or (was_believed and one.unserved_reason = reason
                           and one.unserved_at > at_present - interval '30 s')
        or (one.unserved_tried and not tried and one.unserved_at > at_present - interval '3 minutes'
-           and _other_workers()) then
+           and _other_workers(worker)) then
         return;
     end if;
     update pipeline p set unserved_reason = reason, unserved_since = since, unserved_at = at_present,
         unserved_tried = tried
     where p.id = one.id;
+    if not was_believed then perform pg_notify('pgembedd', 'models'); end if;
     if not was_believed and at_present >= since + interval '3 s' then
         perform _notify('unserved', one.id, jsonb_build_object('model', one.model, 'reason', reason));
     end if;
@@ -72,7 +75,9 @@ end $$;
 comment on function pgembedd.note_unserved is 'Note a sentence about why this worker cannot serve a pipeline.';
 
 -- Takes the note back: this worker can serve the pipeline; or, not `loaded` yet, it is the only one.
-create or replace function pgembedd.note_served(pipeline_id integer, loaded boolean default true) returns void
+create or replace function pgembedd.note_served(
+    pipeline_id integer, loaded boolean default true, worker integer default null
+) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
@@ -80,7 +85,7 @@ declare
     one pgembedd.pipeline;
 begin
     select p.* into one from pipeline p
-    where p.id = note_served.pipeline_id and p.unserved_reason is not null and (loaded or not _other_workers())
+    where p.id = note_served.pipeline_id and p.unserved_reason is not null and (loaded or not _other_workers(worker))
     for no key update skip locked;
     update pipeline p set unserved_reason = null, unserved_since = null, unserved_at = null where p.id = one.id;
     if loaded and _unserved(one) is not null then
@@ -89,13 +94,11 @@ begin
 end $$;
 comment on function pgembedd.note_served is 'Take back that a pipeline cannot be served, whichever worker noted it.';
 
--- Whether workers besides the one that asks are connected, as far as their sessions tell.
-create or replace function pgembedd._other_workers() returns boolean
+-- Whether workers answer besides the one that asks.
+create or replace function pgembedd._other_workers(worker integer) returns boolean
 language sql volatile
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select exists (
-        select from pg_stat_activity a
-        where a.datname = current_database() and a.application_name in ('pgembedd claim', 'pgembedd push')
-          and a.pid <> pg_backend_pid())
+    select exists (select from workers() w
+                   where w.answers and w.tasks && '{claim,push}' and w.id is distinct from worker)
 $$;

@@ -30,21 +30,19 @@ begin
         _age(at_present - since), coalesce(cause, _at_work(one.id)));
 end $$;
 
--- Why no worker can have done anything, or null. One that works only what is pushed (`pgembedd push`) may have nothing
--- to do, and a lease, or what was stored of other pipelines, may be of a worker that is not seen, behind a pooler.
+-- Why no worker can have done anything, or null. One that works only what is pushed may have nothing to do, and a
+-- lease, or what was stored of other pipelines, may be of a worker of version 0.1.0, which is not seen.
 create or replace function pgembedd._no_worker(leased boolean) returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select case when silent.workers is not null then format('No worker that claims jobs answers: %s.', silent.workers)
-                when not leased and a.pushed = 0 and not _is_stored()
+    select case when _silent_workers() is not null
+                    then format('No worker that claims jobs answers: %s.', _silent_workers())
+                when not leased and a.takes_pushes is not true and not _is_stored()
                     then 'No worker is connected: start one with `pgembedd run`.' end
-    from (select _silent_workers()) as silent(workers), (
-        select count(*) filter (where a.application_name = 'pgembedd claim') as claiming,
-               count(*) filter (where a.application_name = 'pgembedd push') as pushed
-        from pg_stat_activity a, silent_sessions() as s(silent)
-        where a.datname = current_database() and not a.pid = any (s.silent)) a
-    where a.claiming = 0
+    from (select bool_or('claim' = any (w.tasks)) as claims, bool_or('push' = any (w.tasks)) as takes_pushes
+          from workers() w where w.answers) a
+    where a.claims is not true
 $$;
 
 -- Whether a worker that answers is at a pipeline, or at others.
@@ -52,7 +50,7 @@ create or replace function pgembedd._is_attended(pipeline_id integer) returns bo
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
-    select exists (select from _workers() w where w.answers and $1 = any (w.busy_with))
+    select exists (select from workers() w where w.answers and $1 = any (w.busy_with))
         or _is_stored()
 $$;
 
@@ -73,6 +71,6 @@ as $$
         else 'Workers answer and take none of them: they serve other pipelines, work only what is pushed, or leave '
              'this one out for a while.' end,
         'Another worker does not answer: ' || _silent_workers() || '.')
-    from (select string_agg(w.place, ', ') from _workers() w
+    from (select string_agg(w.place, ', ') from workers() w
           where w.answers and $1 = any (w.busy_with)) as at_it(workers)
 $$;

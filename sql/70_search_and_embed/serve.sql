@@ -1,24 +1,23 @@
 -- The functions with which a worker serves the requests of embed().
 
--- From now on this session serves requests, and hears of each by NOTIFY.
+-- A worker of version 0.1.0 serves requests in this session from now on, and hears of each by NOTIFY. Its number is the
+-- process id of the session, and it does not say again that it lives, nor what else it does: it may do all of it.
 create or replace function pgembedd.hear_embed_requests() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 begin
     listen pgembedd_embed_requests;
-    delete from listener l where not _alive(l.pid, l.backend_start, l.application_name);
-    insert into listener
-    select a.pid, a.backend_start, a.application_name from pg_stat_activity a where a.pid = pg_backend_pid()
-    on conflict (pid) do update
-    set backend_start = excluded.backend_start, application_name = excluded.application_name;
+    perform heartbeat(pg_backend_pid(), null, '{}', '{claim,push,embed}', '{}');
 end $$;
-comment on function pgembedd.hear_embed_requests is 'Serve the requests of embed() in this session from now on.';
+comment on function pgembedd.hear_embed_requests is
+    'Serve the requests of embed() in this session from now on: for workers of version 0.1.0.';
 
 -- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined, nor of
 -- callers that are gone: so no role has more of them in the line than sessions. Expired requests are deleted.
 -- `known`: a pipeline has that model.
-create or replace function pgembedd.take_embed_requests(at_most integer default 8)
+create or replace function pgembedd.take_embed_requests(
+    at_most integer default 8, worker integer default pg_backend_pid())
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -34,10 +33,10 @@ begin
             select f.id from embed_request f
             where f.expires_at > at_present and f.embedding is null and f.refusal is null
               and (f.taken_by is null or not f.taken_by = any (_listeners()))
-              and not pg_backend_pid() = any (f.declined_by)
+              and not worker = any (f.declined_by)
               and f.asked_by in (select a.pid from pg_stat_get_activity(null) a)
             order by f.asked_at limit at_most for update skip locked)
-        update embed_request q set taken_by = pg_backend_pid() from picked where q.id = picked.id
+        update embed_request q set taken_by = worker from picked where q.id = picked.id
         returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model),
                   q.kind, q.content;
 end $$;
@@ -64,9 +63,9 @@ exception when index_corrupted or data_corrupted then
     truncate embed_request;
 end $$;
 
--- Stores each request's vector, or a sentence why there is none. Returns how many were still this session's.
+-- Stores each request's vector, or a sentence why there is none. Returns how many were still this worker's.
 create or replace function pgembedd.finish_embed_requests(
-    ids uuid[], embeddings @extschema:vector@.vector[], refusals text[]
+    ids uuid[], embeddings @extschema:vector@.vector[], refusals text[], worker integer default pg_backend_pid()
 )
 returns integer
 language plpgsql security definer
@@ -77,7 +76,7 @@ declare
 begin
     update embed_request q set embedding = a.embedding, refusal = a.refusal, content = null
     from unnest(ids, embeddings, refusals) as a(id, embedding, refusal)
-    where q.id = a.id and q.taken_by = pg_backend_pid();
+    where q.id = a.id and q.taken_by = worker;
     get diagnostics stored = row_count;
     return stored;
 end $$;
@@ -85,15 +84,17 @@ comment on function pgembedd.finish_embed_requests is 'Give each request its vec
 
 -- This worker cannot serve it, but another might: it has another model, or another precision. When all that are there
 -- have declined, the caller is told the last one's reason.
-create or replace function pgembedd.decline_embed_request(id uuid, reason text) returns void
+create or replace function pgembedd.decline_embed_request(
+    id uuid, reason text, worker integer default pg_backend_pid()
+) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     declined integer[];
 begin
-    update embed_request q set taken_by = null, declined_by = q.declined_by || pg_backend_pid()
-    where q.id = decline_embed_request.id and q.taken_by = pg_backend_pid() returning q.declined_by into declined;
+    update embed_request q set taken_by = null, declined_by = q.declined_by || worker
+    where q.id = decline_embed_request.id and q.taken_by = worker returning q.declined_by into declined;
     if _listeners() <@ declined then
         update embed_request q set refusal = reason, content = null where q.id = decline_embed_request.id;
     else
@@ -104,18 +105,17 @@ comment on function pgembedd.decline_embed_request is
     'Leave a request to another worker; the '
     'reason is the caller''s error when all have declined.';
 
--- The process ids of the sessions that serve embed(), of workers that answer; null where there are none. The view of
--- other sessions is one of the whole transaction, unless it is cleared.
+-- The numbers of the workers that serve embed() and answer; null where there are none. The view of other sessions is
+-- one of the whole transaction, unless it is cleared.
 create or replace function pgembedd._listeners() returns integer[]
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
     select pg_stat_clear_snapshot();
-    select array_agg(l.pid) from listener l, silent_sessions() as s(silent)
-    where _alive(l.pid, l.backend_start, l.application_name) and not l.pid = any (s.silent)
+    select array_agg(w.id) from workers() w where w.answers and 'embed' = any (w.tasks)
 $$;
 
--- Why no session serves embed(); null where one does.
+-- Why no worker serves embed(); null where one does.
 create or replace function pgembedd._no_listener() returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd, pg_temp

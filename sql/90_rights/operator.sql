@@ -11,7 +11,7 @@ begin
         select f.oid from pg_proc f
         where f.pronamespace = 'pgembedd'::regnamespace
           and f.proname in ('overview', 'history', 'metrics', 'retry_failed', 'schema_version', 'events',
-                            'silent_sessions', '_shown')));
+                            'workers', '_shown')));
 end $$;
 comment on function pgembedd.grant_operator is
     'Let a role see status, history and failures, search, and put dead letters back. Failures may hold content.';

@@ -103,7 +103,7 @@ begin
     end loop;
     grant usage on schema pgembedd, pgembedd_code to pgembedd;
     grant select, insert, update, delete on row_state, dead_letter, missed, activity, sample, event, embed_request,
-        listener, worker, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer,
+        worker, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer,
         answer_source, answer_event, provider_use, provider_probe to pgembedd;
     grant truncate on embed_request to pgembedd;
     grant select on pipeline, installation, schema_revision, status, _figures, answer_settings, model to pgembedd;

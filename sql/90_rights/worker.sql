@@ -24,7 +24,7 @@ as $$
           'store_chunks', 'fail', 'extend', 'release', 'mark_alone', 'pin_model', 'probe_model', 'note_unserved',
           'note_served', 'note_slow', 'note_slow_change', 'allowed_s', 'end_turn', 'use_provider',
           'correct_provider_use', 'diagnose', 'stop_pipeline', 'set_idle', 'models', 'tick', 'metrics', 'interface',
-          'schema_version', 'events', 'heartbeat', 'silent_sessions', 'blocker', 'hear_embed_requests',
+          'schema_version', 'events', 'heartbeat', 'workers', 'blocker', 'hear_embed_requests',
           'take_embed_requests', 'finish_embed_requests', 'decline_embed_request', 'claim_answers', 'extend_answers',
           'release_answers', 'read_answer', 'postpone_answer', 'write_answers', 'finish_answer', 'fail_answer')
 $$;

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.forking import start
+from tests.support.presence import beat
 
 FULL = Path("/dev/full")
 
@@ -100,6 +99,6 @@ def test_a_worker_that_is_pushed_to_counts_once(database: Database) -> None:
     with database.connect() as connection:
         connection.execute("create table docs (id int primary key, body text)")
         connection.execute("select pgembedd.create_pipeline('docs', 'docs', array['body'])")
-    claim, push = (make_conninfo(database.conninfo, application_name=f"pgembedd {name}") for name in ("claim", "push"))
-    with psycopg.connect(claim), psycopg.connect(push):
+    with database.connect() as worker:
+        beat(worker, ("claim", "push"))
         assert "running, 0 jobs waiting, 1 worker\n" in pgembedd("doctor", database=database.conninfo).out

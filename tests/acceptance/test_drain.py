@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +121,32 @@ def test_a_worker_that_waits_inside_pgmq_drains_as_well(database: Database, conn
         assert worker.wait() == 0
     assert [event["drained"] for event in worker.named("worker_stopped")] == [True]
     eventually(lambda: backends(connection) == 0)
+
+
+def await_written(connection: psycopg.Connection, count: int) -> None:
+    eventually(lambda: value(connection, "select count(embedding) from documents") >= count)
+
+
+@pytest.mark.slow
+def test_sigterm_at_any_moment_leaves_no_lease_and_no_read_without_its_outcome(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """From the start, over both lanes, to the last rows."""
+    make_documents(connection)
+    insert(connection, range(10 * ROWS))  # into the fresh lane
+    value(connection, "select pgembedd.backfill('documents', true)")
+    moments = random.Random(os.environ.get("PGEMBEDD_TEST_SEED", "1")).sample(range(10 * ROWS), 5)
+    for written in (0, *sorted(moments)):
+        with WorkerProcess(database.conninfo, PGEMBEDD_CLAIM_SIZE=str(CLAIM)) as worker:
+            worker.await_event("worker_started")
+            await_written(connection, written)
+            worker.send(signal.SIGTERM)
+            assert worker.wait() == 0
+        assert [event["drained"] for event in worker.named("worker_stopped")] == [True]
+        assert {(job.unrecorded, job.attempts) for job in waiting(connection)} <= {(0, 0)}, written
+        for queue in ("jobs", "backfill"):
+            leased = f"select count(*) from pgmq.q_pgembedd_{queue} where vt > clock_timestamp()"
+            assert value(connection, leased) == 0, (queue, written)
+    with WorkerProcess(database.conninfo):
+        await_quiet(connection)
+    assert stale(connection, model) == []

@@ -23,7 +23,7 @@ from tests.support.waiting import PATIENCE_S, eventually
 
 LISTENING = """
     select count(*) from pg_stat_activity
-    where application_name = 'pgembedd events' and query = 'listen pgembedd_events' and state = 'idle'
+    where application_name = 'pgembedd listen' and query = 'listen "pgembedd_events"' and state = 'idle'
 """
 
 

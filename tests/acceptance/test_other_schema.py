@@ -31,7 +31,7 @@ SENTENCES = {
 }
 CHARGES = ("job_failed", "dead_letter", "failure_not_recorded", "left_to_lease", "claim_failed")
 # Each function that a worker calls for a job, and for itself.
-OF_COLUMNS = ["due", "claim", "read", "store", "models", "set_idle", "tick", "interface", "schema_version"]
+OF_COLUMNS = ["due", "claim", "read", "store", "models", "tick", "interface", "schema_version"]
 OF_CHUNKS = ["claim", "read_chunks", "store_chunks", "interface"]
 
 

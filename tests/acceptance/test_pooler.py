@@ -128,7 +128,7 @@ def test_the_limit_begins_when_the_pooler_has_a_session(roles: Roles, database: 
 def test_a_lower_limit_of_the_role_itself_holds_as_long_as_it_is_there(
     roles: Roles, database: Database, connection: psycopg.Connection, through: str
 ) -> None:
-    waits: dict[str, Any] = {"names": None, "poll_s": 3600.0, "unserved": [], "queue": "pgembedd_jobs"}
+    waits: dict[str, Any] = {"names": None, "poll_s": 3600.0, "unserved": [], "queue": "pgembedd_jobs", "idle": False}
     with pooled(roles, database, "transaction") as pooler:
         role = str(conninfo_to_dict(pooler)["user"])
         conninfo = pooler if through == "pooler" else conninfo_as(database, role)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SOON = {"keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": "2", "tcp_user_timeout": "2000"}
-CLAIMER = "application_name = 'pgembedd claim' and query not like '%pgembedd.claim%'"
+CLAIMED = "application_name = 'pgembedd work' and query like '%pgembedd.claim(%'"
 NEVER = {"keepalives": "0", "tcp_user_timeout": "3600000", "connect_timeout": "3600"}
 
 
@@ -70,7 +70,7 @@ def test_a_silent_network_keeps_no_worker_from_ending(database: Database, connec
         ) as worker:
             eventually(lambda: [job.unrecorded for job in waiting(connection)] == [1])
             # The worker has the answer to its claim, as it has gone on to another statement.
-            eventually(lambda: backends(connection, CLAIMER) == 1)
+            eventually(lambda: backends(connection, CLAIMED) == 0)
             network.cut()
             worker.send(signal.SIGTERM)
             assert worker.wait() == 0

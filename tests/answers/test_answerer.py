@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from pgembedd.answers.answerer import Answerer
 from pgembedd.answers.prompt import REFUSAL
 from pgembedd.database.connection import Connection
+from pgembedd.database.listener import Listener, Waker
 from pgembedd.database.queries import query
 from pgembedd.database.sessions import Sessions
 from pgembedd.settings import LanguageSettings
@@ -104,8 +105,11 @@ def answering(
         opened.append(Connection(Sessions(database.conninfo, purpose), until))
         return opened[-1]
 
+    waker = Waker(run.stopping)
+    listener = Listener(database.conninfo)
+    listener.subscribe("pgembedd_questions", waker.wake)
     answerer = Answerer(
-        brisk(lease_s=lease_s, owner_timeout_s=owner_timeout_s), language, connect, run.stopping, run.finished
+        brisk(lease_s=lease_s, owner_timeout_s=owner_timeout_s), language, connect, waker, run.stopping, run.finished
     )
     thread = threading.Thread(target=answerer.run)
     thread.start()
@@ -116,6 +120,7 @@ def answering(
         run.finished.set()
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
+        listener.close()
         for each in opened:
             each.close()
 

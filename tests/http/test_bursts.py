@@ -12,7 +12,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from structlog.typing import EventDict
 
+from pgembedd.http import connection_pool
 from pgembedd.http.connection_pool import DatabasePool as Connections
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal
@@ -84,3 +87,28 @@ def test_a_database_that_is_away_puts_no_foreign_lines_into_the_log() -> None:
     connections.close()
     logging.getLogger().removeHandler(heard)
     assert not heard.buffer
+
+
+def test_a_refused_connection_is_said_at_once_and_logged_once(database: Database, log: list[EventDict]) -> None:
+    """And not when the time for a connection is over."""
+    connections = Connections(make_conninfo(database.conninfo, password="guessed"))
+    for _ in range(3):
+        with pytest.raises(Refusal, match="refuses the connection"), connections.connection(100 * PATIENCE_S):
+            pass
+    connections.close()
+    assert [event["event"] for event in log] == ["database_refused"]
+
+
+def test_requests_beyond_those_that_may_wait_are_refused_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_pool, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(connection_pool, "MAX_WAITING", 0)
+    connections = Connections(database.conninfo)
+    with connections.connection():
+        with pytest.raises(Refusal) as refused, connections.connection(100 * PATIENCE_S):
+            pass
+        assert refused.value.code == "busy"
+    with connections.connection() as connection:
+        assert connection.execute("select 1").fetchall() == [(1,)]
+    connections.close()

@@ -18,7 +18,10 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from pgembedd.database.event_channel import Channel
+from pgembedd.database.connection import Connection
+from pgembedd.database.event_channel import CHANNEL, EventLog
+from pgembedd.database.listener import Listener
+from pgembedd.database.sessions import Sessions
 from pgembedd.http.streams import event_hub, sse
 from pgembedd.model import Session
 from pgembedd.telemetry.observer import Observer
@@ -31,7 +34,7 @@ from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
 LISTENS = """
-    select count(*) from pg_stat_activity where datname = current_database() and application_name = 'pgembedd events'
+    select count(*) from pg_stat_activity where datname = current_database() and application_name = 'pgembedd listen'
 """
 
 
@@ -164,16 +167,21 @@ def test_an_event_that_could_not_be_looked_up_is_told_later(
     database: Database, connection: psycopg.Connection, log: list[EventDict]
 ) -> None:
     impatient = psycopg.conninfo.make_conninfo(database.conninfo, options="-c statement_timeout=100ms")
-    channel = Channel(impatient, threading.Event())
+    reads, listener = Connection(Sessions(impatient, "events"), threading.Event()), Listener(database.conninfo)
+    events, heard = EventLog(reads), list[str | None]()
     with ThreadPoolExecutor(1) as pool, database.connect(autocommit=False) as other:
-        assert channel.hear(0.0) == []
+        events.begin()
+        listener.subscribe(CHANNEL, heard.append)
+        eventually(lambda: heard == [None])
         tell(connection, n=1)
+        eventually(lambda: len(heard) == 2)
         other.execute("lock table pgembedd.event")
-        heard = pool.submit(channel.hear, PATIENCE_S)
+        read = pool.submit(events.read, heard)
         eventually(lambda: len(named(log, "database_busy")) >= 2)
         other.rollback()
-        assert [event.fields["n"] for event in heard.result(PATIENCE_S)] == [1]
-    channel.close()
+        assert [event.fields["n"] for event in read.result(PATIENCE_S)] == [1]
+    listener.close()
+    reads.close()
 
 
 @pytest.mark.slow
@@ -216,13 +224,15 @@ def test_somebody_listens_only_while_there_is_a_reader(
     service: httpx.Client, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_hub, "LINGER_S", 0.0)
-    assert value(connection, LISTENS) == 0
+    to_events, to_others = (f"{LISTENS} and query = '{word} \"pgembedd_events\"'" for word in ("listen", "unlisten"))
+    assert value(connection, to_events) == 0
     for n in range(2):
         with following(service) as one, following(service) as other:
-            assert value(connection, LISTENS) == 1
+            assert value(connection, to_events) == 1
             tell(connection, n=n)
             assert one.event()["n"] == other.event()["n"] == n
-        eventually(lambda: value(connection, LISTENS) == 0)
+        eventually(lambda: value(connection, to_others) == 1)
+    assert value(connection, LISTENS) == 1, "all that this process hears"
 
 
 class Requests(Observer):

@@ -11,7 +11,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.notifications import JobNotifications
 from pgembedd.database.schema_check import SchemaWait
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError
@@ -37,15 +36,15 @@ def names(connection: psycopg.Connection) -> list[str]:
     )
 
 
-def test_an_idle_worker_has_one_session_besides_those_that_listen(
+def test_an_idle_worker_has_three_sessions(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgembedd.loop.connections.IDLE_S", 1.0)
+    monkeypatch.setattr("pgembedd.loop.worker.IDLE_S", 1.0)
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model)), poll_max_s=60.0):
         insert(connection, range(20))
         await_quiet(connection)
-        kept = ["pgembedd claim", "pgembedd embed requests", "pgembedd index", "pgembedd leases", "pgembedd work"]
+        kept = ["pgembedd leases", "pgembedd listen", "pgembedd work"]
         eventually(lambda: names(connection) == kept)
     assert stale(connection, model) == []
 
@@ -152,7 +151,7 @@ def test_the_jobs_in_flight_get_a_session_while_the_worker_drains(database: Data
     stopping = threading.Event()
     stopping.set()
     made = WorkerConnections(database.conninfo, brisk(connections=6), SchemaWait(), SILENT)
-    for purpose, most in (("release", 1), ("claim backfill", 5)):
+    for purpose, most in (("release", 1), ("claim backfill", 4)):
         last, tried = made.connection(purpose, stopping), threading.Event()
         with ThreadPoolExecutor(1) as pool, ExitStack() as held:
             for _ in range(most):
@@ -169,14 +168,25 @@ def test_the_jobs_in_flight_get_a_session_while_the_worker_drains(database: Data
     made.close()
 
 
-def test_a_session_that_was_in_use_listens_too(database: Database) -> None:
-    """The upkeep may have one while the claimer of backfills begins to listen."""
-    sessions, stopping = Sessions(database.conninfo, "test", most=2), threading.Event()
-    made = Connection(sessions, stopping)
-    with sessions.session(stopping):
-        JobNotifications(made).listen()
-    channels = "select pg_catalog.pg_listening_channels()"
-    assert made.call(lambda session: session.execute(channels).fetchall()) == [("pgembedd",)]
+def test_a_session_that_the_server_ended_is_not_taken(database: Database, connection: psycopg.Connection) -> None:
+    """It says so without a round trip; a program that does not repeat its statements is spared that error."""
+    sessions, stopping = Sessions(database.conninfo, "test"), threading.Event()
+    with sessions.session(stopping) as session:
+        process = session.process
+    value(connection, "select pg_terminate_backend(%s, 30000)", process)
+    with sessions.session(stopping) as session:
+        assert session.process != process
+        assert session.connection.execute("select 1").fetchall() == [(1,)]
+    sessions.close()
+
+
+def test_a_session_is_given_back_between_transactions(database: Database) -> None:
+    sessions, stopping = Sessions(database.conninfo, "test"), threading.Event()
+    with sessions.session(stopping) as session:
+        process = session.process
+        session.connection.execute("begin")
+    with sessions.session(stopping) as session:
+        assert session.process != process
     sessions.close()
 
 

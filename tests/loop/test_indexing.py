@@ -12,11 +12,11 @@ from structlog.typing import EventDict
 
 from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from pgembedd.loop import index_builder
+from pgembedd.loop import lease_heartbeat
 from pgembedd.loop.index_builder import BuildLimits, build_index
 from pgembedd.model import Session
 from tests.support.databases import Database
-from tests.support.documents import await_quiet, backends, missing
+from tests.support.documents import await_quiet, missing
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.indexes import (
     NAME,
@@ -32,7 +32,7 @@ from tests.support.indexes import (
     outstanding,
 )
 from tests.support.roles import Roles, conninfo_as, temporary_roles
-from tests.support.sql import call, value
+from tests.support.sql import call, rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, worker_thread
 
@@ -45,7 +45,7 @@ NEVER = threading.Event()
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers look for an index to build as often as a test can use."""
-    monkeypatch.setattr(index_builder, "CHECK_EVERY_S", 0.05)
+    monkeypatch.setattr(lease_heartbeat, "BEAT_S", 0.05)
 
 
 @pytest.fixture
@@ -91,10 +91,9 @@ def test_a_worker_of_least_privilege_leaves_it(
 ) -> None:
     worker = roles.make("worker", "in role pgembedd_worker")
     with worker_thread(conninfo_as(database, worker), only(Wrapped(model))):
-        eventually(lambda: backends(built_up, "application_name = 'pgembedd claim'") == 1)
+        eventually(lambda: rows(built_up, "select tasks from pgembedd.workers()") == [(["claim", "embed"],)])
         built_up.execute("insert into documents values (99, 'a fresh write')")
         await_quiet(built_up)
-        eventually(lambda: backends(built_up, "application_name = 'pgembedd index'") == 0)
     assert hnsw_indexes(built_up) == {}
     assert index_state(built_up) == "due"
     make_due(built_up, "1 hour")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import psycopg
 import pytest
@@ -171,8 +170,7 @@ def test_a_lease_is_lost_at_the_second_beat_that_misses_it(
         lambda: connection.execute("update pgmq.q_pgembedd_jobs set read_ct = 2"),
         lambda: None,
     )
-    finished = cast(threading.Event, steps)
-    extend_leases(brisk(lease_s=3), jobs, in_flight, finished, ear, SchemaWait(), lambda: None)
+    extend_leases(brisk(lease_s=3), jobs, in_flight, steps.wait, ear, SchemaWait(), lambda: None)
     jobs.connection.close()
     assert ear.heard == [("extended", 1, 0), ("extended", 1, 0), ("extended", 0, 0), ("extended", 0, 1)]
     assert [event["jobs"] for event in log if event["event"] == "lease_lost"] == [1]
@@ -191,7 +189,7 @@ def test_a_heartbeat_that_is_refused_comes_again_in_its_time(
         Ear(),
     )
     in_flight.add(jobs.claim(Due(1, FRESH), 1, 1))
-    finished = cast(threading.Event, Steps(lambda: None, lambda: None))
+    steps = Steps(lambda: None, lambda: None)
     beats: list[None] = []
 
     def refused() -> None:
@@ -199,10 +197,10 @@ def test_a_heartbeat_that_is_refused_comes_again_in_its_time(
         assert len(beats) < 10, "it does not wait"
         connection.execute("do $$ begin raise insufficient_privilege; end $$")
 
-    extend_leases(brisk(lease_s=3), jobs, in_flight, finished, ear, SchemaWait(), refused)
+    extend_leases(brisk(lease_s=3), jobs, in_flight, steps.wait, ear, SchemaWait(), refused)
     jobs.connection.close()
     assert ear.heard == [("extended", 1, 0), ("extended", 1, 0)]
-    assert [event["sqlstate"] for event in log if event["event"] == "leases_not_extended"] == ["42501"] * 3
+    assert [event["sqlstate"] for event in log if event["event"] == "leases_not_extended"] == ["42501"] * 4
 
 
 def await_beats(heartbeat: list[float]) -> None:

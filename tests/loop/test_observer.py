@@ -77,14 +77,14 @@ def test_a_connection_that_breaks_and_comes_back(
     make_documents(connection)
     ear = Ear()
     with worker_thread(database, only(Wrapped(model)), observer=ear):
-        eventually(lambda: ("connection", "claim", True) in ear.heard, timeout_s=PATIENCE_S)
+        eventually(lambda: ("connection", "listen", True) in ear.heard, timeout_s=PATIENCE_S)
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where application_name = 'pgembedd claim' and datname = current_database()"
+            " where application_name = 'pgembedd listen' and datname = current_database()"
         )
-        eventually(lambda: ear.heard.count(("connection", "claim", True)) == 2, timeout_s=PATIENCE_S)
-    assert ("connection", "claim", False) in ear.heard
-    assert ear.heard.index(("connection", "claim", False)) > ear.heard.index(("connection", "claim", True))
+        eventually(lambda: ear.heard.count(("connection", "listen", True)) == 2, timeout_s=PATIENCE_S)
+    assert ("connection", "listen", False) in ear.heard
+    assert ear.heard.index(("connection", "listen", False)) > ear.heard.index(("connection", "listen", True))
 
 
 def test_jobs_that_are_given_back_at_the_end(

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from pgembedd.database.connection import Connection
+from pgembedd.database.listener import Waker
 from pgembedd.database.records import FRESH, Due
 from pgembedd.database.sessions import Sessions
 from pgembedd.loop.claimer import Claimer
@@ -19,6 +20,7 @@ from pgembedd.loop.lane import Lane
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.role import Role
 from pgembedd.loop.storer import Storer
+from pgembedd.loop.watch import Watch
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
@@ -117,7 +119,8 @@ class Stages:
         registry = ModelRegistry(only(Wrapped(model)))
         registry.get(MODEL)
         self.lane = Lane(FRESH, brisk(), Role(), PinnedModels(registry), InFlight(), share=share)
-        self.claimer = Claimer(self.lane, self.connection, lambda: False)
+        waker = Waker(threading.Event())
+        self.claimer = Claimer(self.lane, self.connection, lambda: False, waker, Watch(waker))
         self.storer = Storer(self.lane, self.connection)
 
 

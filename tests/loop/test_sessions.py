@@ -9,8 +9,6 @@ import pytest
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
-from pgembedd.database.notifications import JobNotifications
-from pgembedd.database.queries import query
 from pgembedd.database.sessions import Sessions
 from pgembedd.model import Session
 from tests.support.databases import Database
@@ -58,15 +56,12 @@ def spoiled(connection: psycopg.Connection) -> psycopg.Connection:
 def test_a_session_keeps_nothing_of_it(database: Database, spoiled: psycopg.Connection) -> None:
     create_pipeline(spoiled, content_function="spoil", embedding_column="embedding")
     made = Connection(Sessions(database.conninfo, "test"), threading.Event())
-    notifications = JobNotifications(made)
-    notifications.listen()
     session = made.call(lambda session: session)
     before = session.execute(STATE).fetchall()
     assert before == [(before[0][0], 0, 0, True, "pg_catalog, pg_temp")]
     found = made.rows_once("read", {"pipeline_id": 1, "ids": ["1", "2"]})
     assert [row[0] for row in found] == ["ok", "ok"]
     assert session.execute(STATE).fetchall() == before
-    assert session.execute("select pg_catalog.pg_listening_channels()").fetchall() == [("pgembedd",)]
     assert session.execute("show application_name").fetchall() == [("pgembedd test",)]
     made.close()
 
@@ -77,9 +72,8 @@ def test_behind_a_pooler_nothing_is_set_for_the_session(database: Database, spoi
     made = Connection(Sessions(database.conninfo, "test", pooled=True), threading.Event())
     assert len(JobRepository(made).connection.rows("models")) == 1
     session = made.call(lambda session: session)
-    assert session.execute("show search_path").fetchall() == [('"$user", public',)]
+    assert psycopg.Cursor(session).execute("show search_path").fetchall() == [('"$user", public',)]
     with session.transaction():
-        session.execute(query("pin_path"), {"in_transaction": True})
         assert session.execute("show search_path").fetchall() == [("pg_catalog, pg_temp",)]
     for _ in range(10):
         made.rows("models")

@@ -7,10 +7,7 @@ import threading
 import psycopg
 import pytest
 
-from pgembedd.database.connection import Connection
-from pgembedd.database.notifications import JobNotifications
-from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.sessions import Sessions
+from pgembedd.database.listener import Listener, Waker
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, missing, stale
@@ -27,18 +24,19 @@ def idle(connection: psycopg.Connection) -> bool:
     return bool(value(connection, "select last_value = 1 from pgembedd.worker_idle"))
 
 
-CLAIMING = "application_name = 'pgembedd claim'"
+LISTENING = "application_name = 'pgembedd listen'"
 
 
 def asleep(connection: psycopg.Connection) -> bool:
-    """Tells that the worker's last claim was a while ago, and that triggers are asked to NOTIFY."""
-    quiet = f"{CLAIMING} and state = 'idle' and state_change < clock_timestamp() - interval '300 ms'"
-    return idle(connection) and backends(connection, quiet) == 1
+    """Tells that the worker's last statement was a while ago, and that triggers are asked to NOTIFY."""
+    recent = "(state <> 'idle' or state_change > clock_timestamp() - interval '300 ms')"
+    busy = backends(connection, f"application_name = 'pgembedd work' and {recent}")
+    return idle(connection) and backends(connection, LISTENING) == 1 and busy == 0
 
 
 def end_of_listener(connection: psycopg.Connection) -> None:
     """Terminate the connection that a worker listens on, and return when it is gone."""
-    pid = value(connection, f"select pid from pg_stat_activity where {CLAIMING}")
+    pid = value(connection, f"select pid from pg_stat_activity where {LISTENING}")
     value(connection, "select pg_terminate_backend(%s, 30000)", pid)
 
 
@@ -153,15 +151,47 @@ def test_poll_mode_works_without_listen_and_without_prepared_statements(
 
 
 def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, connection: psycopg.Connection) -> None:
-    made = Connection(Sessions(database.conninfo, "test"), threading.Event())
-    notifications = JobNotifications(made)
-    notifications.listen()
-    for _ in range(50):
-        connection.execute("notify pgembedd")
-    PipelineRepository(made).running()  # they arrive with the answer to another statement
-    assert notifications.wait(PATIENCE_S)
-    assert not notifications.wait(0.0)
-    made.close()
+    listener, waker, payloads = Listener(database.conninfo), Waker(threading.Event()), list[str | None]()
+    listener.subscribe("pgembedd", waker.wake)
+    listener.subscribe("pgembedd", payloads.append)
+    eventually(lambda: payloads == [None])
+    assert waker.wait(0.0), "it began to listen, and may have missed some"
+    with connection.transaction():
+        for number in range(50):
+            connection.execute(f"notify pgembedd, '{number}'".encode())
+    eventually(lambda: len(payloads) == 51)
+    assert waker.wait(0.0)
+    assert not waker.wait(0.0)
+    listener.close()
+
+
+def test_one_session_listens_to_what_is_subscribed_to(database: Database, connection: psycopg.Connection) -> None:
+    """A channel that ends is left; a session that is lost is opened again, and all are told that it was."""
+    listener, one, other = Listener(database.conninfo), list[str | None](), list[str | None]()
+    listener.subscribe("one", one.append)
+    leave = listener.subscribe("other", other.append)
+    eventually(lambda: one == other == [None])
+    leave()
+    listener.subscribe("one", other.append)
+    eventually(lambda: other == [None, None])
+    connection.execute("notify other, 'none hears it'; notify one, 'first'")
+    eventually(lambda: one == [None, "first"] and other == [None, None, "first"])
+    assert backends(connection, LISTENING) == 1
+    end_of_listener(connection)
+    eventually(lambda: one == [None, "first", None] and other == [None, None, "first", None])
+    connection.execute("notify one, 'second'")
+    eventually(lambda: one[3:] == other[4:] == ["second"])
+    listener.close()
+    eventually(lambda: backends(connection, LISTENING) == 0)
+
+
+def test_behind_a_pooler_no_session_listens(database: Database, connection: psycopg.Connection) -> None:
+    listener, waker = Listener(database.conninfo, pooled=True), Waker(threading.Event())
+    listener.subscribe("pgembedd", waker.wake)
+    assert not listener.hears
+    assert not waker.wait(0.0)
+    assert backends(connection, LISTENING) == 0
+    listener.close()
 
 
 @pytest.mark.slow

@@ -142,7 +142,7 @@ CREATE UNLOGGED TABLE pgembedd.embed_request (
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 COMMENT ON TABLE pgembedd.embed_request IS 'Texts that wait in embed() for their vectors, each until its caller has it.';
 COMMENT ON COLUMN pgembedd.embed_request.asked_by IS 'The process id of the session that waits for it: what it asked before it ended is not embedded.';
-COMMENT ON COLUMN pgembedd.embed_request.taken_by IS 'The process id of the session of the worker that embeds it.';
+COMMENT ON COLUMN pgembedd.embed_request.taken_by IS 'The number of the worker that embeds it.';
 CREATE TABLE pgembedd.imported_trigger (
     source regclass NOT NULL,
     source_name text NOT NULL,
@@ -329,12 +329,6 @@ CREATE TABLE pgembedd.installation (
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );
 COMMENT ON TABLE pgembedd.installation IS 'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
-CREATE TABLE pgembedd.listener (
-    pid integer NOT NULL,
-    backend_start timestamp with time zone,
-    application_name text
-);
-COMMENT ON TABLE pgembedd.listener IS 'The sessions of workers that serve embed(). A row counts as long as its session lives.';
 CREATE TABLE pgembedd.missed (
     pipeline_id integer NOT NULL,
     key jsonb NOT NULL
@@ -421,18 +415,22 @@ COMMENT ON COLUMN pgembedd.word_statistics.average_length IS 'Infinity where no 
 COMMENT ON COLUMN pgembedd.word_statistics.changes IS 'What the server had counted of changes to the words at that time; nothing is done until it counts more.';
 COMMENT ON COLUMN pgembedd.word_statistics.filled IS 'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
 CREATE UNLOGGED TABLE pgembedd.worker (
-    pid integer NOT NULL,
-    backend_start timestamp with time zone,
-    application_name text,
-    place text NOT NULL,
+    id integer NOT NULL,
+    role oid NOT NULL,
+    place text,
     sessions integer[] NOT NULL,
+    tasks text[] NOT NULL,
     busy_with integer[] NOT NULL,
-    answered_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    answered_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    server_start timestamp with time zone DEFAULT pg_postmaster_start_time() NOT NULL
 );
-COMMENT ON TABLE pgembedd.worker IS 'The workers, by the session of their heartbeat. A row counts as long as that session lives.';
-COMMENT ON COLUMN pgembedd.worker.place IS 'The process and its machine.';
-COMMENT ON COLUMN pgembedd.worker.sessions IS 'The process ids of all its sessions.';
+COMMENT ON TABLE pgembedd.worker IS 'The workers, by a number that each chose. A row counts while one of the sessions lives, or was written lately.';
+COMMENT ON COLUMN pgembedd.worker.role IS 'The role as which it connects, by whose rights it builds indexes.';
+COMMENT ON COLUMN pgembedd.worker.place IS 'The process and its machine; null for one of version 0.1.0, which does not say again that it lives.';
+COMMENT ON COLUMN pgembedd.worker.sessions IS 'The process ids of all its sessions; none where a pooler keeps none.';
+COMMENT ON COLUMN pgembedd.worker.tasks IS 'What it does: claim, push, embed, index.';
 COMMENT ON COLUMN pgembedd.worker.busy_with IS 'The pipelines whose jobs it holds, or whose models it loads.';
+COMMENT ON COLUMN pgembedd.worker.server_start IS 'When the server was started that it said so to: after a restart, or a restore elsewhere, the row counts no more.';
 CREATE SEQUENCE pgembedd.worker_idle
     START WITH 0
     INCREMENT BY 1
@@ -462,8 +460,6 @@ ALTER TABLE ONLY pgembedd.index_build
     ADD CONSTRAINT index_build_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
-ALTER TABLE ONLY pgembedd.listener
-    ADD CONSTRAINT listener_pkey PRIMARY KEY (pid);
 ALTER TABLE ONLY pgembedd.loopback
     ADD CONSTRAINT loopback_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd.model
@@ -495,7 +491,7 @@ ALTER TABLE ONLY pgembedd.word_frequency
 ALTER TABLE ONLY pgembedd.word_statistics
     ADD CONSTRAINT word_statistics_pkey PRIMARY KEY (pipeline_id);
 ALTER TABLE ONLY pgembedd.worker
-    ADD CONSTRAINT worker_pkey PRIMARY KEY (pid);
+    ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
 CREATE INDEX activity_at_idx ON pgembedd.activity USING btree (at);
 CREATE INDEX answer_due_at_idx ON pgembedd.answer USING btree (due_at) WHERE (status = ANY (ARRAY['queued'::text, 'generating'::text]));
 CREATE INDEX answer_finished_at_idx ON pgembedd.answer USING btree (finished_at) WHERE (finished_at IS NOT NULL);
@@ -601,9 +597,9 @@ GRANT ALL ON FUNCTION pgembedd.claim_answers(at_most integer, lease_s double pre
 GRANT ALL ON FUNCTION pgembedd.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.correct_provider_use(provider text, tokens bigint) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.decline_embed_request(id uuid, reason text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.decline_embed_request(id uuid, reason text, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.diagnose(pipeline_id integer) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision, unserved integer[], lane text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.due(names text[], poll_s double precision, unserved integer[], lane text, idle boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.end_turn(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.events(numbers bigint[], since pg_snapshot) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
@@ -611,17 +607,17 @@ GRANT ALL ON FUNCTION pgembedd.extend_answers(answers uuid[], attempts integer[]
 GRANT ALL ON FUNCTION pgembedd.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.fail_answer(answer uuid, attempt integer, message text, permanent boolean, delay_s double precision, max_attempts integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[], worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.hear_embed_requests() TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.heartbeat(place text, sessions integer[], busy_with integer[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.heartbeat(worker integer, place text, sessions integer[], tasks text[], busy_with integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.interface(n1 boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.metrics() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.models() TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer, loaded boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_served(pipeline_id integer, loaded boolean, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_slow(pipeline_id integer, allowed_s double precision, timeout_s double precision, tried boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.note_slow_change(change jsonb, timeout_s double precision) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text, tried boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.note_unserved(pipeline_id integer, reason text, tried boolean, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.postpone_answer(answer uuid, attempt integer, message text, most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.probe_model(pipeline_id integer, vectors real[]) TO pgembedd_worker;
@@ -633,13 +629,13 @@ GRANT ALL ON FUNCTION pgembedd.release_answers(answers uuid[], attempts integer[
 GRANT ALL ON FUNCTION pgembedd.release_pushed(jobs jsonb, delay_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.schema_version() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.set_idle(idle boolean) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.silent_sessions() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd.take_embed_requests(at_most integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.take_embed_requests(at_most integer, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.tick(sweep_every_s double precision, retention_every_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.use_provider(provider text, tokens bigint, tokens_per_day bigint, requests_per_day bigint) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd.workers() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.row_state TO pgembedd;
 GRANT SELECT ON TABLE pgembedd._figures TO pgembedd;
@@ -657,7 +653,6 @@ GRANT UPDATE(swept_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(retained_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(indexes_at) ON TABLE pgembedd.installation TO pgembedd;
 GRANT UPDATE(sample_due_at) ON TABLE pgembedd.installation TO pgembedd;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.listener TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.missed TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.model TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.provider_probe TO pgembedd;

@@ -128,8 +128,8 @@ def test_every_command_and_option_is_documented(each: Command) -> None:
 
 
 def test_the_documents_name_no_command_that_is_not_there() -> None:
-    # "pgembedd claim" and its like are what a worker's sessions are called.
-    connections = {"claim", "push", "work", "leases", "release", "embed"}
+    # "pgembedd work" and its like are what a worker's sessions are called.
+    connections = {"work", "leases", "listen", "release", "embed"}
     known = {each.name for each in commands()} | connections
     groups = {name.split()[0] for name in known if " " in name}
     for path in PAGES:

@@ -11,13 +11,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from pgembedd.database.connection import Connection
-from pgembedd.database.embed_requests import EmbedRequestRepository
 from pgembedd.database.migrate import migrate
-from pgembedd.database.sessions import Sessions
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
 from tests.support.prepared import prepared
+from tests.support.presence import beat
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
 from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
@@ -224,22 +222,21 @@ def test_a_session_with_old_rules_for_strings_may_ask(database: Database, hand: 
 
 def test_a_worker_that_disconnected_is_no_listener(database: Database, asker: psycopg.Connection) -> None:
     """Also within a transaction that has seen it."""
-    line = EmbedRequestRepository(
-        connection := Connection(Sessions(database.conninfo, "embed requests"), threading.Event())
-    )
-    line.take(1)
-    with asker.transaction():
-        assert value(asker, "select cardinality(pgembedd._listeners())") == 1
-        connection.close()
-        eventually(lambda: value(asker, "select pgembedd._listeners()") is None)
+    with database.connect() as worker:
+        beat(worker)
+        with asker.transaction():
+            assert value(asker, "select cardinality(pgembedd._listeners())") == 1
+            worker.close()
+            eventually(lambda: value(asker, "select pgembedd._listeners()") is None)
 
 
 def test_a_worker_of_another_database_is_no_listener(
-    server: EmbeddedPostgres, database: Database, asker: psycopg.Connection
+    server: EmbeddedPostgres, asker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
     """Its process id may be that of a worker which ended here."""
-    with psycopg.connect(server.conninfo("postgres"), application_name="pgembedd embed requests") as elsewhere:
-        note_listener(asker, elsewhere.info.backend_pid)
+    with psycopg.connect(server.conninfo("postgres")) as elsewhere:
+        beat(other)
+        asker.execute("update pgembedd.worker set sessions = array[%s]", [elsewhere.info.backend_pid])
         assert value(asker, "select pgembedd._listeners()") is None
         with refused("No worker is connected that could embed the text."):
             asker.execute("select pgembedd.embed('hello')")
@@ -249,12 +246,21 @@ def test_a_worker_of_another_database_is_no_listener(
 def test_a_note_that_was_restored_makes_no_listener(
     asker: psycopg.Connection, other: psycopg.Connection, seen_as: str
 ) -> None:
-    """Another session has the process id here. The role pgembedd does not see when it started."""
-    other.execute("set application_name = 'pgembedd claim'")
-    note_listener(asker, other.info.backend_pid)
-    asker.execute("update pgembedd.listener set backend_start = '2020-01-01', application_name = 'pgembedd embed'")
+    """Another session has the process id here."""
+    beat(other)
+    assert value(asker, "select pgembedd._listeners()") is not None
+    asker.execute("update pgembedd.worker set server_start = '2020-01-01'")
     asker.execute(f"set role {seen_as}".encode())
     assert value(asker, "select pgembedd._listeners()") is None
+
+
+def test_a_worker_of_version_0_1_0_says_once_that_it_serves(
+    asker: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    other.execute("select pgembedd.hear_embed_requests()")
+    asker.execute("update pgembedd.worker set answered_at = answered_at - interval '1 h'")
+    assert value(asker, "select pgembedd._listeners()") == [other.info.backend_pid]
+    assert rows(asker, "select tasks, answers from pgembedd.workers()") == [(["claim", "push", "embed"], True)]
 
 
 def test_a_note_that_was_restored_holds_up_no_index_build(asker: psycopg.Connection, other: psycopg.Connection) -> None:
@@ -263,15 +269,6 @@ def test_a_note_that_was_restored_holds_up_no_index_build(asker: psycopg.Connect
         [other.info.backend_pid],
     )
     assert value(asker, "select pgembedd._start_index_build()")
-
-
-def note_listener(connection: psycopg.Connection, pid: int) -> None:
-    """Notes a session of any database as a worker's."""
-    connection.execute(
-        "insert into pgembedd.listener select pid, backend_start, application_name"
-        " from pg_stat_activity where pid = %s",
-        [pid],
-    )
 
 
 def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:

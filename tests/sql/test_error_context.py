@@ -129,7 +129,7 @@ NEVER = """
     end_turn events extend_answers fail fail_answer finish_answer finish_embed_requests hear_embed_requests
     heartbeat interface metrics models note_served note_slow note_slow_change note_unserved overview pin_model
     postpone_answer probe_model read read_answer read_chunks release_answers release_pushed retention schema_version
-    search_pipelines set_idle silent_sessions stop_pipeline store store_chunks take_embed_requests tick use_provider
+    search_pipelines set_idle stop_pipeline store store_chunks take_embed_requests tick use_provider workers
     write_answers
 """
 

@@ -15,6 +15,7 @@ from tests.support.indexes import (
     put_off,
     run_statements,
 )
+from tests.support.presence import beat
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     BACKFILL,
@@ -25,6 +26,7 @@ from tests.support.sql import (
     create_pipeline,
     make_documents,
     queued,
+    rows,
     store,
     value,
     work,
@@ -34,7 +36,6 @@ from tests.support.transaction import connection
 __all__ = ["connection"]
 
 MANY = 20_000
-BUILDER = "pgembedd index"  # the connection that a worker holds which may build indexes
 WORDS_INDEXES = (
     "select indexrelid::regclass::text from pg_index join pg_class c on c.oid = indexrelid"
     " where indrelid = 'documents_words'::regclass and not indisprimary"
@@ -47,7 +48,8 @@ TICK = "select pgembedd.tick(0)"
 
 def test_auto_puts_the_index_of_a_large_table_off(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, MANY)
-    with database.connect(application_name=BUILDER):
+    with database.connect() as builder:
+        beat(builder)
         create_pipeline(connection, create_index=True)
     assert hnsw_indexes(connection) == {}
     assert index_state(connection) == "deferred"
@@ -55,11 +57,12 @@ def test_auto_puts_the_index_of_a_large_table_off(database: Database, connection
     assert 0 <= 24 * 3600 - left < 600
 
 
-@pytest.mark.parametrize(("count", "name"), [(MANY - 1, BUILDER), (MANY, "pgembedd claim")])
-def test_auto_makes_it_now(database: Database, connection: psycopg.Connection, count: int, name: str) -> None:
+@pytest.mark.parametrize(("count", "task"), [(MANY - 1, "index"), (MANY, "claim")])
+def test_auto_makes_it_now(database: Database, connection: psycopg.Connection, count: int, task: str) -> None:
     """A small table has little to gain; and without a role that would build it later, it would never be built."""
     make_documents(connection, count)
-    with database.connect(application_name=name):
+    with database.connect() as worker:
+        beat(worker, (task,))
         create_pipeline(connection, create_index=True)
     assert hnsw_indexes(connection) == {NAME: True}
     assert index_state(connection) == "valid"
@@ -71,8 +74,10 @@ def test_a_builder_without_rights_on_the_table_is_none(
 ) -> None:
     stranger = roles.make("stranger")
     make_documents(connection, MANY)
+    connection.execute(f"select pgembedd.grant_worker('{stranger}')".encode())
     with connect_as(database, stranger) as other:
-        other.execute(f"set application_name = '{BUILDER}'")
+        beat(other)
+        assert rows(connection, "select tasks from pgembedd.workers()") == [(["claim", "embed"],)]
         create_pipeline(connection, create_index=True)
     assert index_state(connection) == "valid"
 

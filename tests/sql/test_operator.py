@@ -18,7 +18,7 @@ FUNCTIONS = {
     "history(text,interval,interval)",
     "metrics()",
     "overview()",
-    "silent_sessions()",
+    "workers()",
     "retry_failed(text,text)",
     "schema_version()",
     "events(bigint[],pg_snapshot)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.prepared import prepared
+from tests.support.presence import PLACE, beat
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     Job,
@@ -30,7 +31,6 @@ from tests.support.waiting import eventually
 __all__ = ["connection"]
 
 MINUTE, LONG = 61, 601
-PLACE = "process 42 on a machine"
 
 
 @prepared
@@ -55,17 +55,13 @@ def pass_time(connection: psycopg.Connection, seconds: float) -> None:
 
 @contextmanager
 def worker(database: Database, *, busy_with: tuple[int, ...] = (), beats: bool = True) -> Iterator[psycopg.Connection]:
-    """The sessions of a worker that answers now; yields that of its heartbeat."""
-    with ExitStack() as sessions:
-        made = [
-            sessions.enter_context(database.connect(application_name=f"pgembedd {name}"))
-            for name in ("claim", "embed requests", "heartbeat")
-        ]
-        made[1].execute("select pgembedd.hear_embed_requests()")
+    """The session of a worker that answers now, or of one of version 0.1.0, which does not say that it lives."""
+    with database.connect() as made:
         if beats:
-            pids = [one.info.backend_pid for one in made]
-            made[2].execute(query("heartbeat"), {"place": PLACE, "sessions": pids, "busy_with": list(busy_with)})
-        yield made[2]
+            beat(made, busy_with=busy_with)
+        else:
+            made.execute("select pgembedd.hear_embed_requests()")
+        yield made
 
 
 def shown(connection: psycopg.Connection, source: str = "status") -> tuple[str, str | None]:
@@ -200,12 +196,11 @@ def test_the_time_before_it_was_resumed_does_not_count(database: Database, docum
         assert shown(documents) == ("running", None), "it loads the model"
 
 
-def test_a_heartbeat_takes_no_row_of_an_earlier_process(database: Database, documents: psycopg.Connection) -> None:
-    """A server that was restarted in a container gives the same numbers again."""
-    with worker(database, busy_with=(1,)) as beat:
-        documents.execute("update pgembedd.worker set backend_start = '2020-01-01', application_name = 'pgembedd old'")
+def test_a_heartbeat_takes_over_its_row_of_before_a_restart(database: Database, documents: psycopg.Connection) -> None:
+    with worker(database, busy_with=(1,)) as session:
+        documents.execute("update pgembedd.worker set server_start = '2020-01-01'")
         assert shown(documents)[0] == "stalled"
-        beat.execute(query("heartbeat"), {"place": PLACE, "sessions": [], "busy_with": [1]})
+        beat(session, busy_with=(1,))
         assert shown(documents) == ("running", None)
 
 

@@ -11,6 +11,7 @@ import pytest
 from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.prepared import prepared
+from tests.support.presence import beat
 from tests.support.sql import FRESH, call, create_pipeline, make_documents, rows, value
 from tests.support.transaction import connection
 from tests.support.waiting import eventually
@@ -31,18 +32,19 @@ def documents(connection: psycopg.Connection) -> None:
 @pytest.fixture
 def worker(database: Database) -> Iterator[psycopg.Connection]:
     """The session of another worker."""
-    with database.connect(application_name="pgembedd claim") as connection:
+    with database.connect() as connection:
+        beat(connection)
         yield connection
 
 
 def note(connection: psycopg.Connection, reason: str = REASON, *, tried: bool = True) -> None:
     """What a worker does that cannot have the model."""
-    connection.execute(query("note_unserved"), {"pipeline_id": 1, "reason": reason, "tried": tried})
+    connection.execute(query("note_unserved"), {"pipeline_id": 1, "reason": reason, "tried": tried, "worker": None})
 
 
 def take_back(connection: psycopg.Connection, *, loaded: bool = True) -> None:
     """What a worker does that has it, or is about to load it."""
-    connection.execute(query("note_served"), {"pipeline_id": 1, "loaded": loaded})
+    connection.execute(query("note_served"), {"pipeline_id": 1, "loaded": loaded, "worker": None})
 
 
 def shown(connection: psycopg.Connection) -> tuple[str, str | None]:
@@ -129,10 +131,11 @@ def test_the_next_worker_does_not_believe_the_note_of_one_that_is_gone(
     documents: psycopg.Connection, database: Database, other: psycopg.Connection
 ) -> None:
     note(documents)
-    with database.connect(application_name="pgembedd claim"):
+    with database.connect() as gone:
+        beat(gone)
         take_back(documents, loaded=False)
         assert shown(documents) == ("unserved", REASON), "that one may know better"
-    eventually(lambda: not value(documents, "select pgembedd._other_workers()"))
+    eventually(lambda: not value(documents, "select pgembedd._other_workers(null)"))
     other.execute("listen pgembedd_events")
     take_back(documents, loaded=False)
     assert shown(documents) == ("running", None)
@@ -190,6 +193,6 @@ def test_waiting_for_it_quotes_the_note_at_once(documents: psycopg.Connection, w
 
 
 def test_jobs_of_what_a_worker_cannot_serve_are_not_due_for_it(documents: psycopg.Connection) -> None:
-    due = {"names": None, "poll_s": 0, "queue": None}
+    due = {"names": None, "poll_s": 0, "queue": None, "idle": False}
     assert documents.execute(query("due"), due | {"unserved": [2]}).fetchall() == [(1, FRESH)]
     assert documents.execute(query("due"), due | {"unserved": [1]}).fetchall() == []

@@ -9,6 +9,7 @@ import pytest
 
 from pgembedd.database.migrate import migrate
 from tests.support.databases import Database
+from tests.support.presence import beat
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     call,
@@ -69,7 +70,7 @@ def test_locks_that_any_role_can_take_stop_nothing(
         assert work(connection) == {1: "written"}
         assert value(connection, "select pgembedd.tick(0, 0)") == 0
         assert value(connection, "select pgembedd._start_index_build()")
-        connection.execute("select pgembedd.hear_embed_requests()")
+        beat(connection)
         assert value(connection, "select pgembedd._listeners()") == [connection.info.backend_pid]
         migrate(database.conninfo)
 

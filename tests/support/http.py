@@ -58,7 +58,8 @@ def pushed_worker(
     **settings: Any,
 ) -> Worker:
     """The worker of `pgembedd serve`, which processes what is pushed to the service; with `pulls`, of `run --http`."""
-    role = Role(pulls=pulls, pushed=service.pushed, served=service.served.names, draining=service.stopping)
+    served, listener = service.served.names, service.listener
+    role = Role(pulls=pulls, pushed=service.pushed, served=served, draining=service.stopping, listener=listener)
     return Worker(conninfo, brisk(**settings), models, role, own_models=False, observer=observer)
 
 

@@ -82,6 +82,6 @@ def pushing(
 
 
 def _woken(pushed: PushedJobs, connection: psycopg.Connection) -> bool:
-    pushed._wake()
+    pushed.wake()
     connection.execute("notify pgembedd")  # the lane that no request wakes
     return True

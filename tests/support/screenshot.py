@@ -14,6 +14,7 @@ from tests.support.browser import running_browser
 from tests.support.databases import fresh_database, running_server
 from tests.support.embedders import MODEL, only
 from tests.support.http import serving
+from tests.support.presence import beat
 from tests.support.sql import BACKFILL, call, claim, fail
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "page.png"
@@ -33,9 +34,10 @@ def main() -> None:
                 _pipeline(connection, name, phase)
             _failures(connection)
         with (
-            psycopg.connect(database.conninfo, application_name="pgembedd claim"),
+            database.connect() as worker,
             serving(only(model), database.conninfo) as client,
         ):
+            beat(worker)
             _shoot(str(client.base_url))
 
 

@@ -200,7 +200,9 @@ def claim(
 
 def due(connection: psycopg.Connection, queue: str = FRESH) -> list[int]:
     """The pipelines that have jobs due in a queue."""
-    found = connection.execute(query("due"), {"names": None, "poll_s": 0, "unserved": [], "queue": None}).fetchall()
+    found = connection.execute(
+        query("due"), {"names": None, "poll_s": 0, "unserved": [], "queue": None, "idle": False}
+    ).fetchall()
     return sorted(pipeline_id for pipeline_id, of in found if of == queue)
 
 

@@ -12,12 +12,13 @@ from uuid import UUID
 import psycopg
 
 from pgembedd.answers.generation import LanguageModel, Written
-from pgembedd.answers.lanes import Claims, Lane, Sources
+from pgembedd.answers.lanes import Lane, Sources
 from pgembedd.answers.outbox import Outbox
 from pgembedd.answers.statements import StatementThread
 from pgembedd.database.answers import AnswerEvent, AnswerJob, AnswerRepository
 from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
+from pgembedd.database.listener import Waker
 from pgembedd.errors import DatabaseUnavailableError, GenerationError, GenerationUnavailableError
 from pgembedd.log import get_logger
 from pgembedd.settings import LanguageSettings, Settings
@@ -40,13 +41,14 @@ class Answerer:
         settings: Settings,
         language: LanguageSettings,
         connect: Callable[[str, threading.Event], Connection],
+        waker: Waker,
         stopping: threading.Event,
         finished: threading.Event,
     ) -> None:
         """`connect(purpose, until)` makes its connections. ConfigurationError for a server that cannot be asked."""
         self._settings, self._at_once = settings, language.language_at_once
         self._model = LanguageModel(language)
-        self._claims = Claims(connect("ask claims", stopping), listens=settings.wait == "listen")
+        self._claims, self._waker = AnswerRepository(connect("ask claims", stopping)), waker
         self._writes = AnswerRepository(connect("ask", finished))
         self._stopping, self._finished = stopping, finished
         self._outbox = Outbox()
@@ -149,9 +151,7 @@ class Answerer:
             await self._pause(min(self._settings.poll_max_s, MAX_POLL_S))
             return
         left_s = self._settings.poll_max_s
-        while left_s > 0 and not self._stopping.is_set():
-            if await self._claiming.run(lambda: self._claims.hear(STOP_CHECK_S)):
-                return
+        while left_s > 0 and not await self._claiming.run(lambda: self._waker.wait(STOP_CHECK_S)):
             left_s -= STOP_CHECK_S
 
     async def _answer(self, job: AnswerJob, sources: Sources) -> None:

@@ -1,34 +1,28 @@
 """The viewers of answers that are being made: each answer's events are read once, for all who watch it.
 
-One connection listens for the whole service, while there is a viewer; behind a pooler the tables are polled. Events are
-read with the rights of one of the viewers, each of whom was allowed to see the answer when it began to watch.
+A NOTIFY says that there is something to read; behind a pooler the tables are polled. Events are read with the rights of
+one of the viewers, each of whom was allowed to see the answer when it began to watch.
 """
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from uuid import UUID
 
-import psycopg
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from pgembedd.answers.progress import Progress
 from pgembedd.answers.questions import Questions
 from pgembedd.database.answers import AnswerEvent
-from pgembedd.database.connection import Connection
-from pgembedd.database.sessions import Sessions
-from pgembedd.errors import DatabaseUnavailableError, PgembeddError
+from pgembedd.database.listener import Listener, within
 from pgembedd.log import get_logger
 
-HEAR_S = 0.5  # how long the thread waits for a NOTIFY before it looks whether it is needed
 POLL_S = 0.25  # without LISTEN
 MISSED_POLL_S = 2.0  # with it: a NOTIFY is a hint that may be lost with its connection
 PAUSE_S = 0.02  # between two readings: events that come meanwhile are read together
 READERS = 4  # at a time, as many as a role has connections
-LINGER_S = 30.0
 
 
 class Feed(Progress):
@@ -59,28 +53,25 @@ class Feed(Progress):
 
 
 class AnswerHub:
-    """All viewers of a service. Everything but `_listen` is called in the event loop."""
+    """All viewers of a service. Everything is called in the event loop."""
 
     def __init__(
         self,
-        conninfo: str | None,
+        listener: Listener | None,
         stopping: threading.Event,
         sentence_of: Callable[[Exception], str | None],
         passes: Callable[[Exception], bool],
     ) -> None:
-        """`conninfo` is None where LISTEN is not possible.
+        """`listener` is None for a service without a database.
 
         `sentence_of` returns what viewers are told of an error, None for a defect; one that `passes` is not told.
         """
-        self._conninfo, self.stopping, self.sentence_of, self._passes = conninfo, stopping, sentence_of, passes
+        self._listener, self.stopping, self.sentence_of, self._passes = listener, stopping, sentence_of, passes
         self._feeds: dict[UUID, Feed] = {}
         self._hinted: set[UUID] = set()
         self._news = asyncio.Event()
         self._readers = CapacityLimiter(READERS)
         self._relay: asyncio.Task[None] | None = None
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._unused_since = time.monotonic()
 
     def join(self, answer: UUID, viewer: Questions) -> Feed:
         """Adds a viewer of an answer that it may see."""
@@ -95,17 +86,15 @@ class AnswerHub:
         feed.viewers.remove(viewer)
         if not feed.viewers:
             self._feeds.pop(feed.answer, None)
-        self._unused_since = time.monotonic()
 
     def _start(self) -> None:
         if self._relay is None or self._relay.done():
             self._relay = asyncio.create_task(self._run())
-        if self._conninfo is not None:
-            with self._lock:
-                if self._thread is None:
-                    loop = asyncio.get_running_loop()
-                    self._thread = threading.Thread(target=self._listen, args=(loop,), name="answers", daemon=True)
-                    self._thread.start()
+
+    def _hear(self, payload: str | None) -> None:
+        """Takes the id of an answer from a NOTIFY; any role may send one, so it is no more than a hint."""
+        with suppress(ValueError):
+            self._hint(self._feeds if payload is None else [UUID(payload)])
 
     def _hint(self, answers: Iterable[UUID]) -> None:
         self._hinted |= self._feeds.keys() & set(answers)
@@ -114,14 +103,21 @@ class AnswerHub:
 
     async def _run(self) -> None:
         """Reads and hands on until there is no viewer."""
-        poll_s = POLL_S if self._conninfo is None else MISSED_POLL_S
-        while self._feeds and not self.stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), poll_s)
-            self._news.clear()
-            wanted, self._hinted = self._hinted or set(self._feeds), set()
-            await self._read([self._feeds[answer] for answer in wanted if answer in self._feeds])
-            await asyncio.sleep(PAUSE_S)
+        hears = self._listener is not None and self._listener.hears
+        leave = None
+        if self._listener is not None:
+            leave = self._listener.subscribe("pgembedd_answers", within(asyncio.get_running_loop(), self._hear))
+        try:
+            while self._feeds and not self.stopping.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), MISSED_POLL_S if hears else POLL_S)
+                self._news.clear()
+                wanted, self._hinted = self._hinted or set(self._feeds), set()
+                await self._read([self._feeds[answer] for answer in wanted if answer in self._feeds])
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            if leave is not None:
+                leave()
 
     async def _read(self, feeds: list[Feed]) -> None:
         """Reads the answers of one role and user in one statement."""
@@ -154,46 +150,3 @@ class AnswerHub:
             feed.fail(sentence)
         else:
             self._hint([feed.answer])
-
-    # -- in the thread -----------------------------------------------------------------------------------
-
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        assert self._conninfo is not None
-        connection = Connection(Sessions(self._conninfo, "answer viewers"), self.stopping)
-        try:
-            connection.sessions.on_open(_listen)
-            while self._is_needed():
-                if hints := connection.call(_hints):
-                    loop.call_soon_threadsafe(self._hint, hints)
-        except (psycopg.Error, PgembeddError) as error:
-            if not self.stopping.is_set():
-                get_logger().error("answers_not_heard", error=type(error).__name__)
-            with self._lock:
-                self._thread = None
-        except RuntimeError:  # the loop is closed, and the process is about to be
-            pass
-        finally:
-            with suppress(DatabaseUnavailableError):
-                connection.close()
-
-    def _is_needed(self) -> bool:
-        """Returns false when there was no viewer for a while; the next one then starts another thread."""
-        with self._lock:
-            unused = not self._feeds and time.monotonic() - self._unused_since > LINGER_S
-            if unused or self.stopping.is_set():
-                self._thread = None
-                return False
-        return True
-
-
-def _listen(connection: psycopg.Connection) -> None:
-    connection.execute("listen pgembedd_answers")
-
-
-def _hints(connection: psycopg.Connection) -> list[UUID]:
-    """Returns the answers that are named in NOTIFYs; any role may send one, so it is no more than a hint."""
-    found = []
-    for notice in connection.notifies(timeout=HEAR_S, stop_after=1):
-        with suppress(ValueError):
-            found.append(UUID(notice.payload))
-    return found

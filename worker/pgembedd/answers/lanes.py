@@ -8,34 +8,12 @@ from psycopg import errors
 from pgembedd.answers.statements import StatementThread
 from pgembedd.database.answers import AnswerJob, AnswerRepository
 from pgembedd.database.connection import Connection
-from pgembedd.database.notifications import JobNotifications
 from pgembedd.log import get_logger
 
 FIRST_READ_S = 2.0  # a row by its key takes milliseconds; who takes longer is read again in the other lane
 MOST_READS = 4  # that did not end in time, before an answer fails
 
 Sources = Sequence[Mapping[str, Any]]
-
-
-class Claims:
-    """Claims questions, and hears of new ones."""
-
-    def __init__(self, connection: Connection, *, listens: bool) -> None:
-        """`listens` as soon as the first one is claimed."""
-        self._repository = AnswerRepository(connection)
-        self._notifications = JobNotifications(connection, "pgembedd_questions")
-        self._to_listen = listens
-
-    def claim(self, lease_s: int, has: Sequence[AnswerJob], *, slow: bool) -> AnswerJob | None:
-        """Returns a question of a lane, under a lease; None where none waits."""
-        if self._to_listen:
-            self._notifications.listen()
-            self._to_listen = False
-        return self._repository.claim(lease_s, has, slow=slow)
-
-    def hear(self, timeout_s: float) -> bool:
-        """Waits for a new question; False where none came."""
-        return self._notifications.wait(timeout_s)
 
 
 class Lane:

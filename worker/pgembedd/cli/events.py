@@ -2,17 +2,20 @@
 
 import json
 import threading
+from queue import SimpleQueue
 
 import click
 
 from pgembedd.cli.options import database_option, open_database
 from pgembedd.cli.process import check_pipelines
 from pgembedd.database.connect import connect
-from pgembedd.database.event_channel import EVENTS, Channel, Event, EventFilter
+from pgembedd.database.connection import Connection
+from pgembedd.database.event_channel import CHANNEL, EVENTS, Event, EventFilter, EventLog
+from pgembedd.database.listener import Listener
 from pgembedd.database.rights import check_event_rights
 from pgembedd.database.schema_check import check_schema
+from pgembedd.database.sessions import Sessions
 
-WAIT_S = 3600.0
 SHOWN = ("event", "pipeline", "pipeline_id", "at", "nth")
 
 
@@ -34,19 +37,24 @@ def command(database: str | None, pipelines: tuple[str, ...], words: tuple[str, 
                 check_schema(connection)
                 check_event_rights(connection)
                 check_pipelines(connection, pipelines)
-            _follow(Channel(conninfo, threading.Event()), EventFilter.of(words, pipelines), as_json)
+            _follow(conninfo, EventFilter.of(words, pipelines), as_json)
     except KeyboardInterrupt:
         return  # the usual end of this command
 
 
-def _follow(channel: Channel, wanted: EventFilter, as_json: bool) -> None:
+def _follow(conninfo: str, wanted: EventFilter, as_json: bool) -> None:
+    heard = SimpleQueue[str | None]()
+    log, listener = EventLog(Connection(Sessions(conninfo, "events"), threading.Event())), Listener(conninfo)
     try:
+        log.begin()
+        listener.subscribe(CHANNEL, heard.put)
         while True:
-            for event in channel.hear(WAIT_S):
+            for event in log.read([heard.get()]):
                 if wanted.takes(event):
                     click.echo(event.json if as_json else line(event))
     finally:
-        channel.close()
+        listener.close()
+        log.close()
 
 
 def line(event: Event) -> str:

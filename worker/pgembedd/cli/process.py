@@ -139,7 +139,15 @@ def _role(
     if service is None:
         return Role(pipelines, pulls, language=language, check=check)
     return Role(
-        pipelines, pulls, service.pushed, service.served.names, service.started, service.stopping, language, check
+        pipelines,
+        pulls,
+        service.pushed,
+        service.served.names,
+        service.started,
+        service.stopping,
+        service.listener,
+        language,
+        check,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -25,30 +25,20 @@ class PinnedConnection(LimitedConnection):
 
     keeps_session = True
 
-    @classmethod
-    def connect(cls, conninfo: str = "", **options: Any) -> Self:
-        """Opens one connection and pins its path; `options` as for psycopg. Errors as of connect() below."""
-        return _open(cls.unpinned, conninfo, options).pinned(autocommit=bool(options.get("autocommit")))
-
-    @classmethod
-    def unpinned(cls, conninfo: str, **options: Any) -> Self:
-        """Opens one connection in autocommit."""
-        return super().connect(conninfo, **options | {"autocommit": True})
-
-    def pinned(self, *, autocommit: bool) -> Self:
-        """Pins the path; closes the connection where that fails."""
+    def pin(self, *, pooled: bool | None) -> None:
+        """Pins the path; closes the connection where that fails. Finds out whether there is a pooler for None."""
         dsn, password = self.info.dsn, self.info.password or None
         try:
-            self.keeps_session = not changes_sessions(self, lambda: psycopg.Connection.connect(dsn, password=password))
+            if pooled is None:
+                pooled = changes_sessions(self, lambda: psycopg.Connection.connect(dsn, password=password))
+            self.keeps_session = not pooled
             if self.keeps_session:
                 pin_path(self, in_transaction=False)
             else:
                 self.cursor_factory = _PinningCursor
-            self.autocommit = autocommit
         except psycopg.Error:
             self.close()
             raise
-        return self
 
     @contextmanager
     def transaction(
@@ -77,14 +67,18 @@ class _PinningCursor(psycopg.Cursor[Any]):
         return super().execute(*arguments, **options)
 
 
-def connect(conninfo: str, **options: Any) -> PinnedConnection:
+def connect(conninfo: str, *, autocommit: bool = False, pooled: bool | None = None, **options: Any) -> PinnedConnection:
     """Opens one connection. DatabaseUnavailableError, or ConfigurationError for a malformed connection string.
 
-    DatabaseRefusedError where the server takes connections, and not this one.
+    DatabaseRefusedError where the server takes connections, and not this one. `pooled` says whether a pooler gives
+    every transaction another session; None finds out.
 
     One that is lost before its path is pinned is psycopg's error, as it is afterwards.
     """
-    return PinnedConnection.connect(conninfo, **options)
+    opened = _open(PinnedConnection.connect, conninfo, options | {"autocommit": True})
+    opened.pin(pooled=pooled)
+    opened.autocommit = autocommit
+    return opened
 
 
 def connect_unpinned(conninfo: str, **options: Any) -> LimitedConnection:

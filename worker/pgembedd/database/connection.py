@@ -12,7 +12,6 @@ import psycopg
 from psycopg import errors, sql
 from tenacity import RetryCallState
 
-from pgembedd.database.connect import pin_path
 from pgembedd.database.connection_errors import COLLISION, TRANSIENT, UserCodeError, is_connection_error
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import LACKING, MIGRATED, lacks_function
@@ -165,10 +164,9 @@ class Connection:
     ) -> list[tuple[Any, ...]]:
         connection, text = session.connection, query(name)
         statement: Statement = sql.SQL(text).format(vector=session.vector) if "{vector}" in text else text
-        if not self.sessions.pooled:
+        if connection.keeps_session:
             return connection.execute(statement, values).fetchall()
         with connection.transaction():
-            pin_path(connection, in_transaction=True)
             if limit_s is not None:
                 session.limit.limit_transaction(connection, limit_s)
             return connection.execute(statement, values).fetchall()

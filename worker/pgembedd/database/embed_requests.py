@@ -7,11 +7,11 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.queries import query
 from pgembedd.database.vector_codec import Vectors
+
+CHANNEL = "pgembedd_embed_requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,50 +38,28 @@ class EmbedResult:
     refusal: str | None = None
 
 
+@dataclass(frozen=True)
 class EmbedRequestRepository:
-    """Takes, finishes and declines requests, over one connection that listens; callers check for such sessions."""
+    """Takes, finishes and declines requests, as the worker of that number."""
 
-    def __init__(self, connection: Connection) -> None:
-        """The first statement starts to listen."""
-        self._connection = connection
-        self._listening_on: psycopg.Connection | None = None
-
-    def _listen(self, connection: psycopg.Connection) -> None:
-        if self._listening_on is connection:
-            return
-        connection.execute(query("hear_embed_requests"))
-        self._listening_on = connection
+    connection: Connection
+    worker: int
 
     def take(self, at_most: int) -> list[VectorRequest]:
         """Returns requests that this worker is to embed, in the order of arrival."""
-        return self._connection.call(lambda connection: self._take(connection, at_most))
-
-    def _take(self, connection: psycopg.Connection, at_most: int) -> list[VectorRequest]:
-        self._listen(connection)
-        rows = connection.execute(query("take_embed_requests"), {"at_most": at_most}).fetchall()
+        rows = self.connection.rows("take_embed_requests", at_most=at_most, worker=self.worker)
         return [VectorRequest(*row) for row in rows]
-
-    def wait_for_notification(self, timeout_s: float) -> bool:
-        """Waits for a NOTIFY; False when none came in `timeout_s` seconds."""
-        return self._connection.call(lambda connection: self._wait_for_notification(connection, timeout_s))
-
-    def _wait_for_notification(self, connection: psycopg.Connection, timeout_s: float) -> bool:
-        self._listen(connection)
-        return bool(list(connection.notifies(timeout=timeout_s, stop_after=1)))
 
     def finish(self, results: Sequence[EmbedResult]) -> None:
         """Sends the results to their callers, unless they have stopped waiting."""
-        self._connection.value(
+        self.connection.value(
             "finish_embed_requests",
             ids=[result.id for result in results],
             embeddings=Vectors([result.vector for result in results]),
             refusals=[result.refusal for result in results],
+            worker=self.worker,
         )
 
     def decline(self, request: VectorRequest, reason: str) -> None:
         """Leaves the request to another worker; `reason` is the caller's error if there is none."""
-        self._connection.value("decline_embed_request", id=request.id, reason=reason)
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._connection.close()
+        self.connection.value("decline_embed_request", id=request.id, reason=reason, worker=self.worker)

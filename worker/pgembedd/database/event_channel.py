@@ -1,18 +1,14 @@
-"""The events on the channel `pgembedd_events`: their words, their records, a listener."""
+"""The events on the channel `pgembedd_events`: their words, and their records."""
 
 import json
-import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
-
 from pgembedd.database.connection import Connection
-from pgembedd.database.queries import query
-from pgembedd.database.sessions import Sessions
 
+CHANNEL = "pgembedd_events"
 REMEMBERED = 100_000  # of the events that were told, so that none is told twice while it is kept
 
 EVENTS = (
@@ -32,7 +28,7 @@ EVENTS = (
     "rolled_back",
     "index_built",
 )
-GAP = "gap"  # made by the listener, not by the database, after a connection was lost
+GAP = "gap"  # made here, not by the database, after the listening session was lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,49 +80,46 @@ def gap() -> Event:
     return Event(GAP, None, {"event": GAP, "pipeline": None, "pipeline_id": None, "at": at})
 
 
-class Channel:
-    """Listens on a connection that reconnects; one thread at a time.
+class EventLog:
+    """What the NOTIFYs on the channel tell: a NOTIFY says that there is an event, and its number.
 
-    A NOTIFY says that there is an event, and its number. What the event is stands in a table of ours.
+    What the event is stands in a table of ours.
     """
 
-    def __init__(self, conninfo: str, stopping: threading.Event) -> None:
-        """`stopping` ends the wait for an unreachable database, with DatabaseUnavailableError."""
-        self._connection = Connection(Sessions(conninfo, "events"), stopping)
-        self._listens: psycopg.Connection | None = None
+    def __init__(self, connection: Connection) -> None:
+        """`connection` is that of one thread at a time."""
+        self._connection = connection
         self._since = ""  # a snapshot: what was committed before we listened is not told, whatever is sent
+        self._listens = False
         self._told: dict[int, None] = {}
-        self._sent: dict[int, None] = {}  # numbers that are still to be looked up
 
-    def hear(self, timeout_s: float) -> list[Event]:
-        """Returns the next events, after at most `timeout_s` seconds; a gap comes first where some may be missing.
+    def begin(self) -> None:
+        """Notes what was committed by now; before the channel is listened to."""
+        self._since, self._listens = self._connection.value("snapshot"), False
 
-        The first call listens and returns at once. A lost connection is reopened, however long that takes.
-        """
-        return self._connection.call(lambda connection: self._hear(connection, timeout_s))
+    def read(self, payloads: Iterable[str | None]) -> list[Event]:
+        """Returns the events that a listener heard of; a gap for None, but for the first, where it began to listen."""
+        events: list[Event] = []
+        numbers: dict[int, None] = {}
+        for payload in payloads:
+            if payload is None:
+                events += self._look_up(numbers) + ([gap()] if self._listens else [])
+                self._listens = True
+            elif (number := _number(payload)) is not None and number not in self._told:
+                numbers[number] = None
+        return events + self._look_up(numbers)
 
-    def _hear(self, connection: psycopg.Connection, timeout_s: float) -> list[Event]:
-        if connection is not self._listens:
-            since = connection.execute(query("snapshot")).fetchone()
-            assert since is not None
-            connection.execute("listen pgembedd_events")
-            lost, self._listens, self._since = self._listens is not None, connection, since[0]
-            self._sent.clear()
-            return [gap()] if lost else []
-        # All pending ones at once.
-        for notice in connection.notifies(timeout=0 if self._sent else timeout_s, stop_after=1):
-            if (number := _number(notice.payload)) is not None and number not in self._told:
-                self._sent[number] = None
-        if not self._sent:
+    def close(self) -> None:
+        """Closes the session, unless it is in use."""
+        self._connection.close()
+
+    def _look_up(self, numbers: dict[int, None]) -> list[Event]:
+        if not numbers:
             return []
-        found = connection.execute(query("events"), {"numbers": list(self._sent), "since": self._since}).fetchall()
-        self._sent.clear()
+        found = self._connection.rows("events", numbers=list(numbers), since=self._since)
+        numbers.clear()
         events = [Event(fields["event"], fields["pipeline"], fields) for (fields,) in found]
         self._told |= dict.fromkeys(event.fields["nth"] for event in events)
         while len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
         return events
-
-    def close(self) -> None:
-        """Closes the connection, if there is one."""
-        self._connection.close()

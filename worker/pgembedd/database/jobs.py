@@ -24,14 +24,25 @@ class JobRepository:
     connection: Connection
 
     def due(
-        self, queue: str, names: Sequence[str] = (), poll_s: float = 0.0, unserved: Sequence[int] = ()
+        self,
+        queue: str,
+        names: Sequence[str] = (),
+        poll_s: float = 0.0,
+        unserved: Sequence[int] = (),
+        *,
+        idle: bool = False,
     ) -> list[Due]:
         """Returns the running pipelines (of `names`, if any) with jobs due; waits up to `poll_s` s for the first.
 
-        Leaves out the pipelines that are `unserved`.
+        Leaves out the pipelines that are `unserved`. `idle`: where nothing is due the triggers are asked to NOTIFY, and
+        both queues are looked at once more.
         """
         values = {"names": list(names) or None, "poll_s": poll_s, "unserved": list(unserved), "queue": queue}
-        return [Due(*row) for row in self.connection.rows("due", **values)]
+        return [Due(*row) for row in self.connection.rows("due", idle=idle, **values)]
+
+    def set_idle(self, idle: bool) -> None:
+        """Asks the triggers to NOTIFY (True), or not to (False)."""
+        self.connection.value("set_idle", idle=idle)
 
     def claim(self, due: Due, claim_size: int, lease_s: int) -> list[Job]:
         """Claims up to `claim_size` jobs for `lease_s` seconds."""
@@ -88,9 +99,15 @@ class JobRepository:
         """Returns the lock that keeps a pipeline's rows from being read and stored; None where none does by now."""
         return next((Blocker(*row) for row in self.connection.rows("blocker", pipeline_id=pipeline.id)), None)
 
-    def heartbeat(self, place: str, sessions: Sequence[int], busy_with: Sequence[int]) -> None:
-        """Records that this worker lives: its sessions, and the pipelines whose jobs it holds or models it loads."""
-        self.connection.value("heartbeat", place=place, sessions=list(sessions), busy_with=list(busy_with))
+    def heartbeat(
+        self, worker: int, place: str, sessions: list[int] | None, tasks: list[str], busy_with: list[int]
+    ) -> bool:
+        """Records that the worker of this number lives: its sessions, what it does, and the pipelines that it is at.
+
+        `sessions` are None behind a pooler, which keeps none. Returns True where an index waits that it may build.
+        """
+        values = {"sessions": sessions, "tasks": tasks, "busy_with": busy_with}
+        return bool(self.connection.value("heartbeat", worker=worker, place=place, **values))
 
     def extend(self, jobs: Sequence[Job], lease_s: int) -> list[Job]:
         """Extends the leases; returns the jobs whose leases are lost."""

@@ -21,16 +21,17 @@ class PipelineRepository:
         """Returns the running pipelines, each with whether a worker has noted that it cannot serve it."""
         return [(ServedPipeline(*row), noted) for *row, noted in self.connection.rows("models")]
 
-    def note_unserved(self, pipeline: ServedPipeline, reason: str, *, tried: bool) -> None:
-        """Notes why this worker cannot serve the pipeline; `status` shows it unless another worker can.
+    def note_unserved(self, pipeline: ServedPipeline, reason: str, *, tried: bool, worker: int | None = None) -> None:
+        """Notes why the worker of that number cannot serve the pipeline; `status` shows it unless another worker can.
 
         The reason of a worker that has not `tried`, as it lacks a setting, is shown where no other one has.
         """
-        self.connection.value("note_unserved", pipeline_id=pipeline.id, reason=reason, tried=tried)
+        values = {"reason": reason, "tried": tried, "worker": worker}
+        self.connection.value("note_unserved", pipeline_id=pipeline.id, **values)
 
-    def note_served(self, pipeline: ServedPipeline, *, loaded: bool = True) -> None:
+    def note_served(self, pipeline: ServedPipeline, *, loaded: bool = True, worker: int | None = None) -> None:
         """Takes such a note back; while the model is not `loaded` yet, only that of a worker that is gone."""
-        self.connection.value("note_served", pipeline_id=pipeline.id, loaded=loaded)
+        self.connection.value("note_served", pipeline_id=pipeline.id, loaded=loaded, worker=worker)
 
     def pin_model(self, pipeline: ServedPipeline, fingerprint: str) -> str | None:
         """Pins the pipeline to this fingerprint if it has none; returns the one that it is pinned to."""

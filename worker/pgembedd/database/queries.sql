@@ -2,7 +2,7 @@
 
 -- name: due
 -- The running pipelines that have jobs due in one queue and can be served; waits a while for the first.
-select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s::text)
+select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s::text, %(idle)s)
 where pgembedd.interface({interface} => true)
 
 -- name: clean_session
@@ -210,8 +210,9 @@ select b.relation, b.pid, b.waits_for, a.application_name,
 from pgembedd.blocker(%(pipeline_id)s) b left join pg_catalog.pg_stat_activity a on a.pid = b.pid
 
 -- name: heartbeat
--- This worker lives.
-select pgembedd.heartbeat(%(place)s, %(sessions)s::integer[], %(busy_with)s::integer[])
+-- This worker lives; whether an index waits that it may build.
+select pgembedd.heartbeat(
+    %(worker)s, %(place)s, %(sessions)s::integer[], %(tasks)s::text[], %(busy_with)s::integer[])
 
 -- name: extend
 -- Keep jobs for another lease; the ids that are still ours come back.
@@ -228,11 +229,11 @@ select pgembedd.pin_model(%(pipeline_id)s, %(fingerprint)s)
 
 -- name: note_unserved
 -- Note why this worker cannot serve a pipeline.
-select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s, %(tried)s)
+select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s, %(tried)s, %(worker)s)
 
 -- name: note_served
 -- Take such a note back.
-select pgembedd.note_served(%(pipeline_id)s, %(loaded)s)
+select pgembedd.note_served(%(pipeline_id)s, %(loaded)s, %(worker)s)
 
 -- name: note_slow
 -- Code of the table's owner did not end in time.
@@ -291,30 +292,19 @@ select pgembedd.set_idle(%(idle)s)
 -- The upkeep, when it is due.
 select pgembedd.tick(%(sweep_every_s)s)
 
--- name: hear_embed_requests
--- Listen for embed requests in this session, visibly for their callers.
-select pgembedd.hear_embed_requests()
-
 -- name: take_embed_requests
 -- Texts that wait in embed() for their vectors.
-select id, model, fingerprint, known, kind, content from pgembedd.take_embed_requests(%(at_most)s)
+select id, model, fingerprint, known, kind, content from pgembedd.take_embed_requests(%(at_most)s, %(worker)s)
 where pgembedd.interface({interface} => true)
 
 -- name: finish_embed_requests
 -- Their vectors, or why there is none.
-select pgembedd.finish_embed_requests(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[])
+select pgembedd.finish_embed_requests(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[], %(worker)s)
 where pgembedd.interface({interface} => true)
 
 -- name: decline_embed_request
 -- Leave it to another worker.
-select pgembedd.decline_embed_request(%(id)s, %(reason)s)
-
--- name: may_index
--- Whether this role may look after indexes at all: the owner of pgembedd, or a member.
-select pg_catalog.has_schema_privilege('pgembedd', 'usage')
-   and pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
-   and pg_catalog.has_table_privilege('pgembedd.pipeline', 'update')
-   and pg_catalog.has_function_privilege('pgembedd.index_statements(text)', 'execute')
+select pgembedd.decline_embed_request(%(id)s, %(reason)s, %(worker)s)
 
 -- name: tend_indexes
 -- Which indexes are due by now, and which are done.
@@ -399,10 +389,9 @@ where %(name)s::text is null or p.name = %(name)s
 group by p.id order by p.name
 
 -- name: waiting
--- How much of a pipeline is queued, and how many workers are connected.
+-- How much of a pipeline is queued, and how many workers that claim jobs answer.
 select s.state, s.reason, (s.queued + s.backfill)::bigint,
-       (select count(*) from pg_catalog.pg_stat_activity a
-        where a.datname = current_database() and a.application_name = 'pgembedd claim')
+       (select count(*) from pgembedd.workers() w where w.answers and 'claim' = any (w.tasks))
 from pgembedd.status s where s.pipeline = %(name)s
 
 -- name: backfill
@@ -542,11 +531,8 @@ select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null
 select pgembedd._embed_problem()
 
 -- name: doctor_workers
--- How many workers answer in this database. One that is pushed to as well has both connections.
-select greatest(count(*) filter (where a.application_name = 'pgembedd claim'),
-                count(*) filter (where a.application_name = 'pgembedd push'))
-from pg_catalog.pg_stat_activity a, pgembedd.silent_sessions() as s(silent)
-where a.datname = current_database() and not a.pid = any (s.silent)
+-- How many workers answer in this database that claim jobs, or take posted ones.
+select count(*) from pgembedd.workers() w where w.answers and w.tasks && '{claim,push}'
 
 -- name: import_triggers
 -- Triggers of others with arguments, which is what the guide's are; a partition's copies left out.

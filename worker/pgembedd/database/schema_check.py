@@ -81,20 +81,28 @@ def refuse_newer(revision: str | None) -> None:
 class SchemaWait:
     """The wait of a process's connections for a schema that fits. Its reason is logged once, and its end."""
 
-    def __init__(self, check: Callable[[psycopg.Connection], object] = check_schema) -> None:
-        """`check` raises what keeps a worker from working; once it raises nothing, only the schema is looked at."""
-        self._first_check: Callable[[psycopg.Connection], object] | None = check
+    def __init__(
+        self,
+        check: Callable[[psycopg.Connection], object] | None = None,
+        *,
+        each: Callable[[psycopg.Connection], SchemaVersion | None] = check_schema,
+    ) -> None:
+        """`check` raises what keeps a worker from working; once it raises nothing, there is only `each`.
+
+        `each` is asked of each session, and returns the version of the schema.
+        """
+        self._first_check, self._each = check, each
         self._lock = threading.Lock()
         self._waiting: set[str] = set()
         self._said = ""
 
-    def check(self, connection: psycopg.Connection) -> SchemaVersion:
+    def check(self, connection: psycopg.Connection) -> SchemaVersion | None:
         """Returns the version of the schema. OtherSchemaError while it does not fit."""
         try:
             if self._first_check is not None:
                 self._first_check(connection)
                 self._first_check = None
-            return check_schema(connection)
+            return self._each(connection)
         except PgembeddError as error:
             raise OtherSchemaError(str(error)) from error
 

@@ -1,27 +1,31 @@
 """The sessions of a process with the database: opened on demand, shared by its threads, closed when they are not used.
 
-A session is prepared when it is opened, and not looked at again when it is taken: a loss is found by its next
-statement, which a Connection repeats over another session.
+A session is prepared when it is opened. One that the server has ended is found when it is taken, without a round trip;
+else by its next statement, which a Connection repeats over another session.
 """
 
+import select
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
+from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
-from pgembedd.database.connect import connect_unpinned, pin_path
+from pgembedd.database.connect import PinnedConnection, connect, connect_unpinned
 from pgembedd.database.encoding import replace_foreign_characters
-from pgembedd.database.limit import LimitedConnection, SessionLimit
+from pgembedd.database.limit import SessionLimit
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import SchemaVersion, SchemaWait
 from pgembedd.database.vector_codec import find_vector_type
 from pgembedd.errors import DatabaseUnavailableError, OtherSchemaError
 
-IDLE_S = 30.0  # after which a shared session is closed
+IDLE_S = 30.0  # after which a session that is not used is closed
 WAIT_S = 0.25  # between two looks at whether one that waits for a session is to stop
 
 
@@ -32,18 +36,23 @@ def ignore_change(purpose: str, *, up: bool) -> None:
 class Session:
     """One session, for one thread at a time."""
 
-    def __init__(
-        self, connection: LimitedConnection, limit: SessionLimit, version: SchemaVersion, prepared: int
-    ) -> None:
-        """`prepared` is how many functions of `on_open` it was passed to."""
-        self.connection, self.limit, self.version, self.prepared = connection, limit, version, prepared
+    def __init__(self, connection: PinnedConnection, limit: SessionLimit, version: SchemaVersion | None) -> None:
+        self.connection, self.limit, self.version = connection, limit, version
         self.process = connection.info.backend_pid
         self.vector = find_vector_type(connection) or sql.Identifier("vector")
         self.unused_since = time.monotonic()
 
+    def is_alive(self) -> bool:
+        """Tells that the server has not ended it, as far as it has said so."""
+        if self.connection.closed:
+            return False
+        said = select.poll()
+        said.register(self.connection.fileno(), select.POLLIN)
+        return not said.poll(0)  # what comes unasked is its end, or nothing that will be missed
+
 
 class Sessions:
-    """Sessions of one kind: at most `most` at a time, each closed when unused for `idle_s` seconds, None for never."""
+    """Sessions of one kind: at most `most` at a time."""
 
     def __init__(
         self,
@@ -51,8 +60,7 @@ class Sessions:
         purpose: str,
         *,
         most: int = 1,
-        idle_s: float | None = None,
-        pooled: bool = False,
+        pooled: bool | None = False,
         limit_s: float | None = None,
         last_wait_s: float = 0.0,
         on_change: Callable[..., None] = ignore_change,
@@ -61,16 +69,15 @@ class Sessions:
         """`purpose` is shown in pg_stat_activity.
 
         `pooled` says that a pooler hands every transaction to another server process, so that nothing may be set for
-        the session. Users' code gets `limit_s`. One that is to stop still waits `last_wait_s` for a session that others
-        use. `on_change(purpose, up=…)` is called when one was opened or lost, and when one works after a loss.
-        `schema` is shared by the sessions of a process.
+        the session; None finds out. Users' code gets `limit_s`. One that is to stop still waits `last_wait_s` for a
+        session that others use. `on_change(purpose, up=…)` is called when one was opened or lost, and when one works
+        after a loss. `schema` is shared by the sessions of a process.
         """
-        self._conninfo, self.purpose, self.most, self._idle_s = conninfo, purpose, most, idle_s
-        self.pooled, self._on_change = pooled, on_change
+        self._conninfo, self.purpose, self._most = conninfo, purpose, most
+        self._pooled, self._on_change = pooled, on_change
         self.limit_s = self._given_limit_s = limit_s
         self._last_wait_s = last_wait_s
         self.schema = schema or SchemaWait()
-        self._on_open: list[Callable[[psycopg.Connection], None]] = []
         self._all: list[Session] = []
         self._unused: list[Session] = []
         self._taken = 0
@@ -79,14 +86,15 @@ class Sessions:
         self._changed = threading.Condition()
 
     @contextmanager
-    def session(self, until: threading.Event) -> Iterator[Session]:
+    def session(self, until: threading.Event, wait_s: float = inf) -> Iterator[Session]:
         """Yields a session that no other thread uses, opened if needed.
 
-        DatabaseUnavailableError where it cannot be opened, or where none was given back in time once `until` was set.
+        DatabaseUnavailableError where it cannot be opened, or where none was given back in `wait_s` seconds, or in time
+        once `until` was set.
         """
-        taken = self._take(until)
+        taken = self._take(until, wait_s)
         try:
-            session = taken or self._open()
+            session = taken or self._open(wait_s)
         except BaseException:
             self._give_back(None)
             raise
@@ -95,26 +103,23 @@ class Sessions:
         finally:
             self._give_back(session)
 
-    def on_open(self, prepare_session: Callable[[psycopg.Connection], None]) -> None:
-        """Calls `prepare_session` with each session that is opened from now on."""
-        self._on_open.append(prepare_session)
-        self.close()
-
     def processes(self) -> list[int]:
-        """Returns the ids of the server's processes for its sessions."""
-        return [one.process for one in self._all if not one.connection.closed]
+        """Returns the ids of the server's processes for its sessions; none behind a pooler."""
+        return [one.process for one in self._all if one.connection.keeps_session and not one.connection.closed]
 
     def works(self) -> None:
         """Notes that a session works. After a loss that may be one that was in use and was not lost."""
         if not self._up:
-            self._up = True
-            self._on_change(self.purpose, up=True)
+            self._note(up=True)
 
     def lost(self) -> None:
         """Notes that a session was lost, or could not be opened: the unused ones are likely lost, too."""
         self.close()
-        self._up = False
-        self._on_change(self.purpose, up=False)
+        self._note(up=False)
+
+    def _note(self, *, up: bool) -> None:
+        self._up = up
+        self._on_change(self.purpose, up=up)
 
     def close(self, unused_s: float = 0.0) -> None:
         """Closes the sessions that have not been used for `unused_s` seconds."""
@@ -124,40 +129,38 @@ class Sessions:
         for one in old:
             one.connection.close()
 
-    def close_idle(self) -> None:
-        """Closes the sessions that have not been used for `idle_s` seconds."""
-        if self._idle_s is not None:
-            self.close(self._idle_s)
-
-    def _take(self, until: threading.Event) -> Session | None:
+    def _take(self, until: threading.Event, wait_s: float) -> Session | None:
         """Takes the session that was used last, or the place of one that is to be opened."""
         with self._changed:
-            self._wait_for_turn(until)
+            self._wait_for_turn(until, time.monotonic() + wait_s)
             self._taken += 1
             while self._unused:
                 session = self._unused.pop()
-                if not session.connection.closed:
+                if session.is_alive():
                     return session
+                session.connection.close()
+                self._note(up=False)
         return None
 
-    def _wait_for_turn(self, until: threading.Event) -> None:
+    def _wait_for_turn(self, until: threading.Event, ends_at: float) -> None:
         """Waits in line: a thread that takes sessions without a pause would leave none to others."""
-        turn, ended_at = object(), None
+        turn = object()
         self._line.append(turn)
         try:
-            while self._taken >= self.most or self._line[0] is not turn:
+            while self._taken >= self._most or self._line[0] is not turn:
                 if until.is_set():
-                    ended_at = ended_at or time.monotonic()
-                    if time.monotonic() >= ended_at + self._last_wait_s:
-                        raise DatabaseUnavailableError(f"All {self.most} sessions are in use.")
-                self._changed.wait(WAIT_S)
+                    ends_at = min(ends_at, time.monotonic() + self._last_wait_s)
+                    until = threading.Event()
+                if (left_s := ends_at - time.monotonic()) <= 0:
+                    raise DatabaseUnavailableError(f"All {self._most} sessions are in use.")
+                self._changed.wait(min(WAIT_S, left_s))
         finally:
             self._line.remove(turn)
             self._changed.notify_all()
 
     def _give_back(self, session: Session | None) -> None:
-        if session is not None and session.prepared < len(self._on_open):
-            session.connection.close()  # it was in use when another function was added
+        if session is not None and session.connection.info.transaction_status != TransactionStatus.IDLE:
+            session.connection.close()
         with self._changed:
             self._taken -= 1
             if session is not None and not session.connection.closed:
@@ -165,18 +168,23 @@ class Sessions:
                 self._unused.append(session)
             self._changed.notify_all()
 
-    def _open(self) -> Session:
-        opened = connect_unpinned(self._conninfo, autocommit=True, application_name=f"pgembedd {self.purpose}")
-        limit = SessionLimit(self._given_limit_s, self.purpose, self._end_process, pooled=self.pooled)
+    def _open(self, wait_s: float) -> Session:
+        options: dict[str, Any] = {} if wait_s == inf else {"connect_timeout": max(2, round(wait_s))}
+        opened = connect(
+            self._conninfo,
+            autocommit=True,
+            pooled=self._pooled,
+            application_name=f"pgembedd {self.purpose}",
+            **options,
+        )
+        pooled = not opened.keeps_session
+        limit = SessionLimit(self._given_limit_s, self.purpose, self._end_process, pooled=pooled)
         try:
             with opened.transaction():
-                pin_path(opened, in_transaction=self.pooled)
                 limit.open(opened)
                 self.limit_s = limit.limit_s
                 replace_foreign_characters(opened)
-                session = Session(opened, limit, self.schema.check(opened), len(self._on_open))
-            for prepare_session in self._on_open[: session.prepared]:
-                prepare_session(opened)
+                session = Session(opened, limit, self.schema.check(opened))
         except (psycopg.Error, OtherSchemaError) as error:
             opened.close()  # half prepared, it would serve the next call
             if isinstance(error, OtherSchemaError):
@@ -184,15 +192,12 @@ class Sessions:
             raise DatabaseUnavailableError(f"The session could not be prepared: {type(error).__name__}.") from error
         with self._changed:
             self._all = [one for one in self._all if not one.connection.closed] + [session]
-        self._up = True
-        self._on_change(self.purpose, up=True)
+        self._note(up=True)
         return session
 
-    def check_schema(self, session: Session) -> SchemaVersion:
+    def check_schema(self, session: Session) -> SchemaVersion | None:
         """Returns the version that the schema has by now. OtherSchemaError where it does not fit."""
         with session.connection.transaction():
-            if self.pooled:
-                pin_path(session.connection, in_transaction=True)
             return self.schema.check(session.connection)
 
     def _end_process(self, process: int) -> None:

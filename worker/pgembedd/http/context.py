@@ -9,6 +9,7 @@ from typing import TypeVar
 from fastapi import Request
 
 from pgembedd.answers.hub import AnswerHub
+from pgembedd.database.listener import Listener
 from pgembedd.http.answers import Answers, ViewerPlaces
 from pgembedd.http.auth.authenticator import Authenticator
 from pgembedd.http.auth.search_roles import SearchRoles
@@ -70,7 +71,8 @@ class ServiceContext:
         self.search_roles = SearchRoles(timeout_s=http.http_timeout_s)
         self.search_models = SearchModels(models, self.batcher, self.reranker, http)
         self._known: dict[str, dict[str, Pipeline]] = {}  # by role
-        hub = AnswerHub(None if pooled else conninfo, self.stopping, sentence_of, _passes)
+        self.listener = None if conninfo is None else Listener(conninfo, pooled=pooled, on_change=observer.connection)
+        hub = AnswerHub(self.listener, self.stopping, sentence_of, _passes)
         self.answers = Answers(self.search_roles, self.searches, hub, ViewerPlaces(http.http_max_listeners))
         self.started = threading.Event()  # the worker has loaded a model, or tried them all
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
@@ -102,10 +104,10 @@ class ServiceContext:
     def close(self) -> None:
         """Closes everything but the embedding models, which belong to the caller. Sets `finished`."""
         self.stopping.set()
-        if self.pushed is not None:
-            self.pushed.close()
         if self.database is not None:
             self.database.close()
+        if self.listener is not None:
+            self.listener.close()
         self.search_roles.close()
         self.finished = close_with_timeout(
             self.batcher.close, self.reranker.close, partial(self.unpooled.shutdown, cancel_futures=True)

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 
 import psycopg
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
-from pgembedd.database.notifications import JobNotifications, wait_readable
+from pgembedd.database.listener import Waker
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import FRESH, LANES, Due, Job, by_due
 from pgembedd.errors import Deferred
@@ -18,6 +19,7 @@ from pgembedd.loop.in_flight import Key
 from pgembedd.loop.job_outcomes import JobOutcomes, Lost
 from pgembedd.loop.lane import Lane
 from pgembedd.loop.reader import Reader
+from pgembedd.loop.watch import Watch
 from pgembedd.retry_policy import RetryPolicy
 
 FIRST_PAUSE_S = 0.1
@@ -29,19 +31,21 @@ LOOK_SHARE = 0.1  # of the time may go into looking for what is due, which takes
 class Claimer:
     """Claims jobs of a lane in a thread of its own until it is told to stop."""
 
-    def __init__(self, lane: Lane, connection: Connection, stopping: Callable[[], bool]) -> None:
-        """Claims over `connection`."""
+    def __init__(
+        self, lane: Lane, connection: Connection, stopping: Callable[[], bool], waker: Waker, watch: Watch
+    ) -> None:
+        """Claims over `connection`. `waker` ends its waits, and the lanes of a worker share `watch`."""
         self._lane, self._connection, self._stopping = lane, connection, stopping
         self._settings, self._role = lane.settings, lane.role
         self._models, self._in_flight = lane.models, lane.in_flight
-        self._jobs, self._notifications = JobRepository(connection), JobNotifications(connection)
+        self._jobs, self._waker, self._watch = JobRepository(connection), waker, watch
         self._pipelines, self._outcomes = PipelineRepository(connection), JobOutcomes(lane, connection)
         self._reader = Reader(lane, connection, self._outcomes)
-        self._wakers = [] if lane.pushed is None else [lane.pushed]
         self._listens = lane.role.pulls and lane.settings.wait == "listen"
         self._asks_for_notify = self._listens and lane.queue == FRESH  # a backfill can wait for the poll of its lane
         self._due: list[Due] = []
         self._due_until = 0.0
+        self._asked = False  # for a NOTIFY, by the last look
         self._mine: set[Key] = set()  # jobs that it claimed, as far as they are still held
         self._last_claim = 0  # jobs of the last claim
         self._gained = 0
@@ -53,8 +57,6 @@ class Claimer:
 
         Waits while nothing is due.
         """
-        if self._listens:
-            self._notifications.listen()
         claims = [self.claim_pushed, self.claim_due]
         while not self._stopping():
             try:
@@ -68,7 +70,7 @@ class Claimer:
                 if is_connection_error(error):
                     raise
                 get_logger().error("claim_failed", error=type(error).__name__, sqlstate=error.sqlstate)
-                wait_readable(ERROR_PAUSE_S)
+                self._waker.wait(ERROR_PAUSE_S)
 
     def claim_due(self, poll_s: float = 0.0) -> bool:
         """Claims jobs of one pipeline; False when nothing is due, or all of it is claimed or locked by others."""
@@ -84,7 +86,7 @@ class Claimer:
             if jobs:
                 self._in_flight.add(jobs)
                 if self._asks_for_notify and not self._role.pipelines and len(jobs) >= size:
-                    self._notifications.set_idle(False)  # not for some pipelines alone: others sleep for the others
+                    self._jobs.set_idle(False)  # not for some pipelines alone: others sleep for the others
                 self._idle = 1
                 self._process(jobs, began)
                 return True
@@ -94,11 +96,14 @@ class Claimer:
         """Returns what is due and can be served, looked up again unless that was a moment ago."""
         began = time.monotonic()
         if not self._due or began >= self._due_until:
-            left_out = [*self._models.unserved(), *self._lane.share.left_out()]
-            due = self._jobs.due(self._lane.queue, self._role.pipelines, poll_s, left_out)
+            queue, left_out = self._lane.queue, [*self._models.unserved(), *self._lane.share.left_out()]
+            due = self._jobs.due(queue, self._role.pipelines, poll_s, left_out, idle=self._asks_for_notify)
+            self._asked = self._asks_for_notify and not any(each.queue == queue for each in due)
+            if self._asked:
+                self._watch.begin(found=bool(due))
             if not all(self._models.serves(each.pipeline_id) for each in due):
                 self._models.look(self._pipelines, now=True)
-            self._due = [each for each in due if self._models.serves(each.pipeline_id)]
+            self._due = [each for each in due if each.queue == queue and self._models.serves(each.pipeline_id)]
             ended = time.monotonic()
             self._due_until = ended + (ended - began) / LOOK_SHARE if poll_s == 0.0 else ended
         return self._due
@@ -116,6 +121,8 @@ class Claimer:
     def _process(self, jobs: Sequence[Job], began: float) -> None:
         """Passes jobs that are in flight on to the model; suspects one by one, after all others."""
         self._last_claim = len(jobs)
+        if self._asks_for_notify:
+            self._watch.end()
         self._mine = {job.key for job in self._in_flight.jobs() if job.key in self._mine} | {job.key for job in jobs}
         for queue, lane in LANES.items():
             if mine := [job for job in jobs if job.queue == queue]:
@@ -156,25 +163,28 @@ class Claimer:
             self._lane.batches.put(embedding)
 
     def _wait_for_jobs(self) -> None:
-        """Requests a NOTIFY, looks once more and waits for it; without LISTEN it waits inside the database."""
-        if self._listens:
-            if self._asks_for_notify:
-                self._notifications.set_idle(True)
-                if self.claim_due():
-                    return
-            if not self._wait_for_notification(self._pauses.delay_s(self._idle)):
-                self._idle += 1
-        elif self._wakers or not self._role.pulls:  # not inside the database, where pushed jobs could not end the wait
-            wait_readable(STOP_CHECK_S, *self._wakers)
-        # This statement cannot be cancelled: it has to end by itself inside the grace period.
-        elif not self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))):
-            wait_readable(FIRST_PAUSE_S)  # what is due may be locked for long: then nothing was waited for
+        """Waits until there may be jobs: for a NOTIFY or the next poll; without LISTEN it waits inside the database."""
+        if self._role.pulls and not self._listens and self._lane.pushed is None:
+            # This statement cannot be cancelled: it has to end by itself inside the grace period.
+            if not self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))):
+                self._waker.wait(FIRST_PAUSE_S)  # what is due may be locked for long: then nothing was waited for
+            return
+        if self._asks_for_notify and not self._asked:  # what is due is claimed or locked by others
+            self._jobs.set_idle(True)
+            if self.claim_due():
+                return
+        if not self._rest():
+            self._idle += 1
 
-    def _wait_for_notification(self, pause_s: float) -> bool:
-        deadline = time.monotonic() + pause_s
-        while not self._stopping() and (left := deadline - time.monotonic()) > 0:
-            if self._more_is_served() or self._notifications.wait(min(left, STOP_CHECK_S), *self._wakers):
+    def _rest(self) -> bool:
+        """Waits until it is woken, or more can be served; False where the pause is over."""
+        watched = self._listens and not self._asks_for_notify and self._watch.watches
+        left_s = inf if watched or not self._role.pulls else self._pauses.delay_s(self._idle)
+        ends_at = time.monotonic() + left_s
+        while left_s > 0:
+            if self._more_is_served() or self._waker.wait(min(left_s, self._models.look_in_s())):
                 return True
+            left_s = ends_at - time.monotonic()
         return False
 
     def _more_is_served(self) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 
 import psycopg
 
-from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.embed_requests import EmbedRequestRepository, EmbedResult, VectorRequest
+from pgembedd.database.listener import Waker
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
 from pgembedd.model.embedder import Embedder, EmbeddingsFuture, start
@@ -16,8 +16,9 @@ from pgembedd.model.registry import ModelRegistry
 
 # Small, because a request that arrives meanwhile waits for the whole batch; the next batch follows at once.
 BATCH_SIZE = 8
-POLL_EVERY_S = 1.0  # a NOTIFY comes with every request; this finds those that another worker left
-STOP_CHECK_S = 0.25  # how often the thread checks whether it is to stop
+# A NOTIFY comes with each request, again from a caller whose worker is gone, and after the loss of the session.
+POLL_EVERY_S = 30.0
+LOADING_POLL_S = 0.25  # while requests wait for their model
 ERROR_PAUSE_S = 5.0
 LONGEST_TIMEOUT_S = 600.0  # that embed() takes
 
@@ -27,44 +28,34 @@ class EmbedRequests:
 
     def __init__(
         self,
-        connection: Connection,
+        requests: EmbedRequestRepository,
         models: ModelRegistry,
         stopping: threading.Event,
+        waker: Waker,
         served: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """`served` are models to load although no pipeline has them: any role with the grant may send any name."""
-        self._requests = EmbedRequestRepository(connection)
-        self._models, self._stopping, self._served = models, stopping, served
+        """`waker` is woken by the NOTIFY of a request.
+
+        `served` are models to load although no pipeline has them: any role with the grant may send any name.
+        """
+        self._requests, self._models, self._served = requests, models, served
+        self._stopping, self._waker = stopping, waker
         self._loading: list[tuple[VectorRequest, float]] = []  # they wait for their model, until then
 
     def run(self) -> None:
         """Serves until stopped. A database error is logged; the rest of the process continues."""
-        try:
-            while not self._stopping.is_set():
-                self._serve_or_log()
-        finally:
-            self._requests.close()
-
-    def _serve_or_log(self) -> None:
-        try:
-            self._wait_and_serve()
-        except (psycopg.Error, DatabaseUnavailableError) as error:
-            if self._stopping.is_set() and is_connection_error(error):
-                return
-            state = error.sqlstate if isinstance(error, psycopg.Error) else None
-            get_logger().error("embed_requests_failed", error=type(error).__name__, sqlstate=state)
-            self._stopping.wait(ERROR_PAUSE_S)
-
-    def _wait_and_serve(self) -> None:
-        while self.embed_waiting() and not self._stopping.is_set():
-            pass
-        waited_s = 0.0
-        while waited_s < POLL_EVERY_S and not self._stopping.is_set():
-            if self._requests.wait_for_notification(STOP_CHECK_S):
-                return
-            waited_s += STOP_CHECK_S
-            if self._loading:
-                return
+        while not self._stopping.is_set():
+            try:
+                while self.embed_waiting() and not self._stopping.is_set():
+                    pass
+            except (psycopg.Error, DatabaseUnavailableError) as error:
+                if self._stopping.is_set() and is_connection_error(error):
+                    return
+                state = error.sqlstate if isinstance(error, psycopg.Error) else None
+                get_logger().error("embed_requests_failed", error=type(error).__name__, sqlstate=state)
+                self._stopping.wait(ERROR_PAUSE_S)
+            else:
+                self._waker.wait(LOADING_POLL_S if self._loading else POLL_EVERY_S)
 
     def embed_waiting(self) -> bool:
         """Embeds one batch of waiting requests; False when none waits."""

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 from psycopg import errors
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
+from pgembedd.database.listener import Waker
 from pgembedd.database.queries import query
 from pgembedd.log import get_logger
 from pgembedd.retry_policy import Failures, RetryPolicy
-from pgembedd.settings import Settings
 
-CHECK_EVERY_S = 5.0
 CANCEL_WITHIN_S = 0.2
 BUILD_AGAIN = RetryPolicy(60.0, 3600.0)
 NUMBER_BYTES = {"halfvec": 2, "vector": 4}
@@ -144,43 +144,32 @@ def cancelled_by(connection: psycopg.Connection, stopping: threading.Event) -> I
 # -- The thread of a worker ---------------------------------------------------------------------------------------
 
 
-def run_index_builder(settings: Settings, connection: Connection, stopping: threading.Event) -> None:
-    """Builds the indexes that are due until `stopping`; returns at once where this role may not build any."""
-    may_build = False
-    builder = IndexBuilder(BuildLimits(settings.index_memory_mb, settings.index_workers), stopping)
-    while settings.index_memory_mb and not stopping.is_set():
-        try:
-            if not (may_build := may_build or connection.call(_may_build)):
-                connection.close()
-                return
-            connection.call(builder.build_due, ())
-        except psycopg.Error as error:
-            if stopping.is_set() and is_connection_error(error):
-                return
-            get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
-        stopping.wait(CHECK_EVERY_S)
-
-
-def _may_build(connection: psycopg.Connection) -> bool:
-    row = connection.execute(query("may_index")).fetchone()
-    return bool(row and row[0])
-
-
 class IndexBuilder:
     """Builds the indexes that are due; one that fails is retried after a pause that doubles each time."""
 
-    def __init__(self, limits: BuildLimits, stopping: threading.Event) -> None:
-        self._limits, self._stopping = limits, stopping
+    def __init__(self, connection: Connection, limits: BuildLimits, stopping: threading.Event, waker: Waker) -> None:
+        """`waker` is woken by each heartbeat that finds an index outstanding."""
+        self._connection, self._limits, self._stopping, self._waker = connection, limits, stopping, waker
         self._failed: dict[str, Failures] = {}  # by pipeline
 
-    def build_due(self, connection: psycopg.Connection) -> None:
-        """Builds the indexes that are due now."""
-        connection.execute(query("tend_indexes"))
-        for (pipeline,) in connection.execute(query("indexes_due")).fetchall():
-            if not self._stopping.is_set() and self._failed.get(pipeline, Failures()).may_retry():
-                self._build_pipeline_index(connection, pipeline)
+    def run(self) -> None:
+        """Builds until `stopping`. A database error is logged; the rest of the process continues."""
+        while self._waker.wait(None) and not self._stopping.is_set():
+            try:
+                self._build_due()
+            except psycopg.Error as error:
+                if self._stopping.is_set() and is_connection_error(error):
+                    return
+                get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
 
-    def _build_pipeline_index(self, connection: psycopg.Connection, pipeline: str) -> None:
+    def _build_due(self) -> None:
+        self._connection.rows_once("tend_indexes", {})
+        for (pipeline,) in self._connection.rows("indexes_due"):
+            if not self._stopping.is_set() and self._failed.get(pipeline, Failures()).may_retry():
+                self._connection.call(partial(self._build_pipeline_index, pipeline), ())
+
+    def _build_pipeline_index(self, pipeline: str, connection: psycopg.Connection) -> None:
+        """Builds over a session that is closed at the end, as its settings changed."""
         began = time.monotonic()
 
         def started(memory_mb: int) -> None:
@@ -198,6 +187,8 @@ class IndexBuilder:
             retry_in_s = BUILD_AGAIN.delay_s(failed.times)
             get_logger().error("index_failed", pipeline=pipeline, sqlstate=error.sqlstate, retry_in_s=retry_in_s)
             return
+        finally:
+            connection.close()
         self._failed.pop(pipeline, None)
         if built:
             get_logger().info("index_built", pipeline=pipeline, seconds=round(time.monotonic() - began, 1))

@@ -1,6 +1,5 @@
 """Says that the worker lives, and extends the leases of the jobs in flight."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -23,26 +22,30 @@ def extend_leases(
     settings: Settings,
     jobs: JobRepository,
     in_flight: InFlight,
-    finished: threading.Event,
+    wait: Callable[[float], bool],
     observer: Observer,
     schema: SchemaWait,
     beat: Callable[[], None],
 ) -> None:
-    """Calls `beat` every few seconds, and extends the leases of all in flight three times a lease, until `finished`.
+    """Calls `beat` every few seconds, and extends the leases of all in flight three times a lease.
+
+    `wait` waits so many seconds, less where a beat is wanted at once; True at the end, which is the last beat.
 
     While this worker cannot store because the schema is another one, its jobs are left to other workers.
     """
     lost: set[Key] = set()
     beats = ceil(settings.lease_s / 3 / BEAT_S)
+    with _logged(in_flight):
+        beat()
     for beaten in count(1):
-        if not schema.stops_jobs():
-            with _logged(in_flight):
-                beat()
-        if finished.wait(settings.lease_s / 3 / beats):
-            return
-        if beaten % beats == 0 and in_flight and not schema.stops_jobs():
+        ended = wait(settings.lease_s / 3 / beats)
+        if not ended and beaten % beats == 0 and in_flight and not schema.stops_jobs():
             with _logged(in_flight):
                 lost = _extend(jobs, in_flight, settings.lease_s, lost, observer)
+        with _logged(in_flight):
+            beat()
+        if ended:
+            return
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings
 
+TICK_EVERY_S = 15.0
+
 
 def run_maintenance(settings: Settings, pipelines: PipelineRepository, stopping: threading.Event) -> None:
     """Calls the maintenance until `stopping`; the database decides whether it is due."""
@@ -22,4 +24,4 @@ def run_maintenance(settings: Settings, pipelines: PipelineRepository, stopping:
         else:
             if swept:
                 get_logger().info("swept", queued=swept)
-        stopping.wait(min(settings.sweep_every_s, 5.0))
+        stopping.wait(min(settings.sweep_every_s, TICK_EVERY_S))

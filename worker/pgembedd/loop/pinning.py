@@ -27,8 +27,21 @@ class PinnedModels:
     Several threads call `look` and `serving`; a look is made by one of them at a time.
     """
 
-    def __init__(self, models: ModelRegistry, names: Collection[str] = (), *, pulls: bool = True) -> None:
-        """`models` loads them. `names` restricts it to these pipelines, not `pulls` to those that were asked for."""
+    def __init__(
+        self,
+        models: ModelRegistry,
+        names: Collection[str] = (),
+        *,
+        pulls: bool = True,
+        settled_look_s: float = LOOK_EVERY_S,
+        worker: int | None = None,
+    ) -> None:
+        """`models` loads them. `names` restricts it to these pipelines, not `pulls` to those that were asked for.
+
+        A look follows after `settled_look_s` where all can be served, or `look_soon`. `worker` is the number of this
+        worker.
+        """
+        self._settled_look_s, self._worker = settled_look_s, worker
         self._models, self._names, self._pulls = models, names, pulls
         self._served: set[int] = set()
         self._awaited: set[int] = set()  # their models are being loaded
@@ -78,8 +91,18 @@ class PinnedModels:
         """
         with self._looking:
             began = time.monotonic()
-            if (now or began >= self._look_at) and (self._pulls or self._served or self._refused):
+            if not (self._pulls or self._served or self._refused):
+                self._look_at = began + LOOK_EVERY_S
+            elif now or began >= self._look_at:
                 self._look(pipelines, began, now=now)
+
+    def look_soon(self) -> None:
+        """Makes the next look due."""
+        self._look_at = 0.0
+
+    def look_in_s(self) -> float:
+        """Returns the seconds until the next look is due; a moment where it is due already."""
+        return max(self._look_at - time.monotonic(), LOADING.first_s)
 
     def _look(self, pipelines: PipelineRepository, began: float, *, now: bool) -> None:
         known, loading = self._served.copy(), set[int]()
@@ -93,7 +116,8 @@ class PinnedModels:
             self._refused.pop(pipeline_id, None)
         self._awaited = loading
         self._loads = self._loads + 1 if loading and not now else 0
-        self._look_at = began + (LOADING.delay_s(self._loads) if loading else LOOK_EVERY_S)
+        settled_s = LOOK_EVERY_S if self._refused else self._settled_look_s
+        self._look_at = began + (LOADING.delay_s(self._loads) if loading else settled_s)
         if self._served or not loading:
             self._ready.set()
         self.gained += not self._served <= known
@@ -109,7 +133,7 @@ class PinnedModels:
             embedder = self._models.poll(pipeline.model)
             if embedder is None:
                 if noted:
-                    pipelines.note_served(pipeline, loaded=False)
+                    pipelines.note_served(pipeline, loaded=False, worker=self._worker)
                 return None
             self._accept(pipeline, embedder, pipelines)
         except ModelError as error:
@@ -119,7 +143,7 @@ class PinnedModels:
             get_logger().error("pipeline_stopped", pipeline=pipeline.name, reason=stopped.why)
             return False
         if noted:
-            pipelines.note_served(pipeline)
+            pipelines.note_served(pipeline, worker=self._worker)
         return True
 
     def _compare(self, pipeline: ServedPipeline, embedder: Embedder, pipelines: PipelineRepository) -> None:
@@ -152,7 +176,8 @@ class PinnedModels:
         noted = self._refused.setdefault(pipeline.id, Failures())
         if noted.may_retry():
             self._refused[pipeline.id] = NOTES.after(noted)
-            pipelines.note_unserved(pipeline, str(error), tried=not isinstance(error, ModelNotConfiguredError))
+            tried = not isinstance(error, ModelNotConfiguredError)
+            pipelines.note_unserved(pipeline, str(error), tried=tried, worker=self._worker)
         return Deferred(str(error), DEFERRED_S)
 
 

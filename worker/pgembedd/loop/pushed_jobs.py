@@ -1,10 +1,9 @@
 """Jobs that are pushed to this process: each request waits while the worker claims and processes its jobs."""
 
-import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 
 import psycopg
@@ -47,13 +46,9 @@ class PushedJobs:
         self._by_job: dict[Key, PushedRequest] = {}
         self._to_release: deque[str] = deque(maxlen=MAX_RELEASES)
         self._changed = threading.Condition()
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-
-    def fileno(self) -> int:
-        """Returns a file for `select` that is readable once a request may be processed that could not be before."""
-        return self._woken.fileno()
+        self.asked = False  # a request has come
+        self.wake: Callable[[], object] = lambda: None
+        """Is called once a request may be processed that could not be before."""
 
     def process(self, parts: Iterable[Claim]) -> list[tuple[Posted, Outcome]]:
         """Has the worker process jobs; returns each that was posted with its outcome, in time.
@@ -61,6 +56,7 @@ class PushedJobs:
         Parts that were not reached in time have no result. BusyError, DatabaseUnavailableError, or the error of the
         first claim: then nothing was done.
         """
+        self.asked = True
         request = PushedRequest(parts, Deadline(self._stopping, self._timeout_s))
         with self._changed:
             if len(self._requests) >= self._at_once + MAX_WAITING:
@@ -69,7 +65,7 @@ class PushedJobs:
                 )
             self._requests.append(request)
         try:
-            self._wake()
+            self.wake()
             self._wait_for(request)
         finally:
             with self._changed:
@@ -77,7 +73,7 @@ class PushedJobs:
                 unfinished = request.unfinished()
                 for job in unfinished:
                     del self._by_job[job.key]
-            self._wake()  # for the request that has waited longest
+            self.wake()  # for the request that has waited longest
             self._release_unfinished(unfinished)
         return request.results()
 
@@ -90,7 +86,6 @@ class PushedJobs:
 
     def claim(self, connection: Connection, lease_s: int) -> list[Job] | None:
         """Claims a part of the request that got least so far; returns the jobs to process, None without a request."""
-        self._forget_wakes()
         while self._to_release:
             with _logged(None):
                 connection.call(partial(release_pushed, jobs=self._to_release.popleft(), delay_s=RELEASE_DELAY_S))
@@ -131,7 +126,7 @@ class PushedJobs:
     def release_later(self, jobs: str) -> None:
         """Has the worker release posted jobs that were not claimed, once the database can be reached."""
         self._to_release.append(jobs)
-        self._wake()
+        self.wake()
 
     def report(self, job: Job, outcome: Outcome) -> None:
         """Reports the outcome of a job to the request that waits for it, if there is one."""
@@ -139,15 +134,6 @@ class PushedJobs:
             if (request := self._by_job.pop(job.key, None)) is not None:
                 request.report(job, outcome)
                 self._changed.notify_all()
-
-    def _forget_wakes(self) -> None:
-        with suppress(BlockingIOError):
-            while self._woken.recv(4096):
-                pass
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):  # full: the worker is woken anyway
-            self._waker.send(b"\0")
 
     def _release_unfinished(self, jobs: Sequence[Job]) -> None:
         """Releases jobs for which the time ran out. They stay in flight while the model works on them."""
@@ -157,11 +143,6 @@ class PushedJobs:
         until = Deadline(threading.Event(), RELEASE_TIMEOUT_S)
         with _logged(len(left)), closing(Sessions(self._conninfo, "release", pooled=self._pooled)) as sessions:
             _release(Connection(sessions, until), left)
-
-    def close(self) -> None:
-        """Closes the sockets that wake the worker, which must have ended."""
-        self._woken.close()
-        self._waker.close()
 
 
 @contextmanager

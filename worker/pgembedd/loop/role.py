@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from pgembedd.database.listener import Listener
 from pgembedd.database.schema_check import check_schema
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.settings import LanguageSettings
@@ -27,6 +28,8 @@ class Role:
     """Set once a model is loaded, or all have been tried."""
     draining: threading.Event = field(default_factory=threading.Event)
     """Set when the worker claims no more."""
+    listener: Listener | None = None
+    """What listens for this process; the worker makes one where there is none."""
     language: LanguageSettings | None = None
     """With a server of language models, questions are answered, too."""
     check: Callable[[psycopg.Connection], object] = check_schema

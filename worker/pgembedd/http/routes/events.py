@@ -23,8 +23,8 @@ def router(service: ServiceContext) -> APIRouter:
     hub, missing = None, "This service has no database, so it knows of no events."
     if service.settings.wait == "poll":
         missing = "LISTEN is not possible through the pooler that this service is behind (--wait poll)."
-    elif service.conninfo is not None:
-        hub = EventHub(service.conninfo, service.stopping, max_readers=service.http.http_max_listeners)
+    elif service.conninfo is not None and service.listener is not None:
+        hub = EventHub(service.listener, service.conninfo, service.stopping, service.http.http_max_listeners)
 
     @routes.get(
         "/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 429, 500, 503)}

@@ -1,7 +1,6 @@
-"""The readers of `/events`: one database connection listens for all of them, and only while there is one.
+"""The readers of `/events`: each event is read once for all of them, and only while there is one.
 
-The readers belong to the event loop; one thread listens and hands the events over. It never waits for a reader: one
-whose queue is full is dropped.
+Everything but the statements happens in the event loop. No reader is waited for: one whose queue is full is dropped.
 """
 
 import asyncio
@@ -11,18 +10,21 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 import psycopg
+from fastapi.concurrency import run_in_threadpool
 from sse_starlette import ServerSentEvent
 
-from pgembedd.database.event_channel import GAP, Channel, Event, EventFilter, gap
+from pgembedd.database.connection import Connection
+from pgembedd.database.event_channel import CHANNEL, GAP, Event, EventFilter, EventLog, gap
+from pgembedd.database.listener import Listener, within
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.log import get_logger
 
 HISTORY = 500  # newest events, for a reader that comes back; as many may wait for a reader
-POLL_S = 0.5
+POLL_S = 0.5  # between two looks at whether there is a reader
 LINGER_S = 30.0  # after the last reader has left: one that lost its connection comes back in a few seconds
 
 
@@ -66,15 +68,17 @@ class EventReader:
 class EventHub:
     """All readers of a service."""
 
-    def __init__(self, conninfo: str, stopping: threading.Event, *, max_readers: int) -> None:
+    def __init__(self, listener: Listener, conninfo: str, stopping: threading.Event, max_readers: int) -> None:
         """At most `max_readers` at a time."""
-        self._conninfo, self._stopping, self._max_readers = conninfo, stopping, max_readers
+        self._listener, self._stopping, self._max_readers = listener, stopping, max_readers
+        self._log = EventLog(Connection(Sessions(conninfo, "events"), stopping))
         self._readers: set[EventReader] = set()
         self._history: deque[NumberedEvent] = deque(maxlen=HISTORY)
         self._epoch = ""  # identifies an unbroken time of listening; "" without one
         self._nth = 0
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._heard: list[str | None] = []
+        self._news = asyncio.Event()
+        self._relay: asyncio.Task[None] | None = None
         self._unused_since = 0.0
 
     def join(self, wanted: EventFilter, last_id: str | None = None) -> EventReader:
@@ -84,13 +88,9 @@ class EventHub:
         if len(self._readers) >= self._max_readers:
             raise Refusal(503, f"{self._max_readers} clients follow the events already; try again later.", "busy")
         reader = EventReader(wanted)
-        with self._lock:
-            if self._thread is None:
-                self._epoch = ""
-                loop = asyncio.get_running_loop()
-                self._thread = threading.Thread(target=self._listen, args=(loop,), name="events", daemon=True)
-                self._thread.start()
-            self._readers.add(reader)
+        self._readers.add(reader)
+        if self._relay is None or self._relay.done():
+            self._relay = asyncio.create_task(self._run())
         if last_id is not None:
             self._catch_up(reader, last_id)
         reader.listening = self._epoch != ""
@@ -118,9 +118,7 @@ class EventHub:
         else:
             reader.put(NumberedEvent(self._nth, gap(), self._epoch or "0"))
 
-    # -- in the loop, called by the thread ---------------------------------------------------------------
-
-    def _began(self) -> None:
+    def _begin(self) -> None:
         self._epoch, self._nth = f"{time.time_ns():x}", 0
         self._history.clear()
         for reader in self._readers:
@@ -130,50 +128,47 @@ class EventHub:
     def _deliver(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.word == GAP:
-                self._began()
+                self._begin()
             self._nth += 1
             numbered = NumberedEvent(self._nth, event, self._epoch)
             self._history.append(numbered)
             for reader in self._readers:
                 reader.put(numbered)
 
-    def _ended(self, *, failed: bool) -> None:
-        self._epoch = ""
-        for reader in self._readers if failed else ():
-            reader.over = True
-            reader.news.set()
+    def _hear(self, payload: str | None) -> None:
+        self._heard.append(payload)
+        self._news.set()
 
-    # -- in the thread -----------------------------------------------------------------------------------
-
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        channel = Channel(self._conninfo, self._stopping)
+    async def _run(self) -> None:
+        """Listens and hands on until there was no reader for a while."""
         try:
-            channel.hear(0.0)
-            loop.call_soon_threadsafe(self._began)
-            while not self._retired(loop):
-                if events := channel.hear(POLL_S):
-                    loop.call_soon_threadsafe(self._deliver, events)
+            await run_in_threadpool(self._log.begin)
+            leave = self._listener.subscribe(CHANNEL, within(asyncio.get_running_loop(), self._hear))
+            try:
+                while self._is_needed():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), POLL_S)
+                    self._news.clear()
+                    heard, self._heard = self._heard, []
+                    if not heard:
+                        continue
+                    if not self._epoch:
+                        self._begin()
+                    self._deliver(await run_in_threadpool(self._log.read, heard))
+            finally:
+                leave()
         except (psycopg.Error, DatabaseUnavailableError) as error:
-            # The channel reconnects by itself, so this is the end of the service, or a defect.
+            # The connection is opened again by itself, so this is the end of the service, or a defect.
             if not self._stopping.is_set():
                 get_logger().error("events_ended", error=type(error).__name__)
-            with self._lock:
-                self._retire(loop, failed=True)
-        except RuntimeError:  # the loop is closed, and the process is about to be
-            pass
+            for reader in self._readers:
+                reader.over = True
+                reader.news.set()
         finally:
-            channel.close()
+            self._epoch, self._heard = "", []
+            self._log.close()
 
-    def _retired(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Returns true when there was no reader for a while; the next reader then starts another thread."""
-        with self._lock:
-            unused = not self._readers and time.monotonic() - self._unused_since > LINGER_S
-            if unused or self._stopping.is_set():
-                self._retire(loop, failed=False)
-                return True
-        return False
-
-    def _retire(self, loop: asyncio.AbstractEventLoop, *, failed: bool) -> None:
-        self._thread = None
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(partial(self._ended, failed=failed))  # before what the next thread calls
+    def _is_needed(self) -> bool:
+        """Returns false when there was no reader for a while; the next one then starts another relay."""
+        unused = not self._readers and time.monotonic() - self._unused_since > LINGER_S
+        return not unused and not self._stopping.is_set()

@@ -1,0 +1,151 @@
+"""The one session of a process that listens: hands each NOTIFY to those who subscribed to its channel.
+
+Nothing else runs on that session, and one thread waits on it. Behind a pooler in transaction mode, which passes no
+NOTIFY, there is neither: who subscribes has a timeout as well.
+"""
+
+import asyncio
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import psycopg
+from psycopg import sql
+
+from pgembedd.database.connection import Connection
+from pgembedd.database.schema_check import SchemaWait
+from pgembedd.database.sessions import Sessions, ignore_change
+from pgembedd.errors import DatabaseUnavailableError
+
+END_WITHIN_S = 1.0
+
+Notified = Callable[[str | None], object]
+"""Takes the payload of a NOTIFY; None where some may have been missed, as when a session begins to listen.
+
+It is called in the thread of the listener, and must not wait.
+"""
+
+
+class Waker:
+    """Ends the waits of one thread: once for each time that it is woken, and at once when the thread is to stop."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        """`wake` has to be called after `stopping` was set."""
+        self._stopping, self._woken = stopping, threading.Event()
+
+    def wake(self, _payload: str | None = None) -> None:
+        """Ends the wait, or the next one."""
+        self._woken.set()
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Waits until woken, at most `timeout_s` seconds; False where only the time has passed."""
+        woken = self._stopping.is_set() or self._woken.wait(timeout_s)
+        self._woken.clear()
+        return woken
+
+
+@dataclass(eq=False)
+class _Subscription:
+    channel: str
+    notified: Notified
+    listens_on: psycopg.Connection | None = None
+
+
+class Listener:
+    """The channels that a process listens to. There is a session while there is a subscription."""
+
+    def __init__(self, conninfo: str, *, pooled: bool = False, on_change: Callable[..., None] = ignore_change) -> None:
+        """`pooled` and `on_change` are those of Sessions."""
+        self.hears = not pooled
+        self._closed = threading.Event()
+        # A schema that does not fit is no reason not to listen.
+        self.sessions = Sessions(conninfo, "listen", on_change=on_change, schema=SchemaWait(each=lambda _: None))
+        self._subscriptions: list[_Subscription] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._waker: socket.socket | None = None
+
+    def subscribe(self, channel: str, notified: Notified) -> Callable[[], None]:
+        """Calls `notified` for each NOTIFY on the channel, first as soon as it is listened to; returns what ends it."""
+        subscription = _Subscription(channel, notified)
+        with self._lock:
+            self._subscriptions.append(subscription)
+            if self.hears and self._thread is None:
+                woken, self._waker = socket.socketpair()
+                self._thread = threading.Thread(
+                    target=self._run, args=(woken, self._waker), name="listener", daemon=True
+                )
+                self._thread.start()
+        self._wake()
+        return partial(self._unsubscribe, subscription)
+
+    def _unsubscribe(self, subscription: _Subscription) -> None:
+        with self._lock:
+            self._subscriptions.remove(subscription)
+        self._wake()
+
+    def close(self) -> None:
+        """Ends the thread and the session; a connection that is being opened ends by itself."""
+        self._closed.set()
+        self._wake()
+        if self._thread is not None:
+            self._thread.join(END_WITHIN_S)
+
+    def _wake(self) -> None:
+        if self._waker is not None:
+            with suppress(OSError):  # it is woken already, or has ended
+                self._waker.send(b"\0", socket.MSG_DONTWAIT)
+
+    # -- in the thread -----------------------------------------------------------------------------------
+
+    def _run(self, woken: socket.socket, waker: socket.socket) -> None:
+        connection = Connection(self.sessions, self._closed)
+        with woken, waker, suppress(psycopg.Error, DatabaseUnavailableError):  # the end, while the database is away
+            while not self._closed.is_set():
+                if self._subscriptions:
+                    connection.call(partial(self._hear, woken), (psycopg.Error,))
+                else:
+                    woken.recv(4096)
+
+    def _hear(self, woken: socket.socket, connection: psycopg.Connection) -> None:
+        """Hands on what comes over one session until that is lost, or nothing is subscribed to; then closes it."""
+        listened: set[str] = set()
+        while not self._closed.is_set() and (subscriptions := self._subscriptions.copy()):
+            channels = {one.channel for one in subscriptions}
+            for word, changed in (("listen", channels - listened), ("unlisten", listened - channels)):
+                for channel in changed:
+                    connection.execute(sql.SQL(word + " {}").format(sql.Identifier(channel)))
+            listened = channels
+            for one in subscriptions:
+                if one.listens_on is not connection:
+                    one.listens_on = connection
+                    one.notified(None)
+            for notice in connection.notifies(timeout=0):
+                for one in subscriptions:
+                    if one.channel == notice.channel:
+                        one.notified(notice.payload)
+            _wait_readable(connection, woken)
+            with suppress(BlockingIOError):
+                woken.recv(4096, socket.MSG_DONTWAIT)
+        connection.close()
+
+
+def _wait_readable(connection: psycopg.Connection, woken: socket.socket) -> None:
+    with selectors.DefaultSelector() as selector:
+        for file in (connection, woken):
+            selector.register(file.fileno(), selectors.EVENT_READ)
+        selector.select()
+
+
+def within(loop: asyncio.AbstractEventLoop, notified: Notified) -> Notified:
+    """Returns what has `notified` called in an event loop."""
+
+    def hand_over(payload: str | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and the process is about to be
+            loop.call_soon_threadsafe(notified, payload)
+
+    return hand_over
