@@ -12,7 +12,7 @@ import pytest
 from pgembedd.database.migrate import migrate
 from pgembedd.database.schema_check import check_schema
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from tests.sql.test_search_words import by_words, make_texts
+from tests.sql.search.test_words import by_words, make_texts
 from tests.support.databases import Database, administrator, fresh_database
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.prepared import prepared

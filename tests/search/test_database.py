@@ -24,7 +24,7 @@ from pgembedd.search.calls import (
 from pgembedd.search.hits import title_of
 from pgembedd.search.questions import Question, ask, asked_pipelines, events, is_untaken, sources, state, stop
 from pgembedd.search.run import run
-from tests.sql.test_search_words import make_texts
+from tests.sql.search.test_words import make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as

@@ -1,1 +1,1 @@
-"""The machine behind tests/sql/test_stateful.py."""
+"""The machine behind tests/sql/stateful/test_stateful.py."""

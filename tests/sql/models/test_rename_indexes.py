@@ -7,7 +7,7 @@ import re
 import psycopg
 import pytest
 
-from tests.sql.test_change_model import begin, pin, work_both
+from tests.sql.models.test_change import begin, pin, work_both
 from tests.support.prepared import prepared_for
 from tests.support.sql import call, create_pipeline, rows, value, work
 from tests.support.undone import connection

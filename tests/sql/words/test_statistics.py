@@ -7,7 +7,7 @@ from functools import partial
 import psycopg
 import pytest
 
-from tests.sql.test_search_words import by_words, make_texts, sample
+from tests.sql.search.test_words import by_words, make_texts, sample
 from tests.support.sql import call, rows, value, work
 from tests.support.waiting import eventually
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.sql.test_search_words import by_words, hybrid, make_texts, sample
+from tests.sql.search.test_words import by_words, hybrid, make_texts, sample
 from tests.support.sql import value, work
 from tests.support.undone import connection
 

@@ -10,7 +10,7 @@ import pytest
 from pgvector import Vector
 
 from pgembedd.database.migrate import migrate
-from tests.sql.test_embed import Hand
+from tests.sql.search_and_embed.test_embed import Hand
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.test_keys import KEYS, TYPES, _names
-from tests.sql.test_search_words import sample
+from tests.sql.generated_code.test_keys import KEYS, TYPES, _names
+from tests.sql.search.test_words import sample
 from tests.support.prepared import prepared
 from tests.support.refusals import refused
 from tests.support.search import Hit, search

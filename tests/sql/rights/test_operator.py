@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.sql.test_privileges import MAY_EXECUTE, MAY_TOUCH, names
+from tests.sql.rights.test_worker import MAY_EXECUTE, MAY_TOUCH, names
 from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from pgembedd.database.migrate import migrate
-from tests.sql.test_search_words import make_texts
+from tests.sql.search.test_words import make_texts
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.test_search_words import sample
+from tests.sql.search.test_words import sample
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import call, column, connected, create_pipeline, value, work

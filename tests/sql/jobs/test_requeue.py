@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.test_keys import KEYS, TYPES, _names
+from tests.sql.generated_code.test_keys import KEYS, TYPES, _names
 from tests.support.prepared import prepared
 from tests.support.sql import (
     BACKFILL,

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.test_search_filter import documents
+from tests.sql.search.test_filter import documents
 from tests.support.refusals import refused
 from tests.support.search import search
 from tests.support.sql import value

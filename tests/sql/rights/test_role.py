@@ -13,7 +13,7 @@ from functools import partial
 import psycopg
 import pytest
 
-from tests.sql.test_planted_path import PLANT, PLANTED, SHADOWS, SPOILS
+from tests.sql.rights.test_planted_path import PLANT, PLANTED, SHADOWS, SPOILS
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import BACKFILL, claim, connected, create_pipeline, look_twice, make_documents, rows, store

@@ -55,7 +55,7 @@ class Ear:
 @cache
 def documented() -> dict[str, set[str]]:
     """The fields of each event, as docs/reference/events.md has them."""
-    text = (Path(__file__).parents[2] / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
     rows = {
         word: set(re.findall(r"`(\w+)`", said)) for word, said in re.findall(r"^\| `(\w+)` \|.*\| (.*)\|$", text, re.M)
     }

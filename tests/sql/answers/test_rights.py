@@ -44,7 +44,7 @@ def test_answers_are_watched_through_a_publication_by_those_who_may_see_them(
     connection: psycopg.Connection, asker: str
 ) -> None:
     """The statements of the how-to. Realtime asks with the role and claims of a subscriber whether it sees a row."""
-    page = (Path(__file__).parents[2] / "docs/how-to/answers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/how-to/answers.md").read_text(encoding="utf-8")
     (statements,) = re.findall(r"^```sql\n(alter publication .*?)^```", page, re.MULTILINE | re.DOTALL)
     connection.execute("reset role; create publication supabase_realtime")
     connection.execute(statements.replace("'authenticated'", f"'{asker}'").encode())

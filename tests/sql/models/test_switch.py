@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.sql.test_change_model import begin, pin, work_both
+from tests.sql.models.test_change import begin, pin, work_both
 from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.sql import call, claim, column, connected, create_pipeline, rows, store, value, work

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.test_change_model import begin, pin, work_both
-from tests.sql.test_search_words import by_words, hybrid, make_texts, sample
+from tests.sql.models.test_change import begin, pin, work_both
+from tests.sql.search.test_words import by_words, hybrid, make_texts, sample
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
