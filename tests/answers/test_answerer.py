@@ -22,9 +22,9 @@ from pgembedd.database.sessions import Sessions
 from pgembedd.language_settings import LanguageSettings
 from tests.support.databases import Database
 from tests.support.schemas import without
+from tests.support.servers.ollama import StandInOllama, line, ollama
+from tests.support.servers.stand_in import Answer, Cut, Hang, Received, json_answer
 from tests.support.sql import rows, value
-from tests.support.stand_in import Answer, Cut, Hang, Received, json_answer
-from tests.support.stand_in_ollama import StandInOllama, line, ollama
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.answers.test_answerer import DONE, answering, finished, queue, said, shown, streamed
 from tests.support.databases import Database
-from tests.support.stand_in import Answer, Received
-from tests.support.stand_in_ollama import StandInOllama, ollama
+from tests.support.servers.ollama import StandInOllama, ollama
+from tests.support.servers.stand_in import Answer, Received
 
 __all__ = ["ollama"]
 

@@ -15,9 +15,9 @@ from tests.answers.test_answerer import FINE, answering, said, streamed
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as, temporary_roles
 from tests.support.search import QUERY, make_source
+from tests.support.servers.ollama import StandInOllama, ollama
+from tests.support.servers.stand_in import Answer, Hang, Received
 from tests.support.sql import create_pipeline, rows, value
-from tests.support.stand_in import Answer, Hang, Received
-from tests.support.stand_in_ollama import StandInOllama, ollama
 from tests.support.waiting import eventually
 
 __all__ = ["ollama"]

@@ -11,10 +11,10 @@ from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database
-from tests.support.llama_server import llama
 from tests.support.roles import Roles, temporary_roles
-from tests.support.stand_in_huggingface import huggingface
-from tests.support.stand_in_ollama import ollama
+from tests.support.servers.huggingface import huggingface
+from tests.support.servers.llama import llama
+from tests.support.servers.ollama import ollama
 
 __all__ = ["huggingface", "llama", "ollama"]
 

@@ -21,7 +21,7 @@ from pgembedd.http import answer_viewer
 from pgembedd.http.asking import Asker
 from pgembedd.http.search_roles import SearchRoles
 from pgembedd.http.tokens import Caller
-from tests.support.asked import QUESTION, SEARCHES, SENTENCES, Asked, asked, while_answering
+from tests.http.asked import QUESTION, SEARCHES, SENTENCES, Asked, asked, while_answering
 from tests.support.http import PLAIN, TOKEN
 from tests.support.roles import conninfo_as
 from tests.support.sql import value

@@ -23,8 +23,8 @@ from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.roles import conninfo_as, temporary_roles
-from tests.support.stand_in_huggingface import StandInHuggingFace
-from tests.support.stand_in_ollama import StandInOllama
+from tests.support.servers.huggingface import StandInHuggingFace
+from tests.support.servers.ollama import StandInOllama
 from tests.support.worker import brisk
 
 if TYPE_CHECKING:  # half a second of every process

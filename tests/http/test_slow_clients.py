@@ -11,9 +11,9 @@ import pytest
 from pgembedd.http import connection_limits, server
 from pgembedd.http.connection_limits import HEAD_BUFFER_BYTES
 from pgembedd.model import Session
+from tests.http.raw import connected, open_files, post, refusal, rest, whole_answer
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.http import TOKEN, serving
-from tests.support.raw import connected, open_files, post, refusal, rest, whole_answer
 from tests.support.waiting import PATIENCE_S, eventually
 
 

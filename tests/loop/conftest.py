@@ -9,8 +9,8 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from tests.loop.heartbeat import heartbeat
 from tests.support.databases import Database
-from tests.support.heartbeat import heartbeat
 
 # Fixtures that live beside what they are made of.
 __all__ = ["heartbeat"]

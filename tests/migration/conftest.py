@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.migration.alembic_project import Project, make_project
 from tests.sql.conftest import connection, other, roles
-from tests.support.alembic_project import Project, make_project
 from tests.support.databases import Database
 
 __all__ = ["connection", "other", "roles"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.support.deploy import ROOT, require, run_tool
+from tests.project.deploy import ROOT, require, run_tool
 
 ALERTS, DASHBOARD = ROOT / "deploy" / "alerts.yaml", ROOT / "deploy" / "grafana.json"
 OF_PROMETHEUS = {"up": {"job", "instance"}}

@@ -19,15 +19,15 @@ import pytest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model.providers.configured import enabled_providers
 from pgembedd.settings import Settings
+from tests.project.pages import ROOT, Block, Reader, blocks, commands
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database, initialized, open_directory, running_server
 from tests.support.guide import follow_guide, guide_table, process_as_the_guide
 from tests.support.npm import npm_folder
-from tests.support.pages import ROOT, Block, Reader, blocks, commands
-from tests.support.stand_in import Answer, Received
-from tests.support.stand_in_huggingface import StandInHuggingFace
-from tests.support.stand_in_ollama import StandInOllama, line
-from tests.support.stand_in_provider import StandInProvider, provider
+from tests.support.servers.huggingface import StandInHuggingFace
+from tests.support.servers.ollama import StandInOllama, line
+from tests.support.servers.provider import StandInProvider, provider
+from tests.support.servers.stand_in import Answer, Received
 
 README, FIRST = "README.md", "docs/start/first-pipeline.md"
 ROOMS = [ROOT / "docs" / "start", ROOT / "docs" / "how-to"]

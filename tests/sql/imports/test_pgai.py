@@ -11,8 +11,8 @@ from pgembedd.contrib.model_names import known_model
 from pgembedd.contrib.pgai import Options, plan, read_catalogue
 from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
 from pgembedd.model.specs import resolve
+from tests.sql.imports.imports import carried_out, only, triggers, why
 from tests.support.guide import embed
-from tests.support.imports import carried_out, only, triggers, why
 from tests.support.pgai import configuration, create_vectorizer, install_pgai
 from tests.support.prepared import prepared
 from tests.support.sql import BACKFILL, FRESH, claim, column, queued, rows, value, work

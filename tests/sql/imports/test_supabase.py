@@ -13,6 +13,7 @@ from pgembedd.contrib.model_names import OPENAIS
 from pgembedd.contrib.plan import Plan, Refused, as_script, execute_plan
 from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
 from pgembedd.errors import ConfigurationError
+from tests.sql.imports.imports import carried_out, only, triggers, why
 from tests.support.guide import (
     INSERT,
     embed,
@@ -22,7 +23,6 @@ from tests.support.guide import (
     trigger_definitions,
     waiting_messages,
 )
-from tests.support.imports import carried_out, only, triggers, why
 from tests.support.prepared import prepared
 from tests.support.sql import call, claim, column, let_leases_run_out, queued, rows, value, work
 from tests.support.waiting import PATIENCE_S, eventually

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.sql.stateful.machine import Machine
 from tests.support.databases import Database
-from tests.support.stateful.machine import Machine
 
 DESTINATIONS = pytest.mark.parametrize("destination", ["column", "table"])
 QUICK = settings(

@@ -1,7 +1,7 @@
 """A machine that does to a table and its queue whatever may happen to them, in any order, and looks at each step.
 
 Writers, a second session whose transaction stays open, workers that claim, read and store in steps of their own or
-die in between, and operators. At rest, everything must be as tests/support/stateful/expected.py says.
+die in between, and operators. At rest, everything must be as tests/sql/stateful/expected.py says.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import psycopg
 from hypothesis import event
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from tests.sql.stateful import stage
+from tests.sql.stateful.expected import Effect, Expected, Key, Late, Row, Shape
 from tests.support.databases import Database
 from tests.support.sql import learn_vector, rows, value
-from tests.support.stateful import stage
-from tests.support.stateful.expected import Effect, Expected, Key, Late, Row, Shape
 
 Named = tuple[int, Key]  # a row, as a pipeline knows it
 

@@ -9,12 +9,12 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
+from tests.sql.stateful import stage
+from tests.sql.stateful.expected import Key, Row, Shape
+from tests.sql.stateful.workers import CLAIMS, Workers
+from tests.sql.stateful.writers import KEYS, NOW_AND_THEN, ROWS, TEXTS, WHEN, Writers
 from tests.support.databases import Database
 from tests.support.sql import LANES, call, let_leases_run_out, value
-from tests.support.stateful import stage
-from tests.support.stateful.expected import Key, Row, Shape
-from tests.support.stateful.workers import CLAIMS, Workers
-from tests.support.stateful.writers import KEYS, NOW_AND_THEN, ROWS, TEXTS, WHEN, Writers
 
 ROUNDS = 30  # of settling: every job is read, and its row may be unchanged
 

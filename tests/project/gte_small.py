@@ -1,6 +1,6 @@
 """`pgembedd`, or a program, on a machine that has gte-small, the default model, which cannot be had everywhere.
 
-`python -m tests.support.gte_small ARGUMENTS` is `pgembedd ARGUMENTS`, and `… gte_small python FILE` runs that file;
+`python -m tests.project.gte_small ARGUMENTS` is `pgembedd ARGUMENTS`, and `… gte_small python FILE` runs that file;
 all-MiniLM-L6-v2 stands in for gte-small under its name.
 """
 

@@ -1,4 +1,4 @@
-"""Makes docs/images/page.png: `python -m tests.support.screenshot`. The numbers on it are invented."""
+"""Makes docs/images/page.png: `python -m tests.http.screenshot`. The numbers on it are invented."""
 
 from __future__ import annotations
 

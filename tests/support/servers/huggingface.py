@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.stand_in import Answer, Received, StandIn, json_answer
+from tests.support.servers.stand_in import Answer, Received, StandIn, json_answer
 
 PNG = b"\x89PNG\r\n\x1a\n and what follows"
 

@@ -24,7 +24,7 @@ from tests.support.waiting import PATIENCE_S
 from tests.support.worker import WorkerProcess
 
 ROOT = Path(__file__).parents[2]
-MODULE = "tests.support.gte_small"
+MODULE = "tests.project.gte_small"
 STAYS = {"up": "worker_started", "run": "worker_started", "serve": "http_started"}
 """Commands that run until they are stopped, and what they log when they are ready."""
 CURL = 'curl() { command curl --fail-with-body --noproxy "*" --max-time 60 "$@"; }; '

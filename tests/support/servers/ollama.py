@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stand_in import Answer, Cut, Hang, Received, StandIn, json_answer
+from tests.support.servers.stand_in import Answer, Cut, Hang, Received, StandIn, json_answer
 
 WORDS = ("Open", " the", " settings.")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 
+from tests.sql.stateful.expected import Key, Row, Shape, Stored
 from tests.support.sql import LANES, call, create_pipeline, rows, value
-from tests.support.stateful.expected import Key, Row, Shape, Stored
 
 MAX_ATTEMPTS = 3
 PATIENCE = "15s"  # nothing waits for a lock here: a statement that does is a mistake of the test, or a defect

@@ -1,1 +1,0 @@
-"""The machine behind tests/sql/stateful/test_stateful.py."""
