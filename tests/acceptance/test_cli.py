@@ -295,7 +295,7 @@ def test_doctor_as_a_worker_that_may_do_nothing_else(server: EmbeddedPostgres, t
         assert checked.code == 0, checked.out + checked.err
         assert "this role can work the queue" in checked.out
         denied = pgembedd("status", database=conninfo_as(database, role)).refused(2)
-        assert "docs/how-to/operations.md" in denied
+        assert "docs/how-to/rights.md" in denied
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from pgembedd.settings import SECRETS, HttpSettings, Settings, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-OPERATIONS = "how-to/operations.md"
+RUNBOOK = "how-to/runbook.md"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 LEVELS = {"debug", "info", "warning", "error"}
 
@@ -246,16 +246,16 @@ def _texts(node: ast.expr) -> Iterator[str]:
         yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
 
 
-def test_every_line_of_the_doctor_is_in_operations() -> None:
-    text = section(OPERATIONS, "… the doctor finds something")
+def test_every_line_of_the_doctor_is_in_the_runbook() -> None:
+    text = section(RUNBOOK, "The doctor finds something")
     pieces = {longest_piece(finding) for finding in findings()} - {""}
 
     assert len(pieces) > 25
     assert [piece for piece in sorted(pieces) if piece not in text] == []
 
 
-def test_every_reason_for_which_a_pipeline_stops_is_in_operations() -> None:
-    text = section(OPERATIONS, "… a pipeline is stopped").replace("`", "")
+def test_every_reason_for_which_a_pipeline_stops_is_in_the_runbook() -> None:
+    text = section(RUNBOOK, "A pipeline is stopped").replace("`", "")
     folder = ROOT / "sql"
     files = [
         *folder.rglob("problem.sql"),
@@ -270,8 +270,8 @@ def test_every_reason_for_which_a_pipeline_stops_is_in_operations() -> None:
     assert [beginning for beginning in beginnings if beginning not in text] == []
 
 
-def test_every_cause_of_a_stalled_pipeline_is_in_operations_with_its_cure() -> None:
-    cures = dict(re.findall(r"^\| `(.*?)`? \| (.*) \|$", section(OPERATIONS, "… a pipeline is stalled"), re.MULTILINE))
+def test_every_cause_of_a_stalled_pipeline_is_in_the_runbook_with_its_cure() -> None:
+    cures = dict(re.findall(r"^\| `(.*?)`? \| (.*) \|$", section(RUNBOOK, "A pipeline is stalled"), re.MULTILINE))
     stated = "".join(
         (ROOT / f"sql/60_status/{name}.sql").read_text(encoding="utf-8") for name in ("stalled", "blocker")
     )
@@ -282,8 +282,8 @@ def test_every_cause_of_a_stalled_pipeline_is_in_operations_with_its_cure() -> N
     assert len(causes) == 8
 
 
-def test_what_is_said_of_a_slow_pipeline_is_in_operations() -> None:
-    text = section(OPERATIONS, "… a pipeline is too slow")
+def test_what_is_said_of_a_slow_pipeline_is_in_the_runbook() -> None:
+    text = section(RUNBOOK, "A pipeline is too slow")
     stated = "".join((ROOT / f"sql/40_jobs/{name}.sql").read_text(encoding="utf-8") for name in ("slow", "unserved"))
     sentences = [said.replace("''", "'") for said in re.findall(r"'((?:Code|The) (?:[^']|''){30,})'", stated)]
 
@@ -291,8 +291,8 @@ def test_what_is_said_of_a_slow_pipeline_is_in_operations() -> None:
     assert [said for said in sentences if longest_piece(said.split(",")[0]) not in " ".join(text.split())] == []
 
 
-def test_every_reason_of_a_stopped_pipeline_is_in_operations_with_its_cure() -> None:
-    listed = "".join(section(OPERATIONS, "… a pipeline is stopped").partition("| reason begins like")[2])
+def test_every_reason_of_a_stopped_pipeline_is_in_the_runbook_with_its_cure() -> None:
+    listed = "".join(section(RUNBOOK, "A pipeline is stopped").partition("| reason begins like")[2])
     begins = [
         each for line in re.findall(r"^\| (`.*?) \|", listed, re.MULTILINE) for each in re.findall(r"`(.*?)`", line)
     ]
@@ -357,7 +357,7 @@ def test_every_event_of_the_database_is_documented() -> None:
 def test_every_event_is_documented_with_its_fields() -> None:
     rows = {
         match[1]: match[2]
-        for match in re.finditer(r"^\| `(\w+)` \| \w+ \| (.*) \| .*\|$", section(OPERATIONS, "The log"), re.M)
+        for match in re.finditer(r"^\| `(\w+)` \| \w+ \| (.*) \| .*\|$", section("reference/log.md", "Log"), re.M)
     }
 
     assert {"stored", "dead_letter"} <= set(events())

@@ -75,7 +75,7 @@ def test_an_alert_says_what_is_wrong_and_where_it_stands_what_to_do(rule: dict[s
 
 
 def test_every_alert_that_is_explained_is_one() -> None:
-    page = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
 
     assert re.findall(r"^### (Pgembedd\w+)$", page, re.M) == [rule["alert"] for rule in rules()]
 

@@ -151,6 +151,6 @@ def database_sentence(error: Exception) -> str | None:
     if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
         message, hint = (
             f"{message}.",
-            "Ask the role that ran `pgembedd migrate` for it: docs/how-to/operations.md, Rights, lists them by role.",
+            "Ask the role that ran `pgembedd migrate` for it: docs/how-to/rights.md lists them by role.",
         )
     return f"{message} {hint}" if hint else message
