@@ -34,12 +34,6 @@ DONE = line(message={"content": ""}, done=True, done_reason="stop", prompt_eval_
 TOO_LONG = {"error": {"type": "exceed_context_size_error", "n_prompt_tokens": 1100, "n_ctx": 1150}}
 
 
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connect() as opened:
-        yield opened
-
-
 def said(*texts: str) -> list[bytes]:
     """Parts of a chat's stream."""
     return [line(message={"content": text}, done=False) for text in texts]

@@ -1,4 +1,4 @@
-"""The fixtures of the SQL tests serve here, too."""
+"""The project of docs/how-to/alembic.md."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.migration.alembic_project import Project, make_project
-from tests.sql.conftest import connection, other, roles
 from tests.support.databases import Database
-
-__all__ = ["connection", "other", "roles"]
 
 
 @pytest.fixture
