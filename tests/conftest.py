@@ -14,7 +14,7 @@ from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database, running_server
-from tests.support.embedders import model
+from tests.support.embedders import model, reranker
 from tests.support.inherited import leave_inheritance
 from tests.support.library import library
 from tests.support.parallel import Parallel, processes
@@ -25,7 +25,7 @@ from tests.support.roles import Roles, temporary_roles
 from tests.support.sql import connected
 
 # Fixtures that are defined next to what they are made of.
-__all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
+__all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server", "reranker"]
 
 leave_inheritance()  # before anything is started
 

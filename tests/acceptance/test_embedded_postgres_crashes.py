@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,11 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.embedded_postgres.account import account_for
-from tests.support.databases import initialized, open_directory
+from tests.support.databases import initialized
 from tests.support.owners import other_process
 from tests.support.waiting import eventually
 
 on_linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="by a signal that only Linux sends")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with open_directory() as path:
-        yield path
 
 
 def processes_of(data_dir: Path) -> list[int]:

@@ -16,6 +16,7 @@ from tests.support.sql import (
     create_pipeline,
     look_twice,
     make_documents,
+    owned_table,
     queued,
     read,
     rows,
@@ -25,14 +26,6 @@ from tests.support.sql import (
 from tests.support.undone import connection
 
 __all__ = ["connection"]
-
-
-def owned_table(connection: psycopg.Connection, owner: str) -> None:
-    """`documents` of another role's, created by that role."""
-    connection.execute(f"grant create on schema public to {owner}")
-    connection.execute(f"set role {owner}")
-    make_documents(connection)
-    connection.execute("reset role")
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -59,20 +59,33 @@ def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
 
 
 @pytest.mark.slow
-def test_a_reader_that_writes_then_is_in_no_deadlock(database: Database, documents: psycopg.Connection) -> None:
-    """A reader of the vectors may write the row: the switch waits for the reader, not the reader for the switch."""
+@pytest.mark.parametrize(
+    ("first", "then", "left"),
+    [
+        (
+            "select count(*) from chunks",
+            "update documents set content = 'changed' where id = 1; delete from documents where id = 2",
+            [1, 3],
+        ),
+        ("insert into documents values (4, 'text 4')", "truncate documents", []),
+    ],
+    ids=["a reader of the vectors writes rows", "a writer truncates"],
+)
+def test_a_user_who_writes_then_is_in_no_deadlock(
+    database: Database, documents: psycopg.Connection, first: str, then: str, left: list[int]
+) -> None:
+    """The switch waits for the user, not the user for the switch."""
     with database.connect() as user, ThreadPoolExecutor(1) as pool:
         user.execute("begin")
-        user.execute("select count(*) from chunks")
+        user.execute(first.encode())
         switching = pool.submit(call, documents, "switch", name="documents")
         with connected(database) as watching:
             eventually(lambda: blocked(watching))
-        user.execute("update documents set content = 'changed' where id = 1")
-        user.execute("delete from documents where id = 2")
+        user.execute(then.encode())
         user.commit()
         switching.result()
     assert rows(documents, "select name from pgembedd.pipeline where shadow is null") == [("documents",)]
-    assert column(documents, "select distinct id from chunks_previous order by id") == [1, 3]
+    assert column(documents, "select distinct id from chunks_previous order by id") == left
 
 
 def test_of_two_switches_at_once_one_is_refused(database: Database, documents: psycopg.Connection) -> None:
@@ -114,16 +127,3 @@ def test_a_switch_waits_for_what_was_queued_before_it(database: Database, docume
         switching = pool.submit(call, other, "switch", name="documents")
         store(documents, [job for job in jobs if job.pipeline == "documents.next"])
         switching.result()
-
-
-def test_a_writer_that_truncates_then_is_in_no_deadlock(database: Database, documents: psycopg.Connection) -> None:
-    with database.connect() as user, ThreadPoolExecutor(1) as pool:
-        user.execute("begin")
-        user.execute("insert into documents values (4, 'text 4')")
-        switching = pool.submit(call, documents, "switch", name="documents")
-        with connected(database) as watching:
-            eventually(lambda: blocked(watching))
-        user.execute("truncate documents")
-        user.commit()
-        switching.result()
-    assert value(documents, "select count(*) from chunks_previous") == 0

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
-from tests.support.sql import call, create_pipeline, make_documents, value, work
+from tests.support.sql import call, create_pipeline, owned_table, value, work
 from tests.support.undone import connection
 
 __all__ = ["connection"]
@@ -64,14 +64,6 @@ def test_what_is_planted_in_a_table_gains_nothing(
     call(connection, "backfill", name="documents", force=True)
     work(connection)
     assert not superuser(connection, owner)
-
-
-def owned_table(connection: psycopg.Connection, owner: str) -> None:
-    """`documents` of another role's, created by that role."""
-    connection.execute(f"grant create on schema public to {owner}")
-    connection.execute(f"set role {owner}")
-    make_documents(connection)
-    connection.execute("reset role")
 
 
 def superuser(connection: psycopg.Connection, role: str) -> bool:
