@@ -133,7 +133,7 @@ def test_a_postmaster_that_dies_by_itself_is_started_again(directory: Path) -> N
 def test_a_stale_pid_file_is_no_obstacle(directory: Path) -> None:
     server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     pid_file = directory / "data" / "cluster" / "postmaster.pid"
-    # Postgres itself fears only a living process of its own user; the kernel gives no process the last number.
+    # Postgres itself fears only a living process of the same user; the kernel gives no process the last number.
     same_user = account_for(directory / "none").popen_options
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **same_user) as stranger:
         for pid in (stranger.pid, os.getpid(), 1, 2**22 + 7):

@@ -86,7 +86,7 @@ def test_a_closed_parent_stays_closed(directory: Path, shared: Path) -> None:
             connection.execute("table kept")
     (elsewhere,) = shared.iterdir()
     elsewhere.rename(directory / "mislaid")
-    assert "bring it back" in refusal(closed / "data")  # rather than start anew
+    assert "bring it back" in refusal(closed / "data")  # rather than start again
     (directory / "mislaid").rename(elsewhere)
     server.remove()
     assert list(shared.iterdir()) == []

@@ -42,7 +42,7 @@ class Pusher:
         )
 
     def post_each(self) -> Future[list[Outcome]]:
-        """Post what pg_cron would read now, each job as a part of its own."""
+        """Post what pg_cron would read now, each job as its own part."""
         return self.post(*column(self._connection, EACH))
 
     def claim(self, *claims: Claim) -> Future[list[Outcome]]:

@@ -202,7 +202,7 @@ def no_roles_left(desk: Desk) -> Iterator[None]:
 
 @contextmanager
 def reading(desk: Desk, database: Database, *, named: bool = True) -> Iterator[Reader]:
-    """A reader of one page, in a folder of its own, which is the directory of this process meanwhile."""
+    """A reader of one page, in its own folder, which is the directory of this process meanwhile."""
     with (
         open_directory() as folder,
         chdir(folder),

@@ -38,7 +38,7 @@ class Parallel:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Before the processes start."""
-        # Hundreds of commands are started: each would compile all of worker/ anew.
+        # Hundreds of commands are started: each would compile all of worker/ again.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         config.option.loadscopereorder = False  # xdist would begin with the files of many tests, not with long ones
 

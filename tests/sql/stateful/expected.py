@@ -1,4 +1,4 @@
-"""The expected state of a table and its vectors, kept beside the real ones by tests/sql/stateful/machine.py."""
+"""The expected state of a table and its vectors, kept next to the real ones by tests/sql/stateful/machine.py."""
 
 from __future__ import annotations
 
