@@ -221,18 +221,6 @@ def test_a_pipeline_that_clears_at_once(server: EmbeddedPostgres, database: Data
         assert column(connection, "select id from documents where embedding is null") == [2]
 
 
-@pytest.mark.parametrize("queue", [FRESH, BACKFILL])
-def test_a_missing_queue_stops_no_writer(database: Database, queue: str) -> None:
-    with connected(database) as connection:
-        make_documents(connection)
-        create_pipeline(connection)
-        connection.execute("select pgmq.drop_queue(%s)", (queue,))
-        count = 1 if queue == FRESH else 1001
-        connection.execute("insert into documents (id, title) select i, 'x' from generate_series(1, %s) i", (count,))
-        migrate(database.conninfo)
-        assert value(connection, "select queued + backfill from pgembedd.status") == count
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["many", "one", "replica"])
 def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(database: Database, how: str) -> None:
