@@ -246,6 +246,18 @@ def _texts(node: ast.expr) -> Iterator[str]:
         yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
 
 
+def test_the_runbook_begins_with_what_may_be_on_the_screen() -> None:
+    parts = re.split(r"^\*\*", section(RUNBOOK, "What is on the screen"), flags=re.MULTILINE)
+    states, _, log, _, metrics = (re.findall(r"^\| (`.*?) \|", part, re.MULTILINE) for part in parts[1:])
+    alerts = re.findall(r"^### (Pgembedd\w+)$", page(RUNBOOK), re.MULTILINE)
+
+    named = {state.split("`")[1] for state in states}
+    assert named == {"running", "stopped", "paused", "unserved", "stalled", "index"}
+    assert {event for row in log for event in re.findall(r"`(\w+)`", row)} <= set(events())
+    assert {row.split("`")[1] for row in metrics} <= {"up", *re.findall(r"`(\w+)`", page("reference/metrics.md"))}
+    assert set(re.findall(r"\[(Pgembedd\w+)\]", parts[-1])) == set(alerts)
+
+
 def test_every_line_of_the_doctor_is_in_the_runbook() -> None:
     text = section(RUNBOOK, "The doctor finds something")
     pieces = {longest_piece(finding) for finding in findings()} - {""}
