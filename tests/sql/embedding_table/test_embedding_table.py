@@ -216,23 +216,20 @@ def test_blank_content_has_no_chunks_and_is_done(chunked: psycopg.Connection) ->
     assert value(chunked, "select blank from pgembedd.status") == 2
 
 
-def test_a_row_deleted_while_it_is_embedded_leaves_nothing(chunked: psycopg.Connection) -> None:
+@pytest.mark.parametrize(
+    ("change", "outcome", "left"),
+    [("delete from documents", "gone", []), ("update documents set content = 'two'", "changed", [(1, 0, "two")])],
+)
+def test_a_row_that_changes_or_goes_while_it_is_embedded(
+    chunked: psycopg.Connection, change: str, outcome: str, left: list[tuple[int, int, str]]
+) -> None:
     insert(chunked, 1, "one")
     job = claim_one(chunked)
     contents = read(chunked, [job])
-    chunked.execute("delete from documents")
-    assert store(chunked, [job], contents) == ["gone"]
-    assert chunks(chunked) == []
-
-
-def test_a_row_that_changes_while_it_is_embedded_is_read_again(chunked: psycopg.Connection) -> None:
-    insert(chunked, 1, "one")
-    job = claim_one(chunked)
-    contents = read(chunked, [job])
-    chunked.execute("update documents set content = 'two'")
-    assert store(chunked, [job], contents) == ["changed"]
+    chunked.execute(change.encode())
+    assert store(chunked, [job], contents) == [outcome]
     work(chunked)
-    assert chunks(chunked) == [(1, 0, "two")]
+    assert chunks(chunked) == left
 
 
 def test_a_locked_row_is_left_for_later(database: Database, chunked: psycopg.Connection) -> None:
@@ -472,34 +469,26 @@ def chunkless(database: Database) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def test_the_upkeep_removes_chunks_of_rows_that_went_unseen(chunked: psycopg.Connection) -> None:
-    insert(chunked, 1, "one")
-    insert(chunked, 2, "two")
-    work(chunked)
-    chunked.execute("alter table documents disable trigger all; delete from documents where id = 1")
-    chunked.execute("alter table documents enable trigger all")
-    assert len(chunks(chunked)) == 2
-    call(chunked, "retention")
-    assert chunks(chunked) == [(2, 0, "two")]
-
-
 @pytest.mark.parametrize(
-    ("there", "back"),
+    ("before", "after", "upkeep"),
     [
-        ("chunks rename to snippets", "snippets rename to chunks"),
-        ("documents rename id to number", "documents rename number to id"),
+        ("documents disable trigger all", "documents enable trigger all", "retention"),
+        ("chunks rename to snippets", "snippets rename to chunks", "sweep"),
+        ("documents rename id to number", "documents rename number to id", "sweep"),
     ],
 )
-def test_the_sweep_removes_chunks_of_rows_that_went_while_a_name_was_away(
-    chunked: psycopg.Connection, there: str, back: str
+def test_the_upkeep_removes_chunks_of_rows_that_went_unseen(
+    chunked: psycopg.Connection, before: str, after: str, upkeep: str
 ) -> None:
+    """Without triggers, and while a name was away."""
     insert(chunked, 1, "one")
     insert(chunked, 2, "two")
     work(chunked)
-    chunked.execute(f"alter table {there}".encode())
+    chunked.execute(f"alter table {before}".encode())
     chunked.execute("delete from documents where content = 'one'")
-    chunked.execute(f"alter table {back}".encode())
-    call(chunked, "sweep")
+    chunked.execute(f"alter table {after}".encode())
+    assert len(chunks(chunked)) == 2
+    call(chunked, upkeep)
     assert chunks(chunked) == [(2, 0, "two")]
 
 

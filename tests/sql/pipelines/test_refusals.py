@@ -149,15 +149,7 @@ def odd(server: EmbeddedPostgres, template: Database) -> Iterator[psycopg.Connec
         yield connection
 
 
-@pytest.mark.parametrize(("source", "message"), SOURCES)
-def test_a_source_is_refused(odd: psycopg.Connection, source: str | None, message: str) -> None:
-    before = rows(odd, EVERYTHING)
-    with refused(message):
-        create_pipeline(odd, source=source)
-    assert rows(odd, EVERYTHING) == before
-
-
-@pytest.mark.parametrize(("options", "message"), OPTIONS)
+@pytest.mark.parametrize(("options", "message"), [*(({"source": name}, said) for name, said in SOURCES), *OPTIONS])
 def test_an_option_is_refused(odd: psycopg.Connection, options: dict[str, Any], message: str) -> None:
     before = rows(odd, EVERYTHING)
     with refused(message):
