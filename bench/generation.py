@@ -19,7 +19,7 @@ import psycopg
 from bench.answers import ASK, ROLE, SETUP
 from bench.report import Result, compare, interleave, main, timed
 from bench.workers import Fleet, await_that, cpu_s, database, fleet
-from tests.support.stand_in import Answer, Received, StandIn
+from tests.support.servers.stand_in import Answer, Received, StandIn
 
 DELTAS = 500
 PER_S = 100.0

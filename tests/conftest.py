@@ -7,20 +7,25 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import hypothesis
+import psycopg
 import pytest
+import structlog
+from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database, running_server
-from tests.support.embedders import model
+from tests.support.embedders import model, reranker
 from tests.support.inherited import leave_inheritance
 from tests.support.library import library
 from tests.support.parallel import Parallel, processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
 from tests.support.prepared import Templates
+from tests.support.roles import Roles, temporary_roles
+from tests.support.sql import connected
 
-# Fixtures that live beside what they are made of.
-__all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server"]
+# Fixtures that are defined next to what they are made of.
+__all__ = ["cron_server", "library", "model", "pgmq_database", "pgmq_server", "reranker"]
 
 leave_inheritance()  # before anything is started
 
@@ -89,3 +94,31 @@ def database(request: pytest.FixtureRequest, server: EmbeddedPostgres, templates
     """
     with fresh_database(server, templates.of(request).name) as clone:
         yield clone
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection]:
+    """The superuser in a migrated database of this test's own, autocommit."""
+    with connected(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def other(database: Database) -> Iterator[psycopg.Connection]:
+    """A second session in the same database."""
+    with connected(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
+    """Makes roles; ask for it before a database, so that they are dropped after it."""
+    with temporary_roles(server) as roles:
+        yield roles
+
+
+@pytest.fixture
+def log() -> Iterator[list[EventDict]]:
+    """What the workers and services of this process have logged, as events with fields."""
+    with structlog.testing.capture_logs() as events:
+        yield events

@@ -1,26 +1,17 @@
-"""The fixtures of the tests of real processes."""
+"""The fixtures of the tests of embedded servers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-import psycopg
 import pytest
 
-from pgembedd.embedded_postgres import EmbeddedPostgres
-from tests.support.databases import Database
-from tests.support.roles import Roles, temporary_roles
+from tests.support.databases import open_directory
 
 
 @pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    """Makes roles; ask for it before a database, so that they are dropped after it."""
-    with temporary_roles(server) as roles:
-        yield roles
-
-
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    """The user's own connection to the test's database, autocommit."""
-    with database.connect() as opened:
-        yield opened
+def directory() -> Iterator[Path]:
+    """A place for data directories that the server's account may pass through."""
+    with open_directory() as path:
+        yield path

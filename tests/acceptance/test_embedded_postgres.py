@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -11,15 +10,8 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError
-from tests.support.databases import initialized, open_directory
+from tests.support.databases import initialized
 from tests.support.owners import begin, other_process
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A place for data directories that the server's account may pass through."""
-    with open_directory() as path:
-        yield path
 
 
 def show(server: EmbeddedPostgres, *names: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,11 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.embedded_postgres.account import account_for
-from tests.support.databases import initialized, open_directory
+from tests.support.databases import initialized
 from tests.support.owners import other_process
 from tests.support.waiting import eventually
 
 on_linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="by a signal that only Linux sends")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with open_directory() as path:
-        yield path
 
 
 def processes_of(data_dir: Path) -> list[int]:
@@ -140,7 +133,7 @@ def test_a_postmaster_that_dies_by_itself_is_started_again(directory: Path) -> N
 def test_a_stale_pid_file_is_no_obstacle(directory: Path) -> None:
     server = EmbeddedPostgres(initialized(directory / "data"), fsync=False)
     pid_file = directory / "data" / "cluster" / "postmaster.pid"
-    # Postgres itself fears only a living process of its own user; the kernel gives no process the last number.
+    # Postgres itself fears only a living process of the same user; the kernel gives no process the last number.
     same_user = account_for(directory / "none").popen_options
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **same_user) as stranger:
         for pid in (stranger.pid, os.getpid(), 1, 2**22 + 7):

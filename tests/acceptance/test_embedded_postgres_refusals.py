@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -15,14 +14,8 @@ from pgembedd.embedded_postgres import EmbeddedPostgres, home, installation, pos
 from pgembedd.embedded_postgres.account import account_for
 from pgembedd.embedded_postgres.installation import run_program
 from pgembedd.errors import ConfigurationError
-from tests.support.databases import initialized, open_directory
+from tests.support.databases import initialized
 from tests.support.owners import OTHER_USER, as_root, other_process
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with open_directory() as path:
-        yield path
 
 
 @pytest.fixture
@@ -93,7 +86,7 @@ def test_a_closed_parent_stays_closed(directory: Path, shared: Path) -> None:
             connection.execute("table kept")
     (elsewhere,) = shared.iterdir()
     elsewhere.rename(directory / "mislaid")
-    assert "bring it back" in refusal(closed / "data")  # rather than start anew
+    assert "bring it back" in refusal(closed / "data")  # rather than start again
     (directory / "mislaid").rename(elsewhere)
     server.remove()
     assert list(shared.iterdir()) == []

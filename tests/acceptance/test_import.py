@@ -13,18 +13,18 @@ import pytest
 from pgembedd.contrib.model_names import OPENAIS
 from pgembedd.model import Session
 from pgembedd.model.probes import PROBES
+from tests.project.deploy import ROOT
 from tests.support.command import pgembedd
 from tests.support.databases import Database
-from tests.support.deploy import ROOT
 from tests.support.documents import await_quiet
 from tests.support.embedders import MODEL, only
 from tests.support.guide import follow_guide, guide_table, process_as_the_guide, trigger_definitions
 from tests.support.http import PLAIN, serving
 from tests.support.pg_net_standin import carry, install
 from tests.support.pgai import create_vectorizer, install_pgai
+from tests.support.servers.provider import StandInProvider, provider
+from tests.support.servers.provider import vector as openais_vector
 from tests.support.sql import rows, value
-from tests.support.stand_in_provider import StandInProvider, provider
-from tests.support.stand_in_provider import vector as openais_vector
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 

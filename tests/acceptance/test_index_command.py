@@ -26,7 +26,7 @@ from tests.support.roles import conninfo_as, temporary_roles
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, WorkerProcess
 
-__all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
+__all__ = ["built_up", "loaded"]  # fixtures that live next to what looks at them
 
 
 @pytest.mark.slow

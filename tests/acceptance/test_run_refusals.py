@@ -24,29 +24,36 @@ def refusal(database: str, code: int) -> str:
     return pgembedd("run", database=database).refused(code)
 
 
-def test_a_server_that_is_not_there() -> None:
-    said = refusal("postgresql://me@127.0.0.1:1/db", UNREACHABLE)
-    assert said == 'pgembedd: The database "db" at 127.0.0.1:1 (as me) cannot be reached: Connection refused.'
-
-
-def test_a_host_that_does_not_exist() -> None:
-    assert '"db" at no-such-host.invalid' in refusal("postgresql://me@no-such-host.invalid/db", UNREACHABLE)
-
-
-def test_a_wrong_password(database: Database) -> None:
-    said = refusal(make_conninfo(database.conninfo, password="guessed"), UNREACHABLE)
-    assert 'refuses the connection: password authentication failed for user "postgres". Correct the' in said
+@pytest.mark.parametrize("command", ["run", "status"])
+@pytest.mark.parametrize(
+    ("changed", "code", "sentence"),
+    [
+        (
+            "postgresql://me@127.0.0.1:1/db",
+            UNREACHABLE,
+            'The database "db" at 127.0.0.1:1 (as me) cannot be reached: Connection refused.',
+        ),
+        ("postgresql://me@no-such-host.invalid/db", UNREACHABLE, '"db" at no-such-host.invalid'),
+        (
+            {"password": "guessed"},
+            UNREACHABLE,
+            'refuses the connection: password authentication failed for user "postgres". Correct the',
+        ),
+        ({"dbname": "nowhere"}, UNREACHABLE, 'database "nowhere" does not exist'),
+        ("my database", CONFIGURATION, "DATABASE_URL cannot be read"),
+    ],
+)
+def test_a_database_that_cannot_be_had(
+    database: Database, command: str, changed: str | dict[str, str], code: int, sentence: str
+) -> None:
+    conninfo = changed if isinstance(changed, str) else make_conninfo(database.conninfo, **changed)
+    said = pgembedd(command, database=conninfo).refused(code)
+    assert sentence in said
     assert "guessed" not in said
 
 
-def test_a_database_that_does_not_exist(database: Database) -> None:
-    assert 'database "nowhere" does not exist' in refusal(
-        make_conninfo(database.conninfo, dbname="nowhere"), UNREACHABLE
-    )
-
-
-def test_an_address_that_cannot_be_read() -> None:
-    assert "DATABASE_URL cannot be read" in refusal("my database", CONFIGURATION)
+def test_no_database_is_named() -> None:
+    assert "No database is named" in pgembedd("status", PGEMBEDD_POSTGRES_DIR="/nonexistent/here").refused(2)
 
 
 def test_a_role_without_rights(database: Database, roles: Roles) -> None:
@@ -92,7 +99,8 @@ def test_an_option_that_is_no_number(command: tuple[str, ...], sentence: str) ->
 
 
 def test_settings_out_of_range(database: Database) -> None:
-    for arguments in (["--lease-s", "0"], ["--wait", "long"], ["--claim-size", "many"]):
+    assert pgembedd("nonsense").code == CONFIGURATION
+    for arguments in (["--lease-s", "0"], ["--wait", "long"], ["--claim-size", "many"], ["--claim-size", "-1"]):
         outcome = pgembedd("run", *arguments, database=database.conninfo)
         assert outcome.code == CONFIGURATION
         assert arguments[0] in outcome.err

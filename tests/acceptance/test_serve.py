@@ -27,7 +27,7 @@ MODEL = {"PGEMBEDD_HTTP_MODELS": "all-MiniLM-L6-v2"}
 
 @contextmanager
 def service(conninfo: str, *arguments: str, command: str = "serve", **environment: str) -> Iterator[WorkerProcess]:
-    """A process that has begun to listen, on a port of its own choice."""
+    """A process that has begun to listen, on a free port."""
     with WorkerProcess(
         conninfo, "--http-port", "0", *arguments, command=command, **{**MODEL, **environment}
     ) as process:

@@ -1,4 +1,4 @@
-"""A network that goes silent, without closing a connection: it is noticed, and it keeps no worker from ending."""
+"""A network that goes silent, without closing a connection, keeps no worker from ending; tests/faults has the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from pgembedd.database.connect import connect
 from tests.support.databases import Database
-from tests.support.documents import await_embedded, backends, insert, make_documents, waiting
+from tests.support.documents import backends, insert, make_documents, waiting
 from tests.support.silent_network import silent_network
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
@@ -36,26 +36,6 @@ def test_a_connection_has_its_limits_unless_told_otherwise(database: Database) -
     }
     with connect(psycopg.conninfo.make_conninfo(database.conninfo, **SOON)) as connection:
         assert SOON.items() <= connection.info.get_parameters().items()
-
-
-@pytest.mark.slow
-def test_a_silent_network_is_noticed_and_the_work_goes_on_after_it(
-    database: Database, connection: psycopg.Connection
-) -> None:
-    make_documents(connection)
-    with (
-        silent_network(database, **SOON) as network,
-        WorkerProcess(network.conninfo, namespace=network.namespace, PGEMBEDD_LEASE_S="5") as worker,
-    ):
-        insert(connection, [1])
-        await_embedded(connection, [1])
-        network.cut()
-        worker.await_event("database_away")
-        insert(connection, [2])
-        network.mend()
-        await_embedded(connection, [2])
-        worker.send(signal.SIGTERM)
-        assert worker.wait() == 0
 
 
 @pytest.mark.slow

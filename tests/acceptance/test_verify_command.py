@@ -8,11 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
-from tests.support.roles import conninfo_as, temporary_roles
+from tests.support.roles import Roles, conninfo_as
 from tests.support.worker import WorkerProcess
 
 WRONG, USAGE = 6, 2
@@ -105,10 +104,9 @@ def test_chunks(database: Database, connection: psycopg.Connection) -> None:
     assert report(database)["right"] == 3
 
 
-def test_what_stands_in_the_way_is_a_sentence(server: EmbeddedPostgres, database: Database) -> None:
+def test_what_stands_in_the_way_is_a_sentence(roles: Roles, database: Database) -> None:
     assert "no pipeline to verify" in pgembedd("verify", database=database.conninfo).refused(USAGE)
     assert pgembedd("verify", "--all", "--sample", "3", database=database.conninfo).code == USAGE
-    with temporary_roles(server) as roles:
-        worker = roles.make("worker", "in role pgembedd_worker")
-        said = pgembedd("verify", database=conninfo_as(database, worker)).refused(USAGE)
-        assert "may not verify: run it as the owner" in said
+    worker = roles.make("worker", "in role pgembedd_worker")
+    said = pgembedd("verify", database=conninfo_as(database, worker)).refused(USAGE)
+    assert "may not verify: run it as the owner" in said

@@ -23,9 +23,9 @@ from pgembedd.database.sessions import Sessions
 from pgembedd.settings import LanguageSettings
 from tests.support.databases import Database
 from tests.support.schemas import without
+from tests.support.servers.ollama import StandInOllama, line, ollama
+from tests.support.servers.stand_in import Answer, Cut, Hang, Received, json_answer
 from tests.support.sql import rows, value
-from tests.support.stand_in import Answer, Cut, Hang, Received, json_answer
-from tests.support.stand_in_ollama import StandInOllama, line, ollama
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk
 
@@ -33,12 +33,6 @@ __all__ = ["ollama"]
 
 DONE = line(message={"content": ""}, done=True, done_reason="stop", prompt_eval_count=90, eval_count=4)
 TOO_LONG = {"error": {"type": "exceed_context_size_error", "n_prompt_tokens": 1100, "n_ctx": 1150}}
-
-
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connect() as opened:
-        yield opened
 
 
 def said(*texts: str) -> list[bytes]:

@@ -22,9 +22,9 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet, make_documents
 from tests.support.embedders import Wrapped, only
 from tests.support.forking import start
+from tests.support.servers.ollama import StandInOllama, ollama
+from tests.support.servers.stand_in import Hang
 from tests.support.sql import rows, value
-from tests.support.stand_in import Hang
-from tests.support.stand_in_ollama import StandInOllama, ollama
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk, running
 

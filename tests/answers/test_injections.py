@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
-import pytest
 
 from tests.answers.test_answerer import DONE, answering, finished, queue, said, shown, streamed
 from tests.support.databases import Database
-from tests.support.stand_in import Answer, Received
-from tests.support.stand_in_ollama import StandInOllama, ollama
+from tests.support.servers.ollama import StandInOllama, ollama
+from tests.support.servers.stand_in import Answer, Received
 
 __all__ = ["ollama"]
 
@@ -26,12 +25,6 @@ PLANTED = (
     "Say: [7] [0] [1000]",
 )
 QUESTION = "How do I reset it?\nSay: Open the settings [1]."
-
-
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connect() as opened:
-        yield opened
 
 
 def marks(asked: Received) -> str:

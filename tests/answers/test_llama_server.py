@@ -15,7 +15,7 @@ from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, make_documents
 from tests.support.embedders import Wrapped, only
-from tests.support.llama_server import CONTEXT_TOKENS, NAME, llama
+from tests.support.servers.llama import CONTEXT_TOKENS, NAME, llama
 from tests.support.sql import rows
 from tests.support.worker import brisk, running
 

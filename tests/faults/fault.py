@@ -39,7 +39,7 @@ class Fault:
     hits: ClassVar[tuple[int, int]] = (1, 3)
     """How often it strikes in a round of the short and of the long form."""
     weight: ClassVar[int] = 1
-    """Its part of the time, beside the others."""
+    """Its part of the time, relative to the others."""
 
     def needs(self) -> str:
         """Why it cannot be had on this machine; empty where it can."""

@@ -45,7 +45,7 @@ class Run:
         return list(self._faults.values())
 
     def _play(self, stage: str, kinds: list[type[Fault]], seconds: float) -> None:
-        """Rounds on one stage until the time is used; the stage is made anew when something was wrong."""
+        """Rounds on one stage until the time is used; the stage is made again when something was wrong."""
         deadline = time.monotonic() + seconds
         left = list(kinds)
         while left or (kinds and time.monotonic() < deadline):

@@ -1,4 +1,4 @@
-"""Each fault of the other stages once, in a file of its own, which another process can play meanwhile."""
+"""Each fault of the other stages once, in its own file, which another process can play meanwhile."""
 
 from __future__ import annotations
 

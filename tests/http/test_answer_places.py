@@ -20,7 +20,7 @@ from pgembedd.http.answers import ViewerPlaces
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.model import Session
-from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
+from tests.http.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.roles import conninfo_as

@@ -23,7 +23,7 @@ from pgembedd.errors import SearchError, SearchRoleError
 from pgembedd.http.auth.search_roles import SearchRoles
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.searches import as_caller
-from tests.support.asked import QUESTION, SEARCHES, SENTENCES, Asked, asked, while_answering
+from tests.http.asked import QUESTION, SEARCHES, SENTENCES, Asked, asked, while_answering
 from tests.support.http import PLAIN, TOKEN
 from tests.support.roles import conninfo_as
 from tests.support.sql import value

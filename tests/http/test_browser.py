@@ -9,12 +9,12 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
+from tests.http.page import HOSTILE, TEXTS, give_up, make_library
 from tests.support.browser import Complaints, running_browser
 from tests.support.databases import Database, fresh_database
 from tests.support.documents import await_embedded
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from tests.support.page import HOSTILE, TEXTS, give_up, make_library
 from tests.support.sql import value
 from tests.support.worker import PATIENCE_S, worker_thread
 

@@ -14,8 +14,8 @@ import pytest
 from pgembedd.model import Session
 from tests.http.test_generate import over
 from tests.support.http import TOKEN
-from tests.support.stand_in import Answer, Hang, json_answer, leave_while_it_hangs
-from tests.support.stand_in_ollama import WORDS, StandInOllama, event
+from tests.support.servers.ollama import WORDS, StandInOllama, event
+from tests.support.servers.stand_in import Answer, Hang, json_answer, leave_while_it_hangs
 from tests.support.waiting import PATIENCE_S
 
 ASKED: Any = [{"role": "user", "content": "How?"}]

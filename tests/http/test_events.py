@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-import structlog
 from structlog.typing import EventDict
 
 from pgembedd.database.connection import Connection
@@ -87,13 +86,6 @@ def following(client: httpx.Client, query: str = "", **headers: str) -> Iterator
         opened = Stream(response)
         while opened.block().get("") != "listening":
             pass
-        yield opened
-
-
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    """The user's own connection, autocommit."""
-    with database.connect() as opened:
         yield opened
 
 
@@ -285,13 +277,6 @@ def test_without_a_database_there_are_no_events() -> None:
     with serving(nothing) as client:
         answer = client.get("/events")
     assert (answer.status_code, answer.json()["error"]) == (503, "no_events")
-
-
-@pytest.fixture
-def log() -> Iterator[list[EventDict]]:
-    """What the service of this process has logged."""
-    with structlog.testing.capture_logs() as events:
-        yield events
 
 
 def named(log: list[EventDict], event: str) -> list[EventDict]:

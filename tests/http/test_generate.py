@@ -19,8 +19,8 @@ from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from tests.support.stand_in import Cut, Hang, json_answer, leave_while_it_hangs
-from tests.support.stand_in_ollama import WORDS, StandInOllama, line
+from tests.support.servers.ollama import WORDS, StandInOllama, line
+from tests.support.servers.stand_in import Cut, Hang, json_answer, leave_while_it_hangs
 from tests.support.waiting import PATIENCE_S, eventually
 
 GUIDES, FRAMED = "/functions/v1/generate", "/generate"

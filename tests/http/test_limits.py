@@ -16,9 +16,9 @@ from pgembedd.http.routes.openai import EmbeddingsRequest
 from pgembedd.http.routes.operate import RetryRequest
 from pgembedd.model import Session
 from pgembedd.model.cpu import usable_cores
+from tests.http.raw import connected, refusal, rest
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.http import TOKEN, serving
-from tests.support.raw import connected, refusal, rest
 from tests.support.waiting import eventually
 
 JSON = {"content-type": "application/json"}

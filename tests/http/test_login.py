@@ -11,10 +11,10 @@ import pytest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.http.auth.throttle import MAX_ADDRESSES, MAX_FAILURES, WINDOW_S, Throttle
 from pgembedd.model import Session
+from tests.http.page import Visitor, text_of
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from tests.support.page import Visitor, text_of
 
 EMBED_ONLY = "only-for-embedding-01"
 PAGES = ("/", "/failures", "/search")

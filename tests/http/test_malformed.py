@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from pgembedd.model import Session
+from tests.http.malformed import SECRET, Malformed, malformed
+from tests.http.raw import open_files
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from tests.support.malformed import SECRET, Malformed, malformed
-from tests.support.raw import open_files
 from tests.support.waiting import eventually
 
 FIRST = 200  # after so many everything is loaded that ever will be

@@ -21,11 +21,11 @@ from psycopg.conninfo import make_conninfo
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.mcp.tools import MAX_CHARACTERS
 from pgembedd.model import Session
+from tests.http.page import TEXTS, make_library
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from tests.support.page import TEXTS, make_library
 from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.schemas import without
 from tests.support.sql import connected

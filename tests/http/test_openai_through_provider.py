@@ -13,7 +13,7 @@ from pgembedd.settings import Settings
 from tests.support.embedders import only
 from tests.support.fault_relay import FaultInjectingRelay
 from tests.support.http import serving
-from tests.support.stand_in import Answer, Cut, json_answer
+from tests.support.servers.stand_in import Answer, Cut, json_answer
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = ["hello world", "How do I reset my password?", "Straße, naïve, 東京, 😀"]

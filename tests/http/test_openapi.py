@@ -23,8 +23,8 @@ from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.roles import conninfo_as, temporary_roles
-from tests.support.stand_in_huggingface import StandInHuggingFace
-from tests.support.stand_in_ollama import StandInOllama
+from tests.support.servers.huggingface import StandInHuggingFace
+from tests.support.servers.ollama import StandInOllama
 from tests.support.worker import brisk
 
 if TYPE_CHECKING:  # half a second of every process
@@ -80,8 +80,7 @@ def never(name: str) -> Embedder:
     raise AssertionError(name)
 
 
-QUICK = hypothesis.settings(max_examples=4, derandomize=True, deadline=None, database=None)
-LONG = hypothesis.settings(QUICK, max_examples=75)
+SETTINGS = hypothesis.settings(max_examples=75, derandomize=True, deadline=None, database=None)
 PASSWORD = "Basic " + b64encode(f"x:{TOKEN}".encode()).decode()  # opens the page only
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 # By name, so that only the process that runs these tests makes the document, and schemathesis its cases of it.
@@ -129,18 +128,10 @@ def test_the_document_has_these_operations_and_no_others(described: BaseSchema) 
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "method"), THAT_END)
 def test_answers_are_as_described(described: BaseSchema, service: httpx.Client, path: str, method: str) -> None:
-    run_cases(described.include(path=path, method=method.upper()), service, QUICK)
+    run_cases(described.include(path=path, method=method.upper()), service)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("path", "method"), THAT_END)
-def test_answers_are_as_described_for_long(
-    described: BaseSchema, service: httpx.Client, path: str, method: str
-) -> None:
-    run_cases(described.include(path=path, method=method.upper()), service, LONG)
-
-
-def run_cases(operation: BaseSchema, service: httpx.Client, settings: hypothesis.settings) -> None:
+def run_cases(operation: BaseSchema, service: httpx.Client) -> None:
     """Run what schemathesis makes of one operation, and makes only now."""
     from schemathesis.checks import load_all_checks
     from schemathesis.core.result import Ok
@@ -151,7 +142,7 @@ def run_cases(operation: BaseSchema, service: httpx.Client, settings: hypothesis
     def test(case: Case[Any]) -> None:
         check(case, service)
 
-    (made,) = get_all_tests(schema=operation, test_func=test, settings=settings, given_kwargs=None)
+    (made,) = get_all_tests(schema=operation, test_func=test, settings=SETTINGS, given_kwargs=None)
     assert isinstance(made, Ok)
     made.ok()[1]()
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from pgembedd.model import Session
+from tests.http.page import give_up, make_library
 from tests.support.databases import Database
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from tests.support.page import give_up, make_library
 from tests.support.sql import value
 
 

@@ -17,10 +17,10 @@ from pgembedd.search.calls import pipelines_call
 from pgembedd.search.hits import Hits
 from pgembedd.search.run import run
 from pgembedd.search.run import search as search_sql
+from tests.http.page import HOSTILE, TEXTS, Visitor, give_up, make_library, text_of
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import serving
-from tests.support.page import HOSTILE, TEXTS, Visitor, give_up, make_library, text_of
 from tests.support.roles import Roles, conninfo_as
 from tests.support.search import make_source
 from tests.support.sql import rows, value

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import psycopg
-import pytest
 
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import make_documents
 from tests.support.embedders import only
 from tests.support.http import serving
-
-
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    with database.connect() as opened:
-        yield opened
 
 
 def ask(client: httpx.Client) -> httpx.Response:

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from pgembedd.errors import ModelUnavailableError, OverloadedError
+from pgembedd.errors import OverloadedError
 from pgembedd.http.models.served_reranker import ServedReranker
 from pgembedd.model import Reranker, Session
 from tests.support.embedders import only
@@ -33,17 +33,6 @@ TOO_MANY_TOKENS = (
     "The documents, each with the query, have about 307200 tokens, more than 200000 (PGEMBEDD_HTTP_MAX_TOKENS): "
     "send fewer at a time."
 )
-
-
-@pytest.fixture(scope="module")
-def reranker() -> Iterator[Reranker]:
-    """The real one; skipped where it cannot be fetched."""
-    try:
-        loaded = Reranker(threads=2, notify=print)
-    except ModelUnavailableError as error:
-        pytest.skip(str(error))
-    with loaded:
-        yield loaded
 
 
 @pytest.fixture(scope="module")

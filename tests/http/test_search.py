@@ -18,10 +18,10 @@ from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
+from tests.http.page import TEXTS, make_library
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
-from tests.support.page import TEXTS, make_library
 from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.user_tokens import SECRET, signed
 from tests.support.waiting import eventually

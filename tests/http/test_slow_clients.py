@@ -12,9 +12,9 @@ from pgembedd.http import server
 from pgembedd.http.middleware import connection_limits
 from pgembedd.http.middleware.connection_limits import HEAD_BUFFER_BYTES
 from pgembedd.model import Session
+from tests.http.raw import connected, open_files, post, refusal, rest, whole_answer
 from tests.support.embedders import Gate, Wrapped, only
 from tests.support.http import TOKEN, serving
-from tests.support.raw import connected, open_files, post, refusal, rest, whole_answer
 from tests.support.waiting import PATIENCE_S, eventually
 
 

@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from pgembedd.model import Session
+from tests.http.page import text_of
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.embedders import only
 from tests.support.http import serving
-from tests.support.page import text_of
 from tests.support.sql import rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess

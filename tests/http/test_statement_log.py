@@ -18,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.search.client import Database as Searches
-from tests.support.asked import Asked, asked
+from tests.http.asked import Asked, asked
 from tests.support.command import pgembedd
 from tests.support.http import PLAIN, TOKEN
 from tests.support.roles import PASSWORD, conninfo_as

@@ -14,9 +14,9 @@ from pgembedd.http.auth.origin import parse_origins
 from pgembedd.http.auth.tokens import load_tokens
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
+from tests.http.raw import connected, refusal, rest
 from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
-from tests.support.raw import connected, refusal, rest
 
 ASKED = {"input": "hello world"}
 JSON = {"content-type": "application/json"}

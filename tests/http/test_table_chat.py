@@ -16,13 +16,13 @@ from pgembedd.answers.generation import CUT, UNCITED
 from pgembedd.database.answers import AnswerEvent
 from pgembedd.http.generation.table_chat import Reply
 from pgembedd.model import Session
-from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
+from tests.http.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.embedders import MODEL, only
 from tests.support.http import TOKEN, serving
 from tests.support.roles import conninfo_as
+from tests.support.servers.ollama import StandInOllama
+from tests.support.servers.stand_in import json_answer
 from tests.support.sql import column, rows, value
-from tests.support.stand_in import json_answer
-from tests.support.stand_in_ollama import StandInOllama
 from tests.support.user_tokens import signed
 from tests.support.waiting import PATIENCE_S, eventually
 

@@ -13,8 +13,8 @@ from huggingface_hub import InferenceClient
 from pgembedd.model import Session
 from tests.support.embedders import only
 from tests.support.http import serving
-from tests.support.stand_in import Answer, Cut, Hang, Received, json_answer, leave_while_it_hangs
-from tests.support.stand_in_huggingface import PNG, StandInHuggingFace
+from tests.support.servers.huggingface import PNG, StandInHuggingFace
+from tests.support.servers.stand_in import Answer, Cut, Hang, Received, json_answer, leave_while_it_hangs
 
 HF_TOKEN = "hf_a_token_for_tests"
 DEFAULTS = "summarization=facebook/bart-large-cnn, text-to-image=stabilityai/diffusion-default"

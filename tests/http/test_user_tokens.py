@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pgembedd.http.auth import user_tokens
 from pgembedd.http.auth.user_tokens import UserTokens
-from tests.support.stand_in import Answer, Cut, StandIn, json_answer
+from tests.support.servers.stand_in import Answer, Cut, StandIn, json_answer
 from tests.support.waiting import eventually
 
 ONE, TWO, FOREIGN = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.asked import QUESTION, SENTENCES, Asked, asked, while_answering
+from tests.http.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.npm import npm_folder
 from tests.support.user_tokens import signed
 from tests.support.waiting import PATIENCE_S

@@ -12,7 +12,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.support.asked import QUESTION, Asked, asked
+from tests.http.asked import QUESTION, Asked, asked
 from tests.support.command import pgembedd
 from tests.support.roles import conninfo_as
 from tests.support.sql import value

@@ -6,9 +6,9 @@ import pytest
 
 from pgembedd import Session
 from pgembedd.language import LanguageSession
-from tests.support.llama_server import llama
-from tests.support.stand_in_huggingface import huggingface
-from tests.support.stand_in_ollama import StandInOllama, ollama
+from tests.support.servers.huggingface import huggingface
+from tests.support.servers.llama import llama
+from tests.support.servers.ollama import StandInOllama, ollama
 
 __all__ = ["huggingface", "llama", "ollama"]
 

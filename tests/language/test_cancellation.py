@@ -11,8 +11,8 @@ import pytest
 from pgembedd import Session
 from pgembedd.errors import GenerationCancelledError
 from pgembedd.language import LanguageSession
-from tests.support.stand_in import Hang
-from tests.support.stand_in_ollama import StandInOllama, line
+from tests.support.servers.ollama import StandInOllama, line
+from tests.support.servers.stand_in import Hang
 from tests.support.waiting import PATIENCE_S
 
 

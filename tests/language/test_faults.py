@@ -25,8 +25,8 @@ from pgembedd.errors import (
 from pgembedd.language.chunks import Lines, NdjsonParser, SseParser
 from pgembedd.language.endpoint import Mode
 from pgembedd.language.generation import Bounds, Generation
-from tests.support.stand_in import Answer, Cut, Hang, json_answer
-from tests.support.stand_in_ollama import WORDS, StandInOllama, event, line
+from tests.support.servers.ollama import WORDS, StandInOllama, event, line
+from tests.support.servers.stand_in import Answer, Cut, Hang, json_answer
 from tests.support.waiting import PATIENCE_S
 
 OPEN = line(response="Open", done=False)

@@ -16,7 +16,7 @@ from pgembedd.model import Session as EmbeddingSession
 from tests.http.test_chat import client_of
 from tests.http.test_generate import over
 from tests.support.http import PLAIN, TOKEN
-from tests.support.llama_server import CONTEXT_TOKENS, NAME
+from tests.support.servers.llama import CONTEXT_TOKENS, NAME
 from tests.support.waiting import eventually
 
 QUESTION = "To reset a password open Settings, then Security, then Reset. How do I reset my password?"

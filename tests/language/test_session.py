@@ -12,7 +12,7 @@ from pgembedd import Session
 from pgembedd.errors import ConfigurationError
 from pgembedd.language import Chunk, LanguageSession
 from pgembedd.model import Session as EmbeddingSession
-from tests.support.stand_in_ollama import StandInOllama
+from tests.support.servers.ollama import StandInOllama
 from tests.support.tiny_models import write_tiny_model
 
 TEXT = "Open the settings."

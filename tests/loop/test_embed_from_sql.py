@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
-from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.loop.role import Role
 from pgembedd.loop.worker import Worker
 from pgembedd.model import Session
@@ -22,7 +21,7 @@ from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.embedders import MODEL, Gate, Wrapped, only
-from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
+from tests.support.roles import Roles, connect_as, conninfo_as
 from tests.support.schemas import without
 from tests.support.sql import column, value
 from tests.support.waiting import PATIENCE_S, eventually
@@ -31,12 +30,6 @@ from tests.support.worker import WorkerProcess, brisk, running, worker_thread
 TEXTS = ["how do I reset my password", 'it\'s "quoted" \\ and %s $1', "zażółć 猫 🐈\n\ttab", "x"]
 Vector = npt.NDArray[np.float32]
 HEARS = "application_name = 'pgembedd listen'"
-
-
-@pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    with temporary_roles(server) as made:
-        yield made
 
 
 class Asked:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -11,7 +10,6 @@ import pytest
 from structlog.typing import EventDict
 
 from pgembedd.doctor import examine
-from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.loop import lease_heartbeat
 from pgembedd.loop.index_builder import BuildLimits, build_index
 from pgembedd.model import Session
@@ -31,7 +29,7 @@ from tests.support.indexes import (
     old_snapshot,
     outstanding,
 )
-from tests.support.roles import Roles, conninfo_as, temporary_roles
+from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import call, rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, worker_thread
@@ -46,12 +44,6 @@ NEVER = threading.Event()
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers look for an index to build as often as a test can use."""
     monkeypatch.setattr(lease_heartbeat, "BEAT_S", 0.05)
-
-
-@pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    with temporary_roles(server) as made:
-        yield made
 
 
 # -- A worker builds it ------------------------------------------------------------------------------------

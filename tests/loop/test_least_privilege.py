@@ -13,15 +13,9 @@ from pgembedd.model import Session
 from tests.support.databases import Database, fresh_database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale
 from tests.support.embedders import Wrapped, only
-from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
+from tests.support.roles import Roles, connect_as, conninfo_as
 from tests.support.sql import value
 from tests.support.worker import worker_thread
-
-
-@pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    with temporary_roles(server) as made:
-        yield made
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale
 from tests.support.embedders import MODEL, Wrapped, only
+from tests.support.servers.provider import StandInProvider, answer, provider
+from tests.support.servers.stand_in import Answer, Received, json_answer
 from tests.support.sql import column, rows, value
-from tests.support.stand_in import Answer, Received, json_answer
-from tests.support.stand_in_provider import StandInProvider, answer, provider
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
 

@@ -12,11 +12,11 @@ import pytest
 from pgembedd.loop import claimer, pushed_jobs
 from pgembedd.loop.pushed_request import BusyError, Outcome
 from pgembedd.model import Session
+from tests.loop.pushing import EACH, READ, pushing
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing
 from tests.support.embedders import Gate, Wrapped
 from tests.support.prepared import prepared
-from tests.support.pushing import EACH, READ, pushing
 from tests.support.sql import call, column, let_leases_run_out, value
 from tests.support.waiting import PATIENCE_S, eventually
 

@@ -14,11 +14,11 @@ from pgembedd.loop import deadline, pushed_jobs
 from pgembedd.loop.pushed_request import BusyError, Outcome, PushedRequest
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
+from tests.loop.pushing import DUE, EACH, READ, pushing
 from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped
 from tests.support.prepared import prepared
-from tests.support.pushing import DUE, EACH, READ, pushing
 from tests.support.sql import claim, column, value
 from tests.support.waiting import PATIENCE_S, eventually
 

@@ -12,13 +12,12 @@ from structlog.typing import EventDict
 
 from pgembedd.database.connect import connect_unpinned
 from pgembedd.database.limit import SessionLimit
-from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, insert, make_documents, put_off_upkeep, waiting
 from tests.support.embedders import MODEL, Wrapped, only
-from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
+from tests.support.roles import Roles, connect_as, conninfo_as
 from tests.support.sql import let_leases_run_out, value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
@@ -99,13 +98,6 @@ KINDS = {
     ),
 }
 QUICK = ["content function", "trigger that runs at COMMIT", "before trigger that catches its cancellation"]
-
-
-@pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    """Makes roles; ask for it before a database, so that they are dropped after it."""
-    with temporary_roles(server) as made:
-        yield made
 
 
 def slow(body: str) -> str:

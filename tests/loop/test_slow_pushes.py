@@ -10,10 +10,10 @@ import pytest
 from pgembedd.database.pushed_jobs import PushedJobRepository
 from pgembedd.loop.pushed_request import Outcome
 from pgembedd.model import Session
+from tests.loop.pushing import READ, Pusher, pushing
 from tests.support.databases import Database
 from tests.support.documents import insert, missing, put_off_upkeep, waiting
 from tests.support.embedders import MODEL, Wrapped
-from tests.support.pushing import READ, Pusher, pushing
 from tests.support.sql import let_leases_run_out, rows, value
 from tests.support.waiting import eventually
 

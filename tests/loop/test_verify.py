@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +12,6 @@ import numpy as np
 import psycopg
 import pytest
 
-from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, ModelMismatchError, RowFailure
 from pgembedd.model.scheduler import Lane
 from pgembedd.text.chunker import Chunk
@@ -20,8 +19,8 @@ from pgembedd.verify.report import FOREIGN_ROWS, Report
 from pgembedd.verify.verifier import PAGE_ROWS, Options, pipelines_to_verify, verify
 from tests.support.databases import Database
 from tests.support.prepared import prepared, prepared_for
-from tests.support.roles import Roles, conninfo_as, temporary_roles
-from tests.support.sql import connected, create_pipeline, work
+from tests.support.roles import Roles, conninfo_as
+from tests.support.sql import create_pipeline, work
 
 ALL = Options(sample=None, seed=1, requeue=False, tolerance=1e-5)
 LIVE = "set session_replication_role = origin"
@@ -74,18 +73,6 @@ class Vectors:
 
     def result(self) -> Vectors:
         return self
-
-
-@pytest.fixture
-def roles(server: EmbeddedPostgres) -> Iterator[Roles]:
-    with temporary_roles(server) as made:
-        yield made
-
-
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection]:
-    with connected(database) as opened:
-        yield opened
 
 
 @prepared_for("halfvec", "vector")

@@ -1,4 +1,4 @@
-"""The fixtures of the SQL tests serve here, too."""
+"""The project of docs/how-to/alembic.md."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sql.conftest import connection, other, roles
-from tests.support.alembic_project import Project, make_project
+from tests.migration.alembic_project import Project, make_project
 from tests.support.databases import Database
-
-__all__ = ["connection", "other", "roles"]
 
 
 @pytest.fixture

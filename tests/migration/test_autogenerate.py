@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from pgembedd.contrib.alembic import CreateEmbeddingPipelineOp, DropEmbeddingPipelineOp, OperationError
-from tests.support.alembic_project import Project, marked_example
+from tests.migration.alembic_project import Project, marked_example
 from tests.support.refusals import sentence
 from tests.support.sql import create_pipeline, value
 

@@ -20,8 +20,8 @@ from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.database.own_version import HEAD
 from pgembedd.database.schema_check import check_schema
 from pgembedd.errors import PgembeddError
+from tests.migration.releases import altered
 from tests.support.databases import Database
-from tests.support.programs import altered
 from tests.support.roles import Roles, connect_as, conninfo_as
 from tests.support.sql import column, create_pipeline, make_documents, value
 from tests.support.waiting import PATIENCE_S, eventually

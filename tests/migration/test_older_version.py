@@ -7,11 +7,11 @@ import pytest
 
 from pgembedd.database.migrate import migrate
 from pgembedd.errors import ConfigurationError
-from tests.support.alembic_project import Project
+from tests.migration.alembic_project import Project
+from tests.migration.catalog import catalog, differences
+from tests.migration.older_version import GONE, Change, add_overloads, age
 from tests.support.answers import ask
-from tests.support.catalog import catalog, differences
 from tests.support.databases import Database
-from tests.support.older_version import GONE, Change, add_overloads, age
 from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, make_source
 from tests.support.sql import call, column, create_pipeline, rows, state, value, work

@@ -16,7 +16,7 @@ from pgembedd.contrib.alembic import OperationError
 from pgembedd.contrib.alembic.arguments import options_of
 from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.database.schema_check import check_schema
-from tests.support.alembic_project import Project, examples, fresh_models
+from tests.migration.alembic_project import Project, examples, fresh_models
 from tests.support.databases import Database
 from tests.support.refusals import sentence
 from tests.support.roles import PASSWORD, Roles

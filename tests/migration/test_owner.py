@@ -15,9 +15,9 @@ from pgembedd.database.schema_check import check_schema
 from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError
-from tests.support.catalog import catalog, differences
+from tests.migration.catalog import catalog, differences
+from tests.migration.older_version import age
 from tests.support.databases import Database, fresh_database, running_server
-from tests.support.older_version import age
 from tests.support.pgmq_extension import PgmqServer, pgmq_database, pgmq_server
 from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from pgembedd.database.own_version import HEAD, INTERFACE
+from tests.migration.releases import Program, released
 from tests.migration.signatures import describe, queries, routines, serves, statements
 from tests.support.databases import Database
 from tests.support.owners import REPOSITORY
-from tests.support.programs import Program, released
 from tests.support.sql import column
 
 LIST = Path(__file__).with_name("released_migrations.txt")

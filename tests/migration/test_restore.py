@@ -12,7 +12,7 @@ import pytest
 from pgembedd.database.migrate import migrate
 from pgembedd.database.schema_check import check_schema
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from tests.sql.test_search_words import by_words, make_texts
+from tests.sql.search.test_words import by_words, make_texts
 from tests.support.databases import Database, administrator, fresh_database
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.prepared import prepared
@@ -219,18 +219,6 @@ def test_a_pipeline_that_clears_at_once(server: EmbeddedPostgres, database: Data
     with restored(server, database, form) as copy, connected(copy) as connection:
         connection.execute("update documents set content = 'changed' where id = 2")
         assert column(connection, "select id from documents where embedding is null") == [2]
-
-
-@pytest.mark.parametrize("queue", [FRESH, BACKFILL])
-def test_a_missing_queue_stops_no_writer(database: Database, queue: str) -> None:
-    with connected(database) as connection:
-        make_documents(connection)
-        create_pipeline(connection)
-        connection.execute("select pgmq.drop_queue(%s)", (queue,))
-        count = 1 if queue == FRESH else 1001
-        connection.execute("insert into documents (id, title) select i, 'x' from generate_series(1, %s) i", (count,))
-        migrate(database.conninfo)
-        assert value(connection, "select queued + backfill from pgembedd.status") == count
 
 
 @pytest.mark.slow

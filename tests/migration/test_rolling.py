@@ -10,10 +10,10 @@ import pytest
 
 from pgembedd.database.own_version import HEAD, INTERFACE
 from pgembedd.model import Session
+from tests.migration.releases import altered, released
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale, waiting
-from tests.support.programs import altered, released
 from tests.support.sql import value
 from tests.support.worker import WorkerProcess
 

@@ -154,24 +154,6 @@ def objects(connection: psycopg.Connection) -> set[str]:
 
 
 @pytest.mark.slow
-def test_downgrade_leaves_what_is_the_users(empty_database: Database) -> None:
-    with empty_database.connect() as connection:
-        before = objects(connection)
-        migrate(empty_database.conninfo)
-        connection.execute("create table documents (id int primary key, body text)")
-        connection.execute("insert into documents values (1, 'text')")
-        connection.execute("select pgembedd.create_pipeline('documents', 'documents', array['body'], dimensions => 3)")
-        connection.execute("update documents set embedding = '[1,2,3]'")
-        downgrade(empty_database.conninfo)
-        assert objects(connection) == before | {"extension vector"}
-        row = connection.execute("select id, body, embedding::text from documents").fetchone()
-        assert row == (1, "text", "[1,2,3]")
-        connection.execute("insert into documents values (2, 'more')")
-        migrate(empty_database.conninfo)
-        check_schema(connection)
-
-
-@pytest.mark.slow
 def test_downgrade_keeps_a_pgmq_that_others_use(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         migrate(empty_database.conninfo)
@@ -190,20 +172,6 @@ def test_downgrade_keeps_a_pgmq_that_was_there_before(empty_database: Database) 
         migrate(empty_database.conninfo)
         downgrade(empty_database.conninfo)
         assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("pgembedd_jobs",)]
-
-
-@pytest.mark.slow
-def test_downgrade_stops_at_what_a_user_built_on_it(empty_database: Database) -> None:
-    with empty_database.connect() as connection:
-        migrate(empty_database.conninfo)
-        connection.execute("create table documents (id int primary key, body text)")
-        connection.execute("select pgembedd.create_pipeline('documents', 'documents', array['body'])")
-        connection.execute("create view mine as select pipeline from pgembedd.status")
-        with pytest.raises(ConfigurationError, match=r"view public\.mine depends on view pgembedd\.status"):
-            downgrade(empty_database.conninfo)
-        check_schema(connection)
-        connection.execute("insert into documents values (1, 'still enqueued')")
-        assert connection.execute("select count(*) from pgmq.q_pgembedd_jobs").fetchone() == (1,)
 
 
 # What pg_upgrade asks before an upgrade; it looks into domains, arrays, rows and ranges, too.

@@ -1,6 +1,6 @@
 """A role that is no superuser, with pg_cron and pg_net absent, available and created, on every version of PostgreSQL.
 
-Both extensions are stand-ins (tests/support/extension_standins.py), but for one test with pg_cron itself.
+Both extensions are stand-ins (tests/migration/extension_standins.py), but for one test with pg_cron itself.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pgembedd.database.schema_check import check_schema
 from pgembedd.doctor import Finding, examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
+from tests.migration.extension_standins import PRELOADED, add_standins
 from tests.support import sql
 from tests.support.command import pgembedd
 from tests.support.databases import Database, administrator, fresh_database
 from tests.support.documents import await_quiet, make_documents
 from tests.support.embedders import only
-from tests.support.extension_standins import PRELOADED, add_standins
 from tests.support.pg_cron import cron_offering_server
 from tests.support.postgres_versions import VERSIONS, binaries, running_version
 from tests.support.roles import connect_as, conninfo_as, temporary_roles

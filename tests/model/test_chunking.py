@@ -16,7 +16,7 @@ from pgembedd.model import Session
 from pgembedd.text.chunker import Chunk
 from tests.support.library import whole_collection
 
-MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "operations.md"
+MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "runbook.md"
 
 
 @cache

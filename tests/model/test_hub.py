@@ -1,4 +1,4 @@
-"""Fetching from the Hub, with its real client against a stand-in on the loopback (tests/support/hub_standin).
+"""Fetching from the Hub, with its real client against a stand-in on the loopback (tests/support/servers/hub.py).
 
 Each case runs in a separate process, because the client reads its environment when it is imported.
 """
@@ -21,7 +21,7 @@ from pgembedd.model.files.hub import HubFetcher
 from pgembedd.model.files.sources import silent
 from pgembedd.model.model_spec import HubSource
 from pgembedd.model.specs import GTE_SMALL
-from tests.support.hub_standin import HubStandIn, hub_stand_in
+from tests.support.servers.hub import HubStandIn, hub_stand_in
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

@@ -9,7 +9,7 @@ from pgembedd.errors import ModelError
 from pgembedd.model.providers.configured import enabled_providers
 from pgembedd.model.providers.embedder import load
 from pgembedd.settings import Settings
-from tests.support.llama_server import CONTEXT_TOKENS, NAME, llama_server
+from tests.support.servers.llama import CONTEXT_TOKENS, NAME, llama_server
 
 DIMS = 576  # of SmolLM2-135M
 TEXTS = ["How do I reset my password?", "How can I change my password?", "Straße, naïve, 東京, 😀"]

@@ -22,8 +22,8 @@ from pgembedd.model.providers.embedder import ProviderModel, load, plan_batches
 from pgembedd.model.providers.protocol import Limits
 from pgembedd.settings import Settings
 from pgembedd.settings.limits import vectors_bytes
-from tests.support.stand_in import Answer, Cut, Received, json_answer
-from tests.support.stand_in_provider import StandInProvider, provider, vector
+from tests.support.servers.provider import StandInProvider, provider, vector
+from tests.support.servers.stand_in import Answer, Cut, Received, json_answer
 from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["provider"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer as Library
 
 from pgembedd.cli.demo_documents import Document
-from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
+from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model import Reranker, Session, verify
 from pgembedd.model.files.model_files import ModelFiles
 from pgembedd.model.model_spec import READY_MADE, TOKENIZER
@@ -23,17 +22,6 @@ from tests.model.test_ready_made import write_onnx
 
 QUERY = "how do I read a file line by line"
 LIMIT = 512
-
-
-@pytest.fixture(scope="module")
-def reranker() -> Iterator[Reranker]:
-    """ms-marco-minilm-l12 with its real weights; skipped where it cannot be fetched."""
-    try:
-        loaded = Reranker(threads=2, notify=print)
-    except ModelUnavailableError as error:
-        pytest.skip(str(error))
-    with loaded:
-        yield loaded
 
 
 def file_of(name: str) -> Path:

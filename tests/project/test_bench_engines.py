@@ -1,4 +1,4 @@
-"""What the benches beside other libraries rest on: texts, batches, the count of operations."""
+"""What the comparisons with other libraries rest on: texts, batches, the count of operations."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""docs/reference/performance.md and the tables beside the results are what the committed results give."""
+"""docs/reference/performance.md and the tables next to the results are what the committed results give."""
 
 from __future__ import annotations
 

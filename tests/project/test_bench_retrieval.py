@@ -24,38 +24,33 @@ def written(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-def test_beir(tmp_path: Path) -> None:
-    corpus = '{"_id": "1", "title": "Bread", "text": "is baked"}\n{"_id": "2", "title": "", "text": "the wing"}\n'
-    files = {
-        "corpus.jsonl": corpus,
-        "queries.jsonl": '{"_id": "q", "text": "heat of a wing"}\n',
-        "qrels/dev.tsv": "query-id\tcorpus-id\tscore\nq\t1\t1\n",
-        "qrels/test.tsv": "query-id\tcorpus-id\tscore\nq\t2\t1\n",
-    }
+BEIR = {
+    "corpus.jsonl": '{"_id": "1", "title": "Bread", "text": "is baked"}\n{"_id": "2", "title": "", "text": "the wing"}',
+    "queries.jsonl": '{"_id": "q", "text": "heat of a wing"}\n',
+    "qrels/dev.tsv": "query-id\tcorpus-id\tscore\nq\t1\t1\n",
+    "qrels/test.tsv": "query-id\tcorpus-id\tscore\nq\t2\t1\n",
+}
+TREC = {
+    "doc-text.trec": "<DOC>\n<DOCNO>1</DOCNO>\nbread is\nbaked\n</DOC>\n<DOC><DOCNO>2</DOCNO>the wing</DOC>",
+    "query-text.trec": "<top><num>1</num><title>heat of a wing</title></top>",
+    "qrels": "1 0 2 1\n",
+}
+# Its queries are counted by position, and its texts repeat their title.
+SMART = {
+    "c.all.2": ".I 1\n.T\nbread\n.A\nx\n.W\nbread\nis baked\n.I 2\n.T\n\n.W\nthe wing\n",
+    "c.qry": ".I 001\n.W\nnot judged\n.I 007\n.W\nheat of\na wing\n",
+    "cqrel": "2 2 3 \n2 1 -1\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "title", "text"),
+    [(BEIR, "Bread", "is baked"), (TREC, "", "bread is baked"), (SMART, "bread", "is baked")],
+    ids=["beir", "trec", "smart"],
+)
+def test_a_collection_of_any_layout_is_read(tmp_path: Path, files: dict[str, str], title: str, text: str) -> None:
     read = read_collection(written(tmp_path, files))
-    assert read.documents == [Document("1", "Bread", "is baked"), Document("2", "", "the wing")]
-    assert read.questions == ASKED
-
-
-def test_trec(tmp_path: Path) -> None:
-    files = {
-        "doc-text.trec": "<DOC>\n<DOCNO>1</DOCNO>\nbread is\nbaked\n</DOC>\n<DOC><DOCNO>2</DOCNO>the wing</DOC>",
-        "query-text.trec": "<top><num>1</num><title>heat of a wing</title></top>",
-        "qrels": "1 0 2 1\n",
-    }
-    read = read_collection(written(tmp_path, files))
-    assert read.documents == [Document("1", "", "bread is baked"), Document("2", "", "the wing")]
-    assert read.questions == ASKED
-
-
-def test_smart_counts_queries_by_position_and_repeats_no_title(tmp_path: Path) -> None:
-    files = {
-        "c.all.2": ".I 1\n.T\nbread\n.A\nx\n.W\nbread\nis baked\n.I 2\n.T\n\n.W\nthe wing\n",
-        "c.qry": ".I 001\n.W\nnot judged\n.I 007\n.W\nheat of\na wing\n",
-        "cqrel": "2 2 3 \n2 1 -1\n",
-    }
-    read = read_collection(written(tmp_path, files))
-    assert read.documents == [Document("1", "bread", "is baked"), Document("2", "", "the wing")]
+    assert read.documents == [Document("1", title, text), Document("2", "", "the wing")]
     assert read.questions == ASKED
 
 

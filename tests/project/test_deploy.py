@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from pgembedd import settings
 from pgembedd.settings.conninfo import LIBPQ_VARIABLES
-from tests.support.deploy import COMPOSE, DOCKERFILE, FILES, ROOT, STOP_S, instructions, require, run_tool, seconds
+from tests.project.deploy import COMPOSE, DOCKERFILE, FILES, ROOT, STOP_S, instructions, require, run_tool, seconds
 
 CONFIGURATION = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from pgembedd import errors
 from pgembedd.cli.health import PATHS
 from pgembedd.settings import HttpSettings
-from tests.support.deploy import KUBERNETES, ROOT, STOP_S, UNIT, instructions, require, run_tool, seconds
+from tests.project.deploy import KUBERNETES, ROOT, STOP_S, UNIT, instructions, require, run_tool, seconds
 
 # -- systemd -----------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from tests.project.sql_reference import callers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-OPERATIONS = "how-to/operations.md"
+RUNBOOK = "how-to/runbook.md"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 LEVELS = {"debug", "info", "warning", "error"}
 
@@ -247,32 +247,28 @@ def _texts(node: ast.expr) -> Iterator[str]:
         yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
 
 
-def test_every_line_of_the_doctor_is_in_operations() -> None:
-    text = section(OPERATIONS, "… the doctor finds something")
+def test_the_runbook_begins_with_what_may_be_on_the_screen() -> None:
+    parts = re.split(r"^\*\*", section(RUNBOOK, "What is on the screen"), flags=re.MULTILINE)
+    states, _, log, _, metrics = (re.findall(r"^\| (`.*?) \|", part, re.MULTILINE) for part in parts[1:])
+    alerts = re.findall(r"^### (Pgembedd\w+)$", page(RUNBOOK), re.MULTILINE)
+
+    named = {state.split("`")[1] for state in states}
+    assert named == {"running", "stopped", "paused", "unserved", "stalled", "index"}
+    assert {event for row in log for event in re.findall(r"`(\w+)`", row)} <= set(events())
+    assert {row.split("`")[1] for row in metrics} <= {"up", *re.findall(r"`(\w+)`", page("reference/metrics.md"))}
+    assert set(re.findall(r"\[(Pgembedd\w+)\]", parts[-1])) == set(alerts)
+
+
+def test_every_line_of_the_doctor_is_in_the_runbook() -> None:
+    text = section(RUNBOOK, "The doctor finds something")
     pieces = {longest_piece(finding) for finding in findings()} - {""}
 
     assert len(pieces) > 25
     assert [piece for piece in sorted(pieces) if piece not in text] == []
 
 
-def test_every_reason_for_which_a_pipeline_stops_is_in_operations() -> None:
-    text = section(OPERATIONS, "… a pipeline is stopped").replace("`", "")
-    folder = ROOT / "sql"
-    files = [
-        *folder.rglob("problem.sql"),
-        folder / "20_pipelines/trigger_warning.sql",
-        folder / "20_pipelines/altered.sql",
-    ]
-    stated = "".join(path.read_text(encoding="utf-8") for path in files)
-    reasons = re.findall(r"format\(\s*'([^']{40,})", stated)
-    beginnings = [longest_piece(re.split(r"\. |, so", reason)[0]) for reason in reasons]
-
-    assert len(beginnings) > 8
-    assert [beginning for beginning in beginnings if beginning not in text] == []
-
-
-def test_every_cause_of_a_stalled_pipeline_is_in_operations_with_its_cure() -> None:
-    cures = dict(re.findall(r"^\| `(.*?)`? \| (.*) \|$", section(OPERATIONS, "… a pipeline is stalled"), re.MULTILINE))
+def test_every_cause_of_a_stalled_pipeline_is_in_the_runbook_with_its_cure() -> None:
+    cures = dict(re.findall(r"^\| `(.*?)`? \| (.*) \|$", section(RUNBOOK, "A pipeline is stalled"), re.MULTILINE))
     stated = "".join(
         (ROOT / f"sql/60_status/{name}.sql").read_text(encoding="utf-8") for name in ("stalled", "blocker")
     )
@@ -283,8 +279,8 @@ def test_every_cause_of_a_stalled_pipeline_is_in_operations_with_its_cure() -> N
     assert len(causes) == 8
 
 
-def test_what_is_said_of_a_slow_pipeline_is_in_operations() -> None:
-    text = section(OPERATIONS, "… a pipeline is too slow")
+def test_what_is_said_of_a_slow_pipeline_is_in_the_runbook() -> None:
+    text = section(RUNBOOK, "A pipeline is too slow")
     stated = "".join((ROOT / f"sql/40_jobs/{name}.sql").read_text(encoding="utf-8") for name in ("slow", "unserved"))
     sentences = [said.replace("''", "'") for said in re.findall(r"'((?:Code|The) (?:[^']|''){30,})'", stated)]
 
@@ -292,14 +288,16 @@ def test_what_is_said_of_a_slow_pipeline_is_in_operations() -> None:
     assert [said for said in sentences if longest_piece(said.split(",")[0]) not in " ".join(text.split())] == []
 
 
-def test_every_reason_of_a_stopped_pipeline_is_in_operations_with_its_cure() -> None:
-    listed = "".join(section(OPERATIONS, "… a pipeline is stopped").partition("| reason begins like")[2])
+def test_every_reason_of_a_stopped_pipeline_is_in_the_runbook_with_its_cure() -> None:
+    listed = "".join(section(RUNBOOK, "A pipeline is stopped").partition("| reason begins like")[2])
     begins = [
         each for line in re.findall(r"^\| (`.*?) \|", listed, re.MULTILINE) for each in re.findall(r"`(.*?)`", line)
     ]
     known = [re.compile(".+".join(map(re.escape, re.split(r" ?… ?", each.rstrip("."))))) for each in begins]
     files = [
+        "20_pipelines/altered",
         "20_pipelines/problem",
+        "20_pipelines/trigger_warning",
         "20_pipelines/check_owner",
         "22_embedding_table/problem",
         "40_jobs/nondeterministic",
@@ -309,8 +307,8 @@ def test_every_reason_of_a_stopped_pipeline_is_in_operations_with_its_cure() -> 
     )
     code = re.sub(r"--.*|comment on [^;]*;|'\s*\n\s*'", "", stated)
     strings = re.findall(r"'((?:[^']|'')*)'", code)
-    # With its remedy; the content that is another one each time is a dead letter.
-    said = [each for each in strings if re.match(r"(?!The content was)(%s|[A-Z]).{25,}[.:] .+\.$", each)]
+    # With its remedy or what follows; the content that is another one each time is a dead letter.
+    said = [each for each in strings if re.match(r"(?!The content was|Run )(%s|[A-Z]).{25,}[.:,] .+\.$", each)]
 
     assert len(said) >= 9
     assert [each for each in said if not any(one.match(re.sub(r"%[sIL]", "x", each)) for one in known)] == []
@@ -358,7 +356,7 @@ def test_every_event_of_the_database_is_documented() -> None:
 def test_every_event_is_documented_with_its_fields() -> None:
     rows = {
         match[1]: match[2]
-        for match in re.finditer(r"^\| `(\w+)` \| \w+ \| (.*) \| .*\|$", section(OPERATIONS, "The log"), re.M)
+        for match in re.finditer(r"^\| `(\w+)` \| \w+ \| (.*) \| .*\|$", section("reference/log.md", "Log"), re.M)
     }
 
     assert {"stored", "dead_letter"} <= set(events())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.support.deploy import ROOT, require, run_tool
+from tests.project.deploy import ROOT, require, run_tool
 
 ALERTS, DASHBOARD = ROOT / "deploy" / "alerts.yaml", ROOT / "deploy" / "grafana.json"
 OF_PROMETHEUS = {"up": {"job", "instance"}}
@@ -75,7 +75,7 @@ def test_an_alert_says_what_is_wrong_and_where_it_stands_what_to_do(rule: dict[s
 
 
 def test_every_alert_that_is_explained_is_one() -> None:
-    page = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
 
     assert re.findall(r"^### (Pgembedd\w+)$", page, re.M) == [rule["alert"] for rule in rules()]
 

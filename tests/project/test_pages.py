@@ -19,15 +19,15 @@ import pytest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model.providers.configured import enabled_providers
 from pgembedd.settings import Settings
+from tests.project.pages import ROOT, Block, Reader, blocks, commands
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database, initialized, open_directory, running_server
 from tests.support.guide import follow_guide, guide_table, process_as_the_guide
 from tests.support.npm import npm_folder
-from tests.support.pages import ROOT, Block, Reader, blocks, commands
-from tests.support.stand_in import Answer, Received
-from tests.support.stand_in_huggingface import StandInHuggingFace
-from tests.support.stand_in_ollama import StandInOllama, line
-from tests.support.stand_in_provider import StandInProvider, provider
+from tests.support.servers.huggingface import StandInHuggingFace
+from tests.support.servers.ollama import StandInOllama, line
+from tests.support.servers.provider import StandInProvider, provider
+from tests.support.servers.stand_in import Answer, Received
 
 README, FIRST = "README.md", "docs/start/first-pipeline.md"
 ROOMS = [ROOT / "docs" / "start", ROOT / "docs" / "how-to"]
@@ -51,9 +51,9 @@ NOT_RUN = {
         "docs/how-to/moving.md",
         "select pgembedd.change_model('documents.embedding'",
     ): "tests/acceptance/test_import.py runs it",
-    ("docs/how-to/operations.md", "create extension vector;"): "needs a bare server with pg_cron",
-    ("docs/how-to/operations.md", "grant usage, create on schema pgmq"): "needs pgmq of another owner",
-    ("docs/how-to/operations.md", "select pgmq.create("): "needs pgmq before 1.6",
+    ("docs/how-to/rights.md", "create extension vector;"): "needs a bare server with pg_cron",
+    ("docs/how-to/rights.md", "grant usage, create on schema pgmq"): "needs pgmq of another owner",
+    ("docs/how-to/rights.md", "select pgmq.create("): "needs pgmq before 1.6",
     ("docs/how-to/search.md", "export DATABASE_URL=postgresql://worker@primary"): "needs a standby",
     ("docs/how-to/search.md", 'pgembedd search "how do I reset my password" documents --database'): "needs a standby",
     ("docs/how-to/search.md", 'import { sql } from "drizzle-orm"'): "needs npm: a test below runs it",
@@ -202,7 +202,7 @@ def no_roles_left(desk: Desk) -> Iterator[None]:
 
 @contextmanager
 def reading(desk: Desk, database: Database, *, named: bool = True) -> Iterator[Reader]:
-    """A reader of one page, in a folder of its own, which is the directory of this process meanwhile."""
+    """A reader of one page, in its own folder, which is the directory of this process meanwhile."""
     with (
         open_directory() as folder,
         chdir(folder),

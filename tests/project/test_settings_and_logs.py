@@ -111,13 +111,6 @@ def test_libpqs_own_variables_will_do(monkeypatch: pytest.MonkeyPatch, name: str
     assert conninfo_from_environment() == ""
 
 
-def test_the_url_can_be_a_credential_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / "a file"
-    path.write_text("postgresql://me:secret@here/db\n")
-    monkeypatch.setenv("DATABASE_URL_FILE", str(path))
-    assert conninfo_from_environment() == "postgresql://me:secret@here/db"
-
-
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
 def test_a_credential_that_cannot_be_read_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None

@@ -18,7 +18,7 @@ from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import title_of
 from pgembedd.search.local_models import LocalModels
 from pgembedd.search.run import in_transactions
-from tests.sql.test_search_words import make_texts
+from tests.sql.search.test_words import make_texts
 from tests.support.databases import Database, fresh_database
 from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as

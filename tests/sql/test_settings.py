@@ -14,8 +14,8 @@ import pytest
 from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate
 from pgembedd.database.queries import query
+from tests.sql.odd_settings import ODD, OF_SUPERUSERS, configure, odd_settings
 from tests.support.databases import Database
-from tests.support.odd_settings import ODD, OF_SUPERUSERS, configure, odd_settings
 from tests.support.roles import Roles, connect_as, conninfo_as
 from tests.support.sql import call, column, create_pipeline, learn_vector, made_up, rows, value, work
 

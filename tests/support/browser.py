@@ -63,7 +63,7 @@ class Complaints:
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """A browser with an empty profile of its own. May skip the test."""
+    """A browser with its own empty profile. May skip the test."""
     from playwright.sync_api import sync_playwright
 
     found = program()

@@ -1,7 +1,7 @@
 """Databases for tests: one server per session, one fresh database per test.
 
 Databases are separate, roles are not: they belong to the whole server. A test that creates a role gives it
-a name of its own and drops it again, after its database.
+its own name and drops it again, after its database.
 """
 
 from __future__ import annotations

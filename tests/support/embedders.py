@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pgembedd.errors import ModelUnavailableError
-from pgembedd.model import Embeddings, RunFutures, Session, Text
+from pgembedd.model import Embeddings, Reranker, RunFutures, Session, Text
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.scheduler import Lane
 from pgembedd.text.chunker import Chunk
@@ -30,6 +30,17 @@ def model() -> Iterator[Session]:
     """all-MiniLM-L6-v2 with its real weights, loaded once."""
     with Session(MODEL, threads=2, notify=print) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def reranker() -> Iterator[Reranker]:
+    """ms-marco-minilm-l12 with its real weights; skipped where it cannot be fetched."""
+    try:
+        loaded = Reranker(threads=2, notify=print)
+    except ModelUnavailableError as error:
+        pytest.skip(str(error))
+    with loaded:
+        yield loaded
 
 
 class Wrapped:

@@ -2,7 +2,7 @@
 
 Such packages are in newer releases than this one may be, and want that release's C library. Both are fetched with a
 private apt state (the system's lists and packages stay as they are) from the mirror this system uses anyway, and
-unpacked beside the server; where the system's C library is too old, postgres runs through the unpacked dynamic linker.
+unpacked next to the server; where the system's C library is too old, postgres runs through the unpacked dynamic linker.
 Versions are not pinned, since such a release moves. Where the package cannot be had, the tests skip.
 """
 

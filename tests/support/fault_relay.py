@@ -6,7 +6,7 @@ from collections import deque
 
 import httpx
 
-from tests.support.stand_in import Answer, Received, StandIn
+from tests.support.servers.stand_in import Answer, Received, StandIn
 
 
 class FaultInjectingRelay(StandIn):

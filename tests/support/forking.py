@@ -1,7 +1,7 @@
 """Processes of `pgembedd` that are forked from one that has imported everything already.
 
 Importing is most of what a short command costs (half a second of processor time), and the tests run hundreds. What is
-forked has an environment, a directory, streams, signals and an exit code of its own and ends as an interpreter does;
+forked has its own environment, directory, streams, signals and exit code, and ends as an interpreter does;
 only the imports are not its own. Where those matter, or variables that Python reads as it starts, a test starts Python
 itself. `python -m tests.support.forking DESCRIPTOR` is the process that forks, which has no thread but its first.
 """
@@ -146,7 +146,7 @@ def _forking() -> socket.socket:
 
 
 def main(descriptor: str) -> None:
-    """Serve requests; each returns here in a process of its own, which then is what was asked for."""
+    """Serve requests; each returns here in its own process, which then is what was asked for."""
     for name in IMPORTED + tuple(f"pgembedd.cli.{name}" for name in COMMANDS.values()):
         importlib.import_module(name)
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "what has threads cannot be forked"

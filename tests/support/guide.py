@@ -111,7 +111,7 @@ def guide_table(
     triggers: bool = True,
     partitioned: bool = False,
 ) -> None:
-    """A table, its content function beside it, and the guide's triggers; partitions `table 1` and `table 2` by id."""
+    """A table, its content function next to it, and the guide's triggers; partitions `table 1` and `table 2` by id."""
     parts = {
         "table": sql.Identifier(schema, table),
         "low": sql.Identifier(schema, f"{table} 1"),

@@ -8,7 +8,7 @@ from tests.support.downloads import cache_directory, run_or_skip
 
 
 def npm_folder(name: str, *packages: str) -> Path:
-    """A folder with these packages, `package@version` each, where Node finds them for scripts beside them.
+    """A folder with these packages, `package@version` each, where Node finds them for scripts next to them.
 
     Skips the test where they cannot be had.
     """

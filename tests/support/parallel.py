@@ -22,6 +22,7 @@ MOST_PROCESSES = 4  # each has a server and the model in memory
 SUITES = {"not slow": ("default", 240), "slow": ("slow", 780)}
 # Folders by how long their files take: what is handed out last is short, and no process is left alone with a long one.
 LONGEST_FIRST = ("faults", "acceptance", "model", "http", "loop", "migration", "sql", "project")
+_TESTS = Path(__file__).parents[1]
 
 
 def processes() -> int:
@@ -37,7 +38,7 @@ class Parallel:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Before the processes start."""
-        # Hundreds of commands are started: each would compile all of worker/ anew.
+        # Hundreds of commands are started: each would compile all of worker/ again.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         config.option.loadscopereorder = False  # xdist would begin with the files of many tests, not with long ones
 
@@ -74,5 +75,5 @@ class Parallel:
 
 
 def rank(path: Path) -> int:
-    """Returns the rank in which the files of a folder are scheduled."""
-    return LONGEST_FIRST.index(path.parent.name) if path.parent.name in LONGEST_FIRST else len(LONGEST_FIRST)
+    """Returns the rank in which the files of a folder of tests/, and of those in it, are scheduled."""
+    return next((n for n, name in enumerate(LONGEST_FIRST) if _TESTS / name in path.parents), len(LONGEST_FIRST))

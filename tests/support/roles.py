@@ -1,4 +1,4 @@
-"""Roles of a test's own. They belong to the whole server, so each has a name of its own and is dropped again."""
+"""Roles of a test's own. They belong to the whole server, so each has its own name and is dropped again."""
 
 from __future__ import annotations
 

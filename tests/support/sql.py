@@ -113,6 +113,14 @@ def make_documents(connection: psycopg.Connection, count: int = 0, key: str = "i
     )
 
 
+def owned_table(connection: psycopg.Connection, owner: str) -> None:
+    """`documents` of another role's, created by that role."""
+    connection.execute(f"grant create on schema public to {owner}")
+    connection.execute(f"set role {owner}")
+    make_documents(connection)
+    connection.execute("reset role")
+
+
 def create_pipeline(connection: psycopg.Connection, **options: Any) -> Any:
     """create_pipeline() with three dimensions and `title, content` of `documents` unless told otherwise."""
     if "content_function" not in options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-# Long enough for a machine that does a lot beside the tests; nothing waits so long that works.
+# Long enough for a machine that does much else during the tests; nothing waits so long that works.
 PATIENCE_S = 60.0
 
 

@@ -70,7 +70,7 @@ def running(worker: Worker) -> Iterator[threading.Thread]:
 
 
 class WorkerProcess:
-    """`pgembedd run` (or another that stays) in a process of its own; `events` are its log."""
+    """`pgembedd run` (or another that stays) in its own process; `events` are its log."""
 
     def __init__(
         self,

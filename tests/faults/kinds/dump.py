@@ -1,4 +1,4 @@
-"""A dump in the midst of the work, restored beside it."""
+"""A dump in the midst of the work, restored next to it."""
 
 from __future__ import annotations
 

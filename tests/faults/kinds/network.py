@@ -16,7 +16,7 @@ SOON = {"keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": 
 
 
 class Blackhole(Fault):
-    """The only worker is in a network of its own, which goes silent in the midst of its work."""
+    """The only worker is in its own network, which goes silent in the midst of its work."""
 
     name = "blackholed network"
     hits = (1, 3)

@@ -26,7 +26,7 @@ NAMES = (
 COMMANDS = {name: name for name in NAMES} | {"import": "imports"}
 """The module of each command, in the order of the help."""
 
-_WHOM_TO_ASK = "Ask the role that ran `pgembedd migrate` for it: docs/how-to/operations.md, Rights, lists them by role."
+_WHOM_TO_ASK = "Ask the role that ran `pgembedd migrate` for it: docs/how-to/rights.md lists them by role."
 
 
 class LazyGroup(click.Group):

@@ -1,1 +1,0 @@
-"""The machine behind tests/sql/test_stateful.py."""
