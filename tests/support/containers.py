@@ -8,24 +8,19 @@ or this process may not mount, the test skips and says why.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.support import debian
-from tests.support.downloads import cache_directory, run_or_skip
 
-SUITE = "trixie"
 WHAT = "a container engine"
-SHELL = ("base-files", "base-passwd", "bash", "coreutils", "dash", "findutils", "libc-bin")
-ENGINE = (*SHELL, "podman", "runc", "netavark", "tar", "mount")
-PYTHON = (*SHELL, "libstdc++6", "python3", "python3-venv")
+ENGINE = ("podman", "runc", "netavark", "tar", "mount")
+PYTHON = ("libstdc++6", "python3", "python3-venv")
 BASE = "localhost/python"
 ENTER = (
     'root=$1 shared=$2; shift 2; mount --bind "$root" "$root" && mount -t proc proc "$root/proc" '
@@ -44,7 +39,7 @@ class Engine:
         """`shared` is the folder that containers can mount, as `/mnt`. May skip the test."""
         if os.geteuid() != 0:
             pytest.skip(f"{WHAT} needs root here, to mount its files")
-        self._root, self._shared = _unpacked("engine", ENGINE), shared
+        self._root, self._shared = debian.root(WHAT, "engine", ENGINE), shared
         self._store = tempfile.mkdtemp(prefix="store-", dir=self._root)
         if (tried := self.run("version")).returncode != 0:
             self.close()
@@ -74,7 +69,7 @@ class Engine:
 
     def add_base(self) -> None:
         """Adds the image `BASE`: Debian's Python, which reaches the package index as this process does."""
-        base = _unpacked("base", PYTHON)
+        base = debian.root(WHAT, "base", PYTHON, _finish_base)
         with tempfile.NamedTemporaryFile(dir=self._shared, suffix=".tar") as archive:
             subprocess.run(["tar", "-C", str(base), "-cf", archive.name, "."], check=True)
             made = self.run("import", "--quiet", f"/mnt/{Path(archive.name).name}", BASE)
@@ -85,33 +80,8 @@ class Engine:
         shutil.rmtree(self._store, ignore_errors=True)
 
 
-def _unpacked(name: str, packages: Sequence[str]) -> Path:
-    """Returns a folder with these packages and all that they need, from the cache or fetched. May skip the test."""
-    cache = cache_directory("containers") / f"{name}-{platform.machine()}"
-    if not cache.exists():
-        sources = debian.mirror(WHAT).line(SUITE)
-        with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
-            state, root = Path(scratch, "apt"), Path(scratch, "root")
-            environment = debian.updated(WHAT, state, sources)
-            fetch = ["apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "install", *packages]
-            run_or_skip(WHAT, fetch, Path(scratch), environment)
-            debs = sorted((state / "archives").glob("*.deb"), key=lambda deb: not deb.name.startswith("base-files_"))
-            debian.unpack(WHAT, debs, root)
-            _finish(root)
-            root.chmod(0o755)
-            if not cache.exists():
-                root.rename(cache)
-    return cache
-
-
-def _finish(root: Path) -> None:
-    """Does what the packages' own scripts would do, as far as it is needed."""
-    for name in ("passwd", "group"):
-        shutil.copy(root / "usr/share/base-passwd" / f"{name}.master", root / "etc" / name)
-    for folder in ("proc", "sys", "dev", "mnt", "tmp", "run"):
-        (root / folder).mkdir(exist_ok=True)
-    for name in ("resolv.conf", "hosts"):
-        (root / "etc" / name).touch()
+def _finish_base(root: Path) -> None:
+    """Gives pip what this process has to reach the package index."""
     (root / "usr/bin/python").symlink_to("python3")
     paths = ssl.get_default_verify_paths()
     certificates = os.environ.get("PIP_CERT") or paths.cafile or paths.openssl_cafile
