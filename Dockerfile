@@ -7,24 +7,29 @@
 # Give the container a database (DATABASE_URL, DATABASE_URL_FILE or libpq's PGHOST, PGUSER, ...) and a command;
 # the default command is `run`.
 #
-# A tag can be moved. To build on the same bytes again, add to both lines FROM the digest that
-# `docker image inspect --format '{{index .RepoDigests 0}}' python:3.13-slim-bookworm` prints: @sha256:...
+# A tag can be moved. To build on the same bytes again, give the base by the digest that
+# `docker image inspect --format '{{index .RepoDigests 0}}' python:3.13-slim-bookworm` prints:
+#   docker build -t pgembedd --build-arg BASE=python@sha256:... .
 
-FROM python:3.13-slim-bookworm AS build
+ARG BASE=python:3.13-slim-bookworm
+
+FROM $BASE AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
 # Only wheels, each checked against its hash: no compiler, and no package that the lock file does not name.
-COPY requirements.lock requirements-dev.lock ./
-RUN python -m venv /opt/pgembedd \
+COPY requirements.lock requirements-build.lock ./
+RUN python -m venv /opt/build && python -m venv /opt/pgembedd \
+    && /opt/build/bin/pip install --only-binary=:all: --require-hashes -r requirements-build.lock \
     && /opt/pgembedd/bin/pip install --only-binary=:all: --require-hashes -r requirements.lock \
-    && pip install --only-binary=:all: --require-hashes -c requirements-dev.lock hatchling
+    && rm -r /opt/pgembedd/lib/python3*/site-packages/onnx/backend/test \
+    && find /opt/pgembedd -depth -type d -name tests -exec rm -r {} +
 
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY worker/pgembedd worker/pgembedd
 COPY migrations migrations
 COPY sql sql
-RUN pip wheel --no-deps --no-build-isolation -w /wheels . \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation -w /wheels . \
     && /opt/pgembedd/bin/pip install --no-deps --no-index /wheels/*.whl
 
 # `model pull` checks the digests and builds the graph. Without MODEL the cache stays empty.
@@ -32,11 +37,13 @@ ARG MODEL=
 ENV PGEMBEDD_CACHE_DIR=/var/cache/pgembedd HF_HOME=/var/cache/pgembedd/huggingface
 RUN mkdir -p "$HF_HOME" && if [ -n "$MODEL" ]; then /opt/pgembedd/bin/pgembedd model pull "$MODEL"; fi
 
-FROM python:3.13-slim-bookworm
+FROM $BASE
 LABEL org.opencontainers.image.title="pgembedd" \
       org.opencontainers.image.description="The embedding daemon for Postgres" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent pgembedd
+# Not by useradd, which a small base may lack.
+RUN echo 'pgembedd:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
+    && echo 'pgembedd:x:10001:' >> /etc/group
 COPY --from=build /opt/pgembedd /opt/pgembedd
 COPY --from=build --chown=10001:10001 /var/cache/pgembedd /var/cache/pgembedd
 ENV PATH=/opt/pgembedd/bin:$PATH \

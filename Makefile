@@ -25,7 +25,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-upgrade faults lint format bench bench-full bench-setup bench-report lock wheel clean
+.PHONY: help setup demo demo-answers up test test-slow test-upgrade faults lint format bench bench-full bench-setup bench-report lock image wheel clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -106,6 +106,14 @@ lock: ## Write the lock files again from pyproject.toml (needs uv)
 	    --no-header --extra http --extra mcp --extra otel pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header --extra embedded --extra http --extra mcp --extra otel --group dev --constraint requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-header --constraint requirements-dev.lock requirements-build.in -o requirements-build.lock
+
+# The engine that builds the image: docker, podman or buildah. MODEL is the model to put into it, none by default.
+ENGINE ?= docker
+
+image: ## Build the image pgembedd (ENGINE=podman, MODEL=gte-small)
+	@$(ENGINE) build -t pgembedd $(if $(MODEL),--build-arg MODEL=$(MODEL)) .
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

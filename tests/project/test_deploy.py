@@ -1,7 +1,6 @@
 """The image and the compose file agree with the program, and with the tools that read them."""
 
 import re
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import yaml  # type: ignore[import-untyped]
 
 from pgembedd import settings
 from pgembedd.settings.conninfo import LIBPQ_VARIABLES
-from tests.project.deploy import COMPOSE, DOCKERFILE, FILES, ROOT, STOP_S, instructions, require, run_tool, seconds
+from tests.project.deploy import COMPOSE, DOCKERFILE, FILES, ROOT, STOP_S, instructions, run_tool, seconds, tool
 
 CONFIGURATION = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
@@ -22,15 +21,6 @@ OPERATIONS = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="ut
 def compose() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
     return loaded
-
-
-def compose_command() -> list[str]:
-    """`docker compose`, else the older docker-compose; a skip where there is neither."""
-    if shutil.which("docker") and run_tool("docker", "compose", "version").returncode == 0:
-        return ["docker", "compose"]
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    pytest.skip("neither `docker compose` nor docker-compose is installed here")
 
 
 def test_compose_publishes_on_loopback_alone() -> None:
@@ -84,16 +74,18 @@ def test_every_variable_of_the_compose_file_is_documented() -> None:
     assert [name for name in used if name not in header or f"`{name}" not in OPERATIONS] == []
 
 
+@pytest.mark.slow
 def test_compose_file_is_accepted_by_compose() -> None:
-    outcome = run_tool(*compose_command(), "config", "--quiet", POSTGRES_PASSWORD="x")
+    outcome = run_tool(*tool("docker-compose"), "config", "--quiet", POSTGRES_PASSWORD="x")
 
     assert outcome.returncode == 0, outcome.stderr
 
 
+@pytest.mark.slow
 def test_compose_says_what_is_missing_without_a_password(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
-    outcome = run_tool(*compose_command(), "--env-file", str(empty), "config", "--quiet")
+    outcome = run_tool(*tool("docker-compose"), "--env-file", str(empty), "config", "--quiet")
 
     assert outcome.returncode != 0
     assert "set it in a file .env" in outcome.stderr
@@ -142,8 +134,9 @@ def test_docker_ignores_everything_that_the_image_does_not_need() -> None:
     assert {line[1:] for line in lines if line.startswith("!")} == copied()
 
 
+@pytest.mark.slow
 def test_dockerfile_is_accepted_by_hadolint() -> None:
-    outcome = run_tool(require("hadolint"), str(DOCKERFILE))
+    outcome = run_tool(*tool("hadolint"), str(DOCKERFILE))
 
     assert outcome.returncode == 0, outcome.stdout
 

@@ -5,12 +5,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml  # type: ignore[import-untyped]
 
 from pgembedd import errors
 from pgembedd.cli.health import PATHS
 from pgembedd.settings import HttpSettings
-from tests.project.deploy import KUBERNETES, ROOT, STOP_S, UNIT, instructions, require, run_tool, seconds
+from tests.project.deploy import KUBERNETES, ROOT, STOP_S, UNIT, instructions, run_tool, seconds, tool
 
 # -- systemd -----------------------------------------------------------------------------------------------
 
@@ -48,13 +49,13 @@ def test_unit_hands_over_the_credential_it_loads() -> None:
     assert path.startswith("/etc/pgembedd/")
 
 
+@pytest.mark.slow
 def test_unit_is_accepted_by_systemd(tmp_path: Path) -> None:
-    verify = require("systemd-analyze")
     copy = tmp_path / "pgembedd.service"
     text = UNIT.read_text(encoding="utf-8")
     # The program is not installed where the unit expects it, and another one has to be there.
     copy.write_text(text.replace("/opt/pgembedd/bin/pgembedd", "/bin/true"), encoding="utf-8")
-    outcome = run_tool(verify, "verify", "--man=no", str(copy), SYSTEMD_LOG_LEVEL="warning")
+    outcome = run_tool(*tool("systemd-analyze"), "verify", "--man=no", str(copy), SYSTEMD_LOG_LEVEL="warning")
 
     assert (outcome.returncode, outcome.stderr) == (0, "")
 

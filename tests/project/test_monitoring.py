@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.project.deploy import ROOT, require, run_tool
+from tests.project.deploy import ROOT, run_tool, tool
 
 ALERTS, DASHBOARD = ROOT / "deploy" / "alerts.yaml", ROOT / "deploy" / "grafana.json"
 OF_PROMETHEUS = {"up": {"job", "instance"}}
@@ -103,7 +103,7 @@ def test_panels_do_not_lie_upon_each_other() -> None:
         taken |= cells
 
 
-# -- with Prometheus's own tool, where it is installed -------------------------------------------------------
+# -- with Prometheus's own tool ----------------------------------------------------------------------------------
 
 SERIES = {
     "PgembeddDown": ['up{job="pgembedd", instance="a"} 1 0x60'],
@@ -151,7 +151,7 @@ def firing(tmp_path: Path, alert: str, series: list[str]) -> bool:
     }
     path = tmp_path / "test.yaml"
     path.write_text(yaml.safe_dump(test), encoding="utf-8")
-    outcome = run_tool(require("promtool"), "test", "rules", str(path))
+    outcome = run_tool(*tool("promtool"), "test", "rules", str(path))
     fired = outcome.returncode != 0
     assert not fired or "exp:[" in outcome.stdout + outcome.stderr, outcome
     return fired
@@ -162,11 +162,13 @@ def split(series: str) -> dict[str, str]:
     return {"series": series[:end], "values": series[end:].strip()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in rules()])
 def test_an_alert_fires_when_it_should(tmp_path: Path, alert: str) -> None:
     assert firing(tmp_path, alert, SERIES[alert])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alert", QUIET)
 def test_an_alert_is_quiet_when_it_should(tmp_path: Path, alert: str) -> None:
     assert not firing(tmp_path, alert, QUIET[alert])

@@ -7,15 +7,20 @@ a package cannot be had, the test skips and says why.
 from __future__ import annotations
 
 import os
+import platform
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.downloads import run_or_skip
+from tests.support.downloads import cache_directory, run_or_skip
 
+SUITE = "trixie"  # of the folders with whole programs
+SHELL = ("base-files", "base-passwd", "bash", "coreutils", "dash", "findutils", "libc-bin")
 INSTALLED = Path("/var/lib/dpkg/status")
 
 
@@ -65,6 +70,42 @@ def unpack(what: str, packages: Sequence[Path], directory: Path) -> None:
     """Put the files of packages under a directory, which is made."""
     for package in packages:
         run_or_skip(what, ["dpkg-deb", "-x", str(package), str(directory)], directory.parent)
+
+
+def root(what: str, name: str, packages: Sequence[str], finish: Callable[[Path], None] = lambda _: None) -> Path:
+    """A folder with a shell, these packages and all that they need, from the cache or fetched. May skip the test.
+
+    None of their own scripts is run. `finish` adds to a folder that was made.
+    """
+    cache = cache_directory("roots") / f"{name}-{platform.machine()}"
+    if not cache.exists():
+        with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
+            state, made = Path(scratch, "apt"), Path(scratch, "root")
+            environment = updated(what, state, mirror(what).line(SUITE))
+            fetch = ["apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "install", *SHELL, *packages]
+            run_or_skip(what, fetch, Path(scratch), environment)
+            # The first makes /bin and /lib links to those in /usr.
+            debs = sorted((state / "archives").glob("*.deb"), key=lambda deb: not deb.name.startswith("base-files_"))
+            unpack(what, debs, made)
+            for file in ("passwd", "group"):
+                shutil.copy(made / "usr/share/base-passwd" / f"{file}.master", made / "etc" / file)
+            for file in ("resolv.conf", "hosts"):
+                (made / "etc" / file).touch()
+            for folder in ("proc", "sys", "dev", "mnt", "tmp", "run"):
+                (made / folder).mkdir(exist_ok=True)
+            finish(made)
+            made.chmod(0o755)
+            if not cache.exists():
+                made.rename(cache)
+    return cache
+
+
+def program(what: str, name: str, packages: Sequence[str], path: str) -> list[str]:
+    """The start of a command line that runs a program of such a folder with its own libraries. May skip the test."""
+    folder = root(what, name, packages)
+    linker = next(file for file in folder.rglob("ld-linux*.so*") if not file.is_symlink())
+    libraries = [str(linker.parent), *map(str, linker.parent.glob("systemd"))]
+    return [str(linker), "--library-path", ":".join(libraries), str(folder / path)]
 
 
 def _configuration(scratch: Path) -> str:
