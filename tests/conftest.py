@@ -13,13 +13,14 @@ import structlog
 from structlog.typing import EventDict
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
-from tests.support.databases import Database, fresh_database, running_server
+from tests.support.databases import Database, fresh_database
 from tests.support.embedders import model, reranker
 from tests.support.inherited import leave_inheritance
 from tests.support.library import library
 from tests.support.parallel import Parallel, processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
+from tests.support.postgres_versions import TESTED, server_of_version
 from tests.support.prepared import Templates
 from tests.support.roles import Roles, temporary_roles
 from tests.support.sql import connected
@@ -58,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """The session's server, started by the first test that asks for it."""
-    with running_server() as running:
+    with server_of_version(TESTED) as running:
         yield running
 
 

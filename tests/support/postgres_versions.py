@@ -28,6 +28,8 @@ from tests.support.downloads import cache_directory, run_or_skip
 
 VERSIONS = (14, 15, 16, 17, 18)
 EMBEDDED = 18
+# The version of the session's server.
+TESTED = int(os.environ.get("PGEMBEDD_TEST_POSTGRES") or EMBEDDED)
 VECTOR_SUITE = "trixie"  # whose pgvector is built against the versions before 18
 
 
