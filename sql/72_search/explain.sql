@@ -37,9 +37,10 @@ begin
         'text', case when asked.mode <> 'semantic' then _explain_words(target, asked) end);
     if hidden then  -- from the caller, and so is what depends on the rows that policies hide
         plan := plan || jsonb_build_object(
-            'semantic', plan -> 'semantic' || '{"path": null, "index": null, "ef_search": null, "iterative_scan": null,
-                                                "candidates": null, "rows_visited": null}',
-            'text', plan -> 'text' || '{"rows_visited": null}');
+            'semantic', nullif(plan -> 'semantic', 'null') ||
+                '{"path": null, "index": null, "ef_search": null, "iterative_scan": null, "candidates": null,
+                  "rows_visited": null}',
+            'text', nullif(plan -> 'text', 'null') || '{"rows_visited": null}');
     end if;
     return case when with_hits then plan else plan #- '{semantic,hits}' #- '{text,hits}' end;
 end $$;

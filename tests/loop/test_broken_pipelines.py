@@ -96,13 +96,17 @@ def test_a_change_that_is_followed_under_a_running_worker(
 
 
 @pytest.mark.slow
-def test_code_that_cannot_be_made_anew_for_the_moment(
+def test_code_that_cannot_be_made_again_for_the_moment(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
-    """The worker goes on, no job is blamed, and it heals by itself. Here a view stands in the way."""
+    """The worker goes on, no job is blamed, and it heals by itself. Here an event trigger stands in the way."""
     make_documents(connection, embedding_table="chunks")
     make_documents(connection, "letters")
-    connection.execute("create view hindrance as select * from pgembedd_code.pipeline_1_read(null, null)")
+    connection.execute(
+        "create function refuse() returns event_trigger language plpgsql as "
+        "'begin raise exception using message = ''not now''; end'; create event trigger hindrance "
+        "on ddl_command_start when tag in ('CREATE FUNCTION') execute function refuse()"
+    )
     with worker_thread(database, only(Wrapped(model))):
         with connection.transaction():
             insert(connection, [1])
@@ -111,7 +115,7 @@ def test_code_that_cannot_be_made_anew_for_the_moment(
         insert(connection, [1, 2], table="letters")
         await_embedded(connection, [1, 2], table="letters")
         assert [(job.id, job.attempts) for job in waiting(connection)] == [(1, 0)]
-        connection.execute("drop view hindrance")
+        connection.execute("drop event trigger hindrance")
         await_quiet(connection)
     assert connection.execute("select from chunks").rowcount == 1
     assert connection.execute("select from pgembedd.failures").rowcount == 0

@@ -39,7 +39,12 @@ _VIEWS = r"""
                        union all select x.*, format('(%I) on %s', a.attname, c.oid::regclass)
                        from pg_attribute a, aclexplode(a.attacl) x where a.attrelid = c.oid) a
                  where a.grantee <> c.relowner)
-    from pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v' order by c.oid
+    from pg_class c join pg_type t on t.oid = c.reltype
+    where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v'
+      -- Without those whose rows are parameters, which no older version has.
+      and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass
+                      and d.refclassid = 'pg_type'::regclass and d.refobjid in (t.oid, t.typarray))
+    order by c.oid
 """
 # Policies that call a function: it is set aside, so that the same words find the one that is made in its place.
 _SUBJECT = """

@@ -62,7 +62,7 @@ OTHER_SIGNATURES = """
     create function pgembedd.pause(pipeline text) returns integer language sql as 'select 1';
     drop function pgembedd.resume(text);
     create function pgembedd.resume(name text, at timestamptz default now()) returns void language sql as 'select';
-    drop view pgembedd.status;
+    drop view pgembedd.status, pgembedd._figures;
     drop function pgembedd._shown_state(pgembedd.pipeline);
     create function pgembedd._shown_state(one pgembedd.pipeline) returns integer language sql stable as 'select 1';
     create view pgembedd.status as select pgembedd._shown_state(p) as shown, p.name from pgembedd.pipeline p;

@@ -76,7 +76,8 @@ class Engine:
         assert made.returncode == 0, made.stderr
 
     def close(self) -> None:
-        """Removes the images."""
+        """Ends all containers and removes the images."""
+        self.run("rm", "--force", "--all")
         shutil.rmtree(self._store, ignore_errors=True)
 
 
