@@ -36,7 +36,7 @@ begin
             hint =
                 format('Name another %s: it is created, and these vectors stay. Or say adopt => true to keep them and '
                    'embed what is missing, if they are of the model %s; adopt => false deletes them all at once, and '
-                   'has every row embedded anew.', place, made.model), errcode = '22023';
+                   'has every row embedded again.', place, made.model), errcode = '22023';
     end if;
 end $$;
 

@@ -12,7 +12,7 @@ begin
 end $$;
 comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';
 
--- Of a pipeline whose code was made anew.
+-- Of a pipeline whose code was made again.
 create or replace function pgembedd._resume(pipeline_id integer) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -69,7 +69,7 @@ as $$
        and not exists (select from _words_indexes(made) w where w.valid)
 $$;
 
--- Brings the table in step with a source that was altered, and makes it anew where it or its words were dropped or the
+-- Brings the table in step with a source that was altered, and makes it again where it or its words were dropped or the
 -- key has another type; the sweep fills it.
 create or replace function pgembedd._follow_words(pipeline pgembedd.pipeline) returns pgembedd.pipeline
 language plpgsql

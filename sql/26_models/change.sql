@@ -77,16 +77,16 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    beside pgembedd.pipeline := _shadow(current);
+    successor pgembedd.pipeline := _shadow(current);
 begin
     if current.shadow_of is not null then
         raise exception using message = format('"%s" stands beside another pipeline itself.', current.name),
             hint = 'Name that one.', errcode = '22023';
-    elsif beside.id is not null then
-        raise exception using message = format('"%s" has "%s" beside it already.', current.name, beside.name),
+    elsif successor.id is not null then
+        raise exception using message = format('"%s" has "%s" beside it already.', current.name, successor.name),
             hint =
                 format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
-                beside.name), errcode = '22023';
+                successor.name), errcode = '22023';
     elsif _problem(current) is not null then
         raise exception using
             message = format('The model of "%s" cannot be changed: %s', current.name, _problem(current)),

@@ -4,10 +4,10 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
-    beside pgembedd.pipeline := _shadow(current);
+    successor pgembedd.pipeline := _shadow(current);
 begin
-    if beside.shadow is not distinct from _successor.shadow then
-        return beside;
+    if successor.shadow is not distinct from _successor.shadow then
+        return successor;
     elsif _successor.shadow = 'next' then
         raise exception using message = format('There is nothing to switch "%s" to.', current.name),
             hint = 'Begin with pgembedd.change_model().', errcode = '22023';
@@ -18,32 +18,33 @@ end $$;
 
 -- Refuses a switch that would lose rows which have a vector here and none there. Rows without a vector on both sides
 -- are no loss.
-create or replace function pgembedd._check_swap(current pgembedd.pipeline, beside pgembedd.pipeline) returns void
+create or replace function pgembedd._check_swap(current pgembedd.pipeline, successor pgembedd.pipeline) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
     missing bigint;
-    problem text := coalesce(_problem(beside), case when beside.state <> 'running' then beside.state_reason end);
+    problem text := coalesce(
+        _problem(successor), case when successor.state <> 'running' then successor.state_reason end);
 begin
     if problem is not null then
-        raise exception using message = format('"%s" is not fit to take over: %s', beside.name, problem),
+        raise exception using message = format('"%s" is not fit to take over: %s', successor.name, problem),
             errcode = '22023';
-    elsif _index_state(current) = 'valid' and _index_state(beside) <> 'valid' then
+    elsif _index_state(current) = 'valid' and _index_state(successor) <> 'valid' then
         raise exception using
-            message = format('The index of "%s" is not there yet (%s).', beside.name, _index_state(beside)),
-            hint = format('Wait for it, or build it: pgembedd index %s. force => true does without.', beside.name),
+            message = format('The index of "%s" is not there yet (%s).', successor.name, _index_state(successor)),
+            hint = format('Wait for it, or build it: pgembedd index %s. force => true does without.', successor.name),
             errcode = '22023';
     end if;
     missing := _ask(current, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s where (%s) and not (%s)',
-        current.source, _lacks_vector(beside), _lacks_vector(current)));
+        current.source, _lacks_vector(successor), _lacks_vector(current)));
     if missing > 0 then
         raise exception using
             message = format('%s no vector in "%s" yet.', _counted(missing, format('row of "%s" has', current.name),
-                format('rows of "%s" have', current.name)), beside.name),
+                format('rows of "%s" have', current.name)), successor.name),
             hint = format('See pgembedd.status, and pgembedd.failures for rows that cannot be '
-                   'embedded; call pgembedd.wait_for(%L). force => true does without them.', beside.name),
+                   'embedded; call pgembedd.wait_for(%L). force => true does without them.', successor.name),
             errcode = '22023';
     end if;
 end $$;
@@ -51,7 +52,7 @@ end $$;
 -- A row that changed may have its new vector here and an old one there. What is queued there alone is waited for a
 -- while: no later changes are, or a busy table could never be switched.
 create or replace function pgembedd._await_vectors(
-    current pgembedd.pipeline, beside pgembedd.pipeline, patience interval default '5 s'
+    current pgembedd.pipeline, successor pgembedd.pipeline, patience interval default '5 s'
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -63,20 +64,20 @@ begin
     loop
         execute _render($q$
             select count(*) from (
-                (select q.message -> 'id' from pgmq.q_pgembedd_jobs q where {is_beside} and q.enqueued_at <= $1
+                (select q.message -> 'id' from pgmq.q_pgembedd_jobs q where {is_successor} and q.enqueued_at <= $1
                  union select q.message -> 'id' from pgmq.q_pgembedd_backfill q
-                 where {is_beside} and q.enqueued_at <= $1)
+                 where {is_successor} and q.enqueued_at <= $1)
                 except select q.message -> 'id' from pgmq.q_pgembedd_jobs q where {is_current}
                 except select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_current}) r
             $q$, jsonb_build_object(
-            'is_beside', _is_for(beside.id), 'is_current', _is_for(current.id)))
+            'is_successor', _is_for(successor.id), 'is_current', _is_for(current.id)))
         into behind using began_at;
         exit when behind = 0;
         if clock_timestamp() > began_at + patience then
             raise exception using message = format('%s up to date, but still queued for "%s".', _counted(behind,
-                    format('row of "%s" is', current.name), format('rows of "%s" are', current.name)), beside.name),
+                    format('row of "%s" is', current.name), format('rows of "%s" are', current.name)), successor.name),
                 hint = format('Call pgembedd.wait_for(%L), and see that a worker '
-                       'runs. force => true shows their old vectors until then.', beside.name), errcode = '22023';
+                       'runs. force => true shows their old vectors until then.', successor.name), errcode = '22023';
         end if;
         perform pg_sleep(0.1);
     end loop;

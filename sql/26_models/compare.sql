@@ -13,11 +13,11 @@ set bytea_output = 'hex'
 as $$
 declare
     current pgembedd.pipeline := _pipeline(name);
-    beside pgembedd.pipeline := _shadow(current);
+    successor pgembedd.pipeline := _shadow(current);
     side pgembedd.pipeline;
     keys jsonb[];
 begin
-    if beside.id is null then
+    if successor.id is null then
         raise exception using message = format('"%s" stands alone; there is nothing to compare it with.', name),
             hint = 'Begin with pgembedd.change_model().', errcode = '22023';
     elsif sample is null or sample not between 1 and 1000 or k is null or k not between 1 and 100 then
@@ -28,13 +28,13 @@ begin
     keys := array(select jsonb_array_elements(_ask(current, format(
         'select coalesce(pg_catalog.jsonb_agg(r.key), ''[]'') from (select %s as key from %s s '
         'where not (%s) and not (%s) order by pg_catalog.random() limit %s) r',
-        _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(beside), sample))));
-    foreach side in array array[current, beside] loop
+        _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(successor), sample))));
+    foreach side in array array[current, successor] loop
         pipeline := side.name; model := side.model; index := _index_state(side);
         select c.seen - c.lacking, c.lacking - c.blank into rows_embedded, rows_missing
         from _count_lacking(side, 100) c;
         recall := _agreement(side, side, keys, k, by_index => true);
-        agreement := _agreement(current, beside, keys, k, by_index => false);
+        agreement := _agreement(current, successor, keys, k, by_index => false);
         return next;
     end loop;
 end $$;

@@ -2,7 +2,7 @@
 -- then writes to another would be in a deadlock with us. So each wait of ours is so short that no deadlock_timeout of
 -- theirs can end within them all, and all our locks are released before the next attempt.
 create or replace function pgembedd._rename_when_free(
-    current pgembedd.pipeline, beside pgembedd.pipeline, suffix text
+    current pgembedd.pipeline, successor pgembedd.pipeline, suffix text
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -12,7 +12,7 @@ declare
 begin
     loop
         begin
-            perform _rename_both(current, beside, suffix);
+            perform _rename_both(current, successor, suffix);
             return;
         exception when lock_not_available or deadlock_detected then
             if clock_timestamp() > give_up_at then
@@ -26,7 +26,7 @@ begin
         perform _wait_until_free(current.source, _swap_mode(current));
         if current.embedding_table is not null then
             perform _wait_until_free(current.embedding_table, 'access exclusive'),
-                _wait_until_free(beside.embedding_table, 'access exclusive');
+                _wait_until_free(successor.embedding_table, 'access exclusive');
         end if;
     end loop;
 end $$;
@@ -52,7 +52,7 @@ end $$;
 
 -- Writers wait at the source, before their triggers' functions are looked up, so they find the new ones.
 create or replace function pgembedd._rename_both(
-    current pgembedd.pipeline, beside pgembedd.pipeline, suffix text
+    current pgembedd.pipeline, successor pgembedd.pipeline, suffix text
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
@@ -61,10 +61,10 @@ as $$
 declare
     named text;
 begin
-    perform from pipeline p where p.id in (current.id, beside.id) order by p.id for update;
-    if (_successor(_pipeline(current.name), beside.shadow)).id <> beside.id then
+    perform from pipeline p where p.id in (current.id, successor.id) order by p.id for update;
+    if (_successor(_pipeline(current.name), successor.shadow)).id <> successor.id then
         raise exception using
-            message = format('"%s" is not the pipeline any more that it was a moment ago.', beside.name),
+            message = format('"%s" is not the pipeline any more that it was a moment ago.', successor.name),
             hint = 'See pgembedd.status.', errcode = '22023';
     end if;
     perform set_config('lock_timeout', '500ms', true);
@@ -72,12 +72,12 @@ begin
     perform set_config('lock_timeout', '100ms', true);
     named := current.embedding_column;
     if current.embedding_table is null then
-        perform _copy_rights(current.source, current.embedding_column, beside.embedding_column);
+        perform _copy_rights(current.source, current.embedding_column, successor.embedding_column);
     else
         named := (select c.relname from pg_class c where c.oid = current.embedding_table);
     end if;
     perform _rename_vectors(current, _suffixed_name(named, suffix));
-    perform _rename_vectors(beside, named);
+    perform _rename_vectors(successor, named);
 end $$;
 
 -- Copies the grants on a single column, and revokes all others on the second one.

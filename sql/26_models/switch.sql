@@ -31,16 +31,16 @@ set search_path = pg_catalog, pgembedd, pg_temp
 as $$
 declare
     current pgembedd.pipeline;
-    beside pgembedd.pipeline;
+    successor pgembedd.pipeline;
     one pgembedd.pipeline;
     ignored text;
 begin
     current := _pipeline(name);
-    beside := _successor(current, shadow);
+    successor := _successor(current, shadow);
     if not force then
         begin
-            ignored := _check_swap(current, beside);
-            ignored := _await_vectors(current, beside);
+            ignored := _check_swap(current, successor);
+            ignored := _await_vectors(current, successor);
             -- The locks of having looked go with the subtransaction: with them, a writer's TRUNCATE and we would wait
             -- for each other.
             raise exception using errcode = 'PGE01';
@@ -48,21 +48,21 @@ begin
             null;
         end;
     end if;
-    perform _rename_when_free(current, beside, suffix);
+    perform _rename_when_free(current, successor, suffix);
     update pipeline p
-    set name = current.name || '.' || suffix, shadow_of = beside.id, shadow = suffix,
+    set name = current.name || '.' || suffix, shadow_of = successor.id, shadow = suffix,
         embedding_column = _suffixed_name(current.embedding_column, suffix),
         embedding_table_name = p.embedding_table::text
     where p.id = current.id;
     update pipeline p
     set name = current.name, shadow_of = null, shadow = null,
         embedding_column = current.embedding_column, embedding_table_name = p.embedding_table::text
-    where p.id = beside.id;
-    perform _rename_indexes(current.id), _rename_indexes(beside.id);
-    for one in select p.* from pipeline p where p.id in (current.id, beside.id) loop
+    where p.id = successor.id;
+    perform _rename_indexes(current.id), _rename_indexes(successor.id);
+    for one in select p.* from pipeline p where p.id in (current.id, successor.id) loop
         perform _generate(one);
     end loop;
-    perform _notify(case suffix when 'previous' then 'switched' else 'rolled_back' end, beside.id, jsonb_build_object(
-        'model', beside.model, 'replaced_id', current.id, 'replaced', current.name || '.' || suffix, 'replaced_model',
-        current.model));
+    perform _notify(case suffix when 'previous' then 'switched' else 'rolled_back' end, successor.id,
+        jsonb_build_object('model', successor.model, 'replaced_id', current.id,
+                           'replaced', current.name || '.' || suffix, 'replaced_model', current.model));
 end $$;

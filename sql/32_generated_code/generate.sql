@@ -51,7 +51,7 @@ begin
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
         perform _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
-    if _exists(pipeline.words_table) then  -- the sweep makes one that was dropped anew
+    if _exists(pipeline.words_table) then  -- the sweep makes one that was dropped again
         perform _generate_words(pipeline), _mirror_words_rights(pipeline);
     end if;
     if pipeline.triggers then

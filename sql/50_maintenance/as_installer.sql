@@ -7,7 +7,7 @@ language sql security definer
 set search_path = pg_catalog, pgembedd, pg_temp
 as $$ select _follow(p) from pipeline p where p.id = pipeline_id $$;
 
--- Makes the code of a stopped pipeline anew where it has no problem any more; returns whether that is so.
+-- Makes the code of a stopped pipeline again where it has no problem any more; returns whether that is so.
 create or replace function pgembedd._remake_mended(pipeline_id integer) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -1,5 +1,5 @@
 -- What the stores of the last five minutes did, by pipeline: `lag` over all of them, `rows` and `began_at` of the work
--- that goes on now. That begins anew where jobs were queued after the store before them, ten seconds or more after it,
+-- that goes on now. That begins again where jobs were queued after the store before them, ten seconds or more after it,
 -- and where nothing was stored for a minute.
 create or replace function pgembedd._recent_work() returns table (
     pipeline_id integer, rows bigint, began_at timestamptz, ended_at timestamptz, lag interval)

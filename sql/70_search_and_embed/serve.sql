@@ -45,7 +45,7 @@ comment on function pgembedd.take_embed_requests is
     'for their vectors; at most so many.';
 
 -- Deletes the requests that expired after `since`. An index that is broken, as the crash of a server with failing disks
--- can leave one, is made anew with the table: what waits there would not be answered, and its callers ask again.
+-- can leave one, is made again with the table: what waits there would not be answered, and its callers ask again.
 create or replace function pgembedd._forget_embed_requests(since timestamptz default '-infinity') returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp

@@ -145,7 +145,7 @@ begin
         when target.text_configs = '{}' then format('The text search configuration %s of "%s" is gone.',
                                                     one.text_config, one.name)
         when not coalesce(_exists(one.words_table), false)
-        then format('The words'' table of "%s" was dropped; the next sweep makes it anew.', one.name) end;
+        then format('The words'' table of "%s" was dropped; the next sweep makes it again.', one.name) end;
     if target.no_words is null then
         target.words := one.words_table;
         target.words_view := coalesce(_words_view(one.words_table), one.words_table);

@@ -24,7 +24,7 @@ end $$;
 comment on function pgembedd.expose_search is
     'Make search(), similar() and search_many() in a schema that PostgREST serves; they run as the caller.';
 
--- By the comment: a migration makes those anew that have it.
+-- By the comment: a migration makes those that have it again.
 create or replace function pgembedd._is_exposed(function oid) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -58,7 +58,7 @@ begin
             raise exception using message = format('There is a function %s already.', exposed),
                 hint = 'Give it another name.', errcode = '22023';
         end if;
-        -- Where a migration could not make it anew, as it is another role's.
+        -- Where a migration could not make it again, as it is another role's.
         for other in
             select p.oid from pg_proc p join pg_namespace n on n.oid = p.pronamespace
             where n.nspname = schema and p.proname = _expose.name and _is_exposed(p.oid)

@@ -32,7 +32,7 @@ __all__ = ["connection"]
 
 HINT = (
     "these vectors stay. Or say adopt => true to keep them and embed what is missing, if they are of the model mine; "
-    "adopt => false deletes them all at once, and has every row embedded anew."
+    "adopt => false deletes them all at once, and has every row embedded again."
 )
 
 

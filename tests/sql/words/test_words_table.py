@@ -112,7 +112,7 @@ def test_a_table_that_was_dropped_is_made_and_filled_again(connection: psycopg.C
     make_texts(connection, embedding_table=table)
     before = words(connection)
     connection.execute("drop table documents_words cascade")
-    with refused('The words\' table of "documents" was dropped; the next sweep makes it anew.'):
+    with refused('The words\' table of "documents" was dropped; the next sweep makes it again.'):
         by_words(connection, "invoice")
     assert len(hybrid(connection, "invoice")) == 4
     connection.execute("update documents set title = 'Bills' where id = 2")

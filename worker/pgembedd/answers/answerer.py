@@ -1,4 +1,4 @@
-"""Answers questions of the queue, several at once, in a thread of its own."""
+"""Answers questions of the queue, several at once, in its own thread."""
 
 import asyncio
 import threading

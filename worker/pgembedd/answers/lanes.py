@@ -17,7 +17,7 @@ Sources = Sequence[Mapping[str, Any]]
 
 
 class Lane:
-    """Reads the sources of claimed questions, one after another, over a connection of its own that is then cleaned."""
+    """Reads the sources of claimed questions, one after another, over its own connection that is then cleaned."""
 
     def __init__(self, connection: Connection, owner_timeout_s: float, *, slow: bool) -> None:
         """Code of a table's owner may take `owner_timeout_s` for one question; two seconds where no others may wait."""

@@ -98,7 +98,7 @@ class SessionLimit:
     """The limit of the statements of one connection that run users' code, and of its sessions."""
 
     def __init__(self, limit_s: float | None, purpose: str, end: Callable[[int], None], *, pooled: bool) -> None:
-        """`end` ends a process of the server. `pooled` sessions are set anew in each transaction."""
+        """`end` ends a process of the server. `pooled` sessions are set again in each transaction."""
         self.limit_s = self._given_s = limit_s
         self._purpose, self._end, self._pooled = purpose, end, pooled
         self._process = 0

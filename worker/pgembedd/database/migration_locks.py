@@ -46,7 +46,7 @@ class LockHolder:
 
 
 class LockWatch:
-    """Looks which sessions keep a migration's session waiting: in a thread, over a connection of its own."""
+    """Looks which sessions keep a migration's session waiting: in a thread, over its own connection."""
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
@@ -77,7 +77,7 @@ class LockWatch:
 
 
 def migrate_patiently(conninfo: str, attempt: Callable[[LockWatch], None]) -> None:
-    """Runs a migration, each attempt in a transaction of its own, until it has all locks. PgembeddError in the end."""
+    """Runs a migration, each attempt in its own transaction, until it has all locks. PgembeddError in the end."""
 
     def log(state: RetryCallState) -> None:
         for fields in map(asdict, watch.holders) if watch.holders else ({},):

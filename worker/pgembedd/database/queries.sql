@@ -1005,7 +1005,7 @@ where o.oid = any (%(views)s) and not exists (
 
 -- name: bound_to_definitions
 -- What was bound to these definitions when it was made, but is not among them: its catalog, oid and part, its name,
--- theirs, and the statement that binds it anew by the same text; null where there is none, or where one of them is
+-- theirs, and the statement that binds it again by the same text; null where there is none, or where one of them is
 -- unfollowed.
 with definition as (
     select 'pg_catalog.pg_proc'::regclass::oid as class, p.oid, p.oid::regprocedure::text as name

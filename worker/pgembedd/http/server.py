@@ -1,4 +1,4 @@
-"""uvicorn in a thread of its own."""
+"""uvicorn in its own thread."""
 
 import asyncio
 import logging

@@ -153,7 +153,7 @@ async def _next_or_none(generation: Generation) -> Chunk | None:
 
 
 class _Background:
-    """An event loop in a thread of its own, which ends with its last user or with the process."""
+    """An event loop in its own thread, which ends with its last user or with the process."""
 
     def __init__(self) -> None:
         self.process = os.getpid()

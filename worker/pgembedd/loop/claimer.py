@@ -29,7 +29,7 @@ LOOK_SHARE = 0.1  # of the time may go into looking for what is due, which takes
 
 
 class Claimer:
-    """Claims jobs of a lane in a thread of its own until it is told to stop."""
+    """Claims jobs of a lane in its own thread until it is told to stop."""
 
     def __init__(
         self, lane: Lane, connection: Connection, stopping: Callable[[], bool], waker: Waker, watch: Watch

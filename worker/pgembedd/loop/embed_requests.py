@@ -24,7 +24,7 @@ LONGEST_TIMEOUT_S = 600.0  # that embed() takes
 
 
 class EmbedRequests:
-    """Serves requests in a thread of its own."""
+    """Serves requests in its own thread."""
 
     def __init__(
         self,

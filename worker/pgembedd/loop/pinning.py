@@ -154,7 +154,7 @@ class PinnedModels:
         if first is not None and (first.shape != now.shape or differs(first, now)):
             raise ModelMismatchError(
                 f"The provider of {pipeline.model} changed the model: its vectors are not what they were when the "
-                f'pipeline "{pipeline.name}" was first served. Have every row embedded anew with '
+                f'pipeline "{pipeline.name}" was first served. Have every row embedded again with '
                 f"pgembedd.backfill('{pipeline.name}', force => true), or choose another model with "
                 "pgembedd.change_model()."
             )

@@ -19,7 +19,7 @@ REFUSED = RowFailure("write", "A BEFORE UPDATE trigger of the table keeps the ve
 
 
 class Storer:
-    """Stores the batches of a lane in a thread of its own."""
+    """Stores the batches of a lane in its own thread."""
 
     def __init__(self, lane: Lane, connection: Connection) -> None:
         self._jobs, self._pipelines = JobRepository(connection), PipelineRepository(connection)

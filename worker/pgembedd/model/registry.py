@@ -1,4 +1,4 @@
-"""The models of a process: each is loaded in a thread of its own when it is first asked for, and kept."""
+"""The models of a process: each is loaded in its own thread when it is first asked for, and kept."""
 
 import threading
 from collections.abc import Callable
@@ -78,7 +78,7 @@ class LoadedModels(Generic[Model]):
             del self._loading[name]
 
     def refuse(self, name: str, error: ModelError) -> None:
-        """Gives up a loaded model that turned out to be of no use; it is loaded anew as after a failure to load.
+        """Gives up a loaded model that turned out to be of no use; it is loaded again as after a failure to load.
 
         It is not closed, as other threads may be using it.
         """

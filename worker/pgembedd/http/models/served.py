@@ -67,7 +67,7 @@ class ServedModels:
                 return None
             if overdue_s >= 0:
                 self._pipelines_until = time.monotonic() + PIPELINES_EVERY_S
-                # In a thread of its own, as all of FastAPI's threads may be waiting for the database.
+                # In its own thread, as all of FastAPI's threads may be waiting for the database.
                 threading.Thread(
                     target=self._read_pipelines, args=[self._database], name="pipelines", daemon=True
                 ).start()

@@ -48,7 +48,7 @@ def router(service: ServiceContext) -> APIRouter:
 
     @routes.post("/retry", dependencies=[own_origin], responses=responses(400, 401, 403, 404, 413, 415, 422, 429, 503))
     def retry(asked: RetryRequest) -> RetryAnswer:
-        """Put dead letters back into their queue, with attempts counted anew."""
+        """Put dead letters back into their queue, with attempts counted again."""
         with queries.connection_for_page(service) as connection:
             return RetryAnswer(retried=queries.retry_failed(connection, asked.pipeline, asked.reason))
 
