@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import psycopg
@@ -11,10 +12,16 @@ import pytest
 from pgvector.psycopg import register_vector
 from structlog.typing import EventDict
 
+from pgembedd.database.connection import Connection
+from pgembedd.database.pipelines import PipelineRepository
+from pgembedd.database.records import ServedPipeline
+from pgembedd.database.sessions import Sessions
 from pgembedd.errors import ConfigurationError, ModelError, ModelUnavailableError
 from pgembedd.loop.model_loader import loader
+from pgembedd.loop.pinning import PinnedModels
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
+from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only
@@ -225,6 +232,25 @@ def test_the_real_loader_has_no_stand_in(
     monkeypatch.setenv("PGEMBEDD_CACHE_DIR", f"{tmp_path}/cache")
     with pytest.raises(ModelUnavailableError):
         loader(brisk(model_dir=""))("gte-small")
+
+
+def test_a_look_that_is_asked_for_during_another_one_is_made(database: Database, model: Session) -> None:
+    """A pipeline may have been made after that one had read them, and before it ended."""
+    looks = list[int]()
+
+    class Watched(PipelineRepository):
+        def running(self) -> list[tuple[ServedPipeline, bool]]:
+            found = super().running()
+            looks.append(len(found))
+            if len(looks) == 1:
+                pinned.look_soon()
+            return found
+
+    pinned = PinnedModels(ModelRegistry(only(Wrapped(model))), settled_look_s=600.0)
+    with closing(Connection(Sessions(database.conninfo, "test"), threading.Event())) as connection:
+        for _ in range(3):
+            pinned.look(Watched(connection))
+    assert len(looks) == 2
 
 
 def test_models_are_loaded_for_pipelines_made_later(

@@ -119,8 +119,9 @@ class Stages:
         registry = ModelRegistry(only(Wrapped(model)))
         registry.get(MODEL)
         self.lane = Lane(FRESH, brisk(), Role(), PinnedModels(registry), InFlight(), share=share)
-        waker = Waker(threading.Event())
-        self.claimer = Claimer(self.lane, self.connection, lambda: False, waker, Watch(waker))
+        waker, self.backfill = Waker(threading.Event()), Waker(threading.Event())
+        self.watch = Watch(self.backfill)
+        self.claimer = Claimer(self.lane, self.connection, lambda: False, waker, self.watch)
         self.storer = Storer(self.lane, self.connection)
 
 
@@ -176,3 +177,34 @@ def test_a_pipeline_whose_table_is_locked_is_left_out_for_a_while(
     assert share.left_out() == [1]
     assert share.next([Due(1, FRESH)]) is None
     assert share.next([Due(1, FRESH), other]) == other
+
+
+def test_the_backfill_lane_sleeps_only_while_all_that_is_its_own_is_looked_at(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """The fresh lane does not look at pipelines that it leaves out, nor beyond fresh jobs that others hold."""
+    make_documents(connection)
+    share = FairShare(4)
+    share.stored(Due(2, FRESH), 4, 0.1)
+    stages = Stages(database, model, share)
+
+    def watches() -> bool:
+        return stages.watch.watches
+
+    assert not stages.claimer.claim_due()
+    assert watches()
+    share.released(Due(1, FRESH), 4, 1.0)
+    assert not stages.claimer.claim_due()
+    assert not watches()
+    assert stages.backfill.wait(0.0)
+    share.stored(Due(1, FRESH), 4, 0.1)
+    assert not stages.claimer.claim_due()
+    assert watches()
+    insert(connection, [1])
+    with database.connect(autocommit=False) as other:
+        other.execute("select from pgmq.q_pgembedd_jobs for update")
+        assert not stages.claimer.claim_due()
+        other.rollback()
+    assert not watches()
+    assert stages.backfill.wait(0.0)
+    stages.connection.close()

@@ -165,6 +165,19 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     listener.close()
 
 
+def test_what_comes_just_after_the_timeout_ends_the_next_wait() -> None:
+    class Late(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            woken = super().wait(timeout)
+            self.set()
+            return woken
+
+    waker = Waker(threading.Event())
+    waker._woken = Late()  # no other way to come in between
+    assert not waker.wait(0.0)
+    assert waker.wait(0.0)
+
+
 def test_one_session_listens_to_what_is_subscribed_to(database: Database, connection: psycopg.Connection) -> None:
     """A channel that ends is left; a session that is lost is opened again, and all are told that it was."""
     listener, one, other = Listener(database.conninfo), list[str | None](), list[str | None]()

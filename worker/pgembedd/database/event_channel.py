@@ -81,9 +81,9 @@ def gap() -> Event:
 
 
 class EventLog:
-    """What the NOTIFYs on the channel tell: a NOTIFY says that there is an event, and its number.
+    """The events that the NOTIFYs on the channel tell of: a NOTIFY says that there is one, and its number.
 
-    What the event is stands in a table of ours.
+    The event itself stands in a table of ours.
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -44,7 +44,8 @@ class Waker:
     def wait(self, timeout_s: float | None) -> bool:
         """Waits until woken, at most `timeout_s` seconds; False where only the time has passed."""
         woken = self._stopping.is_set() or self._woken.wait(timeout_s)
-        self._woken.clear()
+        if woken:  # else what comes just after the timeout ends the next wait
+            self._woken.clear()
         return woken
 
 

@@ -96,11 +96,14 @@ class Claimer:
         """Returns what is due and can be served, looked up again unless that was a moment ago."""
         began = time.monotonic()
         if not self._due or began >= self._due_until:
-            queue, left_out = self._lane.queue, [*self._models.unserved(), *self._lane.share.left_out()]
-            due = self._jobs.due(queue, self._role.pipelines, poll_s, left_out, idle=self._asks_for_notify)
+            queue, left_out = self._lane.queue, self._lane.share.left_out()
+            unserved = [*self._models.unserved(), *left_out]
+            due = self._jobs.due(queue, self._role.pipelines, poll_s, unserved, idle=self._asks_for_notify)
             self._asked = self._asks_for_notify and not any(each.queue == queue for each in due)
-            if self._asked:
+            if self._asked and not left_out:
                 self._watch.begin(found=bool(due))
+            elif self._asks_for_notify:  # it did not look at all that is the backfill lane's
+                self._watch.end()
             if not all(self._models.serves(each.pipeline_id) for each in due):
                 self._models.look(self._pipelines, now=True)
             self._due = [each for each in due if each.queue == queue and self._models.serves(each.pipeline_id)]

@@ -38,7 +38,7 @@ UPKEEP_TIMES = 10  # as long as a batch may take the upkeep, which reads whole t
 
 
 class Parts:
-    """What a worker consists of. `work` is what each of its threads does."""
+    """All that a worker consists of. `work` is what each of its threads does."""
 
     def __init__(
         self, conninfo: str, settings: Settings, models: ModelRegistry, role: Role, observer: Observer

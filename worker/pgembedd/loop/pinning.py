@@ -47,6 +47,7 @@ class PinnedModels:
         self._awaited: set[int] = set()  # their models are being loaded
         self._refused: dict[int, Failures] = {}  # with the times that this was noted in the database
         self._look_at, self._loads = 0.0, 0
+        self._wanted = self._looked = 0  # looks that were asked for, and those of them that have been made
         self._ready = threading.Event()
         self._compared: dict[int, Float32Array] = {}  # the probe vectors that are the pipeline's
         self._looking = threading.Lock()
@@ -93,16 +94,19 @@ class PinnedModels:
             began = time.monotonic()
             if not (self._pulls or self._served or self._refused):
                 self._look_at = began + LOOK_EVERY_S
-            elif now or began >= self._look_at:
+            elif now or began >= self._look_at or self._looked != self._wanted:
+                wanted = self._wanted  # one that is asked for during the look is another one
                 self._look(pipelines, began, now=now)
+                self._looked = wanted
 
     def look_soon(self) -> None:
-        """Makes the next look due."""
-        self._look_at = 0.0
+        """Makes another look due, although one may be in progress. For one thread, the listener's; it never waits."""
+        self._wanted += 1
 
     def look_in_s(self) -> float:
         """Returns the seconds until the next look is due; a moment where it is due already."""
-        return max(self._look_at - time.monotonic(), LOADING.first_s)
+        left_s = self._look_at - time.monotonic() if self._looked == self._wanted else 0.0
+        return max(left_s, LOADING.first_s)
 
     def _look(self, pipelines: PipelineRepository, began: float, *, now: bool) -> None:
         known, loading = self._served.copy(), set[int]()

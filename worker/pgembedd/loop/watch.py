@@ -24,7 +24,7 @@ class Watch:
             self._backfill.wake()
 
     def end(self) -> None:
-        """Notes that the fresh lane has jobs: the backfill lane looks for itself."""
+        """Notes that the fresh lane has jobs, or looked at some queues only: the backfill lane looks for itself."""
         if self.watches:
             self._watching.clear()
             self._backfill.wake()
