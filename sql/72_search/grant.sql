@@ -3,16 +3,11 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
-declare
-    function regprocedure;
-    ignored text;
 begin
-    ignored := _check_role(role);
+    perform _check_role(role);
     perform grant_embed(role);
     execute format('grant execute on function schema_version() to %s', role);  -- the command line asks it first
-    for function in select f from _search_functions() f loop
-        execute format('grant execute on function %s to %s', function, role);
-    end loop;
+    perform _grant_functions(role, array(select f from _search_functions() f));
 end $$;
 comment on function pgembedd.grant_search is
     'Let a role call pgembedd.search() and pgembedd.embed(). What it finds is what it may read.';

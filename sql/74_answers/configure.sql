@@ -99,11 +99,8 @@ language plpgsql
 set search_path = pg_catalog, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
-declare
-    routine regprocedure;
-    ignored text;
 begin
-    ignored := _check_role(role);
+    perform _check_role(role);
     perform grant_search(role);
     execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_event, '
                    'model, _readable_sources to %s', role);
@@ -112,9 +109,7 @@ begin
     execute format('grant delete on thread_member to %s', role);
     execute format('grant insert (id, thread, pipeline, question, model, role, subject), '
                    'update (status) on answer to %s', role);
-    for routine in select f from _ask_functions() f loop
-        execute format('grant execute on routine %s to %s', routine, role);
-    end loop;
+    perform _grant_functions(role, array(select f from _ask_functions() f));
 end $$;
 comment on function pgembedd.grant_ask is
     'Let a role search and call pgembedd.ask(). It is answered from what it may read, and sees its own answers.';
