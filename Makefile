@@ -25,7 +25,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-upgrade faults lint format bench bench-full bench-setup bench-report lock image wheel clean
+.PHONY: help setup demo demo-answers up test test-slow test-postgres test-upgrade faults lint format bench bench-full bench-setup bench-report lock image wheel clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,12 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 
 test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+
+# The version of PostgreSQL that the tests of the database run on: 14 to 18.
+VERSION := 15
+
+test-postgres: $(STAMP) ## Run the tests of the database on an older PostgreSQL (VERSION=15)
+	@PGEMBEDD_TEST_POSTGRES=$(VERSION) $(BIN)/python -m pytest -n auto --dist loadfile tests/sql tests/migration tests/loop tests/search tests/answers
 
 # Another release than the one that pyproject.toml names: a revision, or a version of the package index.
 RELEASE :=

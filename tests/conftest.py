@@ -20,7 +20,7 @@ from tests.support.library import library
 from tests.support.parallel import Parallel, processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
-from tests.support.postgres_versions import TESTED, server_of_version
+from tests.support.postgres_versions import ASKED_FOR, TESTED, NoOtherSkips, server_of_version
 from tests.support.prepared import Templates
 from tests.support.roles import Roles, temporary_roles
 from tests.support.sql import connected
@@ -41,6 +41,8 @@ hypothesis.settings.load_profile("same")
 def pytest_configure(config: pytest.Config) -> None:
     """Order, time and processes of a session are in tests/support/parallel.py."""
     config.pluginmanager.register(Parallel())
+    if ASKED_FOR:
+        config.pluginmanager.register(NoOtherSkips())
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -38,7 +38,8 @@ FOREIGN = """
     where (to_regnamespace(i.schema) in (select oid from ours) or c.relnamespace in (select oid from ours))
       and coalesce(p.pronamespace, o.oprnamespace, t.typnamespace, l.collnamespace, oc.opcnamespace, s.cfgnamespace,
                    e.dictnamespace) not in (select oid from ours union all select 'pg_catalog'::regnamespace)
-      and not exists (select from pg_depend x where x.classid = d.refclassid and x.objid = d.refobjid
+      -- In older versions the array of an extension's type belongs to that type alone.
+      and not exists (select from pg_depend x where x.classid = d.refclassid and x.objid in (d.refobjid, t.typelem)
                       and x.deptype = 'e')
 """
 

@@ -15,9 +15,11 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.embedded_postgres.account import Account
@@ -29,8 +31,45 @@ from tests.support.downloads import cache_directory, run_or_skip
 VERSIONS = (14, 15, 16, 17, 18)
 EMBEDDED = 18
 # The version of the session's server.
-TESTED = int(os.environ.get("PGEMBEDD_TEST_POSTGRES") or EMBEDDED)
+ASKED_FOR = os.environ.get("PGEMBEDD_TEST_POSTGRES")
+TESTED = int(ASKED_FOR or EMBEDDED)
+# What some tests need and older versions lack, each by the version that brought it. Where the tests run on a version
+# that was asked for, no other skip is accepted.
+SINCE = {
+    "ALTER COLUMN SET EXPRESSION": 17,  # another expression of a generated column
+    "WITHOUT OVERLAPS": 18,  # primary keys over ranges, which no pipeline can have
+    "virtual generated columns": 18,  # computed when they are read
+}
 VECTOR_SUITE = "trixie"  # whose pgvector is built against the versions before 18
+
+
+def has(feature: str) -> bool:
+    """Tells that the version of the session's server has that feature of SINCE."""
+    return SINCE[feature] <= TESTED
+
+
+def needs(feature: str) -> pytest.MarkDecorator:
+    """Skips a test where the version of the session's server lacks that feature of SINCE."""
+    return pytest.mark.skipif(not has(feature), reason=_lacking(feature))
+
+
+def _lacking(feature: str) -> str:
+    return f"PostgreSQL {SINCE[feature]} brought {feature}"
+
+
+class NoOtherSkips:
+    """Fails the tests that are skipped for a reason that is not in SINCE."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """After each test."""
+        report = yield
+        if report.skipped and isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            if reason not in map(_lacking, SINCE):
+                report.outcome = "failed"
+                report.longrepr = f"Skipped for a reason that is not in {__name__}.SINCE: {reason}"
+        return report
 
 
 @contextmanager

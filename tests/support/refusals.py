@@ -10,7 +10,7 @@ import pytest
 
 from pgembedd.errors import PgembeddError
 
-MORE = ("PL/pgSQL assignment", "PL/pgSQL expression")
+MORE = ("PL/pgSQL assignment", "PL/pgSQL expression", "SQL expression")  # the third in older versions
 
 
 def check_context(error: psycopg.Error) -> None:

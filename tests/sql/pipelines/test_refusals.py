@@ -11,6 +11,7 @@ import pytest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model.specs import REGISTRY, RERANKERS
 from tests.support.databases import Database, fresh_database
+from tests.support.postgres_versions import needs
 from tests.support.refusals import refused
 from tests.support.sql import call, connected, create_pipeline, make_documents, rows, state
 from tests.support.transaction import connection
@@ -35,7 +36,6 @@ SETUP = """
     create table child (primary key (id)) inherits (parent);
     create table parts (id int primary key, title text, content text) partition by range (id);
     create table part partition of parts for values from (0) to (10);
-    create table temporal (id int4range, at int4range, title text, content text, primary key (id, at without overlaps));
     alter table documents add long halfvec(5), add wide vector(3), add words text,
         add bare halfvec, add made halfvec(3) generated always as ('[1,2,3]'::halfvec(3)) stored;
     create sequence numbers;
@@ -64,7 +64,6 @@ SOURCES = [
     ("away", "public.away is a foreign table, not a table."),
     ("documents_pkey", "public.documents_pkey is an index, not a table."),
     ("numbers", "public.numbers is a sequence, not a table."),
-    ("temporal", "public.temporal has a primary key WITHOUT OVERLAPS."),
     ("keyless", "public.keyless has no primary key."),
     ("passing", "passing is a temporary table."),
     ("parent", "public.parent takes part in table inheritance, or is one partition of a table."),
@@ -170,6 +169,15 @@ def test_an_option_is_refused(odd: psycopg.Connection, options: dict[str, Any], 
     with refused(message):
         create_pipeline(odd, **options)
     assert rows(odd, EVERYTHING) == before
+
+
+@needs("WITHOUT OVERLAPS")
+def test_a_key_without_overlaps(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "create table temporal (id int4range, at int4range, title text, primary key (id, at without overlaps))"
+    )
+    with refused("public.temporal has a primary key WITHOUT OVERLAPS."):
+        create_pipeline(connection, source="temporal", content_columns=["title"])
 
 
 @pytest.mark.parametrize("model", ["gte-small", "openai:text-embedding-3-small", "no(model"])

@@ -9,6 +9,7 @@ import pytest
 
 from pgembedd.database.migrate import migrate
 from tests.support.databases import Database
+from tests.support.postgres_versions import needs
 from tests.support.presence import beat
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
@@ -103,7 +104,7 @@ def test_with_a_content_function_every_column_is_watched_but_vectors(connection:
     assert queued(connection) == [1, 2]
 
 
-@pytest.mark.parametrize("storage", ["stored", "virtual"])
+@pytest.mark.parametrize("storage", ["stored", pytest.param("virtual", marks=needs("virtual generated columns"))])
 @pytest.mark.parametrize("on_update", ["keep", "clear"])
 def test_a_generated_column_changes_with_its_sources(
     connection: psycopg.Connection, storage: str, on_update: str
