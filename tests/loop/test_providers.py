@@ -259,7 +259,7 @@ def test_a_provider_that_changes_a_model_is_noticed_before_a_vector_is_stored(
         insert(connection, [2])
         eventually(lambda: "was first served" in str(shown(connection)[1]))
         assert shown(connection)[0] == "unserved"
-        assert "Have every row embedded anew with pgembedd.backfill('documents', force => true)" in str(
+        assert "Have every row embedded again with pgembedd.backfill('documents', force => true)" in str(
             shown(connection)[1]
         )
         assert missing(connection) == [2]
