@@ -16,7 +16,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from pgembedd.http.answers import ViewerPlaces
+from pgembedd.http.answer_viewers import ViewerPlaces
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.model import Session

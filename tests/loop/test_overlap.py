@@ -17,10 +17,10 @@ from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.lane import Lane
+from pgembedd.loop.lane_watch import Watch
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.role import Role
 from pgembedd.loop.storer import Storer
-from pgembedd.loop.watch import Watch
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database

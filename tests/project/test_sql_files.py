@@ -91,3 +91,21 @@ def test_every_internal_function_that_is_called_or_granted_is_there() -> None:
     }
     assert len(granted) > 20
     assert called | granted <= there, sorted((called | granted) - there)
+
+
+def test_what_an_owner_may_have_set_is_looked_at_before_a_name_is_looked_up() -> None:
+    """Code of a table's owner may set the search_path, for the rest of the function that called it.
+
+    So the statement after generated code names its schema. What only asks (`_ask_named`) is undone with its settings.
+    """
+    call = re.compile(
+        r"\bexecute format\((?:(?!;\n).)*?_pipeline_function\((?:(?!;\n).)*;\n\s*(?P<next>[^\n]*)", re.DOTALL
+    )
+    found = {
+        f"{named(path)}: {match['next']}"
+        for path in FILES
+        for match in call.finditer(path.read_text(encoding="utf-8"))
+        if "create " not in match[0]  # generated code is made, not called
+    }
+    assert len(found) > 5
+    assert {one for one in found if not re.search(r": (?:perform pgembedd\.|end)", one)} == set()

@@ -2,7 +2,7 @@
 
 Most of what a test of SQL takes is a database, a connection and what its functions have to compile, again in each. A
 file whose tests mostly need one session and no COMMIT imports this `connection` in the place of the usual one. A
-statement that fails undoes itself alone, as it does without a transaction, and the sequences start anew. Tests that
+statement that fails undoes itself alone, as it does without a transaction, and the sequences start again. Tests that
 ask for `database` or `other`, or are marked `own_database`, have a database and a session of their own as usual: so
 must what tells transactions apart (when a table was altered), counts what a session heard, looks at plans, or cannot
 run in a transaction.

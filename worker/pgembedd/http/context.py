@@ -10,7 +10,7 @@ from fastapi import Request
 
 from pgembedd.answers.hub import AnswerHub
 from pgembedd.database.listener import Listener
-from pgembedd.http.answers import Answers, ViewerPlaces
+from pgembedd.http.answer_viewers import Answers, ViewerPlaces
 from pgembedd.http.auth.authenticator import Authenticator
 from pgembedd.http.auth.search_roles import SearchRoles
 from pgembedd.http.auth.tokens import Caller, load_tokens

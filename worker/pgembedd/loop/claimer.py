@@ -18,8 +18,8 @@ from pgembedd.loop.deadline import STOP_CHECK_S
 from pgembedd.loop.in_flight import Key
 from pgembedd.loop.job_outcomes import JobOutcomes, Lost
 from pgembedd.loop.lane import Lane
+from pgembedd.loop.lane_watch import Watch
 from pgembedd.loop.reader import Reader
-from pgembedd.loop.watch import Watch
 from pgembedd.retry_policy import RetryPolicy
 
 FIRST_PAUSE_S = 0.1

@@ -22,12 +22,12 @@ from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.index_builder import BuildLimits, IndexBuilder
 from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lane import EmbeddingBatch, Lane
+from pgembedd.loop.lane_watch import Watch
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import LOOK_EVERY_S, PinnedModels
 from pgembedd.loop.role import Role
 from pgembedd.loop.storer import Storer
-from pgembedd.loop.watch import Watch
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import Observer

@@ -18,7 +18,7 @@ from pgembedd.answers.questions import Question
 from pgembedd.answers.watch import Viewer
 from pgembedd.database.answers import AnswerEvent
 from pgembedd.errors import GenerationError, GenerationUnavailableError
-from pgembedd.http.answers import Answers
+from pgembedd.http.answer_viewers import Answers
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.errors.refusals import Refusal, openai_problem, own_refusal
 from pgembedd.http.streams.sse import DONE, frame
