@@ -39,9 +39,9 @@ SETUP = f"""
     grant select on documents to {ROLE};
 """
 ASK = "select pgembedd.ask('documents', 'a question', embedding => array_fill(0.5, array[384])::vector)"
-CLAIM = "select id, attempt from pgembedd.claim_answers(1000, 600)"
-WRITE = "select pgembedd.write_answers(%(answers)s::uuid[], %(attempts)s, %(events)s, %(data)s::jsonb[])"
-FINISH = "select pgembedd.finish_answer(%s, %s, 'complete', '', '{}', array['done'], array['{}']::jsonb[])"
+CLAIM = "select id, attempt from pgembedd_internal.claim_answers(1000, 600)"
+WRITE = "select pgembedd_internal.write_answers(%(answers)s::uuid[], %(attempts)s, %(events)s, %(data)s::jsonb[])"
+FINISH = "select pgembedd_internal.finish_answer(%s, %s, 'complete', '', '{}', array['done'], array['{}']::jsonb[])"
 
 
 async def watch(port: int, answer: str) -> list[float]:

@@ -27,12 +27,12 @@ QUEUED = 1_000_000
 CLAIMS = 15
 BULK_ROWS = 100_000
 ARTICLES, ARTICLE_TEXTS = 44, 60  # long texts: so many of the corpus' in each
-LANES = {"fresh": "pgembedd_jobs", "backfill": "pgembedd_backfill"}
+LANES = {"fresh": "pgembedd_fresh", "backfill": "pgembedd_backfill"}
 
 
 def empty(connection: psycopg.Connection) -> None:
     """No rows and no jobs."""
-    connection.execute("truncate pgmq.q_pgembedd_jobs, pgmq.q_pgembedd_backfill, large, small")
+    connection.execute("truncate pgmq.q_pgembedd_fresh, pgmq.q_pgembedd_backfill, large, small")
 
 
 def fill(connection: psycopg.Connection, lane: str, texts: Sequence[str]) -> None:
@@ -147,7 +147,7 @@ def costs(rounds: int) -> list[Result]:
             f"create table texts as select ({body}) as body from generate_series(1, {BULK_ROWS}) g".encode()
         )
         connection.execute("vacuum analyze texts")
-        row = connection.execute("select replace(pgembedd._pipeline_key(), 'q.message', 'message')").fetchone()
+        row = connection.execute("select replace(pgembedd_internal._pipeline_key(), 'q.message', 'message')").fetchone()
         assert row is not None
         loads = {
             f"insert of {BULK_ROWS} rows, index by vt as pgmq's": partial(bulk_s, connection, "vt"),
@@ -155,17 +155,17 @@ def costs(rounds: int) -> list[Result]:
         }
         results = compare("fairness", "s", interleave(loads, rounds, warm_up=True), next(iter(loads)))
         empty(connection)
-        connection.execute("select pgembedd._ensure_queue(q) from unnest(pgembedd._queues()) q")
+        connection.execute("select pgembedd_internal._ensure_queue(q) from unnest(pgembedd_internal._queues()) q")
         connection.execute(f"insert into large (body) select 'text' from generate_series(1, {QUEUED})".encode())
         connection.execute("insert into small (body) select 'text' from generate_series(1, 100)")
         connection.execute("select pgembedd.backfill('small', force => true)")
         connection.execute("create index on pgmq.q_pgembedd_backfill (vt)")  # as pgmq has it
         connection.execute("vacuum analyze pgmq.q_pgembedd_backfill")
-        one = f"(select id from pgembedd.pipeline where name = 'large'), 'pgembedd_backfill', {LARGEST}, 600"
+        one = f"(select id from pgembedd_internal.pipeline where name = 'large'), 'pgembedd_backfill', {LARGEST}, 600"
         statements = {
             f"pgmq.read of {LARGEST} from {QUEUED:,}": f"select * from pgmq.read('pgembedd_backfill', 600, {LARGEST})",
-            f"claim of {LARGEST} from {QUEUED:,}": f"select * from pgembedd.claim({one})",
-            f"due() with {QUEUED:,} queued": "select * from pgembedd.due()",
+            f"claim of {LARGEST} from {QUEUED:,}": f"select * from pgembedd_internal.claim({one})",
+            f"due() with {QUEUED:,} queued": "select * from pgembedd_internal.due()",
         }
         claims = {name: partial(claim_ms, connection, statement) for name, statement in statements.items()}
         return results + compare("fairness", "ms", interleave(claims, rounds), next(iter(claims)))

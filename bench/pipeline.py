@@ -85,7 +85,7 @@ def queued_run_s(
 ) -> float:
     """Seconds in which so many rows, all queued before, get their vector; `body` is SQL that makes a text of g."""
     connection.execute(f"truncate {table}".encode())
-    connection.execute("vacuum pgmq.q_pgembedd_jobs, pgmq.q_pgembedd_backfill")
+    connection.execute("vacuum pgmq.q_pgembedd_fresh, pgmq.q_pgembedd_backfill")
     connection.execute("checkpoint")
     before = workers.done
     with held_back(workers):

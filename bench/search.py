@@ -105,14 +105,14 @@ class Bench:
         self._fill_words()
         for (build,) in self._connection.execute("select pgembedd.index_statements('items')").fetchall():
             self._connection.execute(build.encode())
-        self._connection.execute("update pgembedd.pipeline set fingerprint = 'bench', index_due_at = null")
+        self._connection.execute("update pgembedd_internal.pipeline set fingerprint = 'bench', index_due_at = null")
         self._connection.execute("vacuum analyze")
-        self._connection.execute("select pgembedd._note_words(p) from pgembedd.pipeline p")  # as the upkeep does
+        self._connection.execute("select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p")  # as the upkeep does
 
     def _fill_words(self) -> None:
         """As the upkeep does where vectors were there before the words."""
-        while not self._connection.execute("select filled from pgembedd.word_statistics").fetchall()[0][0]:
-            self._connection.execute("select pgembedd._fill_words(p, 10000) from pgembedd.pipeline p")
+        while not self._connection.execute("select filled from pgembedd_internal.word_statistics").fetchall()[0][0]:
+            self._connection.execute("select pgembedd_internal._fill_words(p, 10000) from pgembedd_internal.pipeline p")
 
     def cases(self) -> Iterator[tuple[str, dict[str, Measured]]]:
         """Each filter with what was measured under it."""

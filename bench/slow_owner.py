@@ -82,8 +82,8 @@ def writer(conninfo: str, tables: tuple[str, ...]) -> Iterator[None]:
             while not ended.wait(0.05):
                 for table in tables:
                     row = connection.execute(
-                        "select count(*) from pgmq.q_pgembedd_jobs where message ->> 'pipeline' = "
-                        "(select id::text from pgembedd.pipeline where name = %s)",
+                        "select count(*) from pgmq.q_pgembedd_fresh where message ->> 'pipeline' = "
+                        "(select id::text from pgembedd_internal.pipeline where name = %s)",
                         (table,),
                     ).fetchone()
                     if row is not None and row[0] < AHEAD:
@@ -103,7 +103,7 @@ def writer(conninfo: str, tables: tuple[str, ...]) -> Iterator[None]:
 def done_in(connection: psycopg.Connection, seconds: float) -> float:
     """Rows of the two pipelines a second."""
     counted = (
-        "select sum(a.written) from pgembedd.activity a join pgembedd.pipeline p on p.id = a.pipeline_id "
+        "select sum(a.written) from pgembedd_internal.activity a join pgembedd_internal.pipeline p on p.id = a.pipeline_id "
         "where p.name in ('one', 'two')"
     )
     before = connection.execute(counted).fetchall()[0][0] or 0
@@ -121,9 +121,9 @@ def attack_on(connection: psycopg.Connection, conninfo: str, attack: str) -> Ite
     with closing(connect(conninfo)) if attack == LOCKED else nullcontext() as locker:
         if locker is not None:
             locker.execute("lock table slow in share mode")
-        connection.execute("update pgembedd.pipeline set state = 'running' where name = 'slow'")
+        connection.execute("update pgembedd_internal.pipeline set state = 'running' where name = 'slow'")
         yield
-        connection.execute("update pgembedd.pipeline set state = 'paused' where name = 'slow'")
+        connection.execute("update pgembedd_internal.pipeline set state = 'paused' where name = 'slow'")
     connection.execute("set role attacker")
     run_code(connection, QUICK, QUICK)
     connection.execute("reset role")
@@ -157,7 +157,7 @@ def measure(attack: str, rounds: int, workers: int) -> list[Result]:
         for table in ("one", "two"):
             make_table(connection, table, "null", index=False, words=False)
         make_attacker(connection)
-        connection.execute("update pgembedd.pipeline set state = 'paused' where name = 'slow'")
+        connection.execute("update pgembedd_internal.pipeline set state = 'paused' where name = 'slow'")
         tables = ("one", "two", "slow") if attack == BUSY else ("one", "two")
         with fleet(server.conninfo(), workers, "bench.null_worker", **settings), writer(server.conninfo(), tables):
             time.sleep(5)

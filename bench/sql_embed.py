@@ -62,7 +62,7 @@ def measure(options: Namespace) -> list[Result]:
     with database() as (connection, conninfo), Session(MODEL) as bare:
         make_table(connection, "indexed", MODEL, index=True)
         with fleet(conninfo) as workers:
-            listening = b"select pgembedd._listeners() is not null"
+            listening = b"select pgembedd_internal._listeners() is not null"
             workers.await_that(lambda: bool(connection.execute(listening).fetchall()[0][0]), "answering questions")
             ways: dict[str, Callable[[Sequence[str]], list[float]]] = {
                 "one question, bare": partial(asked_s, lambda text: bare.embed([text], kind="query")),

@@ -67,7 +67,7 @@ def register_chunks(connection: psycopg.Connection, name: str) -> None:
         (name, name, f"{name}_embeddings"),
     )
     connection.execute(
-        f"insert into {name}_embeddings (id, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model,"
+        f"insert into {name}_embeddings (id, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model,"
         f" tokens, tokens_kept) select g, 0, ({FILL}), 0, 1024, ({VECTOR})::halfvec(384), '', '', 1, 1"
         f" from generate_series(1, {VECTORS}) g".encode()
     )
@@ -78,7 +78,7 @@ def clear(connection: psycopg.Connection) -> None:
     for name in TABLES:
         connection.execute(f"delete from {name} where id > {ROWS}".encode())
         connection.execute(f"vacuum {name}".encode())
-    connection.execute("truncate pgmq.q_pgembedd_jobs, pgmq.q_pgembedd_backfill")
+    connection.execute("truncate pgmq.q_pgembedd_fresh, pgmq.q_pgembedd_backfill")
     connection.execute("checkpoint")
 
 

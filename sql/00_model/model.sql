@@ -5,7 +5,7 @@
 --              dead_letter      jobs that are given up, with reason and history
 --              worker           workers by their heartbeat; activity, sample, event: what they did, for status
 --              answer           questions; answer_source: the rows they are answered from; answer_event: the answer
--- Queues       pgembedd_jobs    of pgmq: changes of rows, the fresh lane
+-- Queues       pgembedd_fresh    of pgmq: changes of rows, the fresh lane
 --              pgembedd_backfill    everything else. A message names a pipeline and a key, {"pipeline": 1, "id": 7}
 --
 -- A job is     queued           by a trigger, in the transaction of the change; by backfill() or sweep()
@@ -14,7 +14,7 @@
 --                               the content still had the hash of what was embedded
 --              released         without an attempt: the row is locked or has changed, or the worker stops
 --              failed           fail() noted the attempt in its headers, and it is due again after backoff()
---              dead             after max_attempts; retry_failed() queues it again
+--              dead             after max_attempts; retry_dead_letters() queues it again
 -- Every act on a leased job names (msg_id, read_ct) of its claim. After another claim it does nothing: it is fenced.
 --
 -- Who calls    writers          triggers (30_triggers), which insert a message and run no code of a user's

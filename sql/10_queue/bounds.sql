@@ -2,7 +2,7 @@
 -- member of a list, bytes of JSON as it is kept. worker/pgembedd/settings/limits.py has the same for HTTP and MCP,
 -- docs/reference/limits.md lists them, and a test compares the three.
 
-create or replace function pgembedd._most(parameter text) returns integer
+create or replace function pgembedd_internal._most(parameter text) returns integer
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
@@ -18,7 +18,7 @@ begin
         else 200 end;
 end $$;
 
-create or replace function pgembedd._most_members(parameter text) returns integer
+create or replace function pgembedd_internal._most_members(parameter text) returns integer
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
@@ -31,9 +31,9 @@ end $$;
 
 -- Refuses a text that is longer than its parameter may be, without the text. A text of 64 characters passes without a
 -- look at its bound, as no bound is less.
-create or replace function pgembedd._check_texts(names text[], texts text[]) returns void
+create or replace function pgembedd_internal._check_texts(names text[], texts text[]) returns void
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     for i in 1 .. cardinality(names) loop
@@ -45,9 +45,9 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._check_list(name text, members integer) returns void
+create or replace function pgembedd_internal._check_list(name text, members integer) returns void
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if members > _most_members(name) then
@@ -58,9 +58,9 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._check_json(name text, value jsonb) returns void
+create or replace function pgembedd_internal._check_json(name text, value jsonb) returns void
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if pg_column_size(value) > _most(name) then
@@ -70,9 +70,9 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._check_members(name text, members text[]) returns void
+create or replace function pgembedd_internal._check_members(name text, members text[]) returns void
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     ignored text;

@@ -7,7 +7,7 @@
 --   rewritten  times that writing the vector changed the content itself
 --   changed    times in a row that the content was another one by the time of writing; version and same: what the row
 --              was like then, and how many times in a row (40_jobs/nondeterministic.sql)
-create or replace function pgembedd._note(headers jsonb, field text) returns integer
+create or replace function pgembedd_internal._note(headers jsonb, field text) returns integer
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
@@ -16,7 +16,7 @@ as $$
                 then least(greatest((headers -> 'pgembedd' ->> field)::numeric, 0), 1000000)::integer else 0 end
 $$;
 
-create or replace function pgembedd._with_notes(headers jsonb, notes jsonb) returns jsonb
+create or replace function pgembedd_internal._with_notes(headers jsonb, notes jsonb) returns jsonb
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
@@ -26,7 +26,7 @@ $$;
 
 -- A W3C trace context as a header of the message, from the setting `pgembedd.traceparent`; null for a value of another
 -- form, because no statement may fail of it. An expression for generated code, which asks once a statement.
-create or replace function pgembedd._trace_headers() returns text
+create or replace function pgembedd_internal._trace_headers() returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$

@@ -4,21 +4,21 @@
 
 -- The pipeline of the message of `q`, for format(): empty where it names none. Cut, because every message has to fit
 -- into the index.
-create or replace function pgembedd._pipeline_key() returns text
+create or replace function pgembedd_internal._pipeline_key() returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select $q$("left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C")$q$ $$;
 
 -- The condition that the message of `q` is a job of that pipeline.
-create or replace function pgembedd._is_for(pipeline_id integer) returns text
+create or replace function pgembedd_internal._is_for(pipeline_id integer) returns text
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select format('%s = %L', _pipeline_key(), pipeline_id) $$;
 
 -- pgmq's own index by vt serves none of our statements and costs each of them a write: ours takes its place.
-create or replace function pgembedd._ensure_queue_index(queue text) returns void
+create or replace function pgembedd_internal._ensure_queue_index(queue text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     name text := format('q_%s_by_pipeline', queue);

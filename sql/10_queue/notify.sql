@@ -6,11 +6,11 @@
 -- `told` are the fields of this kind of event. What does not fit into the 8,000 bytes that a NOTIFY takes is left out,
 -- and said to be: a key can be as large as an index entry, which is about a third of that before its quotes are
 -- escaped.
-create or replace function pgembedd._notify(
+create or replace function pgembedd_internal._notify(
     event text, pipeline_id integer, told jsonb default '{}', name text default null
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     payload jsonb := jsonb_build_object(
@@ -29,7 +29,7 @@ begin
     end loop;
     insert into event (payload) values (payload) returning event.nth into number;
     perform pg_notify('pgembedd_events', (payload || jsonb_build_object('nth', number))::text);
-    if event = any ('{created,resumed,change_begun,switched,rolled_back}') then
+    if event = any ('{created,resumed,change_begun,switched,reverted}') then
         perform pg_notify('pgembedd', 'models');  -- workers look which models they need
     end if;
 end $$;
@@ -38,7 +38,7 @@ end $$;
 create or replace function pgembedd.events(numbers bigint[], since pg_snapshot)
 returns table (nth bigint, event jsonb)
 language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select e.nth, e.payload || jsonb_build_object('nth', e.nth)
     from unnest(numbers) with ordinality as n(nth, place) join event e on e.nth = n.nth
@@ -49,11 +49,11 @@ comment on function pgembedd.events is
     'What was really told on the channel pgembedd_events, by number; for who listens since that snapshot.';
 
 -- A store: what became of how many rows, and how long those that are done had waited.
-create or replace function pgembedd._notify_stored(
+create or replace function pgembedd_internal._notify_stored(
     pipeline_id integer, queue text, outcomes text[], lag interval
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _notify('stored', pipeline_id, jsonb_build_object(
@@ -62,9 +62,11 @@ begin
     from unnest('{written,cleared,unchanged,gone,changed,rewritten,locked,refused}'::text[]) as w(word);
 end $$;
 
-create or replace function pgembedd._notify_created(made pgembedd.pipeline, queued bigint) returns void
+create or replace function pgembedd_internal._notify_created(
+    made pgembedd_internal.pipeline, queued bigint
+) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _notify('created', made.id, jsonb_build_object(

@@ -1,29 +1,29 @@
--- The two pgmq queues of pgembedd: pgembedd_jobs for changes of rows, pgembedd_backfill for the rest.
+-- The two pgmq queues of pgembedd: pgembedd_fresh for changes of rows, pgembedd_backfill for the rest.
 -- pgmq's own functions delete and delay a message by its id alone, so after a lease has run out they would act on
 -- another worker's claim; ours are fenced on (msg_id, read_ct). They name columns and use nothing newer than pgmq
 -- 1.5.1.
 
-create or replace function pgembedd._queues() returns text[]
+create or replace function pgembedd_internal._queues() returns text[]
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-as $$ select '{pgembedd_jobs,pgembedd_backfill}'::text[] $$;
+as $$ select '{pgembedd_fresh,pgembedd_backfill}'::text[] $$;
 
 -- The name comes from the caller of a worker's function, who must reach no other queue of pgmq with it.
-create or replace function pgembedd._queue_table(queue text) returns text
+create or replace function pgembedd_internal._queue_table(queue text) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if queue is distinct from 'pgembedd_jobs' and queue is distinct from 'pgembedd_backfill' then
+    if queue is distinct from 'pgembedd_fresh' and queue is distinct from 'pgembedd_backfill' then
         raise exception 'pgembedd has no queue %.', coalesce(quote_literal(queue), 'NULL')
-            using errcode = 'undefined_object', hint = 'There are pgembedd_jobs and pgembedd_backfill.';
+            using errcode = 'undefined_object', hint = 'There are pgembedd_fresh and pgembedd_backfill.';
     end if;
     return 'pgmq.q_' || queue;
 end $$;
 
-create or replace function pgembedd._ensure_queue(queue text) returns void
+create or replace function pgembedd_internal._ensure_queue(queue text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     missing text;

@@ -3,9 +3,11 @@
 -- model, and only the user knows which model these are of. Those of another number of dimensions than the model has are
 -- refused whatever the option: they cannot be kept, and nothing would come in their place.
 
-create or replace function pgembedd._holds_vectors(made pgembedd.pipeline, relation regclass) returns boolean
+create or replace function pgembedd_internal._holds_vectors(
+    made pgembedd_internal.pipeline, relation regclass
+) returns boolean
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _execute_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))',
         relation, _vector_column(made)), is_query => true)::boolean
@@ -13,11 +15,11 @@ $$;
 
 -- Refuses vectors of which neither is said, and those that do not fit the model. `place` is the option that names them:
 -- embedding_column or embedding_table.
-create or replace function pgembedd._check_existing_vectors(
-    made pgembedd.pipeline, what text, place text, adopt boolean
+create or replace function pgembedd_internal._check_existing_vectors(
+    made pgembedd_internal.pipeline, what text, place text, adopt boolean
 ) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     known constant integer := _model_dimensions(made.model);
@@ -40,9 +42,9 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._adopt_column(made pgembedd.pipeline, adopt boolean) returns void
+create or replace function pgembedd_internal._adopt_column(made pgembedd_internal.pipeline, adopt boolean) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     ignored text;
@@ -60,9 +62,11 @@ begin
 end $$;
 
 -- The embedding table that is there already and may be taken, or null where there is none.
-create or replace function pgembedd._adopt_table(made pgembedd.pipeline, adopt boolean) returns regclass
+create or replace function pgembedd_internal._adopt_table(
+    made pgembedd_internal.pipeline, adopt boolean
+) returns regclass
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     named text[] := _table_name(made);
@@ -95,9 +99,11 @@ begin
 end $$;
 
 -- The first difference of a table from what we would have created, or null. Additional columns are allowed.
-create or replace function pgembedd._layout_problem(made pgembedd.pipeline, relation regclass) returns text
+create or replace function pgembedd_internal._layout_problem(
+    made pgembedd_internal.pipeline, relation regclass
+) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
@@ -112,8 +118,8 @@ begin
     if problem is null and (select relkind from pg_class where oid = relation) <> 'r' then
         problem := 'it is no ordinary table';
     elsif problem is null and array(select k.name from _key_columns(relation) k) <> made.key_columns
-        || 'chunk_no'::text then
-        problem := format('its primary key is not (%s)', array_to_string(made.key_columns || 'chunk_no'::text, ', '));
+        || 'chunk_index'::text then
+        problem := format('its primary key is not (%s)', array_to_string(made.key_columns || 'chunk_index'::text, ', '));
     end if;
     return problem;
 end $$;

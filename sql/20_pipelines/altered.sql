@@ -7,9 +7,9 @@
 -- strings are alike), its expression, the labels of its enum, and the transaction that last defined it; and the file of
 -- each table, which a rewrite replaces, as VACUUM FULL does; and the transaction that attached each partition. `of`
 -- changes with a restore, after which none of the numbers can be compared.
-create or replace function pgembedd._content_shape(pipeline pgembedd.pipeline) returns jsonb
+create or replace function pgembedd_internal._content_shape(pipeline pgembedd_internal.pipeline) returns jsonb
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select jsonb_build_object(
         'of', format('%s %s', pipeline.source::oid, (select c.system_identifier from pg_control_system() c)),
@@ -33,7 +33,7 @@ as $$
 $$;
 
 -- The columns whose contents were changed between two notes; null when none was.
-create or replace function pgembedd._altered_columns(before jsonb, after jsonb) returns text
+create or replace function pgembedd_internal._altered_columns(before jsonb, after jsonb) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -54,9 +54,11 @@ $$;
 
 -- Queues what was altered or attached since the last sweep, which `present` was noted before the triggers were made: of
 -- what came later the next sweep sees that it came. Returns how many rows.
-create or replace function pgembedd._enqueue_altered(pipeline pgembedd.pipeline, present jsonb) returns bigint
+create or replace function pgembedd_internal._enqueue_altered(
+    pipeline pgembedd_internal.pipeline, present jsonb
+) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     altered text := _altered_columns(pipeline.content_shape, present);

@@ -1,22 +1,22 @@
-create or replace function pgembedd._exists(source regclass) returns boolean
+create or replace function pgembedd_internal._exists(source regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select exists (select from pg_class where oid = source) $$;
 
-create or replace function pgembedd._owner(relation regclass) returns regrole
+create or replace function pgembedd_internal._owner(relation regclass) returns regrole
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select relowner::regrole from pg_class where oid = relation $$;
 
-create or replace function pgembedd._schema_of(relation regclass) returns text
+create or replace function pgembedd_internal._schema_of(relation regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation $$;
 
 -- Gives a table or a view of ours to the owner of the source.
-create or replace function pgembedd._give_to_owner(relation regclass, source regclass) returns void
+create or replace function pgembedd_internal._give_to_owner(relation regclass, source regclass) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if _owner(relation) <> _owner(source) then
@@ -25,7 +25,7 @@ begin
 end $$;
 
 -- The type of a column as format_type() writes it; null where there is no such column.
-create or replace function pgembedd._type_of_column(relation regclass, name text) returns text
+create or replace function pgembedd_internal._type_of_column(relation regclass, name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -34,9 +34,9 @@ as $$
 $$;
 
 -- The columns that the table does not have, quoted; null where it has all.
-create or replace function pgembedd._missing_columns(relation regclass, columns text[]) returns text
+create or replace function pgembedd_internal._missing_columns(relation regclass, columns text[]) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(format('"%s"', c.name), ', ' order by c.nth)
     from (select n as name, min(nth) as nth from unnest(columns) with ordinality as u(n, nth) group by n) c
@@ -44,14 +44,14 @@ as $$
 $$;
 
 -- Columns as a list of expressions, of a row of that alias if there is one.
-create or replace function pgembedd._column_list(columns text[], alias text default null) returns text
+create or replace function pgembedd_internal._column_list(columns text[], alias text default null) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select string_agg(format('%s%I', alias || '.', c.name), ', ' order by c.nth)
       from unnest(columns) with ordinality as c(name, nth) $$;
 
 -- The start of a name in at most so many bytes: Postgres would cut the end off, and with it what tells names apart.
-create or replace function pgembedd._truncate_name(name text, bytes integer) returns text
+create or replace function pgembedd_internal._truncate_name(name text, bytes integer) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -59,9 +59,9 @@ as $$
         left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) end
 $$;
 
-create or replace function pgembedd._free_name(source regclass, wished text) returns text
+create or replace function pgembedd_internal._free_name(source regclass, wished text) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     name text := wished;
@@ -75,7 +75,7 @@ begin
 end $$;
 
 -- Inheritance proper, or one partition of something: statements on the other tables would not fire our triggers.
-create or replace function pgembedd._inherits(source regclass) returns boolean
+create or replace function pgembedd_internal._inherits(source regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -85,7 +85,7 @@ as $$
 $$;
 
 -- A table and all its partitions. Unlike pg_partition_tree() it waits for none that is locked.
-create or replace function pgembedd._with_partitions(relation regclass) returns setof regclass
+create or replace function pgembedd_internal._with_partitions(relation regclass) returns setof regclass
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -98,7 +98,7 @@ as $$
 $$;
 
 -- halfvec or vector, qualified: the extension may live in any schema.
-create or replace function pgembedd._vector_type(name text) returns text
+create or replace function pgembedd_internal._vector_type(name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -107,12 +107,12 @@ as $$
 $$;
 
 -- The type of a pipeline's vectors, as format_type() writes it.
-create or replace function pgembedd._vectors_type(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._vectors_type(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select format('%s(%s)', _vector_type(pipeline.vector_type), pipeline.dimensions) $$;
 
-create or replace function pgembedd._base_type(type oid) returns oid
+create or replace function pgembedd_internal._base_type(type oid) returns oid
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -122,7 +122,7 @@ as $$
     select t.oid from t where t.base = 0
 $$;
 
-create or replace function pgembedd._qualified_type(type oid) returns text
+create or replace function pgembedd_internal._qualified_type(type oid) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -131,7 +131,7 @@ as $$
 $$;
 
 -- The role that installed pgembedd.
-create or replace function pgembedd._owner_of_schema() returns regrole
+create or replace function pgembedd_internal._owner_of_schema() returns regrole
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select nspowner::regrole from pg_namespace where nspname = 'pgembedd' $$;

@@ -1,8 +1,8 @@
-create or replace function pgembedd._content_function(
+create or replace function pgembedd_internal._content_function(
     function regprocedure, given text, source text, content_columns text[]
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
@@ -21,9 +21,11 @@ begin
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
 end $$;
 
-create or replace function pgembedd._check_columns(made pgembedd.pipeline, columns text[], option text) returns void
+create or replace function pgembedd_internal._check_columns(
+    made pgembedd_internal.pipeline, columns text[], option text
+) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     missing text := _missing_columns(made.source, columns);
@@ -38,9 +40,9 @@ begin
 end $$;
 
 -- With a content function we cannot know what it reads: every column but vectors, which are results.
-create or replace function pgembedd._watchable_columns(source regclass) returns text[]
+create or replace function pgembedd_internal._watchable_columns(source regclass) returns text[]
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select array_agg(a.attname::text order by a.attnum)
     from pg_attribute a
@@ -52,7 +54,7 @@ $$;
 
 -- A generated column changes with those it is made of, and the triggers do not always see it: what stands in the
 -- place of such a column is the columns behind it.
-create or replace function pgembedd._written_columns(source regclass, columns text[]) returns text[]
+create or replace function pgembedd_internal._written_columns(source regclass, columns text[]) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$

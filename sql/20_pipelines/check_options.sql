@@ -1,6 +1,6 @@
-create or replace function pgembedd._check_options(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_options(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     unknown record;
@@ -39,9 +39,9 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._check_column_options(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_column_options(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if made.embedding_column = '' then
@@ -67,9 +67,9 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._check_when(index_when text, index_within interval) returns void
+create or replace function pgembedd_internal._check_when(index_when text, index_within interval) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if index_when not in ('auto', 'now', 'later') then

@@ -1,7 +1,7 @@
 -- A pipeline's functions run as the table's owner, so the caller must be able to act as that role.
-create or replace function pgembedd._check_owner(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_owner(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     source_owner regrole := _owner(made.source);
@@ -18,7 +18,7 @@ begin
 end $$;
 
 -- FORCE ROW LEVEL SECURITY subjects the owner to the policies: rows would be missed, or taken for gone.
-create or replace function pgembedd._hidden_from_owner(source regclass) returns text
+create or replace function pgembedd_internal._hidden_from_owner(source regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$

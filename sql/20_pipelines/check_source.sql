@@ -1,6 +1,6 @@
-create or replace function pgembedd._check_source(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_source(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     kind "char" := (select relkind from pg_class where oid = made.source);

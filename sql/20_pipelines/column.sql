@@ -1,6 +1,6 @@
-create or replace function pgembedd._ensure_column(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._ensure_column(made pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     wanted constant text := _vectors_type(made);

@@ -23,7 +23,7 @@ create or replace function pgembedd.create_pipeline(
     index_within interval default '1 day',
     embedding_table text default null,
     chunk_tokens integer default null,
-    chunk_overlap integer default null,
+    chunk_overlap_tokens integer default null,
     splitter text default 'text',
     formatting text default null,
     adopt boolean default null,
@@ -36,13 +36,13 @@ create or replace function pgembedd.create_pipeline(
 ) returns bigint
 language sql
 as $$
-    select pgembedd._create_pipeline(
-        pgembedd._checked(pgembedd._asked_pipeline(pg_catalog.jsonb_build_object(
+    select pgembedd_internal._create_pipeline(
+        pgembedd_internal._checked(pgembedd_internal._asked_pipeline(pg_catalog.jsonb_build_object(
             'name', name, 'source_name', source, 'content_columns', content_columns,
             'content_function', content_function, 'embedding_column', embedding_column, 'model', model,
             'dimensions', dimensions, 'vector_type', vector_type, 'distance', distance, 'watch_columns', watch_columns,
             'on_update', on_update, 'max_attempts', max_attempts, 'm', m, 'ef_construction', ef_construction,
-            'embedding_table_name', embedding_table, 'chunk_tokens', chunk_tokens, 'chunk_overlap', chunk_overlap,
+            'embedding_table_name', embedding_table, 'chunk_tokens', chunk_tokens, 'chunk_overlap_tokens', chunk_overlap_tokens,
             'splitter', splitter, 'formatting', formatting, 'enable_always', coalesce(enable_always, false),
             'triggers', coalesce(triggers, true), 'text_config', text_config, 'retry_delay', retry_delay,
             'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay))),
@@ -52,19 +52,19 @@ comment on function pgembedd.create_pipeline is
     'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 
 -- The pipeline as its options say, with the table, the function and the configuration that they name.
-create or replace function pgembedd._asked_pipeline(asked jsonb) returns pgembedd.pipeline
+create or replace function pgembedd_internal._asked_pipeline(asked jsonb) returns pgembedd_internal.pipeline
 language plpgsql
 as $$
 declare
-    made pgembedd.pipeline := pg_catalog.jsonb_populate_record(null::pgembedd.pipeline, asked);
-    ignored pg_catalog.text := pgembedd._check_texts(
+    made pgembedd_internal.pipeline := pg_catalog.jsonb_populate_record(null::pgembedd_internal.pipeline, asked);
+    ignored pg_catalog.text := pgembedd_internal._check_texts(
         '{name,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
         array[made.name, made.source_name, made.content_function, made.embedding_column, made.model,
               made.embedding_table_name, made.formatting, made.text_config]);
     function pg_catalog.regprocedure;
 begin
-    ignored := pgembedd._check_members('content_columns', made.content_columns);
-    ignored := pgembedd._check_members('watch_columns', made.watch_columns);
+    ignored := pgembedd_internal._check_members('content_columns', made.content_columns);
+    ignored := pgembedd_internal._check_members('watch_columns', made.watch_columns);
     begin
         made.source := pg_catalog.to_regclass(made.source_name);
         function := pg_catalog.to_regprocedure(pg_catalog.format('%s(%s)', made.content_function, made.source));
@@ -72,24 +72,24 @@ begin
         null;  -- 'a.b.c.d' is no table's name
     end;
     if made.content_function is not null and made.source is not null then
-        made.content_function := pgembedd._content_function(
+        made.content_function := pgembedd_internal._content_function(
             function, made.content_function, made.source_name, made.content_columns);
     end if;
     if made.embedding_table_name is null then
         made.embedding_column := coalesce(made.embedding_column, 'embedding');
     end if;
-    made.text_config := pgembedd._text_config(made.text_config);
-    made.dimensions := coalesce(made.dimensions, pgembedd._model_dimensions(made.model));
+    made.text_config := pgembedd_internal._text_config(made.text_config);
+    made.dimensions := coalesce(made.dimensions, pgembedd_internal._model_dimensions(made.model));
     made.search_path := pg_catalog.current_setting('search_path');
     return made;
 end $$;
 
 -- Of what _checked() returned. index_when is null where no index is wanted.
-create or replace function pgembedd._create_pipeline(
-    made pgembedd.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean default null
+create or replace function pgembedd_internal._create_pipeline(
+    made pgembedd_internal.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean default null
 ) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
@@ -122,9 +122,11 @@ begin
 end $$;
 
 -- The pipeline with what follows from its options, or a refusal.
-create or replace function pgembedd._checked(made pgembedd.pipeline) returns pgembedd.pipeline
+create or replace function pgembedd_internal._checked(
+    made pgembedd_internal.pipeline
+) returns pgembedd_internal.pipeline
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
@@ -151,9 +153,11 @@ begin
 end $$;
 
 -- What is null has its default.
-create or replace function pgembedd._insert_pipeline(made pgembedd.pipeline) returns pgembedd.pipeline
+create or replace function pgembedd_internal._insert_pipeline(
+    made pgembedd_internal.pipeline
+) returns pgembedd_internal.pipeline
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     columns text;

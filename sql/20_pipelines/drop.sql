@@ -1,11 +1,11 @@
 create or replace function pgembedd.drop_pipeline(name text, drop_vectors boolean default false) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
-    gone pgembedd.pipeline := _pipeline(name);
+    gone pgembedd_internal.pipeline := _pipeline(name);
     item text;
 begin
     if (_shadow(gone)).id is not null then
@@ -41,7 +41,7 @@ comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters '
     'go; vectors and a finished index stay unless drop_vectors.';
 
-create or replace function pgembedd._generated(pipeline_id integer) returns table (oid oid, version tid)
+create or replace function pgembedd_internal._generated(pipeline_id integer) returns table (oid oid, version tid)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -49,9 +49,9 @@ as $$
     where f.pronamespace = 'pgembedd_code'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline_id))
 $$;
 
-create or replace function pgembedd._drop_generated(functions oid[]) returns void
+create or replace function pgembedd_internal._drop_generated(functions oid[]) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item record;
@@ -67,9 +67,9 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._drop_vectors(gone pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._drop_vectors(gone pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if gone.embedding_table is null and _exists(gone.source) then

@@ -3,9 +3,9 @@
 -- worker meets the change. A change that needs a decision stops the pipeline (problem.sql).
 
 -- A text of everything that the generated code depends on, to be compared.
-create or replace function pgembedd._shape(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._shape(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
     select concat_ws(' ', pipeline.source, _owner(pipeline.source),
@@ -28,9 +28,9 @@ $$;
 
 -- Brings the generated code of a pipeline up to date; runs no code of the table's owner. Returns null when that was not
 -- needed, 'followed' when it was done, else a sentence about the problem.
-create or replace function pgembedd._follow(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._follow(pipeline pgembedd_internal.pipeline) returns text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '2s'
 as $$
 declare
@@ -58,26 +58,26 @@ exception when insufficient_privilege then
 end $$;
 
 -- Everything that is generated, for tables that may have been altered, or filled without our triggers.
-create or replace function pgembedd._regenerate(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._regenerate(pipeline pgembedd_internal.pipeline) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select _remake(pipeline), _tidy(pipeline) $$;
 
 -- Deletes the chunks of rows that are gone.
-create or replace function pgembedd._tidy(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._tidy(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if pipeline.embedding_table is not null then
         execute format('select %s()', _pipeline_function(pipeline.id, 'tidy'));
-        perform pgembedd._check_session();
+        perform pgembedd_internal._check_session();
     end if;
 end $$;
 
-create or replace function pgembedd._remake(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._remake(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare

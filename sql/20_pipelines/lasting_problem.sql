@@ -4,9 +4,9 @@
 
 -- Takes what a look (_follow) found. Returns null or 'followed' as it is, 'altered' for a problem that is new, else the
 -- problem, for which the pipeline is stopped by now.
-create or replace function pgembedd._judge(one pgembedd.pipeline, problem text) returns text
+create or replace function pgembedd_internal._judge(one pgembedd_internal.pipeline, problem text) returns text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if problem is null or problem = 'followed' then
@@ -25,9 +25,9 @@ begin
 end $$;
 
 -- Stops a pipeline for what is wrong with its tables.
-create or replace function pgembedd._stop_until_mended(pipeline_id integer, reason text) returns void
+create or replace function pgembedd_internal._stop_until_mended(pipeline_id integer, reason text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _stop(pipeline_id, reason, reason);
@@ -36,13 +36,13 @@ begin
 end $$;
 
 -- Resumes the pipelines that were stopped for a problem of their tables which is gone.
-create or replace function pgembedd._resume_mended() returns void
+create or replace function pgembedd_internal._resume_mended() returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     for one in
         select p.* from pipeline p

@@ -1,9 +1,9 @@
-create or replace function pgembedd._pipeline(name text) returns pgembedd.pipeline
+create or replace function pgembedd_internal._pipeline(name text) returns pgembedd_internal.pipeline
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    found_one pgembedd.pipeline;
+    found_one pgembedd_internal.pipeline;
 begin
     select p.* into found_one from pipeline p where p.name = $1;
     if found_one.id is null then
@@ -13,30 +13,32 @@ begin
     return found_one;
 end $$;
 
-create or replace function pgembedd._pipelines_there() returns text
+create or replace function pgembedd_internal._pipelines_there() returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select coalesce('There are: ' || string_agg(p.name, ', ' order by p.name) || '.',
                     'There is none at all; pgembedd.create_pipeline() makes one.') from pipeline p
 $$;
 
 -- A pipeline by name, refused with a sentence when it cannot work.
-create or replace function pgembedd._working_pipeline(name text) returns pgembedd.pipeline
+create or replace function pgembedd_internal._working_pipeline(name text) returns pgembedd_internal.pipeline
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    found_one pgembedd.pipeline := _pipeline(name);
+    found_one pgembedd_internal.pipeline := _pipeline(name);
     ignored text := _check_problem(found_one);
 begin
     return found_one;
 end $$;
 
 -- Refuses what a pipeline cannot do for its problem. `refusal` is a sentence that ends with the problem.
-create or replace function pgembedd._check_problem(pipeline pgembedd.pipeline, refusal text default '%2$s') returns void
+create or replace function pgembedd_internal._check_problem(
+    pipeline pgembedd_internal.pipeline, refusal text default '%2$s'
+) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     problem constant text := _problem(pipeline);
@@ -47,18 +49,20 @@ begin
 end $$;
 
 -- The table and the column that hold a pipeline's vectors.
-create or replace function pgembedd._target(pipeline pgembedd.pipeline) returns regclass
+create or replace function pgembedd_internal._target(pipeline pgembedd_internal.pipeline) returns regclass
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$ select coalesce(pipeline.embedding_table, pipeline.source) $$;
 
-create or replace function pgembedd._vector_column(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._vector_column(pipeline pgembedd_internal.pipeline) returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$ select coalesce(pipeline.embedding_column, 'embedding') $$;
 
 -- The pipeline beside this one, or an empty row.
-create or replace function pgembedd._shadow(current pgembedd.pipeline) returns pgembedd.pipeline
+create or replace function pgembedd_internal._shadow(
+    current pgembedd_internal.pipeline
+) returns pgembedd_internal.pipeline
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select p from pipeline p where p.shadow_of = current.id $$;

@@ -2,19 +2,19 @@
 
 -- The built-in model of that name, whatever its capitals, or the one whose vectors a provider has under it; else null.
 -- Hugging Face has repositories, which are names of ours, too; Ollama has names of its own, with tags.
-create or replace function pgembedd._known_model(
+create or replace function pgembedd_internal._known_model(
     model text, out name text, out dimensions integer, out min_similarity double precision)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select m.name, m.dimensions, m.min_similarity from model m
     where lower(regexp_replace($1, '^huggingface:|(?<=^ollama:[^:]*):.*', '')) = any (m.names)
 $$;
 
 -- The dimensions of a model's vectors; null where that is not known here. Of a worker's own files 384 are expected.
-create or replace function pgembedd._model_dimensions(model text) returns integer
+create or replace function pgembedd_internal._model_dimensions(model text) returns integer
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select coalesce((_known_model(model)).dimensions, case
         when strpos(model, ':') = 0 then 384
@@ -28,7 +28,7 @@ as $$
 $$;
 
 -- The provider's model that a name without a provider means; null for any other.
-create or replace function pgembedd._model_meant(model text) returns text
+create or replace function pgembedd_internal._model_meant(model text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -39,9 +39,9 @@ as $$
     end
 $$;
 
-create or replace function pgembedd._check_model(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_model(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     known record;
@@ -78,7 +78,7 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._model_names() returns text
+create or replace function pgembedd_internal._model_names() returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select string_agg(m.name, ', ' order by m.name) from model m where m.dimensions is not null $$;

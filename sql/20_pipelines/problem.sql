@@ -1,7 +1,7 @@
 -- A sentence about the problem of a pipeline that cannot work, or null.
-create or replace function pgembedd._problem(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._problem(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
     select coalesce(_source_problem(pipeline), _hidden_from_owner(pipeline.source),
@@ -9,9 +9,9 @@ as $$
                     _column_problem(pipeline))
 $$;
 
-create or replace function pgembedd._source_problem(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._source_problem(pipeline pgembedd_internal.pipeline) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     missing text := _missing_columns(pipeline.source, array_remove(
@@ -45,9 +45,9 @@ begin
 end $$;
 
 -- Of the column that holds the vectors, in the source or in the embedding table.
-create or replace function pgembedd._column_problem(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._column_problem(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('%s.%I is %s now, but the pipeline writes %s(%s). Change the '
                   'type back, or drop the pipeline "%s" and create it again.',

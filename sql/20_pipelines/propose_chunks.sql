@@ -1,8 +1,8 @@
 -- Raises a notice when many rows of a new pipeline are longer than what goes into one vector. The content is read as a
 -- worker reads it, as the table's owner; an error in it does not keep the pipeline from being created.
-create or replace function pgembedd._propose_chunks(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._propose_chunks(made pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
@@ -39,7 +39,7 @@ end $$;
 
 -- About how many tokens a text has: four characters of English make one, and so does one of Chinese. Accents, Greek
 -- and Cyrillic are between. In UTF-8 these take one, three and two bytes a character.
-create or replace function pgembedd._tokens(content text) returns bigint
+create or replace function pgembedd_internal._tokens(content text) returns bigint
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$ select (length(content) + 3 * (octet_length(content) - length(content)) / 2) / 4::bigint $$;

@@ -1,8 +1,8 @@
 -- Triggers that do not fire for an ordinary session's statements. A load may have disabled them for a while, and the
 -- sweep finds its rows: so the pipeline runs on, and says so.
-create or replace function pgembedd._trigger_warning(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._trigger_warning(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('Triggers of the pipeline on %1$s are disabled: the sweep finds new rows, but '
                   'changes go unseen. ALTER TABLE %1$s ENABLE TRIGGER ALL, then call '
@@ -15,9 +15,9 @@ as $$
     order by g.tgrelid limit 1
 $$;
 
-create or replace function pgembedd._note_triggers(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._note_triggers(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     warning text := _trigger_warning(pipeline);

@@ -1,6 +1,6 @@
-create or replace function pgembedd._check_table_options(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_table_options(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     option text;
@@ -22,15 +22,15 @@ begin
     elsif made.chunk_tokens not between 16 and 100000 then
         raise exception using message = format('chunk_tokens %s is out of range.', made.chunk_tokens),
             hint = 'Take 16 or more; without it, a chunk is as long as the model reads.', errcode = '22023';
-    elsif made.chunk_overlap < 0 or made.chunk_overlap > 0 and made.chunk_tokens is null then
+    elsif made.chunk_overlap_tokens < 0 or made.chunk_overlap_tokens > 0 and made.chunk_tokens is null then
         raise exception using
-            message = format('chunk_overlap %s does not go without chunk_tokens.', made.chunk_overlap),
-            hint = 'Say how long a chunk is, too: for example chunk_tokens => 256, chunk_overlap => 32.',
+            message = format('chunk_overlap_tokens %s does not go without chunk_tokens.', made.chunk_overlap_tokens),
+            hint = 'Say how long a chunk is, too: for example chunk_tokens => 256, chunk_overlap_tokens => 32.',
             errcode = '22023';
-    elsif made.chunk_overlap * 2 > made.chunk_tokens then
+    elsif made.chunk_overlap_tokens * 2 > made.chunk_tokens then
         raise exception using
-            message = format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap),
-            hint = 'chunk_overlap is at most half of chunk_tokens.', errcode = '22023';
+            message = format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap_tokens),
+            hint = 'chunk_overlap_tokens is at most half of chunk_tokens.', errcode = '22023';
     end if;
     select c.name into option from _chunk_columns(made) c where c.name = any (made.key_columns) limit 1;
     if option is not null then
@@ -42,13 +42,13 @@ begin
 end $$;
 
 -- Refuses the options of chunks where there is no embedding table, and a formatting without its chunk.
-create or replace function pgembedd._check_chunk_options(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_chunk_options(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     option text := case when made.chunk_tokens is not null then 'chunk_tokens'
-                        when made.chunk_overlap is not null then 'chunk_overlap'
+                        when made.chunk_overlap_tokens is not null then 'chunk_overlap_tokens'
                         when made.splitter <> 'text' then 'splitter'
                         when made.formatting is not null then 'formatting' end;
 begin

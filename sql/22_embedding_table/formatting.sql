@@ -1,5 +1,5 @@
 -- A formatting in pieces: text as it stands, columns ($name or ${name}), the chunk ($chunk). $$ is a dollar sign.
-create or replace function pgembedd._formatting_pieces(
+create or replace function pgembedd_internal._formatting_pieces(
     formatting text
 ) returns table (nth bigint, literal text, name text)
 language sql immutable
@@ -13,17 +13,17 @@ as $$
         with ordinality as m(parts, nth)
 $$;
 
-create or replace function pgembedd._formatting_columns(formatting text) returns text[]
+create or replace function pgembedd_internal._formatting_columns(formatting text) returns text[]
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select array_agg(distinct p.name) from _formatting_pieces(formatting) p where p.name <> 'chunk'
 $$;
 
 -- The part of a formatting before the chunk, or after it, as an SQL expression of the source row `alias`.
-create or replace function pgembedd._around(formatting text, alias text, after boolean) returns text
+create or replace function pgembedd_internal._around(formatting text, alias text, after boolean) returns text
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     with pieces as (
         select p.*, (select min(c.nth) from _formatting_pieces(formatting) c where c.name = 'chunk') as chunk

@@ -1,7 +1,7 @@
 -- A sentence about a problem of the embedding table, or null.
-create or replace function pgembedd._table_problem(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._table_problem(pipeline pgembedd_internal.pipeline) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     missing text := _missing_columns(pipeline.embedding_table, pipeline.key_columns
@@ -20,9 +20,9 @@ begin
 end $$;
 
 -- Chunks are named by the source's key, so its columns must be able to hold it.
-create or replace function pgembedd._chunk_key_problem(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._chunk_key_problem(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('%1$s.%2$I is %3$s now, and %4$s.%2$I still %5$s. Run ALTER TABLE %4$s ALTER COLUMN %2$I '
                   'TYPE %3$s (the view is made again: drop it first), then call pgembedd.resume(%6$L).',

@@ -1,9 +1,9 @@
 -- Gives the readers of the source the right to read its chunks. Called by every sweep; it changes only what differs.
 -- A policy looks each chunk's row up in the source, with the reader's rights: so what is revoked or hidden there is
 -- hidden here in the same transaction. It does not concern the owner, and so costs nothing where no other role reads.
-create or replace function pgembedd._mirror_rights(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._mirror_rights(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     named text := (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table);
@@ -30,9 +30,9 @@ begin
     from unnest(array[pipeline.embedding_table, _view(pipeline)]) as r where r is not null;
 end $$;
 
-create or replace function pgembedd._mirror_grants(source regclass, relation regclass) returns void
+create or replace function pgembedd_internal._mirror_grants(source regclass, relation regclass) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item record;
@@ -58,12 +58,12 @@ begin
 end $$;
 
 -- Of every pipeline, whether it runs or not: a right that was taken away is to be gone.
-create or replace function pgembedd._mirror_all_rights() returns void
+create or replace function pgembedd_internal._mirror_all_rights() returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     for one in select p.* from pipeline p order by p.id loop
         continue when not _exists(one.source);
@@ -79,7 +79,7 @@ begin
 end $$;
 
 -- Roles other than the owner that were granted SELECT; 0 is PUBLIC.
-create or replace function pgembedd._readers(relation regclass) returns table (grantee oid)
+create or replace function pgembedd_internal._readers(relation regclass) returns table (grantee oid)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$

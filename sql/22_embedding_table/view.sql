@@ -1,15 +1,15 @@
-create or replace function pgembedd._view_name(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._view_name(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('%I.%I', n.nspname, _truncate_name(c.relname, 58) || '_view')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = pipeline.embedding_table
 $$;
 
 -- The view of that name, if it is the one that we made: a view over the embedding table.
-create or replace function pgembedd._view(pipeline pgembedd.pipeline) returns regclass
+create or replace function pgembedd_internal._view(pipeline pgembedd_internal.pipeline) returns regclass
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select c.oid::regclass from pg_class c
     where c.oid = to_regclass(_view_name(pipeline)) and c.relkind = 'v' and exists (
@@ -20,9 +20,9 @@ $$;
 -- The rows of the source (their vectors excepted, whose columns come and go), each with its chunks; what is called
 -- alike on both sides gets an embedding_ in front. It runs with the rights of the caller, which views before
 -- PostgreSQL 15 cannot: there row level security means no view.
-create or replace function pgembedd._ensure_view(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._ensure_view(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     invoker constant boolean := current_setting('server_version_num')::integer >= 150000;

@@ -1,6 +1,6 @@
 -- The name of a text search configuration with its schema, where the caller's search_path finds one; else what was
 -- given. Not pinned to a search_path for that reason.
-create or replace function pgembedd._text_config(name text) returns text
+create or replace function pgembedd_internal._text_config(name text) returns text
 language plpgsql stable
 as $$
 begin
@@ -18,7 +18,7 @@ exception when invalid_parameter_value then
     return name;
 end $$;
 
-create or replace function pgembedd._text_config_oid(name text) returns oid
+create or replace function pgembedd_internal._text_config_oid(name text) returns oid
 language sql stable
 set search_path = pg_catalog, pg_temp set quote_all_identifiers = off
 as $$
@@ -29,9 +29,11 @@ $$;
 
 -- The pipeline with the configuration of its words, both fields null where there is to be no search by words. The
 -- option names a configuration, or a column of the source that names that of each row.
-create or replace function pgembedd._with_text_config(made pgembedd.pipeline) returns pgembedd.pipeline
+create or replace function pgembedd_internal._with_text_config(
+    made pgembedd_internal.pipeline
+) returns pgembedd_internal.pipeline
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if made.text_config is null or made.text_config = 'none' then
@@ -61,7 +63,7 @@ begin
 end $$;
 
 -- The configuration of a row of the source, as an SQL expression of the row `alias`.
-create or replace function pgembedd._row_config(made pgembedd.pipeline, alias text) returns text
+create or replace function pgembedd_internal._row_config(made pgembedd_internal.pipeline, alias text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$

@@ -2,9 +2,11 @@
 -- belongs to the owner of the source. Vectors and words are apart, so that a scan of one does not read the other, and
 -- because a chunk that gets its words later would be put into the HNSW index twice.
 
-create or replace function pgembedd._ensure_words(made pgembedd.pipeline, indexed boolean) returns regclass
+create or replace function pgembedd_internal._ensure_words(
+    made pgembedd_internal.pipeline, indexed boolean
+) returns regclass
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     named text;
@@ -14,9 +16,9 @@ begin
     named := format('%I.%I', _schema_of(made.source), _free_name(made.source,
         (select _truncate_name(c.relname, 50) from pg_class c where c.oid = made.source) || '_words'));
     execute format('create table %s (%s, %s pgembedd_words tsvector not null, primary key (%s%s))', named,
-        _key_definitions(made.source), case when made.embedding_table is not null then 'chunk_no integer not null,' end,
+        _key_definitions(made.source), case when made.embedding_table is not null then 'chunk_index integer not null,' end,
         (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k),
-        case when made.embedding_table is not null then ', chunk_no' end);
+        case when made.embedding_table is not null then ', chunk_index' end);
     execute format('comment on table %s is %L', named,
         format('Words of %s for searches, kept in step by the pipeline "%s".', made.source, made.name));
     if indexed then
@@ -28,9 +30,9 @@ begin
     return named::regclass;
 end $$;
 
-create or replace function pgembedd._drop_words(gone pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._drop_words(gone pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if _exists(gone.words_table) then
@@ -40,7 +42,7 @@ begin
 end $$;
 
 -- Whether the table still has the column with the words.
-create or replace function pgembedd._has_words(words regclass) returns boolean
+create or replace function pgembedd_internal._has_words(words regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -49,10 +51,10 @@ as $$
 $$;
 
 -- The GIN index of the words, as far as there is one.
-create or replace function pgembedd._words_indexes(made pgembedd.pipeline)
+create or replace function pgembedd_internal._words_indexes(made pgembedd_internal.pipeline)
 returns table (index regclass, valid boolean)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select i.indexrelid::regclass, i.indisvalid
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
@@ -61,9 +63,9 @@ as $$
 $$;
 
 -- Whether it is gone, where the pipeline has indexes.
-create or replace function pgembedd._lacks_words_index(made pgembedd.pipeline) returns boolean
+create or replace function pgembedd_internal._lacks_words_index(made pgembedd_internal.pipeline) returns boolean
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select made.index_name is not null and _has_words(made.words_table)
        and not exists (select from _words_indexes(made) w where w.valid)
@@ -71,9 +73,11 @@ $$;
 
 -- Brings the table in step with a source that was altered, and makes it again where it or its words were dropped or the
 -- key has another type; the sweep fills it.
-create or replace function pgembedd._follow_words(pipeline pgembedd.pipeline) returns pgembedd.pipeline
+create or replace function pgembedd_internal._follow_words(
+    pipeline pgembedd_internal.pipeline
+) returns pgembedd_internal.pipeline
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if pipeline.text_config is null then return pipeline; end if;

@@ -3,9 +3,9 @@
 -- source; elsewhere a view of all words, whose condition is of no row and is checked once a query. What is revoked from
 -- a reader, or hidden by a first policy, is out of the view at once.
 
-create or replace function pgembedd._drop_words_view(words regclass) returns void
+create or replace function pgembedd_internal._drop_words_view(words regclass) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if _words_view(words) is not null then execute format('drop view %s', _words_view(words)); end if;
@@ -13,9 +13,9 @@ end $$;
 
 -- The view of that name, if it is one over the words; looked up without to_regclass(), for which the caller would need
 -- USAGE on its schema.
-create or replace function pgembedd._words_view(words regclass) returns regclass
+create or replace function pgembedd_internal._words_view(words regclass) returns regclass
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select c.oid::regclass from pg_class w join pg_class c on c.relnamespace = w.relnamespace
     where w.oid = words and c.relname = _truncate_name(w.relname, 58) || '_view' and c.relkind = 'v' and exists (
@@ -23,9 +23,9 @@ as $$
         where r.ev_class = c.oid and d.refobjid = words)
 $$;
 
-create or replace function pgembedd._mirror_words_rights(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._mirror_words_rights(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     secured constant boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
@@ -52,9 +52,9 @@ end $$;
 -- It names the source by a text and a number, as the source could not be dropped otherwise. By both, since another role
 -- could make a table of a name that became free, and the number is another one after a restore. The comment holds the
 -- condition, to see whether they are others by now.
-create or replace function pgembedd._ensure_words_view(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._ensure_words_view(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     view constant text := (

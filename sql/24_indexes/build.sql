@@ -3,12 +3,12 @@
 -- Each statement is to be run on its own, since CONCURRENTLY refuses to be part of a transaction.
 create or replace function pgembedd.index_statements(name text default null) returns setof text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set lock_timeout = '100ms'  -- the frame of a partitioned index makes its writers stand in line
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     problem text;
 begin
     if name is not null then
@@ -37,9 +37,9 @@ comment on function pgembedd.index_statements is
     'What is left to be run, one by one and in no transaction, '
     'for the index of one pipeline (due from now on) or of all.';
 
-create or replace function pgembedd._index_statements(made pgembedd.pipeline) returns setof text
+create or replace function pgembedd_internal._index_statements(made pgembedd_internal.pipeline) returns setof text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     frame regclass;
@@ -55,7 +55,7 @@ begin
     end if;
     if exists (select from _fitting_indexes(made, _target(made)) f where f.valid) then return; end if;
     if exists (select from _unfinished_indexes(made)) then
-        return next format('select pgembedd._drop_unfinished(%s)', made.id);
+        return next format('select pgembedd_internal._drop_unfinished(%s)', made.id);
     end if;
     frame := _index_frame(made);
     if frame is null then
@@ -71,20 +71,20 @@ begin
             return next format('create index concurrently %I on %s %s', _index_name(made, leaf), leaf, _hnsw(made));
             part := format('%I.%I', _schema_of(leaf), _index_name(made, leaf));
         end if;
-        return next format('select pgembedd._attach_index(%L, %L)',
+        return next format('select pgembedd_internal._attach_index(%L, %L)',
             _index_within(frame, (select i.inhparent from pg_inherits i where i.inhrelid = leaf)), part);
     end loop;
 end $$;
 
 -- Drops what a failed build left. A build holds this lock on the table, so that no index is dropped that is being built
 -- or has just become valid. Raises lock_not_available during a build.
-create or replace function pgembedd._drop_unfinished(pipeline_id integer) returns integer
+create or replace function pgembedd_internal._drop_unfinished(pipeline_id integer) returns integer
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     item record;
     dropped integer := 0;
 begin
@@ -103,9 +103,9 @@ begin
 end $$;
 
 -- Before its pipeline is dropped: cancels the build of its index and drops an unfinished one.
-create or replace function pgembedd._abandon_index(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._abandon_index(made pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item text;

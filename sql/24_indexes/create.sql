@@ -3,14 +3,14 @@
 -- person runs them. index_due_at is set as long as the index is outstanding.
 
 -- Rows from which on index_when => 'auto' puts the index off: below, there are only seconds to be had.
-create or replace function pgembedd._many_rows() returns bigint
+create or replace function pgembedd_internal._many_rows() returns bigint
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 20000::bigint $$;
 
-create or replace function pgembedd._has_rows(made pgembedd.pipeline, many bigint) returns boolean
+create or replace function pgembedd_internal._has_rows(made pgembedd_internal.pipeline, many bigint) returns boolean
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     -- Counted, because the estimate of a table that was just loaded is that of an empty one.
@@ -20,7 +20,7 @@ begin
 end $$;
 
 -- True if a role could build an index on that table: it acts for the owner, and may create in the schema.
-create or replace function pgembedd._may_index(role oid, source regclass) returns boolean
+create or replace function pgembedd_internal._may_index(role oid, source regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -30,7 +30,7 @@ $$;
 
 -- A function of another schema; null where there is none. For to_regprocedure() this role would need USAGE on the
 -- schema, and a role that is no superuser mostly lacks it on those of pg_cron and pg_net.
-create or replace function pgembedd._function_of(schema text, name text, arguments text) returns regprocedure
+create or replace function pgembedd_internal._function_of(schema text, name text, arguments text) returns regprocedure
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -39,9 +39,9 @@ as $$
 $$;
 
 -- True if a role can have pg_cron run statements here.
-create or replace function pgembedd._has_cron(role oid) returns boolean
+create or replace function pgembedd_internal._has_cron(role oid) returns boolean
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when schedule is null then false
                 else has_schema_privilege(role, 'cron', 'usage')
@@ -50,9 +50,9 @@ as $$
 $$;
 
 -- True if the index would be built afterwards: by pg_cron, or by a worker that answers now.
-create or replace function pgembedd._has_builder(source regclass) returns boolean
+create or replace function pgembedd_internal._has_builder(source regclass) returns boolean
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select exists (select from pg_namespace n
                    where n.nspname = 'pgembedd' and _has_cron(n.nspowner) and _may_index(n.nspowner, source))
@@ -62,10 +62,11 @@ $$;
 
 -- The HNSW index for searching, now or planned, and a small one of the rows that still wait, for the sweep and for
 -- status.
-create or replace function pgembedd._ensure_indexes(made pgembedd.pipeline, index_when text, index_within interval)
-returns pgembedd.pipeline
+create or replace function pgembedd_internal._ensure_indexes(
+    made pgembedd_internal.pipeline, index_when text, index_within interval
+) returns pgembedd_internal.pipeline
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     target regclass := _target(made);

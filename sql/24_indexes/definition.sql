@@ -1,34 +1,36 @@
-create or replace function pgembedd._hnsw(made pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._hnsw(made pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)', _vector_column(made), n.nspname,
                   format('%s_%s_ops', made.vector_type, made.distance), made.m, made.ef_construction)
     from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
 $$;
 
-create or replace function pgembedd._index_base(relation regclass, embedding_column text) returns text
+create or replace function pgembedd_internal._index_base(relation regclass, embedding_column text) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _truncate_name(c.relname, 20) || '_' || _truncate_name(embedding_column, 20)
     from pg_class c where c.oid = relation
 $$;
 
 -- The name of our index on the source, or on one of its partitions, whose names tend to begin alike.
-create or replace function pgembedd._index_name(made pgembedd.pipeline, relation regclass) returns text
+create or replace function pgembedd_internal._index_name(
+    made pgembedd_internal.pipeline, relation regclass
+) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when relation = _target(made) then made.index_name
                 else _index_base(relation, _vector_column(made)) || '_hnsw_' || relation::oid end
 $$;
 
 -- Indexes of a table that answer this pipeline's searches, or will once they are valid.
-create or replace function pgembedd._fitting_indexes(made pgembedd.pipeline, relation regclass)
+create or replace function pgembedd_internal._fitting_indexes(made pgembedd_internal.pipeline, relation regclass)
 returns table (index regclass, name text, kind "char", method text, valid boolean)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select i.indexrelid::regclass, c.relname::text, c.relkind, a.amname::text, i.indisvalid
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam

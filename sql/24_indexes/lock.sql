@@ -2,12 +2,12 @@
 
 -- Makes this session the one that builds; false where another one does. Never waits: the other build would wait for
 -- the snapshot of this statement.
-create or replace function pgembedd._start_index_build() returns boolean
+create or replace function pgembedd_internal._start_index_build() returns boolean
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    other pgembedd.index_build;
+    other pgembedd_internal.index_build;
 begin
     select b.* into other from index_build b for update skip locked;
     if not found or (
@@ -21,9 +21,9 @@ begin
     return true;
 end $$;
 
-create or replace function pgembedd._end_index_build() returns void
+create or replace function pgembedd_internal._end_index_build() returns void
 language sql volatile security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     update index_build b set pid = null, backend_start = null, application_name = null
     where b.pid = pg_backend_pid()

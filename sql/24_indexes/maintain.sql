@@ -1,12 +1,12 @@
 -- Maintains outstanding indexes: they become due as soon as the backfill is done, are settled when they are valid, and
 -- are left to pg_cron where no worker builds them.
-create or replace function pgembedd._maintain_indexes() returns void
+create or replace function pgembedd_internal._maintain_indexes() returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     for one in
         select p.* from pipeline p where p.index_due_at is not null and _exists(_target(p)) and not _without_upkeep(p)
@@ -34,9 +34,9 @@ begin
 end $$;
 
 -- The first time that nothing of it is queued in the backfill lane, after something was.
-create or replace function pgembedd._backfilled(made pgembedd.pipeline) returns boolean
+create or replace function pgembedd_internal._backfilled(made pgembedd_internal.pipeline) returns boolean
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
@@ -47,14 +47,14 @@ begin
 end $$;
 
 -- pg_cron runs one statement at a time, as the role that schedules it; what needs no CONCURRENTLY is done here.
-create or replace function pgembedd._schedule_index(pipeline_id integer) returns void
+create or replace function pgembedd_internal._schedule_index(pipeline_id integer) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
     me oid := quote_ident(current_user)::regrole;
-    made pgembedd.pipeline;
+    made pgembedd_internal.pipeline;
     statement text;
 begin
     select p.* into made from pipeline p where p.id = pipeline_id;
@@ -69,9 +69,9 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._unschedule_indexes() returns void
+create or replace function pgembedd_internal._unschedule_indexes() returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on  -- the upkeep has it off, and a policy of pg_cron's shows this role its own jobs
 as $$
 begin
@@ -79,7 +79,7 @@ begin
         execute $q$
             select cron.unschedule(j.jobid) from cron.job j
             where j.jobname like 'pgembedd-index-%' and j.database = current_database() and not exists (
-                select from pgembedd.pipeline p
+                select from pgembedd_internal.pipeline p
                 where p.index_due_at is not null and j.jobname = format('pgembedd-index-%s', p.id)) $q$;
     end if;
 end $$;

@@ -1,8 +1,8 @@
 -- An index of a partitioned table cannot be built concurrently, those of its partitions can: this is what they are
 -- attached to, empty and not valid before the last of them is there. Null for a table that is not partitioned.
-create or replace function pgembedd._index_frame(made pgembedd.pipeline) returns regclass
+create or replace function pgembedd_internal._index_frame(made pgembedd_internal.pipeline) returns regclass
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     frame regclass;
@@ -27,16 +27,16 @@ begin
 end $$;
 
 -- The part of a partitioned index that belongs to one table of the tree, or null.
-create or replace function pgembedd._index_within(frame regclass, relation regclass) returns regclass
+create or replace function pgembedd_internal._index_within(frame regclass, relation regclass) returns regclass
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select t.relid from pg_partition_tree(frame) t join pg_index i on i.indexrelid = t.relid where i.indrelid = relation
 $$;
 
-create or replace function pgembedd._attach_index(frame regclass, part regclass) returns void
+create or replace function pgembedd_internal._attach_index(frame regclass, part regclass) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '100ms'  -- sessions that plan a query queue behind us
 as $$
 begin

@@ -1,6 +1,7 @@
 -- Changing the model online. change_model() creates a second pipeline, the shadow, whose vectors are stored alongside
--- the old ones: writes reach both, and it has a backfill and an index like every pipeline. switch() swaps the names in
--- one transaction. The old pipeline becomes the shadow, stays up to date, and rollback() swaps the names back.
+-- the old ones: writes reach both, and it has a backfill and an index like every pipeline. switch_model() swaps the
+-- names in one transaction. The old pipeline becomes the shadow, stays up to date, and revert_model() swaps the names
+-- back.
 
 create or replace function pgembedd.change_model(
     name text,
@@ -11,20 +12,20 @@ create or replace function pgembedd.change_model(
     m integer default null,
     ef_construction integer default null,
     chunk_tokens integer default null,
-    chunk_overlap integer default null,
+    chunk_overlap_tokens integer default null,
     splitter text default null,
     formatting text default null,
     index_within interval default '1 day',
     backfill boolean default true
 ) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
-    current pgembedd.pipeline := _pipeline(name);
+    current pgembedd_internal.pipeline := _pipeline(name);
     -- All but what became of the pipeline since it was made, and what is made for one pipeline alone.
-    next pgembedd.pipeline := jsonb_populate_record(null::pgembedd.pipeline, to_jsonb(current) - '{
+    next pgembedd_internal.pipeline := jsonb_populate_record(null::pgembedd_internal.pipeline, to_jsonb(current) - '{
         id, fingerprint, shape, created_at, embedding_table, words_table, index_name, index_due_at, created_indexes,
         state, state_reason, state_since, unserved_reason, unserved_since, unserved_at, unserved_tried, problem_since,
         sweep_due_at, sweep_error, requeued_reason, requeued_at, slow_reason, slow_until, slow_pause, slow_ends,
@@ -40,8 +41,8 @@ begin
         'distance', distance, 'm', m, 'ef_construction', ef_construction, 'chunk_tokens', chunk_tokens,
         'splitter', splitter, 'formatting', formatting,
         'embedding_column', _suffixed_name(current.embedding_column, 'next'))));
-    next.chunk_overlap := coalesce(change_model.chunk_overlap,
-        case when current.embedding_table is not null then current.chunk_overlap end);
+    next.chunk_overlap_tokens := coalesce(change_model.chunk_overlap_tokens,
+        case when current.embedding_table is not null then current.chunk_overlap_tokens end);
     next.embedding_table_name := (
         select format('%I.%I', n.nspname, _suffixed_name(c.relname, 'next'))
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -59,25 +60,27 @@ comment on function pgembedd.change_model is
     'chunking, beside what is there. Returns how many rows were queued.';
 
 -- Those of the new model where it is known or one of the two is a provider's: others are taken to be alike.
-create or replace function pgembedd._dimensions_after(current pgembedd.pipeline, model text) returns integer
+create or replace function pgembedd_internal._dimensions_after(
+    current pgembedd_internal.pipeline, model text
+) returns integer
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when strpos(model || current.model, ':') > 0 or (_known_model(model)).name is not null
                 then _model_dimensions(model) else current.dimensions end
 $$;
 
-create or replace function pgembedd._suffixed_name(name text, suffix text) returns text
+create or replace function pgembedd_internal._suffixed_name(name text, suffix text) returns text
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select _truncate_name(name, 54) || '_' || suffix $$;
 
-create or replace function pgembedd._check_change(current pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_change(current pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    successor pgembedd.pipeline := _shadow(current);
+    successor pgembedd_internal.pipeline := _shadow(current);
 begin
     if current.shadow_of is not null then
         raise exception using message = format('"%s" stands beside another pipeline itself.', current.name),
@@ -95,9 +98,9 @@ begin
 end $$;
 
 -- Both names that the other side will have, before the switch and after it, must be free.
-create or replace function pgembedd._check_room(current pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_room(current pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     suffix text;

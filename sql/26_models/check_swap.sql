@@ -1,10 +1,12 @@
 -- The pipeline that would take this one's place, or a refusal.
-create or replace function pgembedd._successor(current pgembedd.pipeline, shadow text) returns pgembedd.pipeline
+create or replace function pgembedd_internal._successor(
+    current pgembedd_internal.pipeline, shadow text
+) returns pgembedd_internal.pipeline
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    successor pgembedd.pipeline := _shadow(current);
+    successor pgembedd_internal.pipeline := _shadow(current);
 begin
     if successor.shadow is not distinct from _successor.shadow then
         return successor;
@@ -13,14 +15,16 @@ begin
             hint = 'Begin with pgembedd.change_model().', errcode = '22023';
     end if;
     raise exception using message = format('There is nothing to take "%s" back to.', current.name),
-        hint = 'rollback() undoes switch(), until the previous pipeline is dropped.', errcode = '22023';
+        hint = 'revert_model() undoes switch_model(), until the previous pipeline is dropped.', errcode = '22023';
 end $$;
 
 -- Refuses a switch that would lose rows which have a vector here and none there. Rows without a vector on both sides
 -- are no loss.
-create or replace function pgembedd._check_swap(current pgembedd.pipeline, successor pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_swap(
+    current pgembedd_internal.pipeline, successor pgembedd_internal.pipeline
+) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
@@ -43,7 +47,7 @@ begin
         raise exception using
             message = format('%s no vector in "%s" yet.', _counted(missing, format('row of "%s" has', current.name),
                 format('rows of "%s" have', current.name)), successor.name),
-            hint = format('See pgembedd.status, and pgembedd.failures for rows that cannot be '
+            hint = format('See pgembedd.status, and pgembedd.dead_letters for rows that cannot be '
                    'embedded; call pgembedd.wait_for(%L). force => true does without them.', successor.name),
             errcode = '22023';
     end if;
@@ -51,11 +55,11 @@ end $$;
 
 -- A row that changed may have its new vector here and an old one there. What is queued there alone is waited for a
 -- while: no later changes are, or a busy table could never be switched.
-create or replace function pgembedd._await_vectors(
-    current pgembedd.pipeline, successor pgembedd.pipeline, patience interval default '5 s'
+create or replace function pgembedd_internal._await_vectors(
+    current pgembedd_internal.pipeline, successor pgembedd_internal.pipeline, patience interval default '5 s'
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     began_at timestamptz := clock_timestamp();
@@ -64,10 +68,10 @@ begin
     loop
         execute _render($q$
             select count(*) from (
-                (select q.message -> 'id' from pgmq.q_pgembedd_jobs q where {is_successor} and q.enqueued_at <= $1
+                (select q.message -> 'id' from pgmq.q_pgembedd_fresh q where {is_successor} and q.enqueued_at <= $1
                  union select q.message -> 'id' from pgmq.q_pgembedd_backfill q
                  where {is_successor} and q.enqueued_at <= $1)
-                except select q.message -> 'id' from pgmq.q_pgembedd_jobs q where {is_current}
+                except select q.message -> 'id' from pgmq.q_pgembedd_fresh q where {is_current}
                 except select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_current}) r
             $q$, jsonb_build_object(
             'is_successor', _is_for(successor.id), 'is_current', _is_for(current.id)))

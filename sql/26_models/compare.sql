@@ -4,7 +4,7 @@ create or replace function pgembedd.compare_models(name text, sample integer def
 returns table (
     pipeline text, model text, rows_embedded bigint, rows_missing bigint, index text, recall numeric, agreement numeric)
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set row_security = off
 -- The settings of _key_settings.
@@ -12,9 +12,9 @@ set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1
 set bytea_output = 'hex'
 as $$
 declare
-    current pgembedd.pipeline := _pipeline(name);
-    successor pgembedd.pipeline := _shadow(current);
-    side pgembedd.pipeline;
+    current pgembedd_internal.pipeline := _pipeline(name);
+    successor pgembedd_internal.pipeline := _shadow(current);
+    side pgembedd_internal.pipeline;
     keys jsonb[];
 begin
     if successor.id is null then
@@ -43,11 +43,11 @@ comment on function pgembedd.compare_models is
     'rows how many of the k nearest the index finds, and how many agree.';
 
 -- How many of the k rows nearest to each of those keys, in exact order, are among those of the other side, on average.
-create or replace function pgembedd._agreement(
-    pipeline pgembedd.pipeline, other pgembedd.pipeline, keys jsonb[], k integer, by_index boolean
+create or replace function pgembedd_internal._agreement(
+    pipeline pgembedd_internal.pipeline, other pgembedd_internal.pipeline, keys jsonb[], k integer, by_index boolean
 ) returns numeric
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select round(avg(a.share), 3)
     from unnest(keys) as s(key)
@@ -58,11 +58,11 @@ as $$
 $$;
 
 -- The keys of the k rows nearest to the vectors of a row.
-create or replace function pgembedd._nearest_keys(
-    pipeline pgembedd.pipeline, key jsonb, k integer, by_index boolean
+create or replace function pgembedd_internal._nearest_keys(
+    pipeline pgembedd_internal.pipeline, key jsonb, k integer, by_index boolean
 ) returns jsonb[]
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set enable_indexscan = on set enable_seqscan = on  -- restored on return
 as $$
 begin

@@ -1,11 +1,11 @@
 -- Several locks are needed at once, without deadlocks for others: a transaction that has read one of the tables and
 -- then writes to another would be in a deadlock with us. So each wait of ours is so short that no deadlock_timeout of
 -- theirs can end within them all, and all our locks are released before the next attempt.
-create or replace function pgembedd._rename_when_free(
-    current pgembedd.pipeline, successor pgembedd.pipeline, suffix text
+create or replace function pgembedd_internal._rename_when_free(
+    current pgembedd_internal.pipeline, successor pgembedd_internal.pipeline, suffix text
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     give_up_at timestamptz := clock_timestamp() + interval '10 s';
@@ -32,15 +32,15 @@ begin
 end $$;
 
 -- To rename a column of the source keeps its readers out, too.
-create or replace function pgembedd._swap_mode(current pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._swap_mode(current pgembedd_internal.pipeline) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case when current.embedding_table is null then 'access exclusive' else 'share row exclusive' end $$;
 
 -- Waits until a table is not in use, and holds no lock on return. After deadlock_timeout this cancels autovacuum.
-create or replace function pgembedd._wait_until_free(relation regclass, mode text) returns void
+create or replace function pgembedd_internal._wait_until_free(relation regclass, mode text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '2s'  -- readers and writers stand in line behind us
 as $$
 begin
@@ -51,11 +51,11 @@ exception when lock_not_available or deadlock_detected or sqlstate 'PGE01' then
 end $$;
 
 -- Writers wait at the source, before their triggers' functions are looked up, so they find the new ones.
-create or replace function pgembedd._rename_both(
-    current pgembedd.pipeline, successor pgembedd.pipeline, suffix text
+create or replace function pgembedd_internal._rename_both(
+    current pgembedd_internal.pipeline, successor pgembedd_internal.pipeline, suffix text
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
@@ -81,9 +81,11 @@ begin
 end $$;
 
 -- Copies the grants on a single column, and revokes all others on the second one.
-create or replace function pgembedd._copy_rights(source regclass, from_column text, to_column text) returns void
+create or replace function pgembedd_internal._copy_rights(
+    source regclass, from_column text, to_column text
+) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item record;
@@ -102,9 +104,11 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._rename_vectors(pipeline pgembedd.pipeline, to_name text) returns void
+create or replace function pgembedd_internal._rename_vectors(
+    pipeline pgembedd_internal.pipeline, to_name text
+) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if pipeline.embedding_table is null then

@@ -1,11 +1,11 @@
 -- After a switch: our indexes are named after what they index now, as create_pipeline() names them. None is being
 -- built, as the switch holds the table.
-create or replace function pgembedd._rename_indexes(pipeline_id integer) returns void
+create or replace function pgembedd_internal._rename_indexes(pipeline_id integer) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     created text;
     named text;
     wished text;
@@ -31,9 +31,9 @@ begin
     where t.level > 0;
 end $$;
 
-create or replace function pgembedd._rename_index(index regclass, to_name text) returns void
+create or replace function pgembedd_internal._rename_index(index regclass, to_name text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if index is not null then  -- it is still to be built, or was dropped

@@ -1,8 +1,8 @@
--- switch() and rollback() swap all names in one transaction, while writers, readers and workers go on.
+-- switch_model() and revert_model() swap all names in one transaction, while writers, readers and workers go on.
 
-create or replace function pgembedd.switch(name text, force boolean default false) returns void
+create or replace function pgembedd.switch_model(name text, force boolean default false) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
@@ -10,12 +10,12 @@ declare
 begin
     ignored := _swap(name, 'next', 'previous', force);
 end $$;
-comment on function pgembedd.switch is
-    'Put the vectors that change_model() made in the place of the old ones, which stay beside them for rollback().';
+comment on function pgembedd.switch_model is
+    'Put the vectors that change_model() made in the place of the old ones, which stay beside them for revert_model().';
 
-create or replace function pgembedd.rollback(name text, force boolean default false) returns void
+create or replace function pgembedd.revert_model(name text, force boolean default false) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
@@ -23,16 +23,16 @@ declare
 begin
     ignored := _swap(name, 'previous', 'next', force);
 end $$;
-comment on function pgembedd.rollback is 'Undo switch(): put the old vectors back in their place.';
+comment on function pgembedd.revert_model is 'Undo switch_model(): put the old vectors back in their place.';
 
-create or replace function pgembedd._swap(name text, shadow text, suffix text, force boolean) returns void
+create or replace function pgembedd_internal._swap(name text, shadow text, suffix text, force boolean) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    current pgembedd.pipeline;
-    successor pgembedd.pipeline;
-    one pgembedd.pipeline;
+    current pgembedd_internal.pipeline;
+    successor pgembedd_internal.pipeline;
+    one pgembedd_internal.pipeline;
     ignored text;
 begin
     current := _pipeline(name);
@@ -62,7 +62,7 @@ begin
     for one in select p.* from pipeline p where p.id in (current.id, successor.id) loop
         perform _generate(one);
     end loop;
-    perform _notify(case suffix when 'previous' then 'switched' else 'rolled_back' end, successor.id,
+    perform _notify(case suffix when 'previous' then 'switched' else 'reverted' end, successor.id,
         jsonb_build_object('model', successor.model, 'replaced_id', current.id,
                            'replaced', current.name || '.' || suffix, 'replaced_model', current.model));
 end $$;

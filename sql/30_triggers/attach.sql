@@ -2,10 +2,10 @@
 -- statement are on the table and on every leaf of a partitioned one, as a statement fires only the triggers of the
 -- table it names; those for each row are on the root, and Postgres clones them. With an embedding table, chunks are
 -- deleted with their row.
-create or replace function pgembedd._triggers(pipeline pgembedd.pipeline)
+create or replace function pgembedd_internal._triggers(pipeline pgembedd_internal.pipeline)
 returns table (verb text, function text, for_each text, event text, condition text)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select t.verb, t.function, t.for_each, t.event, t.condition
     from (select pipeline.embedding_table is not null,
@@ -26,9 +26,11 @@ as $$
 $$;
 
 -- Whether a trigger that calls the pipeline's code is one of this version.
-create or replace function pgembedd._is_trigger(pipeline pgembedd.pipeline, trigger pg_trigger) returns boolean
+create or replace function pgembedd_internal._is_trigger(
+    pipeline pgembedd_internal.pipeline, trigger pg_trigger
+) returns boolean
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select exists (
         select from _triggers(pipeline) t
@@ -38,9 +40,9 @@ as $$
 $$;
 
 -- Creates what is missing of the triggers. Called again by maintenance, for partitions attached later.
-create or replace function pgembedd._attach(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._attach(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item record;

@@ -1,9 +1,10 @@
 -- The INSERT that enqueues: pgmq.send_batch takes an array, which has a limit that would abort the user's statement; a
 -- plain INSERT has none and is the cheapest for one row, too. `rows` is a FROM item, `key` its key.
-create or replace function pgembedd._enqueue(pipeline pgembedd.pipeline, queue text, key text, rows text)
-returns text
+create or replace function pgembedd_internal._enqueue(
+    pipeline pgembedd_internal.pipeline, queue text, key text, rows text
+) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value. The trace
     -- context is asked for once a statement, as a subquery of nothing; a backfill belongs to no trace.
@@ -18,10 +19,11 @@ $$;
 -- missing, or our triggers may not write to it, they note the rows, and the sweep queues them: a database restored
 -- without its queues, or with queues that were made again by hand, must still take writes. A schema that they may not
 -- use would be an error: other roles have rights on it, with which a restore may lose those of ours.
-create or replace function pgembedd._enqueue_or_note(pipeline pgembedd.pipeline, queue text, key text, rows text)
-returns text
+create or replace function pgembedd_internal._enqueue_or_note(
+    pipeline pgembedd_internal.pipeline, queue text, key text, rows text
+) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _render($body$
     if (case when has_schema_privilege(to_regnamespace('pgmq'), 'usage')
@@ -40,25 +42,26 @@ $$;
 
 -- Queues rows in the backfill lane, and wakes a worker. `keys` is a FROM item of their keys, in which $1 is `given`.
 -- Returns how many.
-create or replace function pgembedd._enqueue_rows(pipeline pgembedd.pipeline, keys text, given jsonb default null)
-returns bigint
+create or replace function pgembedd_internal._enqueue_rows(
+    pipeline pgembedd_internal.pipeline, keys text, given jsonb default null
+) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     queued bigint;
 begin
     execute _enqueue(pipeline, 'pgembedd_backfill', 'k.id', keys || ' as k(id)') using given;
     get diagnostics queued = row_count;
-    perform pgembedd._check_session();
+    perform pgembedd_internal._check_session();
     if queued > 0 then perform _wake('pgembedd_backfill'); end if;
     return queued;
 end $$;
 
 -- Queues the rows that changed while their queue was missing. Returns how many.
-create or replace function pgembedd._enqueue_missed(pipeline pgembedd.pipeline) returns bigint
+create or replace function pgembedd_internal._enqueue_missed(pipeline pgembedd_internal.pipeline) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     keys jsonb;
@@ -73,9 +76,11 @@ end $$;
 -- dropped since, because a writer must not fail of it. A name that the inner SELECT does not find among the table's
 -- columns is looked for outside of it, among the nulls; the planner reduces all this to the scan. A row without its key
 -- cannot be named, and is left out (IS NOT NULL would leave out some values of composite types, too).
-create or replace function pgembedd._transition_rows(pipeline pgembedd.pipeline, transition text) returns text
+create or replace function pgembedd_internal._transition_rows(
+    pipeline pgembedd_internal.pipeline, transition text
+) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     with named as (
         -- Not of a domain, whose check would run for the null, nor of another type of a user's: see _trigger_key_match.

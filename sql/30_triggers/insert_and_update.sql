@@ -1,8 +1,8 @@
 -- The condition that two rows have one key, for triggers: they name no type, operator or schema of a user's, which the
 -- role that they run as need not be allowed to use. So values of such types are compared by their images.
-create or replace function pgembedd._trigger_key_match(source regclass, a text, b text) returns text
+create or replace function pgembedd_internal._trigger_key_match(source regclass, a text, b text) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(format(
         case when k.base < 16384 and starts_with(k.equals, 'operator(pg_catalog.')
@@ -15,7 +15,7 @@ $$;
 -- An exception clause, so that a writer's statement does not fail because the table was altered and our code does not
 -- fit it any more. It makes a subtransaction, which costs a transaction of many small statements time: so it is used
 -- for chunks only, and the other triggers do without.
-create or replace function pgembedd._ignore_schema_errors(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._ignore_schema_errors(pipeline pgembedd_internal.pipeline) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -27,10 +27,11 @@ $$;
 
 -- `rows` is a FROM item of the new rows `n` to be queued. Statements over 1,000 rows go to the backfill lane, so that a
 -- bulk load does not delay fresh writes.
-create or replace function pgembedd._trigger_body(pipeline pgembedd.pipeline, before text, rows text, after text)
-returns text
+create or replace function pgembedd_internal._trigger_body(
+    pipeline pgembedd_internal.pipeline, before text, rows text, after text
+) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _render($body$
 #variable_conflict use_column
@@ -46,12 +47,12 @@ begin
 end $body$, jsonb_build_object(
         'before', before, 'after', after,
         'enqueue_backfill', _enqueue_or_note(pipeline, 'pgembedd_backfill', _key_json(pipeline.source, 'n'), rows),
-        'enqueue', _enqueue_or_note(pipeline, 'pgembedd_jobs', _key_json(pipeline.source, 'n'), rows)))
+        'enqueue', _enqueue_or_note(pipeline, 'pgembedd_fresh', _key_json(pipeline.source, 'n'), rows)))
 $$;
 
-create or replace function pgembedd._generate_triggers(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_triggers(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _generate_trigger(pipeline, 'on_insert',
@@ -68,9 +69,11 @@ begin
     if pipeline.enable_always then perform _generate_on_row(pipeline); end if;
 end $$;
 
-create or replace function pgembedd._generate_trigger(pipeline pgembedd.pipeline, verb text, body text) returns void
+create or replace function pgembedd_internal._generate_trigger(
+    pipeline pgembedd_internal.pipeline, verb text, body text
+) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     function text := _pipeline_function(pipeline.id, verb);
@@ -89,9 +92,9 @@ end $$;
 -- trigger too; what a user's trigger changes during it (depth > 1) still counts. plpgsql would keep the nested-loop
 -- plan of single-row updates for a statement over 20,000 rows. The chunks are deleted of rows that have another key
 -- now, and with on_update => 'clear' those of rows that changed.
-create or replace function pgembedd._update_body(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._update_body(pipeline pgembedd_internal.pipeline) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     compared constant text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
@@ -107,7 +110,7 @@ begin
     if something is null then return null; end if;
     if coalesce(current_setting('pgembedd.storing', true), '') <> '' and pg_trigger_depth() = 1
         and has_schema_privilege('pgembedd', 'usage') then
-        if current_setting('pgembedd.storing', true) = pgembedd._storing_mark({id}) then return null; end if;
+        if current_setting('pgembedd.storing', true) = pgembedd_internal._storing_mark({id}) then return null; end if;
     end if;
     nestloop := current_setting('enable_nestloop');
     perform set_config('enable_nestloop', 'off', true);$before$, parts),
@@ -121,11 +124,11 @@ end $$;
 
 -- The statement for code that has run code of a table's owner. What a statement names is looked up when it is reached:
 -- where all is well, nothing in the schema pgembedd, on which other roles have rights (_grant_role).
-create or replace function pgembedd._check_path_of_trigger() returns text
+create or replace function pgembedd_internal._check_path_of_trigger() returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
     select $q$if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) 'pg_catalog, pg_temp' then
-        perform pgembedd._check_path('pg_catalog, pg_temp');
+        perform pgembedd_internal._check_path('pg_catalog, pg_temp');
     end if;$q$
 $$;

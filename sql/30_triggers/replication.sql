@@ -3,9 +3,9 @@
 -- sessions fire the statement triggers, so no change is enqueued twice. TRUNCATE fires statement triggers in both
 -- roles, and on_update => 'clear' is a row trigger: these two are ENABLE ALWAYS.
 
-create or replace function pgembedd._generate_on_row(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_on_row(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     compared text[] := array_remove(pipeline.key_columns || pipeline.watch_columns || pipeline.embedding_column, null);
@@ -41,13 +41,13 @@ end $body$, jsonb_build_object(
         'forget', case when pipeline.embedding_table is not null
             then format('if gone_key is not null then perform %s(array[gone_key]); %s end if;',
                         _pipeline_function(pipeline.id, 'forget'), _check_path_of_trigger()) end,
-        'enqueue', _enqueue_or_note(pipeline, 'pgembedd_jobs', 'i.id', '(select changed_key as id) i'))));
+        'enqueue', _enqueue_or_note(pipeline, 'pgembedd_fresh', 'i.id', '(select changed_key as id) i'))));
 end $$;
 
 -- When each trigger fires, which ALTER TABLE ... ENABLE TRIGGER ALL, among others, changes.
-create or replace function pgembedd._enable_always(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._enable_always(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item record;

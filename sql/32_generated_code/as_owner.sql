@@ -1,5 +1,5 @@
 -- Gives a function to a role, which needs CREATE on the schema at that moment, and only then; not if a superuser gives.
-create or replace function pgembedd._set_owner(signature text, owner regrole) returns void
+create or replace function pgembedd_internal._set_owner(signature text, owner regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -28,12 +28,12 @@ end $$;
 -- owner's content function and triggers would run with that role's rights. One role may call it: _runner(), of which
 -- the installer is a member, where its statements are `fixed`, else the installer: one that takes a statement would
 -- give _runner() all that the owner may.
-create or replace function pgembedd._generate_for_owner(
-    pipeline pgembedd.pipeline, verb text, parameters text, result text, settings text, body text,
+create or replace function pgembedd_internal._generate_for_owner(
+    pipeline pgembedd_internal.pipeline, verb text, parameters text, result text, settings text, body text,
     fixed boolean default true
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     signature constant text := format('%s(%s)', _pipeline_function(coalesce(pipeline.id, 0), verb), parameters);
@@ -44,7 +44,7 @@ begin
     -- What search_path may hold is not always what SET takes: a connection's options need no quotes.
     perform set_config('search_path', pipeline.search_path, true);
     execute pg_catalog.format('alter function %s set search_path from current', signature);
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', true);
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd_internal, pgembedd, pg_temp', true);
     perform _set_owner(signature, _owner(pipeline.source));
     -- Our rows carry no content, but these functions do: no other role may call them.
     perform _revoke_from_others('function ' || signature, f.proacl, array[f.proowner, caller::oid])
@@ -57,7 +57,7 @@ end $$;
 -- Takes an object from all roles but these and PUBLIC: default privileges may have granted it to others. A restore
 -- grants on an object in one statement, which fails where one of its roles is missing, so what a writer's statement
 -- needs is granted to one role alone.
-create or replace function pgembedd._revoke_from_others(object text, acl aclitem[], roles oid[]) returns void
+create or replace function pgembedd_internal._revoke_from_others(object text, acl aclitem[], roles oid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -71,9 +71,9 @@ end $$;
 
 -- Statements over a user's tables, with the rights of their owner and no more: any, for the installer alone; and which
 -- of some keys no row has. Where one cannot even be a key they are tried one by one, and that one is left out.
-create or replace function pgembedd._generate_as_owner(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_as_owner(pipeline pgembedd_internal.pipeline) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'as_owner', 'pg_catalog.text', 'setof jsonb', _key_settings(pipeline.source),
         'begin return query execute $1; set constraints all immediate; end', fixed => false),
@@ -106,23 +106,23 @@ $$;
 -- call of a generated function that runs as the owner is either undone (_query_and_undo, read) or followed by this,
 -- which raises unless the path is the caller's own and no cursor was left; the error undoes both. Not pinned to a
 -- search_path itself, hence the qualified names.
-create or replace function pgembedd._check_session() returns void
+create or replace function pgembedd_internal._check_session() returns void
 language plpgsql
 as $$
 begin
-    perform pgembedd._check_path('pg_catalog, pgembedd, pg_temp');
+    perform pgembedd_internal._check_path('pg_catalog, pgembedd_internal, pgembedd, pg_temp');
     if exists (select from pg_catalog.pg_cursors c where c.is_holdable
                and c.creation_time operator(pg_catalog.>=) pg_catalog.statement_timestamp()) then
         raise exception 'A function that the table or its content uses leaves a cursor WITH HOLD open.'
             using errcode = 'object_not_in_prerequisite_state';
     end if;
-    perform pgembedd._drop_prepared();
+    perform pgembedd_internal._drop_prepared();
 end $$;
 
 -- The path alone, for our triggers: cursors and prepared statements of a writer's session are the writer's own. A SET
 -- clause that was made under quote_all_identifiers spells the same path with quotes; to leave quotes out of the
 -- comparison would take a single schema with commas in its name for it.
-create or replace function pgembedd._check_path(expected text) returns void
+create or replace function pgembedd_internal._check_path(expected text) returns void
 language plpgsql
 as $$
 begin
@@ -137,7 +137,7 @@ begin
 end $$;
 
 -- Removes statements that were prepared in SQL during the client's present statement, which nothing undoes.
-create or replace function pgembedd._drop_prepared() returns void
+create or replace function pgembedd_internal._drop_prepared() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -152,9 +152,9 @@ begin
 end $$;
 
 -- The value of a query; all that is done meanwhile is undone.
-create or replace function pgembedd._query_and_undo(query text, argument text default null) returns jsonb
+create or replace function pgembedd_internal._query_and_undo(query text, argument text default null) returns jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
@@ -174,9 +174,9 @@ end $$;
 
 -- The value of a query over the source, asked as its owner; a role that acts for the table's owner and not for ours
 -- asks as itself, with the settings of _key_settings.
-create or replace function pgembedd._ask(pipeline pgembedd.pipeline, query text) returns jsonb
+create or replace function pgembedd_internal._ask(pipeline pgembedd_internal.pipeline, query text) returns jsonb
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 set bytea_output = 'hex'
 as $$
@@ -187,11 +187,11 @@ $$;
 
 -- Runs a statement as the owner of the source of a pipeline that is still being made and has no functions yet. Returns
 -- the value of a query; what is done meanwhile is undone then.
-create or replace function pgembedd._execute_once(
-    made pgembedd.pipeline, statement text, is_query boolean default false
+create or replace function pgembedd_internal._execute_once(
+    made pgembedd_internal.pipeline, statement text, is_query boolean default false
 ) returns jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     verb constant text := format('once_%s', pg_backend_pid());
@@ -206,7 +206,7 @@ begin
         answer := _query_and_undo('select ' || called);
     else
         execute 'select ' || called;
-        perform pgembedd._check_session();
+        perform pgembedd_internal._check_session();
     end if;
     execute 'drop function ' || called;
     return answer;

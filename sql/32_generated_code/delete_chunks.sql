@@ -1,6 +1,6 @@
 -- A table of that name that belongs to whom the function runs as: where ours was dropped or renamed, another role may
 -- have made one, with triggers that would run with the owner's rights.
-create or replace function pgembedd._is_own_table(named text) returns text
+create or replace function pgembedd_internal._is_own_table(named text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -10,9 +10,9 @@ as $$
 $$;
 
 -- The statement by which other generated functions refuse such a table, with the error for one that is missing.
-create or replace function pgembedd._refuse_others(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._refuse_others(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format($q$if not (%s) then raise exception 'A table of the pipeline has another name or owner.'
                      using errcode = 'undefined_table'; end if;$q$,
@@ -22,20 +22,20 @@ $$;
 
 -- A block that deletes chunks. A writer's statement must not fail because the embedding table was dropped, so its name
 -- is looked up, and EXECUTE plans afresh: a plan made for one row would be kept for a hundred thousand.
-create or replace function pgembedd._if_table_exists(
-    pipeline pgembedd.pipeline, statement text, given text, ending text
+create or replace function pgembedd_internal._if_table_exists(
+    pipeline pgembedd_internal.pipeline, statement text, given text, ending text
 ) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('begin if %s then execute %L %s; end if; %s %s %s end',
         _is_own_table(pipeline.embedding_table::text), statement, given, ending, _ignore_schema_errors(pipeline),
         ending)
 $$;
 
-create or replace function pgembedd._generate_chunks_forget(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_chunks_forget(pipeline pgembedd_internal.pipeline) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'forget', 'pg_catalog.jsonb[]', 'void', '', _if_table_exists(pipeline, format(
             'delete from %s e using pg_catalog.unnest($1) i(id) cross join lateral %s where %s',
@@ -61,9 +61,9 @@ end $body$, _is_own_table(pipeline.embedding_table::text), _is_own_table(pipelin
             _refuse_others(pipeline), _delete_orphans(pipeline)))
 $$;
 
-create or replace function pgembedd._delete_orphans(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._delete_orphans(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('delete from %s e where not exists (select from %s s where %s)',
         pipeline.embedding_table, pipeline.source, _key_match(pipeline.source, 's', 'e'))
@@ -72,20 +72,20 @@ $$;
 -- Marks chunks, so that the next store takes over no vector for an equal text: of the keys `ids`, or of all when that
 -- is null. It waits for no row; the source is named first, so that its lock comes first, as with a writer's DELETE and
 -- TRUNCATE, which rules out deadlocks. Chunks that are being deleted or written now are left out.
-create or replace function pgembedd._invalidate_chunks(
-    pipeline pgembedd.pipeline, ids jsonb[] default null
+create or replace function pgembedd_internal._invalidate_chunks(
+    pipeline pgembedd_internal.pipeline, ids jsonb[] default null
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     execute format('select a from %s as a', _named_statement(pipeline, 'invalidate')) using to_jsonb(ids);
-    perform pgembedd._check_session();
+    perform pgembedd_internal._check_session();
 end $$;
 
-create or replace function pgembedd._invalidate_statement(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._invalidate_statement(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _render($q$
         with source as (select from {source}), held as materialized (

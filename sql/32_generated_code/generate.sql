@@ -29,14 +29,14 @@
 -- reason our functions read a user's table through these functions only: Postgres runs code of a table's owner (a
 -- domain's CHECK, a function in an index's WHERE) already while planning.
 
-create or replace function pgembedd._pipeline_function(id integer, verb text) returns text
+create or replace function pgembedd_internal._pipeline_function(id integer, verb text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select format('pgembedd_code.pipeline_%s_%s', id, verb) $$;
 
-create or replace function pgembedd._generate(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare

@@ -1,9 +1,9 @@
 -- The primary key's columns: name, type, the equality operator of the key's own index, and the type to compare in,
 -- which for a domain is what it is made of: operators on "any enum" and the like do not take domains.
-create or replace function pgembedd._key_columns(source regclass)
+create or replace function pgembedd_internal._key_columns(source regclass)
 returns table (nth bigint, name text, type text, equals text, base oid, compared text)
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 -- Asked for often: the joins stand in a good order, and one plan serves every table.
 set join_collapse_limit = 1 set plan_cache_mode = force_generic_plan
 as $$
@@ -32,9 +32,9 @@ end $$;
 -- The key of a row as the message carries it: the bare value, or an object when the key is composite.
 -- Types from outside pg_catalog go through their output function alone: to_jsonb would run a cast to json
 -- that a user may have defined, inside the writer's transaction.
-create or replace function pgembedd._key_json(source regclass, alias text) returns text
+create or replace function pgembedd_internal._key_json(source regclass, alias text) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when count(*) = 1 then min(value)
                 else format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, %s', name, value), ', ')) end
@@ -44,9 +44,9 @@ as $$
 $$;
 
 -- FROM item `k` with the key's columns in their own types, out of the jsonb expression `id`.
-create or replace function pgembedd._key_record(source regclass, id text) returns text
+create or replace function pgembedd_internal._key_record(source regclass, id text) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('pg_catalog.jsonb_to_record(%s) as k(%s)',
                   case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, %s)', min(name), id)
@@ -56,10 +56,10 @@ as $$
 $$;
 
 -- The condition that two rows have one key; where it is `numbered`, in the columns of _key_numbered in the second one.
-create or replace function pgembedd._key_match(source regclass, a text, b text, numbered boolean default false)
+create or replace function pgembedd_internal._key_match(source regclass, a text, b text, numbered boolean default false)
 returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(format('%1$s.%3$I%5$s %4$s %2$s.%6$I%5$s', a, b, name, equals, compared,
                              case when numbered then 'key_' || nth else name end), ' and ')
@@ -68,16 +68,16 @@ $$;
 
 -- The key as columns of names of ours: the write gathers key, hash and vector in one row, where a key column may be
 -- called like one of ours.
-create or replace function pgembedd._key_numbered(source regclass) returns text
+create or replace function pgembedd_internal._key_numbered(source regclass) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select string_agg(format('k.%I as key_%s', name, nth), ', ') from _key_columns(source) $$;
 
 -- Settings that make the text of a key independent of the writer's settings; none where the key's types do not ask for
 -- any, since every one costs each statement a little.
-create or replace function pgembedd._key_settings(source regclass) returns text
+create or replace function pgembedd_internal._key_settings(source regclass) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when bool_and(base = any ('{int2,int4,int8,numeric,uuid,text,varchar,bpchar,name,bool,date,timestamp}'
                                           ::regtype[])) then ''

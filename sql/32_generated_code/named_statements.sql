@@ -1,9 +1,9 @@
 -- The statements over a user's tables that claims, stores, status and upkeep need. _runner() may call the function that
 -- holds them, and no other, so they are fixed when it is made; what they are asked with is a value, $1.
-create or replace function pgembedd._named_statements(pipeline pgembedd.pipeline)
+create or replace function pgembedd_internal._named_statements(pipeline pgembedd_internal.pipeline)
 returns table (name text, statement text)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select q.name, _render(q.template, jsonb_build_object(
         'source', pipeline.source, 'target', _target(pipeline), 'vector', quote_ident(_vector_column(pipeline)),
@@ -59,9 +59,11 @@ as $$
     select * from _words_statements(pipeline)
 $$;
 
-create or replace function pgembedd._generate_named_statements(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_named_statements(
+    pipeline pgembedd_internal.pipeline
+) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'named', 'pg_catalog.text, pg_catalog.jsonb', 'setof jsonb',
         _key_settings(pipeline.source), format('begin %s %s set constraints all immediate; end',
@@ -72,14 +74,17 @@ as $$
 $$;
 
 -- One of these statements as a FROM item, in which $1 is what it is asked with.
-create or replace function pgembedd._named_statement(pipeline pgembedd.pipeline, name text) returns text
+create or replace function pgembedd_internal._named_statement(
+    pipeline pgembedd_internal.pipeline, name text
+) returns text
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select format('%s(%L, $1::pg_catalog.jsonb)', _pipeline_function(pipeline.id, 'named'), name) $$;
 
 -- The value of one of these statements that changes nothing: what the owner's code does meanwhile is undone.
-create or replace function pgembedd._ask_named(pipeline pgembedd.pipeline, name text, given jsonb default null)
-returns jsonb
+create or replace function pgembedd_internal._ask_named(
+    pipeline pgembedd_internal.pipeline, name text, given jsonb default null
+) returns jsonb
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select _query_and_undo(format('select a from %s as a', _named_statement(pipeline, name)), given::text) $$;

@@ -1,6 +1,6 @@
-create or replace function pgembedd._generate_read(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_read(pipeline pgembedd_internal.pipeline) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[]', 'table (n bigint, content text)',
         'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1; end', _refuse_others(pipeline),
@@ -13,9 +13,9 @@ as $$
 $$;
 
 -- With the content, the text to put around each chunk and the hashes of the chunks that are stored already.
-create or replace function pgembedd._generate_chunks_read(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_chunks_read(pipeline pgembedd_internal.pipeline) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[], pg_catalog.text',
         'table (n bigint, content text, hash bytea, before text, after text, known bytea[])',

@@ -1,6 +1,6 @@
 -- Fills in a template: {name} becomes the variable of that name, as it is; a variable that is null leaves nothing. The
 -- template is scanned once, so a value that looks like a placeholder (a column may be called {source}) stays as it is.
-create or replace function pgembedd._render(template text, variables jsonb) returns text
+create or replace function pgembedd_internal._render(template text, variables jsonb) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$

@@ -2,9 +2,9 @@
 -- was made from, and only if it differs; the content is hashed again after the write, because a BEFORE trigger of the
 -- user's may have changed it. EXECUTE plans afresh each time: a plan kept from when the table was small would scan it
 -- when it is large.
-create or replace function pgembedd._generate_write(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_write(pipeline pgembedd_internal.pipeline) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'write',
         format('pg_catalog.jsonb[], pg_catalog.bytea[], %s[]', _vector_type('vector')),
@@ -17,9 +17,9 @@ begin
 end $body$, _refuse_others(pipeline), _write_query(pipeline)))
 $$;
 
-create or replace function pgembedd._write_query(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._write_query(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _render($q$
         with input as materialized (

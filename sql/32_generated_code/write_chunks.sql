@@ -4,9 +4,9 @@
 -- chunk that is stored already is not touched, so that its index entry stays as it is.
 -- Its parameters: keys and hashes of the rows and which of the jobs each is; of each chunk that job, number, text,
 -- offsets, hash, vector, tokens and tokens kept; the fingerprint.
-create or replace function pgembedd._generate_chunks_write(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_chunks_write(pipeline pgembedd_internal.pipeline) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'write', format(
         'pg_catalog.jsonb[], pg_catalog.bytea[], integer[], integer[], integer[], pg_catalog.text[], integer[],
@@ -19,9 +19,9 @@ begin
 end $body$, _refuse_others(pipeline), _chunks_write_query(pipeline)))
 $$;
 
-create or replace function pgembedd._chunks_write_query(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._chunks_write_query(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _render(
         _chunks_write_rows() || _chunks_write_changes() || $q$
@@ -51,7 +51,7 @@ $$;
 
 -- The rows to be written, those of them that are locked now, the chunks that these have, and the new chunks, with the
 -- vectors that are taken over.
-create or replace function pgembedd._chunks_write_rows() returns text
+create or replace function pgembedd_internal._chunks_write_rows() returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
@@ -66,12 +66,12 @@ as $$
             from input i join {source} s on {is_source_row}
             for no key update of s skip locked),
         had as materialized (
-            select i.n, e.chunk_no, e.chunk, e.start_offset, e.end_offset, e.content_hash, e.embedding, e.model,
+            select i.n, e.chunk_index, e.chunk, e.start_offset, e.end_offset, e.content_hash, e.embedding, e.model,
                    e.tokens, e.tokens_kept
             from input i join locked l on l.n operator(pg_catalog.=) i.n join {chunks} e on {is_stored_chunk}
             where l.current),
         new as materialized (
-            select {input_keys}, i.n, c.chunk_no, c.chunk, c.start_offset, c.end_offset, c.content_hash,
+            select {input_keys}, i.n, c.chunk_index, c.chunk, c.start_offset, c.end_offset, c.content_hash,
                    coalesce(c.tokens, o.tokens) as tokens, coalesce(c.tokens_kept, o.tokens_kept) as tokens_kept,
                    coalesce(c.embedding::{vector}, o.embedding) as embedding
             from input i join locked l on l.n operator(pg_catalog.=) i.n
@@ -79,7 +79,7 @@ as $$
                     pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
                     pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11),
                     pg_catalog.unnest($12))
-                as c(job, chunk_no, chunk, start_offset, end_offset, content_hash, embedding, tokens, tokens_kept)
+                as c(job, chunk_index, chunk, start_offset, end_offset, content_hash, embedding, tokens, tokens_kept)
                 on c.job operator(pg_catalog.=) i.job
             left join lateral (
                 select h.embedding, h.tokens, h.tokens_kept from had h
@@ -89,7 +89,7 @@ as $$
 $$;
 
 -- `short`: rows that lack a vector; `due`: the chunks that differ, which are put, as others are removed.
-create or replace function pgembedd._chunks_write_changes() returns text
+create or replace function pgembedd_internal._chunks_write_changes() returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
@@ -100,9 +100,9 @@ as $$
             where not exists (select from short x where x.n operator(pg_catalog.=) w.n) and not exists (
                 select from had h
                 where h.n operator(pg_catalog.=) w.n
-                  and row(h.chunk_no, h.chunk, h.start_offset, h.end_offset, h.content_hash, h.embedding, h.model,
+                  and row(h.chunk_index, h.chunk, h.start_offset, h.end_offset, h.content_hash, h.embedding, h.model,
                           h.tokens, h.tokens_kept)::pg_catalog.record operator(pg_catalog.*=)
-                      row(w.chunk_no, w.chunk, w.start_offset, w.end_offset, w.content_hash, w.embedding, $13,
+                      row(w.chunk_index, w.chunk, w.start_offset, w.end_offset, w.content_hash, w.embedding, $13,
                           w.tokens, w.tokens_kept)::pg_catalog.record)),
         removed as (
             delete from {chunks} e using input i left join locked l on l.n operator(pg_catalog.=) i.n
@@ -110,15 +110,15 @@ as $$
                 when l.n is null then not exists (select from {source} s where {is_source_row})
                 else l.current and not exists (select from short x where x.n operator(pg_catalog.=) i.n)
                      and not exists (select from new w where w.n operator(pg_catalog.=) i.n
-                                     and w.chunk_no operator(pg_catalog.=) e.chunk_no) end
+                                     and w.chunk_index operator(pg_catalog.=) e.chunk_index) end
             returning i.n),
         put as (
-            insert into {chunks} ({keys}, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model,
+            insert into {chunks} ({keys}, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model,
                                   tokens, tokens_kept)
-            select {due_keys}, d.chunk_no, d.chunk, d.start_offset, d.end_offset, d.embedding, d.content_hash, $13,
+            select {due_keys}, d.chunk_index, d.chunk, d.start_offset, d.end_offset, d.embedding, d.content_hash, $13,
                    d.tokens, d.tokens_kept
             from due d
-            on conflict ({keys}, chunk_no) do update set
+            on conflict ({keys}, chunk_index) do update set
                 chunk = excluded.chunk, start_offset = excluded.start_offset, end_offset = excluded.end_offset,
                 embedding = excluded.embedding, content_hash = excluded.content_hash, model = excluded.model,
                 tokens = excluded.tokens, tokens_kept = excluded.tokens_kept, embedded_at = excluded.embedded_at)$q$

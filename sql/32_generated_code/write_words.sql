@@ -2,9 +2,9 @@
 -- to_tsvector does not take (a tsvector holds a megabyte) is tried again row by row with less of the text, so that no
 -- vector is lost to it. With the second parameter
 -- false the words that are there stay.
-create or replace function pgembedd._generate_words(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._generate_words(pipeline pgembedd_internal.pipeline) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'words', 'pg_catalog.jsonb[], boolean', 'void',
         'set lock_timeout = ''2s'' set client_min_messages = ''error''', format($body$
@@ -40,21 +40,23 @@ end $body$, _words_delete(pipeline), _words_put(pipeline), _words_delete(pipelin
         concat_ws(' and ', _is_own_table(pipeline.source::text), _is_own_table(pipeline.words_table::text))))
 $$;
 
-create or replace function pgembedd._words_delete(pipeline pgembedd.pipeline, condition text default null) returns text
+create or replace function pgembedd_internal._words_delete(
+    pipeline pgembedd_internal.pipeline, condition text default null
+) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('delete from %s w using pg_catalog.unnest($1) i(id) cross join lateral %s where %s and %s',
         pipeline.words_table, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'w', 'k'),
         coalesce(condition, format('not exists (select from %s v where %s and %s)', _target(pipeline),
             _key_match(pipeline.source, 'v', 'w'),
             case when pipeline.embedding_table is null then format('v.%I is not null', pipeline.embedding_column)
-                 else 'v.chunk_no operator(pg_catalog.=) w.chunk_no' end)))
+                 else 'v.chunk_index operator(pg_catalog.=) w.chunk_index' end)))
 $$;
 
-create or replace function pgembedd._words_put(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._words_put(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _render($q$
         insert into {words} as w ({keys}, pgembedd_words)
@@ -72,15 +74,15 @@ as $$
         'has_vector', case when pipeline.embedding_table is null
                            then format('s.%I is not null', pipeline.embedding_column) else 'true' end))
     from (select case when pipeline.embedding_table is null then pipeline.key_columns
-                      else pipeline.key_columns || 'chunk_no'::text end,
+                      else pipeline.key_columns || 'chunk_index'::text end,
                  case when pipeline.embedding_table is null then 's' else 'v' end) as t(columns, alias)
 $$;
 
 -- The words as an SQL expression of the source row `s` and its chunk `v`: those of the first of several columns, and of
 -- what the formatting puts around a chunk, have the weight A, like a title; the others have B. $3 bounds each text.
-create or replace function pgembedd._words_of(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._words_of(pipeline pgembedd_internal.pipeline) returns text
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(format(
         'pg_catalog.setweight(pg_catalog.to_tsvector(%s, pg_catalog.left(%s, $3)), %L)',
@@ -99,9 +101,11 @@ as $$
 $$;
 
 -- Called by a store, in whose transaction the rows are locked.
-create or replace function pgembedd._store_words(pipeline_id integer, keys jsonb[], outcomes text[]) returns void
+create or replace function pgembedd_internal._store_words(
+    pipeline_id integer, keys jsonb[], outcomes text[]
+) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     ids constant jsonb[] := array(select t.key from unnest(keys, outcomes) as t(key, outcome)

@@ -1,7 +1,9 @@
 -- Returns how long the jobs that are done had waited, on average.
-create or replace function pgembedd._acknowledge(queue text, msg_ids bigint[], outcomes text[]) returns interval
+create or replace function pgembedd_internal._acknowledge(
+    queue text, msg_ids bigint[], outcomes text[]
+) returns interval
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     lag interval;
@@ -19,16 +21,16 @@ begin
         execute format($q$
             update %s q set
                 vt = clock_timestamp() + case o.outcome when 'locked'
-                    then pgembedd.backoff(pgembedd._note(q.headers, 'deferrals') + 1, '250 ms', '1 min')
+                    then pgembedd_internal.backoff(pgembedd_internal._note(q.headers, 'deferrals') + 1, '250 ms', '1 min')
                     -- Content that is never twice the same, because it holds the time or a random number.
-                    when 'changed' then case when pgembedd._note(q.headers, 'changed') >= 3
-                        then pgembedd.backoff(pgembedd._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
+                    when 'changed' then case when pgembedd_internal._note(q.headers, 'changed') >= 3
+                        then pgembedd_internal.backoff(pgembedd_internal._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
                     else '0' end,
-                headers = pgembedd._with_notes(q.headers, jsonb_build_object(
-                    'deferrals', pgembedd._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
+                headers = pgembedd_internal._with_notes(q.headers, jsonb_build_object(
+                    'deferrals', pgembedd_internal._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
                     'why', case o.outcome when 'locked' then 'their rows are locked by another transaction' end,
-                    'changed', case o.outcome when 'changed' then pgembedd._note(q.headers, 'changed') + 1 else 0 end,
-                    'rewritten', case o.outcome when 'rewritten' then pgembedd._note(q.headers, 'rewritten') + 1
+                    'changed', case o.outcome when 'changed' then pgembedd_internal._note(q.headers, 'changed') + 1 else 0 end,
+                    'rewritten', case o.outcome when 'rewritten' then pgembedd_internal._note(q.headers, 'rewritten') + 1
                                       else 0 end))
             from unnest($1, $2) as o(msg_id, outcome)
             where q.msg_id = any ($1) and q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
@@ -38,9 +40,9 @@ begin
 end $$;
 
 -- Deletes what is noted of rows as exceptions; returns of how many.
-create or replace function pgembedd._forget_exceptions(pipeline_id integer, keys jsonb[]) returns bigint
+create or replace function pgembedd_internal._forget_exceptions(pipeline_id integer, keys jsonb[]) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     forgotten bigint;
@@ -55,11 +57,11 @@ begin
 end $$;
 
 -- row_state holds exceptions only: a success removes what was there.
-create or replace function pgembedd._record_outcomes(
+create or replace function pgembedd_internal._record_outcomes(
     pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 begin

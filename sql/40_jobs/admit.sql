@@ -1,8 +1,9 @@
 -- The jobs among messages of one pipeline that were just read; those that are not to be worked become dead letters.
-create or replace function pgembedd._admit(one pgembedd.pipeline, queue text, messages pgembedd.message[])
-returns setof pgembedd.job
+create or replace function pgembedd_internal._admit(
+    one pgembedd_internal.pipeline, queue text, messages pgembedd_internal.message[]
+) returns setof pgembedd_internal.job
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _dead_letter(queue, m.msg_id, case when u.reason <> 'unknown_pipeline' then one.id end, u.reason, u.error,
@@ -13,7 +14,7 @@ begin
     return query
         select queue, m.msg_id, m.read_ct, (m.message -> 'id')::text, one.id, one.name, one.model, one.fingerprint,
                one.dimensions, m.read_ct - 1 - n.attempts - n.deferrals >= 2, one.embedding_table is not null,
-               one.chunk_tokens, one.chunk_overlap, one.splitter,
+               one.chunk_tokens, one.chunk_overlap_tokens, one.splitter,
                case when n.traced then left(m.headers ->> 'traceparent', 55) end,
                case when n.traced then extract(epoch from clock_timestamp() - m.enqueued_at)::double precision end,
                n.attempts + 1
@@ -32,11 +33,11 @@ begin
 end $$;
 
 -- Why a message that was read is not to be worked; nulls when it is.
-create or replace function pgembedd._unfit(
-    message pgembedd.message, max_attempts integer, out reason text, out error text
+create or replace function pgembedd_internal._unfit(
+    message pgembedd_internal.message, max_attempts integer, out reason text, out error text
 )
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when u.nameless then 'unknown_pipeline' when u.deadly then 'worker_died'
                 when not u.readable then 'content' end,
@@ -53,7 +54,7 @@ $$;
 
 -- A key or a message as it is shown. Where it cannot be sent to a client that reads UTF-8, it is a text with the
 -- numbers of its bytes: SQL_ASCII takes any bytes, and other encodings have characters that UTF-8 has not.
-create or replace function pgembedd._shown(given jsonb) returns jsonb
+create or replace function pgembedd_internal._shown(given jsonb) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$

@@ -3,27 +3,27 @@
 
 -- Claims up to `qty` due jobs of one pipeline for `lease_s` seconds; none where the pipeline does not run, and one of a
 -- slow one, if it is its turn.
-create or replace function pgembedd.claim(pipeline_id integer, queue text, qty integer, lease_s integer)
-returns setof pgembedd.job
+create or replace function pgembedd_internal.claim(pipeline_id integer, queue text, qty integer, lease_s integer)
+returns setof pgembedd_internal.job
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     select p.* into one from pipeline p where p.id = claim.pipeline_id and p.state = 'running';
     return query select j.* from _claim(one, queue, qty, lease_s) j;
 end $$;
-comment on function pgembedd.claim is
+comment on function pgembedd_internal.claim is
     'Claim up to `qty` due jobs of one pipeline for `lease_s` seconds; none where the pipeline does not run.';
 
 -- Claims messages of a pipeline that _take() gives; of a slow one a single message, if it is its turn (slow.sql).
-create or replace function pgembedd._claim(
-    one pgembedd.pipeline, queue text, qty integer, lease_s integer, posted jsonb default null
-) returns setof pgembedd.job
+create or replace function pgembedd_internal._claim(
+    one pgembedd_internal.pipeline, queue text, qty integer, lease_s integer, posted jsonb default null
+) returns setof pgembedd_internal.job
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     select t.* into one from _take_turn(one) t;
@@ -36,11 +36,11 @@ end $$;
 -- Reads messages as pgmq.read does: under one key those that have been due for longest, one that comes back goes to the
 -- end; or those that were `posted`, each due or under the lease of the read that posted it. A join, as in pgmq, would
 -- scan the whole queue for each message where an ANALYZE saw it empty, as during a bulk load.
-create or replace function pgembedd._take(
+create or replace function pgembedd_internal._take(
     queue text, key text, qty integer, lease_s integer, posted jsonb default null
-) returns setof pgembedd.message
+) returns setof pgembedd_internal.message
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 -- The index gives everything in order; a plan that sorts instead reads the whole queue.
 set enable_sort = off set enable_seqscan = off set enable_bitmapscan = off
 as $$

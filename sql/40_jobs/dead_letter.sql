@@ -1,9 +1,9 @@
 -- A dead letter: the job leaves the queue with its reason and history, and the sweep leaves its row alone.
-create or replace function pgembedd._dead_letter(
+create or replace function pgembedd_internal._dead_letter(
     queue text, msg_id bigint, pipeline_id integer, reason text, error text, attempts integer
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 declare

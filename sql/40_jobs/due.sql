@@ -2,12 +2,12 @@
 -- those pipelines, of `lane` only that queue, none that the caller cannot serve, and none that pauses (slow.sql). Waits
 -- up to `poll_s` seconds for the first, for poolers that do not pass LISTEN. `idle`: where nothing is due the worker
 -- is about to sleep, so the triggers are asked to NOTIFY, and all queues are looked at once more.
-create or replace function pgembedd.due(
+create or replace function pgembedd_internal.due(
     names text[] default null, poll_s double precision default 0, unserved integer[] default '{}',
     lane text default null, idle boolean default false
 ) returns table (pipeline_id integer, queue text)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -32,13 +32,13 @@ begin
         perform pg_sleep(least(0.1, extract(epoch from until - clock_timestamp())));
     end loop;
 end $$;
-comment on function pgembedd.due is 'The running pipelines that have jobs due, and in which queue.';
+comment on function pgembedd_internal.due is 'The running pipelines that have jobs due, and in which queue.';
 
 -- The keys under which a queue has messages that are due: one look into the index for each that has messages, at the
 -- first of them. What is no job of a pipeline becomes a dead letter, so that it is not looked at again.
-create or replace function pgembedd._due_keys(queue text) returns setof text
+create or replace function pgembedd_internal._due_keys(queue text) returns setof text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 -- The index gives the first message of each key; a plan that sorts instead reads the whole queue.
 set enable_sort = off set enable_seqscan = off set enable_bitmapscan = off
 as $$

@@ -1,10 +1,10 @@
 -- Records a failed attempt. The outcome is retry (after a backoff), dead (a dead letter), or lost (another worker has
 -- the job by now). A job whose failure cannot be recorded is tried again much later: no job may end a worker.
-create or replace function pgembedd.fail(
+create or replace function pgembedd_internal.fail(
     queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean default false
 ) returns table (outcome text, attempts integer, retry_in interval)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return query select f.* from _record_failure(queue, msg_id, read_ct, reason, error, permanent) f;
@@ -16,19 +16,19 @@ exception
             _queue_table(queue)) using msg_id, read_ct, interval '10 min';
         return query select 'retry', 0, interval '10 min';
 end $$;
-comment on function pgembedd.fail is
+comment on function pgembedd_internal.fail is
     'Record a failed attempt: the job is retried after a backoff, or becomes a dead letter.';
 
-create or replace function pgembedd._record_failure(
+create or replace function pgembedd_internal._record_failure(
     queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean
 ) returns table (outcome text, attempts integer, retry_in interval)
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 declare
     job record;
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     execute format('select q.* from %s q where q.msg_id = $1 and q.read_ct = $2 for update', _queue_table(queue))
         into job using _record_failure.msg_id, _record_failure.read_ct;
@@ -44,7 +44,7 @@ begin
     select p.* into one from pipeline p where p.id::text = job.message ->> 'pipeline';
     retry_in := coalesce(backoff(attempts, one.retry_delay, one.retry_max_delay, one.retry_factor), '0');
     execute format($q$
-        update %s q set vt = clock_timestamp() + $2, headers = pgembedd._with_notes(q.headers, $3) where q.msg_id = $1
+        update %s q set vt = clock_timestamp() + $2, headers = pgembedd_internal._with_notes(q.headers, $3) where q.msg_id = $1
         $q$, _queue_table(queue)) using _record_failure.msg_id, retry_in, jsonb_build_object(
             'attempts', attempts, 'alone', 0, 'answered', read_ct, 'why', null,
             'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(

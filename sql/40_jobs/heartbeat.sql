@@ -6,15 +6,15 @@
 -- pooler, which keeps none), what it does, and of which pipelines it holds jobs or loads the models. The tasks are
 -- `claim` (it takes jobs from the queues), `push` (it has taken posted ones), `embed` (it serves embed()) and `index`
 -- (it builds indexes). Returns true where an index is outstanding that it may build.
-create or replace function pgembedd.heartbeat(
+create or replace function pgembedd_internal.heartbeat(
     worker integer, place text, sessions integer[], tasks text[], busy_with integer[]
 ) returns boolean
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     me oid := quote_ident(session_user)::regrole;
-    builds boolean := 'index' = any (tasks) and has_table_privilege(me, 'pgembedd.pipeline', 'update')
+    builds boolean := 'index' = any (tasks) and has_table_privilege(me, 'pgembedd_internal.pipeline', 'update')
         and has_function_privilege(me, 'pgembedd.index_statements(text)', 'execute');
 begin
     if not builds then tasks := array_remove(tasks, 'index'); end if;
@@ -31,7 +31,7 @@ begin
     return builds and exists (
         select from pipeline p where p.index_due_at is not null and _exists(_target(p)) and _may_index(me, _target(p)));
 end $$;
-comment on function pgembedd.heartbeat is
+comment on function pgembedd_internal.heartbeat is
     'Say every five seconds that the worker of this session lives, which sessions it has and what it works on.';
 
 -- The workers that are connected, and whether each has said lately that it lives. On a standby none is. One without
@@ -42,7 +42,7 @@ returns table (
     id integer, role oid, place text, sessions integer[], tasks text[], busy_with integer[], answers boolean,
     silent_for interval)
 language plpgsql volatile security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     lately timestamptz := clock_timestamp() - interval '15 s';
@@ -62,15 +62,15 @@ comment on function pgembedd.workers is
     'The workers that are connected: what each does, and whether it has answered within 15 seconds.';
 
 -- "process 42 on a machine for 75 s", for each worker that does not answer; null where all do.
-create or replace function pgembedd._silent_workers() returns text
+create or replace function pgembedd_internal._silent_workers() returns text
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(format('%s for %s', w.place, _age(w.silent_for)), ', ') from workers() w where not w.answers
 $$;
 
 -- A duration in the largest fitting unit, as the command line writes it.
-create or replace function pgembedd._age(age interval) returns text
+create or replace function pgembedd_internal._age(age interval) returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$

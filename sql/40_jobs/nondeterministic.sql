@@ -2,17 +2,17 @@
 -- that is updated many times a second looks alike, except that its columns change, too.
 
 -- Content that depends on a column which a BEFORE trigger sets at every update would be embedded for ever.
-create or replace function pgembedd._stop_if_rewriting(
+create or replace function pgembedd_internal._stop_if_rewriting(
     queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     rounds integer;
 begin
     if not outcomes && array['rewritten'] then return; end if;
-    execute format($q$select max(pgembedd._note(q.headers, 'rewritten')) from %s q where q.msg_id = any ($1)$q$,
+    execute format($q$select max(pgembedd_internal._note(q.headers, 'rewritten')) from %s q where q.msg_id = any ($1)$q$,
         _queue_table(queue)) into rounds using msg_ids;
     if rounds >= 3 then
         perform stop_pipeline(pipeline_id,
@@ -24,14 +24,14 @@ end $$;
 -- Of the messages that were just released because their content had changed: records their rows' version from the
 -- fourth time in a row on, a hash of the watched columns, and fails those that came to the twentieth, after about nine
 -- minutes, with the row unchanged.
-create or replace function pgembedd._fail_nondeterministic(
+create or replace function pgembedd_internal._fail_nondeterministic(
     queue text, pipeline_id integer, msg_ids bigint[], outcomes text[]
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     job record;
     version text;
     same integer;
@@ -39,7 +39,7 @@ begin
     if not outcomes && array['changed'] then return; end if;
     for job in execute format($q$
         select q.msg_id, q.message -> 'id' as key, q.headers from %s q
-        where q.msg_id = any ($1) and pgembedd._note(q.headers, 'changed') > 3 order by q.msg_id
+        where q.msg_id = any ($1) and pgembedd_internal._note(q.headers, 'changed') > 3 order by q.msg_id
         $q$, _queue_table(queue)) using msg_ids
     loop
         if one.id is null then
@@ -54,7 +54,7 @@ begin
                 'the row stayed as it was: it must not hold the time or random numbers.',
                 _note(job.headers, 'attempts'));
         else
-            execute format('update %s q set headers = pgembedd._with_notes(q.headers, $2) where q.msg_id = $1',
+            execute format('update %s q set headers = pgembedd_internal._with_notes(q.headers, $2) where q.msg_id = $1',
                 _queue_table(queue))
             using job.msg_id, jsonb_build_object('version', version, 'same', same);
         end if;

@@ -1,6 +1,6 @@
 create or replace function pgembedd.requeue(name text, ids jsonb[]) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set row_security = off
 -- The settings of _key_settings.
@@ -8,7 +8,7 @@ set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1
 set bytea_output = 'hex'
 as $$
 declare
-    one pgembedd.pipeline := _working_pipeline(name);
+    one pgembedd_internal.pipeline := _working_pipeline(name);
     -- The key is written as the triggers write it. Of an embedding table also keys whose row is gone: the worker finds
     -- that out and removes their chunks.
     query text := format('select coalesce(pg_catalog.jsonb_agg(f.id), ''[]'') from (%s) f', (

@@ -1,7 +1,7 @@
 -- As our owner, so that an operator can be allowed this without a right on any queue.
-create or replace function pgembedd.retry_failed(name text default null, reason text default null) returns bigint
+create or replace function pgembedd.retry_dead_letters(name text default null, reason text default null) returns bigint
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item record;
@@ -9,11 +9,11 @@ declare
     pipelines integer[];  -- of each job its pipeline
     only_id integer := case when name is not null then (_pipeline(name)).id end;
 begin
-    perform _check_reason(retry_failed.reason);
+    perform _check_reason(retry_dead_letters.reason);
     for item in
         delete from dead_letter d
         where (only_id is null or d.pipeline_id = only_id)
-          and (retry_failed.reason is null or d.reason = retry_failed.reason)
+          and (retry_dead_letters.reason is null or d.reason = retry_dead_letters.reason)
         returning d.*
     loop
         delete from row_state r
@@ -27,17 +27,17 @@ begin
         retried := retried + 1;
         pipelines := pipelines || item.pipeline_id;
     end loop;
-    perform _notify('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_failed.reason))
+    perform _notify('retried', r.id, jsonb_build_object('jobs', r.jobs, 'reason', retry_dead_letters.reason))
     from (select p.id, count(*) as jobs from unnest(pipelines) as p(id) group by p.id) r;
     return retried;
 end $$;
-comment on function pgembedd.retry_failed is
+comment on function pgembedd.retry_dead_letters is
     'Put dead letters back into the queue: of one pipeline or of all, of one reason or of any. Returns how many.';
 
 -- Refuses a reason that no dead letter can have: with a misspelt one nothing would be retried, without a word.
-create or replace function pgembedd._check_reason(reason text) returns void
+create or replace function pgembedd_internal._check_reason(reason text) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     known constant text[] := array['content', 'write', 'model', 'worker_died', 'unsteady_content', 'unknown_pipeline'];

@@ -9,14 +9,14 @@
 
 -- Notes that a row or a batch was not done within `allowed_s` seconds, where a worker allows `timeout_s`. `tried` says
 -- that the worker had the turn; others may be the later ones of several workers that learn of it at once.
-create or replace function pgembedd.note_slow(
+create or replace function pgembedd_internal.note_slow(
     pipeline_id integer, allowed_s double precision, timeout_s double precision, tried boolean
 ) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     at_present timestamptz := clock_timestamp();
     longest interval := make_interval(secs => 16 * timeout_s);
     known boolean;
@@ -42,14 +42,16 @@ begin
         perform _notify('unserved', one.id, jsonb_build_object('model', one.model, 'reason', one.slow_reason));
     end if;
 end $$;
-comment on function pgembedd.note_slow is
+comment on function pgembedd_internal.note_slow is
     'Note that code of the table''s owner did not end within `allowed_s` seconds: the pipeline pauses.';
 
 -- The pipeline, if it may be claimed from: a slow one, as it is then, by one worker at a time. That has the turn for as
 -- long as the last pause was. One whose time as a slow one is over is as any other.
-create or replace function pgembedd._take_turn(one pgembedd.pipeline) returns setof pgembedd.pipeline
+create or replace function pgembedd_internal._take_turn(
+    one pgembedd_internal.pipeline
+) returns setof pgembedd_internal.pipeline
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     at_present timestamptz := clock_timestamp();
@@ -71,27 +73,27 @@ end $$;
 
 -- The seconds that a worker allows a row of a slow pipeline; null for others. No column of the type job: workers of the
 -- last release take all of its columns.
-create or replace function pgembedd.allowed_s(pipeline_id integer) returns double precision
+create or replace function pgembedd_internal.allowed_s(pipeline_id integer) returns double precision
 language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select extract(epoch from p.slow_pause)::double precision / 16 from pipeline p where p.id = $1 $$;
-comment on function pgembedd.allowed_s is
+comment on function pgembedd_internal.allowed_s is
     'Seconds that code of the owner of a slow pipeline''s table may take for a row: a sixteenth of its '
     'pause. Null for other pipelines.';
 
 -- Ends a worker's turn at a slow pipeline: the row was done, or failed, in time, and the next one may follow.
-create or replace function pgembedd.end_turn(pipeline_id integer) returns void
+create or replace function pgembedd_internal.end_turn(pipeline_id integer) returns void
 language sql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     update pipeline p set slow_until = clock_timestamp()
     where p.id = end_turn.pipeline_id and p.slow_until > clock_timestamp()
 $$;
-comment on function pgembedd.end_turn is
+comment on function pgembedd_internal.end_turn is
     'End a worker''s turn at a slow pipeline: the row was done in time, and the next one may be claimed.';
 
 -- True while no worker may claim from it.
-create or replace function pgembedd._pauses(pipeline pgembedd.pipeline) returns boolean
+create or replace function pgembedd_internal._pauses(pipeline pgembedd_internal.pipeline) returns boolean
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select coalesce(pipeline.slow_until > clock_timestamp(), false) $$;

@@ -1,16 +1,16 @@
-create or replace function pgembedd.stop_pipeline(pipeline_id integer, reason text) returns void
+create or replace function pgembedd_internal.stop_pipeline(pipeline_id integer, reason text) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _stop(pipeline_id, reason, reason);
 end $$;
-comment on function pgembedd.stop_pipeline is 'Stop a running pipeline with a reason, and send an event.';
+comment on function pgembedd_internal.stop_pipeline is 'Stop a running pipeline with a reason, and send an event.';
 
 -- With another reason for the event where ours holds what Postgres said, which may quote a row.
-create or replace function pgembedd._stop(pipeline_id integer, reason text, told_reason text) returns void
+create or replace function pgembedd_internal._stop(pipeline_id integer, reason text, told_reason text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     update pipeline p

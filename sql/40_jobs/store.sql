@@ -5,13 +5,13 @@
 --                                          write itself changed it, another transaction holds the row
 --   refused                                a BEFORE trigger of the table kept the vector out; to be failed
 --   lost                                   the lease expired and another worker has the job: nothing was done
-create or replace function pgembedd.store(
+create or replace function pgembedd_internal.store(
     queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[],
     embeddings @extschema:vector@.vector[],
     dropped integer[]
 ) returns table (msg_id bigint, outcome text)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
@@ -27,8 +27,8 @@ begin
             _pipeline_function(pipeline_id, 'write')) into outcomes
         using held.keys, array(select hashes[j] from unnest(held.jobs) j),
               array(select embeddings[j] from unnest(held.jobs) j);
-        perform pgembedd._store_words(pipeline_id, held.keys, outcomes);
-        perform pgembedd._check_session();
+        perform pgembedd_internal._store_words(pipeline_id, held.keys, outcomes);
+        perform pgembedd_internal._check_session();
         perform set_config('pgembedd.storing', '', true);
     end if;
     return query select f.* from _finish_jobs(
@@ -36,18 +36,18 @@ begin
         array(select embeddings[j] is null from unnest(held.jobs) j),
         array(select dropped[j] from unnest(held.jobs) j)) f;
 end $$;
-comment on function pgembedd.store is
+comment on function pgembedd_internal.store is
     'Write vectors and acknowledge their jobs, both or neither. Returns an outcome for each message.';
 
 -- Stores rows in chunks. `chunk_jobs` says for each chunk which of the messages brings it, counted from 1; a chunk
 -- without a vector has the text of one that is stored. A message that brings no chunk clears its row.
-create or replace function pgembedd.store_chunks(
+create or replace function pgembedd_internal.store_chunks(
     queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[],
-    chunk_jobs integer[], chunk_nos integer[], chunks text[], start_offsets integer[], end_offsets integer[],
+    chunk_jobs integer[], chunk_indexes integer[], chunks text[], start_offsets integer[], end_offsets integer[],
     chunk_hashes bytea[], embeddings @extschema:vector@.vector[], tokens integer[], tokens_kept integer[]
 ) returns table (msg_id bigint, outcome text)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
@@ -61,29 +61,29 @@ begin
         execute format('select array_agg(w.outcome order by w.n)
                         from %s($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) w',
             _pipeline_function(pipeline_id, 'write')) into outcomes
-        using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs, chunk_jobs, chunk_nos, chunks,
+        using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs, chunk_jobs, chunk_indexes, chunks,
               start_offsets, end_offsets, chunk_hashes, embeddings, tokens, tokens_kept,
               (select p.fingerprint from pipeline p where p.id = store_chunks.pipeline_id);
-        perform pgembedd._store_words(pipeline_id, held.keys, outcomes);
-        perform pgembedd._check_session();
+        perform pgembedd_internal._store_words(pipeline_id, held.keys, outcomes);
+        perform pgembedd_internal._check_session();
     end if;
     return query select f.* from _finish_jobs(
         queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
         array(select not j = any (chunk_jobs) from unnest(held.jobs) j),
         array(select dropped[j] from unnest(held.jobs) j)) f;
 end $$;
-comment on function pgembedd.store_chunks is
+comment on function pgembedd_internal.store_chunks is
     'Write the chunks of rows and acknowledge their jobs, both or neither. Returns an outcome for each message.';
 
--- Keeps switch() from renaming what a pipeline writes to until the transaction ends: it locks both rows FOR UPDATE. The
--- reference in `activity` would take this lock at the end of the store anyway. Several jobs of a pipeline that pauses
--- were claimed before it was slow: they go back.
-create or replace function pgembedd._keep_names(pipeline_id integer, jobs integer) returns void
+-- Keeps switch_model() from renaming what a pipeline writes to until the transaction ends: it locks both rows FOR
+-- UPDATE. The reference in `activity` would take this lock at the end of the store anyway. Several jobs of a pipeline
+-- that pauses were claimed before it was slow: they go back.
+create or replace function pgembedd_internal._keep_names(pipeline_id integer, jobs integer) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     select p.* into one from pipeline p where p.id = $1 for key share;
     if jobs > 1 and one.slow_until > clock_timestamp() then
@@ -93,9 +93,9 @@ end $$;
 
 -- By this the triggers know the UPDATE of a store from those of others. Any role may set the setting that carries it,
 -- but only a store can tell the mark of its own transaction.
-create or replace function pgembedd._storing_mark(pipeline_id integer) returns text
+create or replace function pgembedd_internal._storing_mark(pipeline_id integer) returns text
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select encode(sha256(convert_to(concat_ws(' ', i.secret, pg_current_xact_id(), $1), 'UTF8')), 'hex')
     from installation i
@@ -104,12 +104,12 @@ $$;
 -- Locks the messages whose claim is still valid. Several of them may name one row, which is written once, with what the
 -- latest message brings: `keys` are the rows, `jobs` says for each of them where in `of_ids` that message stands, and
 -- `positions` for each of `msg_ids` where in `keys` its row stands. All null when no message is left.
-create or replace function pgembedd._lock_jobs(
+create or replace function pgembedd_internal._lock_jobs(
     queue text, of_ids bigint[], read_cts integer[],
     out msg_ids bigint[], out positions integer[], out keys jsonb[], out jobs integer[]
 )
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     execute format($q$
@@ -129,12 +129,12 @@ begin
 end $$;
 
 -- Acknowledges the messages and records the outcomes of their rows. Returns an outcome for each of `msg_ids`.
-create or replace function pgembedd._finish_jobs(
+create or replace function pgembedd_internal._finish_jobs(
     queue text, pipeline_id integer, msg_ids bigint[], held_ids bigint[], positions integer[], keys jsonb[],
     outcomes text[], blank boolean[], dropped integer[]
 ) returns table (msg_id bigint, outcome text)
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     held_outcomes text[] := array(

@@ -5,9 +5,9 @@
 -- says what to correct.
 
 -- Why a running pipeline is not served by any worker, as far as is known; null when nothing is known against it.
-create or replace function pgembedd._unserved(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._unserved(pipeline pgembedd_internal.pipeline) returns text
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select pipeline.unserved_reason
     where pipeline.state = 'running' and pipeline.unserved_since <= clock_timestamp() - interval '3 s'
@@ -16,17 +16,17 @@ $$;
 
 -- The state as it is shown: a running pipeline that no worker can serve, or that pauses as it is slow, is `unserved`.
 -- Stable, as is the reason, so that a query of status which leaves them out does not look.
-create or replace function pgembedd._shown_state(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._shown_state(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when pipeline.state = 'running' and (_pauses(pipeline) or _unserved(pipeline) is not null)
                 then 'unserved' else pipeline.state end
 $$;
 
-create or replace function pgembedd._shown_reason(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._shown_reason(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select nullif(concat_ws(' ', _unserved(pipeline),
         case when pipeline.state = 'running' and pipeline.slow_ends > clock_timestamp() then pipeline.slow_reason end,
@@ -40,14 +40,14 @@ $$;
 -- Notes that this worker cannot serve a pipeline; not `tried` says that its settings lack the model. Writes nothing
 -- where that was noted within half a minute, or, not tried, where another worker that tried noted its reason within
 -- three minutes, or while another transaction holds the pipeline.
-create or replace function pgembedd.note_unserved(
+create or replace function pgembedd_internal.note_unserved(
     pipeline_id integer, reason text, tried boolean default true, worker integer default null
 ) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     at_present timestamptz := clock_timestamp();
     since timestamptz := at_present - case when _other_workers(worker) then '0' else '3 s' end::interval;
     was_believed boolean;
@@ -72,17 +72,17 @@ begin
         perform _notify('unserved', one.id, jsonb_build_object('model', one.model, 'reason', reason));
     end if;
 end $$;
-comment on function pgembedd.note_unserved is 'Note a sentence about why this worker cannot serve a pipeline.';
+comment on function pgembedd_internal.note_unserved is 'Note a sentence about why this worker cannot serve a pipeline.';
 
 -- Takes the note back: this worker can serve the pipeline; or, not `loaded` yet, it is the only one.
-create or replace function pgembedd.note_served(
+create or replace function pgembedd_internal.note_served(
     pipeline_id integer, loaded boolean default true, worker integer default null
 ) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     select p.* into one from pipeline p
     where p.id = note_served.pipeline_id and p.unserved_reason is not null and (loaded or not _other_workers(worker))
@@ -92,12 +92,13 @@ begin
         perform _notify('served', one.id, jsonb_build_object('model', one.model));
     end if;
 end $$;
-comment on function pgembedd.note_served is 'Take back that a pipeline cannot be served, whichever worker noted it.';
+comment on function pgembedd_internal.note_served is
+    'Take back that a pipeline cannot be served, whichever worker noted it.';
 
 -- Whether workers answer besides the one that asks.
-create or replace function pgembedd._other_workers(worker integer) returns boolean
+create or replace function pgembedd_internal._other_workers(worker integer) returns boolean
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select exists (select from workers() w
                    where w.answers and w.tasks && '{claim,push}' and w.id is distinct from worker)

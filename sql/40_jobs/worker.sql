@@ -1,33 +1,33 @@
 -- Records that a worker goes to sleep (true) or is busy (false), in the sequence worker_idle.
-create or replace function pgembedd.set_idle(idle boolean) returns void
+create or replace function pgembedd_internal.set_idle(idle boolean) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if (select last_value from worker_idle) <> idle::integer then
         perform set_config('synchronous_commit', 'off', true);  -- a hint, not worth a flush
-        perform setval('pgembedd.worker_idle', idle::integer);
+        perform setval('pgembedd_internal.worker_idle', idle::integer);
     end if;
 end $$;
-comment on function pgembedd.set_idle is
+comment on function pgembedd_internal.set_idle is
     'Ask the triggers to send a NOTIFY on the channel `pgembedd` (true), or not to (false).';
 
 -- The models of the running pipelines, so that a worker can load them before the first job, and whether a
 -- worker has noted that it cannot serve the pipeline.
-create or replace function pgembedd.models() returns table (
+create or replace function pgembedd_internal.models() returns table (
     pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, noted boolean)
 language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select p.id, p.name, p.model, p.fingerprint, p.dimensions, p.unserved_reason is not null
     from pipeline p where p.state = 'running' order by p.id
 $$;
-comment on function pgembedd.models is 'The running pipelines and the model of each.';
+comment on function pgembedd_internal.models is 'The running pipelines and the model of each.';
 
 -- Which migration, which sql/ and which interface this database has.
 create or replace function pgembedd.schema_version() returns table (revision text, sql_digest text, interface integer)
 language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select (select v.version_num from schema_revision v), i.sql_digest,
            (select substr(f.proargnames[1], 2)::integer from pg_proc f

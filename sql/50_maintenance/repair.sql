@@ -1,14 +1,14 @@
 -- After an upgrade or a restore: generates the code of all pipelines again, and queues rows that lost their jobs. A
 -- pipeline that cannot be repaired is stopped with its reason; the others go on.
 
-create or replace function pgembedd._repair() returns bigint
+create or replace function pgembedd_internal._repair() returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set check_function_bodies = on  -- a migration loads sql/ with it off
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     problem text;
 begin
     -- Code that another version generated, and left when it dropped the pipeline.

@@ -1,13 +1,13 @@
 -- Deletes activity and samples over a day old, and the states of rows that are gone.
 create or replace function pgembedd.retention() returns bigint
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set row_security = off
 set lock_timeout = '2s'
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     keys jsonb[];
     gone jsonb[];
     total bigint;
@@ -28,7 +28,7 @@ begin
             loop
                 execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone
                     using keys;
-                perform pgembedd._check_session();
+                perform pgembedd_internal._check_session();
                 total := total + _forget_exceptions(one.id, gone);
             end loop;
         exception when others then  -- a lock, a dropped table

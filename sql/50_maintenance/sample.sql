@@ -1,8 +1,8 @@
 -- Records the depth of the queues. Counting reads them whole, as status does, but this runs for ever; so the next
 -- sample is due in a minute, or after fifty times as long as this one took. An error here does not stop maintenance.
-create or replace function pgembedd._take_sample() returns void
+create or replace function pgembedd_internal._take_sample() returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$

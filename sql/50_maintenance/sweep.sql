@@ -4,13 +4,13 @@
 -- took.
 create or replace function pgembedd.sweep(at_most bigint default 10000, only_due boolean default false) returns bigint
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set row_security = off
 set lock_timeout = '2s'
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     swept bigint := 0;
 begin
     if at_most is null or at_most < 0 then
@@ -50,9 +50,9 @@ comment on function pgembedd.sweep is
     'Queue, in every running pipeline, the rows without a vector and '
     'without a job; at most so many each. Returns how many.';
 
-create or replace function pgembedd._sweep(one pgembedd.pipeline, at_most bigint) returns bigint
+create or replace function pgembedd_internal._sweep(one pgembedd_internal.pipeline, at_most bigint) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     began timestamptz := clock_timestamp();

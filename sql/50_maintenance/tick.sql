@@ -6,11 +6,11 @@ create or replace function pgembedd.tick(
     sweep_every_s double precision default 60, retention_every_s double precision default 3600
 ) returns bigint
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
-    state pgembedd.installation;
+    state pgembedd_internal.installation;
     swept bigint;
     indexes_due boolean;
 begin
@@ -48,41 +48,41 @@ comment on function pgembedd.tick is
 
 -- Notes at which pipeline the upkeep is, before code of its table's owner may run: nothing undoes that, should it be
 -- cancelled there.
-create or replace function pgembedd._upkeep_at(pipeline_id integer) returns void
+create or replace function pgembedd_internal._upkeep_at(pipeline_id integer) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if current_setting('pgembedd.upkeep', true) = 'true' then
-        perform setval('pgembedd.upkeep_at', pipeline_id);
+        perform setval('pgembedd_internal.upkeep_at', pipeline_id);
     end if;
 end $$;
 
 -- An upkeep that did not come to its end was cancelled in code of the owner of that pipeline's table, which is left out
 -- for two hours. True if there was one: the next upkeep follows, as this one is not to be undone as well.
-create or replace function pgembedd._blame() returns boolean
+create or replace function pgembedd_internal._blame() returns boolean
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     left_at integer := (select last_value from upkeep_at);
 begin
     if left_at = 0 then return false; end if;
     update pipeline p set upkeep_after = clock_timestamp() + interval '2 hours' where p.id = left_at;
-    perform setval('pgembedd.upkeep_at', 0);
+    perform setval('pgembedd_internal.upkeep_at', 0);
     return true;
 end $$;
 
 -- True for a pipeline that the upkeep leaves out at present.
-create or replace function pgembedd._without_upkeep(pipeline pgembedd.pipeline) returns boolean
+create or replace function pgembedd_internal._without_upkeep(pipeline pgembedd_internal.pipeline) returns boolean
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select _pauses(pipeline) or coalesce(pipeline.upkeep_after > clock_timestamp(), false) $$;
 
 -- One part of it. What fails, or waits for a lock, keeps no other part from its turn.
-create or replace function pgembedd._upkeep(part text) returns bigint
+create or replace function pgembedd_internal._upkeep(part text) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '2s'
 as $$
 declare
@@ -97,9 +97,9 @@ exception
         return null;
 end $$;
 
-create or replace function pgembedd._queue_longer_than(threshold integer) returns boolean
+create or replace function pgembedd_internal._queue_longer_than(threshold integer) returns boolean
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     queue text;

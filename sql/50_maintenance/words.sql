@@ -1,9 +1,9 @@
 -- The upkeep of the words: those that a vector lacks, and the statistics that the ranking needs.
 
 -- Adds words of rows that have a vector and no words, as after adopt => true. Nothing to do once all have them.
-create or replace function pgembedd._fill_words(one pgembedd.pipeline, at_most bigint) returns void
+create or replace function pgembedd_internal._fill_words(one pgembedd_internal.pipeline, at_most bigint) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     keys jsonb[];
@@ -15,7 +15,7 @@ begin
     if keys <> '{}' then
         execute format('select %s(array(select distinct k from unnest($1) k), false)',
             _pipeline_function(one.id, 'words')) using keys;
-        perform pgembedd._check_session();
+        perform pgembedd_internal._check_session();
     end if;
     if cardinality(keys) < at_most then
         update word_statistics w set filled = true where w.pipeline_id = one.id;
@@ -23,26 +23,26 @@ begin
 end $$;
 
 -- Deletes the words of rows and chunks that are gone, which no search shows.
-create or replace function pgembedd._tidy_words(one pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._tidy_words(one pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if not coalesce(_exists(one.words_table), false) then return; end if;
     execute format('select a from %s as a', _named_statement(one, 'tidy words')) using null::jsonb;
-    perform pgembedd._check_session();
+    perform pgembedd_internal._check_session();
 end $$;
 
 -- Takes the samples that are due, and one as soon as the words' table has twice as many rows as the last one knew of: a
 -- first load is searched with the statistics of at least half of it. An error does not stop the rest of the upkeep.
-create or replace function pgembedd._sample_words() returns void
+create or replace function pgembedd_internal._sample_words() returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     for one in
         select p.* from pipeline p join word_statistics w on w.pipeline_id = p.id
@@ -64,7 +64,7 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._word_changes(words regclass) returns bigint
+create or replace function pgembedd_internal._word_changes(words regclass) returns bigint
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -73,9 +73,9 @@ $$;
 
 -- Replaces what is known of the words of a pipeline by a sample; the next one is due in a minute, or after a thousand
 -- times as long as this one took. Configurations are not forgotten, as one may be rare.
-create or replace function pgembedd._note_words(one pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._note_words(one pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     began_at constant timestamptz := clock_timestamp();
@@ -103,9 +103,9 @@ end $$;
 -- The statement that counts the words of a sample of 5000 rows or chunks, and the configurations that a column names in
 -- 200 times as many. A word of less than five of them counts as rare, however often it occurs: a search shows something
 -- of these numbers to roles from whom policies hide rows.
-create or replace function pgembedd._words_sample(one pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._words_sample(one pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _render($q$
         select pg_catalog.jsonb_build_object('documents', d.documents, 'length', d.length, 'configs', {configs},
@@ -133,17 +133,17 @@ as $$
 $$;
 
 -- The statements of every day over the words of a pipeline that has them.
-create or replace function pgembedd._words_statements(one pgembedd.pipeline)
+create or replace function pgembedd_internal._words_statements(one pgembedd_internal.pipeline)
 returns table (question text, statement text)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select q.question, _render(q.template, jsonb_build_object(
         'key', _key_json(one.source, 'v'), 'vectors', _target(one), 'words', one.words_table,
         'has_vector', format('v.%I is not null', _vector_column(one)),
         'is_same', _key_match(one.source, 'w', 'v'), 'is_vector', _key_match(one.source, 'v', 'w'),
         'same_chunk', case when one.embedding_table is not null
-                           then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end))
+                           then 'and w.chunk_index operator(pg_catalog.=) v.chunk_index' end))
     from (values
         ('lacking words', $q$
             select coalesce(pg_catalog.jsonb_agg(l.id), '[]') from (

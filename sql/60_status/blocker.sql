@@ -1,10 +1,10 @@
 -- What keeps a pipeline's rows from being read and stored: the table whose lock that waits for, the process of the
 -- session that holds it, null for a prepared transaction, or that waits for it ahead of others, and what it waits for.
 -- No row where no such lock is held at this moment.
-create or replace function pgembedd.blocker(pipeline_id integer)
+create or replace function pgembedd_internal.blocker(pipeline_id integer)
 returns table (relation text, pid integer, waits_for integer)
 language sql volatile security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
     select l.relation::regclass::text, l.pid, case when not l.granted then (pg_blocking_pids(l.pid))[1] end
@@ -19,14 +19,14 @@ as $$
       and l.pid is distinct from pg_backend_pid()
     order by l.granted desc, l.pid limit 1
 $$;
-comment on function pgembedd.blocker is
+comment on function pgembedd_internal.blocker is
     'The lock that keeps a pipeline''s rows from being read and stored, and the process that holds it.';
 
 -- That as a sentence, or null. What the blocker ran last may hold content: it is told to a session that may read it in
 -- pg_stat_activity, and not to one that learns of it by the rights of our functions.
-create or replace function pgembedd._blocked(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._blocked(pipeline pgembedd_internal.pipeline) returns text
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('The table %s is locked by %s%s.', b.relation, coalesce('pid ' || b.pid, 'a prepared transaction'),
         concat(' (' || nullif(a.application_name, '') || ')',

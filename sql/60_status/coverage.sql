@@ -1,10 +1,10 @@
 -- Estimates from a sample of a table's pages; their cost does not depend on the size of the table.
 
-create or replace function pgembedd._leaves(
+create or replace function pgembedd_internal._leaves(
     source regclass
 ) returns table (relation regclass, pages bigint, density double precision)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     -- The size is the present one; how many rows go on a page is as of the last ANALYZE, and null before that.
     select c.oid::regclass, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
@@ -13,25 +13,25 @@ as $$
 $$;
 
 -- The share of a table's pages, in per cent, that makes about so many; all of it where it has not many more.
-create or replace function pgembedd._percent(source regclass, pages integer) returns double precision
+create or replace function pgembedd_internal._percent(source regclass, pages integer) returns double precision
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when sum(l.pages) > 2 * $2 then 100.0 * $2 / sum(l.pages) else 100 end from _leaves(source) l
 $$;
 
 -- The clause that takes that share: always the same pages, so that what is told of them does not flicker.
-create or replace function pgembedd._sample(percent double precision) returns text
+create or replace function pgembedd_internal._sample(percent double precision) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case when percent < 100 then format('tablesample system (%s) repeatable (0)', percent) else '' end $$;
 
 -- The number of rows of a table, from `seen` rows in that share of its pages.
-create or replace function pgembedd._extrapolated_rows(
+create or replace function pgembedd_internal._extrapolated_rows(
     source regclass, seen bigint, percent double precision
 ) returns double precision
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when percent = 100 then seen
                 else coalesce(sum(l.pages * coalesce(l.density, seen / nullif(percent / 100 * t.pages, 0))), 0) end
@@ -39,9 +39,9 @@ as $$
 $$;
 
 -- The same in one call; null when the table cannot be looked at.
-create or replace function pgembedd._row_count(pipeline pgembedd.pipeline) returns bigint
+create or replace function pgembedd_internal._row_count(pipeline pgembedd_internal.pipeline) returns bigint
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '100ms'
 as $$
@@ -57,9 +57,11 @@ end $$;
 -- The share of the source's rows whose vector is up to date, from 0 to 1, rounded down; blank rows are done. Exact for
 -- a small table, an estimate for a large one. `waiting` is how many jobs and dead letters there are. Null when the
 -- table cannot be read: it was dropped, or is being altered. status shows the rest all the same.
-create or replace function pgembedd._coverage(pipeline pgembedd.pipeline, waiting bigint) returns numeric
+create or replace function pgembedd_internal._coverage(
+    pipeline pgembedd_internal.pipeline, waiting bigint
+) returns numeric
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '100ms'
 as $$
@@ -83,11 +85,11 @@ exception when others then
 end $$;
 
 -- The rows in that share of the pages, those of them that lack a vector, and those of these that are blank.
-create or replace function pgembedd._count_lacking(
-    pipeline pgembedd.pipeline, percent double precision, out seen bigint, out lacking bigint, out blank bigint
+create or replace function pgembedd_internal._count_lacking(
+    pipeline pgembedd_internal.pipeline, percent double precision, out seen bigint, out lacking bigint, out blank bigint
 )
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     blanks boolean := exists (select from row_state r where r.pipeline_id = pipeline.id and r.state = 'blank');

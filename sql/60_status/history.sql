@@ -4,7 +4,7 @@ create or replace function pgembedd.history(
     pipeline text, at timestamptz, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint,
     embedded bigint, rows_per_minute numeric, lag interval)
 language plpgsql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -50,9 +50,9 @@ comment on function pgembedd.history is
     'What was queued, waited and done in each bucket of the last '
     'hour, or as long as `since`; of one pipeline or of all.';
 
-create or replace function pgembedd._check_history(since interval, bucket interval) returns void
+create or replace function pgembedd_internal._check_history(since interval, bucket interval) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if bucket is null or not isfinite(bucket) or bucket < interval '1 s' or extract(year from bucket) > 0

@@ -3,7 +3,7 @@ create or replace function pgembedd.metrics() returns table (
     backfill_oldest_s double precision, failing bigint, dead jsonb, blank bigint, truncated bigint,
     rows_per_minute double precision)
 language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     -- Messages and dead letters that no pipeline is known for come in a line without a state.
     select p.name, f.state, f.queued, f.backfill,

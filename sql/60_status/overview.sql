@@ -7,7 +7,7 @@ create or replace function pgembedd.overview() returns table (
     rows_per_minute numeric, coverage numeric, lag interval, index text, index_due_at timestamptz,
     triggers boolean, time_left interval)
 language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$ select s.* from pgembedd.status s $$;
 comment on function pgembedd.overview is 'What the view status shows, for a role that was named with grant_operator().';

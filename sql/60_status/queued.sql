@@ -1,19 +1,19 @@
 -- What is queued, by pipeline and lane; the pipeline is null for messages that are no job of ours. `due` are the jobs
 -- that do not wait for another attempt, `leased` those that a worker holds, `due_since` when the first of them was
 -- queued, or its wait ended, and `why` a reason for which workers released some.
-create or replace function pgembedd._queued()
+create or replace function pgembedd_internal._queued()
 returns table (
     pipeline_id integer, lane text, queued bigint, failing bigint, oldest timestamptz, due bigint, leased bigint,
     due_since timestamptz, why text)
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     one record;
 begin
     for one in
         select q.name, q.lane
-        from (values ('pgembedd_jobs', 'fresh'), ('pgembedd_backfill', 'backfill')) as q(name, lane)
+        from (values ('pgembedd_fresh', 'fresh'), ('pgembedd_backfill', 'backfill')) as q(name, lane)
         where to_regclass(_queue_table(q.name)) is not null
     loop
         return query execute format($q$
@@ -30,7 +30,7 @@ begin
                   from %s q cross join lateral (
                       select (q.headers -> 'pgembedd' -> 'attempts' > '0') is true) as a(failed)
                   group by 1) q
-            left join pgembedd.pipeline p on p.id::text = q.key
+            left join pgembedd_internal.pipeline p on p.id::text = q.key
             group by p.id $q$, one.lane, _pipeline_key(), _queue_table(one.name)) using clock_timestamp();
     end loop;
 end $$;

@@ -1,10 +1,10 @@
 -- What the stores of the last five minutes did, by pipeline: `lag` over all of them, `rows` and `began_at` of the work
 -- that goes on now. That begins again where jobs were queued after the store before them, ten seconds or more after it,
 -- and where nothing was stored for a minute.
-create or replace function pgembedd._recent_work() returns table (
+create or replace function pgembedd_internal._recent_work() returns table (
     pipeline_id integer, rows bigint, began_at timestamptz, ended_at timestamptz, lag interval)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     with stores as (
         select a.pipeline_id, a.at, a.lag, a.written + a.cleared + a.unchanged as jobs,
@@ -21,8 +21,9 @@ as $$
 $$;
 
 -- Rows a minute since the work began, over ten seconds at least; 0 once nothing waits and nothing was stored for ten.
-create or replace function pgembedd._rate(waiting numeric, rows bigint, began_at timestamptz, ended_at timestamptz)
-returns numeric
+create or replace function pgembedd_internal._rate(
+    waiting numeric, rows bigint, began_at timestamptz, ended_at timestamptz
+) returns numeric
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -32,7 +33,7 @@ as $$
 $$;
 
 -- How long the waiting jobs take at that rate; null where none waits or none is done.
-create or replace function pgembedd._time_left(waiting numeric, rate numeric) returns interval
+create or replace function pgembedd_internal._time_left(waiting numeric, rate numeric) returns interval
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$

@@ -6,11 +6,11 @@
 
 -- The sentence that says so, with the cause where it is known; null where the pipeline is not stalled. `due`, `leased`,
 -- `due_since` and `why` are what _queued says of both lanes, `stored_at` when rows were stored in the last minutes.
-create or replace function pgembedd._stalled(
-    one pgembedd.pipeline, due numeric, leased numeric, due_since timestamptz, why text, stored_at timestamptz
+create or replace function pgembedd_internal._stalled(
+    one pgembedd_internal.pipeline, due numeric, leased numeric, due_since timestamptz, why text, stored_at timestamptz
 ) returns text
 language plpgsql stable  -- as is _shown_state
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     at_present timestamptz := clock_timestamp();
@@ -32,9 +32,9 @@ end $$;
 
 -- Why no worker can have done anything, or null. One that works only what is pushed may have nothing to do, and a
 -- lease, or what was stored of other pipelines, may be of a worker of version 0.1.0, which is not seen.
-create or replace function pgembedd._no_worker(leased boolean) returns text
+create or replace function pgembedd_internal._no_worker(leased boolean) returns text
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when _silent_workers() is not null
                     then format('No worker that claims jobs answers: %s.', _silent_workers())
@@ -46,24 +46,24 @@ as $$
 $$;
 
 -- Whether a worker that answers is at a pipeline, or at others.
-create or replace function pgembedd._is_attended(pipeline_id integer) returns boolean
+create or replace function pgembedd_internal._is_attended(pipeline_id integer) returns boolean
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select exists (select from workers() w where w.answers and $1 = any (w.busy_with))
         or _is_stored()
 $$;
 
 -- Whether rows of any pipeline were stored within a minute.
-create or replace function pgembedd._is_stored() returns boolean
+create or replace function pgembedd_internal._is_stored() returns boolean
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select exists (select from activity a where a.at > clock_timestamp() - interval '1 min') $$;
 
 -- What the workers do that answer.
-create or replace function pgembedd._at_work(pipeline_id integer) returns text
+create or replace function pgembedd_internal._at_work(pipeline_id integer) returns text
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select concat_ws(' ', case
         when at_it.workers is not null then format('A worker works on them, or loads their model: %s.', at_it.workers)

@@ -1,8 +1,10 @@
 -- The latest job of a pipeline, in the fresh lane if it has one there; no row when nothing is queued. Read from the end
 -- of the queue, which is worked last: after that job most of the others are done.
-create or replace function pgembedd._last_job(pipeline pgembedd.pipeline) returns table (lane text, msg_id bigint)
+create or replace function pgembedd_internal._last_job(
+    pipeline pgembedd_internal.pipeline
+) returns table (lane text, msg_id bigint)
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     foreach lane in array _queues() loop
@@ -13,9 +15,9 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._job_count(pipeline pgembedd.pipeline) returns bigint
+create or replace function pgembedd_internal._job_count(pipeline pgembedd_internal.pipeline) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     lane text;
@@ -29,9 +31,9 @@ begin
     return total;
 end $$;
 
-create or replace function pgembedd._any_queued(queue text, msg_ids bigint[]) returns boolean
+create or replace function pgembedd_internal._any_queued(queue text, msg_ids bigint[]) returns boolean
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     there boolean := false;
@@ -43,9 +45,9 @@ begin
     return there;
 end $$;
 
-create or replace function pgembedd._check_wait(timeout interval) returns void
+create or replace function pgembedd_internal._check_wait(timeout interval) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if pg_current_xact_id_if_assigned() is not null then

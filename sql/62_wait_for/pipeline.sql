@@ -4,37 +4,37 @@ create or replace procedure pgembedd.wait_for(name text, timeout interval defaul
 language plpgsql
 as $$
 declare
-    one pgembedd.pipeline := pgembedd._pipeline(name);
+    one pgembedd_internal.pipeline := pgembedd_internal._pipeline(name);
     deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
     began_at pg_catalog.timestamptz;
     look_again_at pg_catalog.timestamptz;
     job pg_catalog.record;
     ignored pg_catalog.text;
 begin
-    ignored := pgembedd._check_wait(timeout);
+    ignored := pgembedd_internal._check_wait(timeout);
     loop
         began_at := pg_catalog.clock_timestamp();
-        select j.lane, j.msg_id into job from pgembedd._last_job(one) j;
+        select j.lane, j.msg_id into job from pgembedd_internal._last_job(one) j;
         exit when job.msg_id is null;
         -- To look through a queue full of others' jobs takes a while; no more than half of the time goes into that.
         look_again_at := pg_catalog.clock_timestamp()
             operator(pg_catalog.+) (pg_catalog.clock_timestamp() operator(pg_catalog.-) began_at);
         loop
-            one := pgembedd._pipeline(name);
-            if pgembedd._shown_state(one) operator(pg_catalog.<>) 'running' then
-                raise exception 'The pipeline "%" is %, with % waiting: %', name, pgembedd._shown_state(one),
-                    pgembedd._counted(pgembedd._job_count(one), 'job'), pgembedd._shown_reason(one)
+            one := pgembedd_internal._pipeline(name);
+            if pgembedd_internal._shown_state(one) operator(pg_catalog.<>) 'running' then
+                raise exception 'The pipeline "%" is %, with % waiting: %', name, pgembedd_internal._shown_state(one),
+                    pgembedd_internal._counted(pgembedd_internal._job_count(one), 'job'), pgembedd_internal._shown_reason(one)
                     using errcode = 'object_not_in_prerequisite_state';
             elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
                 raise exception 'The pipeline "%" still has % waiting after %.',
-                    name, pgembedd._counted(pgembedd._job_count(one), 'job'), timeout
+                    name, pgembedd_internal._counted(pgembedd_internal._job_count(one), 'job'), timeout
                     using errcode = 'query_canceled',
-                        hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+                        hint = 'See pgembedd.status and pgembedd.dead_letters; is a worker running?';
             end if;
             commit;
             perform pg_catalog.pg_sleep(0.1);
             exit when pg_catalog.clock_timestamp() operator(pg_catalog.>) look_again_at
-                and not pgembedd._any_queued(job.lane, array[job.msg_id]);
+                and not pgembedd_internal._any_queued(job.lane, array[job.msg_id]);
         end loop;
     end loop;
 end $$;

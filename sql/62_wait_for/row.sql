@@ -4,13 +4,13 @@ create or replace procedure pgembedd.wait_for(name text, id text, timeout interv
 language plpgsql
 as $$
 declare
-    one pgembedd.pipeline := pgembedd._pipeline(name);
+    one pgembedd_internal.pipeline := pgembedd_internal._pipeline(name);
     jobs pg_catalog.record;
     ignored pg_catalog.text;
 begin
-    jobs := pgembedd._row_jobs(one, pgembedd._key_from_text(one, id), timeout);
-    call pgembedd._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
-    ignored := pgembedd._refuse_dead(pgembedd._pipeline(name), jobs.key);
+    jobs := pgembedd_internal._row_jobs(one, pgembedd_internal._key_from_text(one, id), timeout);
+    call pgembedd_internal._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
+    ignored := pgembedd_internal._refuse_dead(pgembedd_internal._pipeline(name), jobs.key);
 end $$;
 comment on procedure pgembedd.wait_for(text, text, interval) is
     'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
@@ -22,33 +22,33 @@ declare
     jobs pg_catalog.record;
     ignored pg_catalog.text;
 begin
-    jobs := pgembedd._row_jobs(pgembedd._pipeline(name), pg_catalog.to_jsonb(id), timeout);
-    call pgembedd._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
-    ignored := pgembedd._refuse_dead(pgembedd._pipeline(name), jobs.key);
+    jobs := pgembedd_internal._row_jobs(pgembedd_internal._pipeline(name), pg_catalog.to_jsonb(id), timeout);
+    call pgembedd_internal._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
+    ignored := pgembedd_internal._refuse_dead(pgembedd_internal._pipeline(name), jobs.key);
 end $$;
 comment on procedure pgembedd.wait_for(text, anyelement, interval) is
     'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
 
-create or replace procedure pgembedd._wait_for_row(
+create or replace procedure pgembedd_internal._wait_for_row(
     name text, key jsonb, fresh bigint[], backfill bigint[], made boolean, timeout interval
 )
 language plpgsql
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
 begin
     if made then commit; end if;
-    while pgembedd._any_queued('pgembedd_jobs', fresh) or pgembedd._any_queued('pgembedd_backfill', backfill) loop
-        one := pgembedd._pipeline(name);
-        if pgembedd._shown_state(one) operator(pg_catalog.<>) 'running' then
-            raise exception 'The pipeline "%" is %, and the row % waits: %', name, pgembedd._shown_state(one), key,
-                pgembedd._shown_reason(one)
+    while pgembedd_internal._any_queued('pgembedd_fresh', fresh) or pgembedd_internal._any_queued('pgembedd_backfill', backfill) loop
+        one := pgembedd_internal._pipeline(name);
+        if pgembedd_internal._shown_state(one) operator(pg_catalog.<>) 'running' then
+            raise exception 'The pipeline "%" is %, and the row % waits: %', name, pgembedd_internal._shown_state(one), key,
+                pgembedd_internal._shown_reason(one)
                 using errcode = 'object_not_in_prerequisite_state';
         elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
             raise exception 'The row % of the pipeline "%" still waits after %.', key, name, timeout
                 using errcode = 'query_canceled',
-                    hint = 'See pgembedd.status and pgembedd.failures; is a worker running?';
+                    hint = 'See pgembedd.status and pgembedd.dead_letters; is a worker running?';
         end if;
         commit;
         perform pg_catalog.pg_sleep(0.05);
@@ -57,12 +57,12 @@ end $$;
 
 -- The jobs that one row waits for, as of now; one is made when the row has no vector, no reason for that, and no job.
 -- `key` is the row's key as messages carry it, which `id` need not be: "7" finds the row 7.
-create or replace function pgembedd._row_jobs(
-    pipeline pgembedd.pipeline, id jsonb, timeout interval,
+create or replace function pgembedd_internal._row_jobs(
+    pipeline pgembedd_internal.pipeline, id jsonb, timeout interval,
     out key jsonb, out fresh bigint[], out backfill bigint[], out made boolean
 )
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
@@ -87,7 +87,7 @@ begin
             hint = _key_in_words(pipeline), errcode = '22023';
     end if;
     key := found_one -> 0;
-    fresh := _jobs_of_row(pipeline.id, 'pgembedd_jobs', key);
+    fresh := _jobs_of_row(pipeline.id, 'pgembedd_fresh', key);
     backfill := _jobs_of_row(pipeline.id, 'pgembedd_backfill', key);
     -- A job that is done since has left its vector; one more finds it there.
     made := (found_one -> 1)::boolean and fresh = '{}' and backfill = '{}' and not exists (
@@ -95,15 +95,15 @@ begin
         where r.pipeline_id = pipeline.id and r.key = _row_jobs.key and r.state in ('blank', 'dead')
           and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(_row_jobs.key, 0));
     if made then
-        execute _enqueue(pipeline, 'pgembedd_jobs', '$1', '(select) w') || ' returning array[msg_id]' into fresh
+        execute _enqueue(pipeline, 'pgembedd_fresh', '$1', '(select) w') || ' returning array[msg_id]' into fresh
             using key;
-        perform _wake('pgembedd_jobs');
+        perform _wake('pgembedd_fresh');
     end if;
 end $$;
 
-create or replace function pgembedd._jobs_of_row(pipeline_id integer, queue text, key jsonb) returns bigint[]
+create or replace function pgembedd_internal._jobs_of_row(pipeline_id integer, queue text, key jsonb) returns bigint[]
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     jobs bigint[];
@@ -117,9 +117,9 @@ begin
 end $$;
 
 -- An unquoted string is the key itself, or its JSON where JSON alone can name the row.
-create or replace function pgembedd._key_from_text(pipeline pgembedd.pipeline, id text) returns jsonb
+create or replace function pgembedd_internal._key_from_text(pipeline pgembedd_internal.pipeline, id text) returns jsonb
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if cardinality(pipeline.key_columns) = 1 and not exists (
@@ -135,7 +135,7 @@ exception when invalid_text_representation then
         hint = _key_in_words(pipeline), errcode = '22023';
 end $$;
 
-create or replace function pgembedd._key_in_words(pipeline pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._key_in_words(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -147,12 +147,12 @@ as $$
           join pg_attribute a on a.attrelid = pipeline.source and a.attname = c.name) k
 $$;
 
-create or replace function pgembedd._refuse_dead(pipeline pgembedd.pipeline, key jsonb) returns void
+create or replace function pgembedd_internal._refuse_dead(pipeline pgembedd_internal.pipeline, key jsonb) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    letter pgembedd.dead_letter;
+    letter pgembedd_internal.dead_letter;
 begin
     select d.* into letter from dead_letter d
     where d.pipeline_id = pipeline.id and (d.key = _refuse_dead.key or d.key #>> '{}' = _refuse_dead.key #>> '{}')
@@ -161,6 +161,6 @@ begin
         raise exception 'The row % of the pipeline "%" was given up (%): %', key, pipeline.name, letter.reason,
             letter.error
             using errcode = 'object_not_in_prerequisite_state', hint = format(
-                'See pgembedd.failures; when the cause is gone, call pgembedd.retry_failed(%L).', pipeline.name);
+                'See pgembedd.dead_letters; when the cause is gone, call pgembedd.retry_dead_letters(%L).', pipeline.name);
     end if;
 end $$;

@@ -3,11 +3,11 @@
 create or replace function pgembedd.publish_vectors(pipeline text, publication text default 'supabase_realtime')
 returns text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
-    one pgembedd.pipeline := _pipeline(pipeline);
+    one pgembedd_internal.pipeline := _pipeline(pipeline);
     published regclass := coalesce(one.embedding_table, one.source);
 begin
     perform _check_texts('{publication}', array[publication]);

@@ -4,12 +4,12 @@
 create or replace function pgembedd.processing_status(pipeline text, variadic keys jsonb[])
 returns table (key jsonb, status text, reason text, attempts integer, since timestamptz)
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
-    target pgembedd._search_target;
+    target pgembedd_internal._search_target;
     seen record;
     ignored text;
 begin
@@ -39,9 +39,9 @@ end $$;
 comment on function pgembedd.processing_status is
     'Whether rows are queued, embedding, embedded, blank or failed, of those that the caller may read.';
 
-create or replace function pgembedd._check_processing_rights(tables regclass[]) returns void
+create or replace function pgembedd_internal._check_processing_rights(tables regclass[]) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item regclass;
@@ -57,14 +57,14 @@ end $$;
 
 -- What our tables and the queues say of rows; nothing of a row that is only embedded or waits for its first vector.
 -- By our role, because callers read neither. So a caller shows with each key that he has read the row.
-create or replace function pgembedd._processing(pipeline_id integer, keys jsonb[], versions text[])
+create or replace function pgembedd_internal._processing(pipeline_id integer, keys jsonb[], versions text[])
 returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
 begin
     perform _check_list('keys', greatest(cardinality(keys), cardinality(versions)));
     select p.* into one from pipeline p where p.id = $1;
@@ -77,10 +77,10 @@ begin
         order by s.nth, array_position(array['embedding', 'queued', 'failed', 'blank'], s.status), s.since desc;
 end $$;
 
-create or replace function pgembedd._exceptional_rows(pipeline pgembedd.pipeline, keys jsonb[])
+create or replace function pgembedd_internal._exceptional_rows(pipeline pgembedd_internal.pipeline, keys jsonb[])
 returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select k.nth, case r.state when 'dead' then 'failed' else 'blank' end, d.reason, coalesce(d.attempts, 0),
            coalesce(d.died_at, r.since)
@@ -93,10 +93,11 @@ $$;
 
 -- The rows with a job. Of the backfill only what is under a lease or waits for another attempt, which the index has at
 -- its end: a row of it that is only queued has no vector yet, and is known by that.
-create or replace function pgembedd._rows_in_queue(pipeline pgembedd.pipeline, queue text, keys jsonb[])
-returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
+create or replace function pgembedd_internal._rows_in_queue(
+    pipeline pgembedd_internal.pipeline, queue text, keys jsonb[]
+) returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     held text := nullif(_shown_state(pipeline), 'running');
@@ -105,21 +106,21 @@ begin
     -- Triggers of other programs may write a number as a string, so keys are compared as text.
     return query execute format($q$
         select k.nth, case when q.leased then 'embedding' else 'queued' end, case when not q.leased then $2 end,
-               pgembedd._note(q.headers, 'attempts'), q.enqueued_at
-        from (select q.*, q.vt > $3 and q.read_ct <> pgembedd._note(q.headers, 'answered') as leased
+               pgembedd_internal._note(q.headers, 'attempts'), q.enqueued_at
+        from (select q.*, q.vt > $3 and q.read_ct <> pgembedd_internal._note(q.headers, 'answered') as leased
               from %s q where %s and (%s or q.vt > $3)) q
         join unnest($1) with ordinality as k(key, nth) on k.key #>> '{}' = q.message ->> 'id'
         $q$, _queue_table(queue), _is_for(pipeline.id),
-        case queue when 'pgembedd_jobs' then 'true' else 'false' end)
+        case queue when 'pgembedd_fresh' then 'true' else 'false' end)
     using keys, held, clock_timestamp();
 end $$;
 
 -- Where a row lies, which transaction wrote it, and a hash of those columns, as an expression over `s`. Places and
 -- transactions alone could be tried in bulk; so it is NULL where there is no column that is written alike in every
 -- session.
-create or replace function pgembedd._row_version(source regclass, columns text[]) returns text
+create or replace function pgembedd_internal._row_version(source regclass, columns text[]) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when count(*) = 0 then 'null::pg_catalog.text' else format(
         'pg_catalog.format(''%%s %%s %%s %%s'', s.tableoid::pg_catalog.oid, s.ctid, s.xmin, '

@@ -2,9 +2,9 @@
 -- caller must be able to act for pgembedd's owner and the table's; the tables are read as their owner.
 
 -- Refuses to verify a pipeline whose vectors cannot be read.
-create or replace function pgembedd._check_verify(made pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._check_verify(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     ignored text := _check_problem(made, 'The pipeline "%s" cannot be verified: %s');
@@ -14,22 +14,23 @@ end $$;
 
 -- An estimate of the number of rows: of all partitions, by their present size, without a scan. Fifty go on a page where
 -- nothing was ever analysed.
-create or replace function pgembedd._estimated_rows(source regclass) returns bigint
+create or replace function pgembedd_internal._estimated_rows(source regclass) returns bigint
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select coalesce(sum(l.pages * coalesce(l.density, 50)), 0)::bigint from _leaves(source) l $$;
 
 -- Up to `wanted` keys at random, the same ones for the same seed while the table stays as it is. A small table is read
 -- whole. Of a large one blocks are drawn, many more rows than are wanted so that neighbours seldom come together; more
 -- blocks if those were empty. Keys are drawn by hash, so that what is read first has no better chance than the rest.
 -- With `orphans` the keys of chunks are drawn, and those come that no row of the source has.
-create or replace function pgembedd._sample_keys(name text, wanted integer, seed bigint, orphans boolean default false)
-returns setof jsonb
+create or replace function pgembedd_internal._sample_keys(
+    name text, wanted integer, seed bigint, orphans boolean default false
+) returns setof jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline := _pipeline(name);
+    one pgembedd_internal.pipeline := _pipeline(name);
     relation regclass := case when orphans then one.embedding_table else one.source end;
     estimated bigint := greatest(_estimated_rows(relation), 1);
     percent double precision := case when estimated <= 100000 then 100
@@ -64,13 +65,14 @@ end $$;
 -- The keys after `after` in the order of the primary key, null for the first; a page of at most so many. The operators
 -- are those of the key's own index, so that it serves the order, whatever types and schemas there are. With `orphans`
 -- it goes through the chunks that no row of the source has; a key comes once for each of its chunks then.
-create or replace function pgembedd._next_keys(name text, after jsonb, at_most integer, orphans boolean default false)
-returns setof jsonb
+create or replace function pgembedd_internal._next_keys(
+    name text, after jsonb, at_most integer, orphans boolean default false
+) returns setof jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline := _pipeline(name);
+    one pgembedd_internal.pipeline := _pipeline(name);
     later text;
     by_key text;
     page jsonb;
@@ -108,9 +110,9 @@ begin
 end $$;
 
 -- An operator of the primary key's nth column, by its btree strategy: 1 less, 4 not less, 5 greater.
-create or replace function pgembedd._key_operator(source regclass, nth bigint, strategy integer) returns text
+create or replace function pgembedd_internal._key_operator(source regclass, nth bigint, strategy integer) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('operator(%I.%s)', n.nspname, o.oprname)
     from pg_index i

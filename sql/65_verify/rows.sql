@@ -1,30 +1,30 @@
 -- Rows by key as they are: content and hash as the worker gets them, what is stored, and what is known of the row:
 -- dead, queued (asked for by `with_queues` only, as it reads the queues), or nothing. What is stored comes in arrays
--- with one element a vector, embeddings in single precision; those of chunk_nos and on are of embedding tables only.
--- The content of a dead row is not asked for: its content function may be what it died of.
-create or replace function pgembedd._look_at(name text, ids jsonb[], with_queues boolean)
+-- with one element a vector, embeddings in single precision; those of chunk_indexes and on are of embedding tables
+-- only. The content of a dead row is not asked for: its content function may be what it died of.
+create or replace function pgembedd_internal._look_at(name text, ids jsonb[], with_queues boolean)
 returns table (n bigint, state text, content text, hash bytea, noted text, embeddings real[], before text, after text,
-               chunk_nos integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
+               chunk_indexes integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
 declare
-    one pgembedd.pipeline := _pipeline(name);
+    one pgembedd_internal.pipeline := _pipeline(name);
     notes text[] := _noted(one, ids, with_queues);
 begin
     return query execute _render($q$
         with living as (
             select array_agg(i.id order by i.n) as ids, array_agg(i.n order by i.n) as ns
             from unnest($1, $2) with ordinality as i(id, noted, n) where i.noted is distinct from 'dead')
-        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_nos, s.start_offsets,
+        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_indexes, s.start_offsets,
                s.end_offsets, s.hashes, s.models
         from unnest($1, $2) with ordinality as i(id, noted, n)
         left join (select l.ns[r.n] as n, r.state, r.content, r.hash, {around}
                    from living l, pgembedd.{read}({id}, l.ids) r) r on r.n = i.n
         left join jsonb_to_recordset($3) as s(
-            n bigint, embeddings real[], chunk_nos integer[], start_offsets integer[], end_offsets integer[],
+            n bigint, embeddings real[], chunk_indexes integer[], start_offsets integer[], end_offsets integer[],
             hashes bytea[], models text[]) on s.n = i.n
         order by i.n
         $q$, jsonb_build_object(
@@ -35,9 +35,9 @@ begin
 end $$;
 
 -- What is stored for each of the keys, as an array of objects with the columns of _look_at.
-create or replace function pgembedd._stored(made pgembedd.pipeline, ids jsonb[]) returns jsonb
+create or replace function pgembedd_internal._stored(made pgembedd_internal.pipeline, ids jsonb[]) returns jsonb
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- as many digits as tell two numbers apart
 as $$
     select _ask(made, _render($q$
@@ -49,16 +49,18 @@ as $$
         'is_row', _key_match(made.source, 's', 'k'), 'stored', case when made.embedding_table is null then format(
             'pg_catalog.array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings',
             made.embedding_column)
-        else (select string_agg(format('pg_catalog.array_agg(s.%s order by s.chunk_no) as %s', c.value, c.name), ', ')
-              from (values ('embedding::real[]', 'embeddings'), ('chunk_no', 'chunk_nos'),
+        else (select string_agg(format('pg_catalog.array_agg(s.%s order by s.chunk_index) as %s', c.value, c.name), ', ')
+              from (values ('embedding::real[]', 'embeddings'), ('chunk_index', 'chunk_indexes'),
                            ('start_offset', 'start_offsets'), ('end_offset', 'end_offsets'),
                            ('content_hash', 'hashes'), ('model', 'models')) as c(value, name)) end)))
 $$;
 
 -- The state of each row, in order: dead, queued or null.
-create or replace function pgembedd._noted(made pgembedd.pipeline, ids jsonb[], with_queues boolean) returns text[]
+create or replace function pgembedd_internal._noted(
+    made pgembedd_internal.pipeline, ids jsonb[], with_queues boolean
+) returns text[]
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     queue text;

@@ -1,10 +1,10 @@
 -- The functions that the second connection of embed() calls.
 
-create or replace function pgembedd._post_embed_request(
+create or replace function pgembedd_internal._post_embed_request(
     id uuid, model text, fingerprint text, kind text, content text, timeout interval
 ) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     insert into embed_request (id, model, fingerprint, kind, content, expires_at)
@@ -13,7 +13,7 @@ begin
 end $$;
 
 -- How many connections of the server's the sessions keep open between their requests, at most.
-create or replace function pgembedd._most_kept() returns integer
+create or replace function pgembedd_internal._most_kept() returns integer
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 16 $$;
@@ -21,11 +21,11 @@ as $$ select 16 $$;
 -- Waits up to `patience` for the vector, and deletes the request then; nulls when there is none yet. It polls more
 -- seldom the longer it takes: polling adds a twentieth to the time at most, and fifty callers that wait for one worker
 -- leave it its processor. `crowded`: more connections are open than are to be kept.
-create or replace function pgembedd._await_vector(
+create or replace function pgembedd_internal._await_vector(
     id uuid, patience interval, out embedding text, out refusal text, out crowded boolean
 )
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = 1  -- all digits, independent of the defaults of database and role
 as $$
 declare
@@ -62,7 +62,7 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd._forget_embed_request(id uuid) returns void
+create or replace function pgembedd_internal._forget_embed_request(id uuid) returns void
 language sql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ delete from embed_request q where q.id = $1 $$;

@@ -1,5 +1,5 @@
 -- The schema of dblink, quoted; null where it is not installed.
-create or replace function pgembedd._dblink() returns text
+create or replace function pgembedd_internal._dblink() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -8,9 +8,9 @@ as $$
 $$;
 
 -- What sets embed() up, again where its role is not on this server any more, as after a restore.
-create or replace function pgembedd._embed_remedy() returns text
+create or replace function pgembedd_internal._embed_remedy() returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when _dblink() is null
                 then 'It needs the extension dblink, which comes with Postgres. As an administrator: create extension '
@@ -28,9 +28,9 @@ $$;
 -- What a statement of the second connection returns. pg_stat_activity keeps only the beginning, so it does not show the
 -- statement: all askers have one role, which sees its own sessions there; with the text and the id of a request it
 -- could have its vector, too.
-create or replace function pgembedd._run_over(line text, statement text) returns text
+create or replace function pgembedd_internal._run_over(line text, statement text) returns text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     result text;
@@ -41,12 +41,12 @@ begin
     return result;
 end $$;
 
-create or replace function pgembedd._connect(line text) returns void
+create or replace function pgembedd_internal._connect(line text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    through pgembedd.loopback := (select l from loopback l);
+    through pgembedd_internal.loopback := (select l from loopback l);
     problem text;
 begin
     execute format('select %s.dblink_connect($1, $2)', _dblink()) using line, _conninfo(through);
@@ -59,9 +59,9 @@ end $$;
 
 -- The name of the connection that a session keeps open between its requests; another one after embed_through(). Null
 -- where every role may call dblink's functions, and so use a connection that is open in its session.
-create or replace function pgembedd._kept_line() returns text
+create or replace function pgembedd_internal._kept_line() returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     home oid := (select e.extnamespace from pg_extension e where e.extname = 'dblink');
@@ -70,9 +70,9 @@ begin
     return 'pgembedd ' || left(encode(sha256(uuid_send((select l.secret from loopback l)) || 'line'), 'hex'), 40);
 end $$;
 
-create or replace function pgembedd._is_connected(line text) returns boolean
+create or replace function pgembedd_internal._is_connected(line text) returns boolean
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     open text[];
@@ -82,9 +82,9 @@ begin
 end $$;
 
 -- Also for a caller who cancels again and again: as long as the connection is there, it is tried once more.
-create or replace function pgembedd._disconnect(line text) returns void
+create or replace function pgembedd_internal._disconnect(line text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     loop
@@ -99,9 +99,9 @@ begin
 end $$;
 
 -- libpq's key='value' pairs. What is not given is what this server says of itself.
-create or replace function pgembedd._conninfo(through pgembedd.loopback) returns text
+create or replace function pgembedd_internal._conninfo(through pgembedd_internal.loopback) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(format('%s=''%s''', o.name, replace(replace(o.value, E'\\', E'\\\\'), '''', E'\\''')), ' ') || ' '
         || coalesce(through.options, '')

@@ -8,11 +8,11 @@ create or replace function pgembedd.embed(
     timeout interval default '5 s'
 ) returns @extschema:vector@.vector
 language plpgsql stable security definer cost 1000
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set standard_conforming_strings = on  -- all functions called here have backslashes
 as $$
 declare
-    request pgembedd.embed_request;
+    request pgembedd_internal.embed_request;
     secret uuid := (select l.secret from loopback l);
     key text;
     vector_text text;
@@ -39,14 +39,14 @@ comment on function pgembedd.embed is
     'The vector of a text, from a running worker: order by embedding <=> pgembedd.embed(''...''). Null for null.';
 
 -- Which model, and of which fingerprint its vectors must be; no fingerprint where nothing is pinned yet.
-create or replace function pgembedd._model_asked(
+create or replace function pgembedd_internal._model_asked(
     pipeline text, model text, out wanted_model text, out wanted_fingerprint text
 )
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     models text[];
     fingerprints text[];
 begin
@@ -84,14 +84,14 @@ end $$;
 
 -- A search without an index calls embed() for every row, so the last vector of a transaction is kept in a setting of
 -- it. Every role may write settings; the seal, whose secret only the owner knows, proves that the vector is ours.
-create or replace function pgembedd._seal(secret uuid, key text, vector_text text) returns text
+create or replace function pgembedd_internal._seal(secret uuid, key text, vector_text text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(secret || key || vector_text || secret, getdatabaseencoding())), 'hex') $$;
 
-create or replace function pgembedd._cached_vector(secret uuid, key text) returns text
+create or replace function pgembedd_internal._cached_vector(secret uuid, key text) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     memo text := current_setting('pgembedd.vector', true);  -- key, seal, vector_text

@@ -1,7 +1,9 @@
 -- Refuses a request that cannot be fulfilled, before it is posted.
-create or replace function pgembedd._check_embed_request(request pgembedd.embed_request, timeout interval) returns void
+create or replace function pgembedd_internal._check_embed_request(
+    request pgembedd_internal.embed_request, timeout interval
+) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     problem text;
@@ -33,9 +35,11 @@ end $$;
 
 -- Asks over the session's second connection and returns the vector as text. It stays open for the next request, unless
 -- there was an error, or many sessions have one.
-create or replace function pgembedd._make_embed_request(request pgembedd.embed_request, timeout interval) returns text
+create or replace function pgembedd_internal._make_embed_request(
+    request pgembedd_internal.embed_request, timeout interval
+) returns text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     deadline timestamptz := clock_timestamp() + timeout;
@@ -76,20 +80,23 @@ begin
     return outcome.embedding;
 end $$;
 
-create or replace function pgembedd._post(line text, request pgembedd.embed_request, timeout interval) returns void
+create or replace function pgembedd_internal._post(
+    line text, request pgembedd_internal.embed_request, timeout interval
+) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    perform _run_over(line, format('select pgembedd._post_embed_request(%L, %L, %L, %L, %L, %L)',
+    perform _run_over(line, format('select pgembedd_internal._post_embed_request(%L, %L, %L, %L, %L, %L)',
         request.id, request.model, request.fingerprint, request.kind, request.content, timeout));
 end $$;
 
 -- False if the session has kept no connection, or the server has closed it meanwhile.
-create or replace function pgembedd._post_over_kept(kept text, request pgembedd.embed_request, timeout interval)
-returns boolean
+create or replace function pgembedd_internal._post_over_kept(
+    kept text, request pgembedd_internal.embed_request, timeout interval
+) returns boolean
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if kept is null or not _is_connected(kept) then return false; end if;
@@ -100,32 +107,32 @@ exception when others then
 end $$;
 
 -- Waits for the vector of a request. Embedding and refusal are null after `deadline`.
-create or replace function pgembedd._await(
+create or replace function pgembedd_internal._await(
     line text, id uuid, deadline timestamptz, out embedding text, out refusal text, out crowded boolean
 )
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     loop
         -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink ignores signals.
         select a.* into embedding, refusal, crowded
         from jsonb_to_record(_run_over(line, format(
-            'select pg_catalog.to_jsonb(a) from pgembedd._await_vector(%L, %L) a', id,
+            'select pg_catalog.to_jsonb(a) from pgembedd_internal._await_vector(%L, %L) a', id,
             least(interval '200 ms', deadline - clock_timestamp())))::jsonb)
             as a(embedding text, refusal text, crowded boolean);
         exit when num_nonnulls(embedding, refusal) > 0 or clock_timestamp() >= deadline;
     end loop;
     if num_nonnulls(embedding, refusal) = 0 then
-        perform _run_over(line, format('select pgembedd._forget_embed_request(%L)', id));
+        perform _run_over(line, format('select pgembedd_internal._forget_embed_request(%L)', id));
     end if;
 end $$;
 
 -- Takes the request back of a caller who does not wait for it any more, over another connection. Returns the error, or
 -- null: a request that is left expires, and the next worker that looks throws it away.
-create or replace function pgembedd._take_back(id uuid) returns text
+create or replace function pgembedd_internal._take_back(id uuid) returns text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     line text := 'pgembedd ' || gen_random_uuid();
@@ -133,7 +140,7 @@ declare
 begin
     begin
         perform _connect(line);
-        perform _run_over(line, format('select pgembedd._forget_embed_request(%L)', id));
+        perform _run_over(line, format('select pgembedd_internal._forget_embed_request(%L)', id));
     exception when query_canceled or others then
         problem := sqlerrm;
     end;
@@ -143,9 +150,9 @@ end $$;
 
 -- The error with which embed() fails to connect, or to call what its role may call; null when there is none. For the
 -- doctor.
-create or replace function pgembedd._embed_problem() returns text
+create or replace function pgembedd_internal._embed_problem() returns text
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when not exists (select from loopback) or _dblink() is null then 'it is not set up'
                 else _take_back(gen_random_uuid()) end

@@ -2,25 +2,25 @@
 
 -- A worker of version 0.1.0 serves requests in this session from now on, and hears of each by NOTIFY. Its number is the
 -- process id of the session, and it does not say again that it lives, nor what else it does: it may do all of it.
-create or replace function pgembedd.hear_embed_requests() returns void
+create or replace function pgembedd_internal.hear_embed_requests() returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     listen pgembedd_embed_requests;
     perform heartbeat(pg_backend_pid(), null, '{}', '{claim,push,embed}', '{}');
 end $$;
-comment on function pgembedd.hear_embed_requests is
+comment on function pgembedd_internal.hear_embed_requests is
     'Serve the requests of embed() in this session from now on: for workers of version 0.1.0.';
 
 -- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined, nor of
 -- callers that are gone: so no role has more of them in the line than sessions. Expired requests are deleted.
 -- `known`: a pipeline has that model.
-create or replace function pgembedd.take_embed_requests(
+create or replace function pgembedd_internal.take_embed_requests(
     at_most integer default 8, worker integer default pg_backend_pid())
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set enable_seqscan = off  -- an old snapshot somewhere keeps what was deleted: look at none of it
 as $$
 #variable_conflict use_column
@@ -40,15 +40,15 @@ begin
         returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model),
                   q.kind, q.content;
 end $$;
-comment on function pgembedd.take_embed_requests is
+comment on function pgembedd_internal.take_embed_requests is
     'Texts that wait in pgembedd.embed() '
     'for their vectors; at most so many.';
 
 -- Deletes the requests that expired after `since`. An index that is broken, as the crash of a server with failing disks
 -- can leave one, is made again with the table: what waits there would not be answered, and its callers ask again.
-create or replace function pgembedd._forget_embed_requests(since timestamptz default '-infinity') returns void
+create or replace function pgembedd_internal._forget_embed_requests(since timestamptz default '-infinity') returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set enable_seqscan = off
 set lock_timeout = '2s'
 as $$
@@ -64,12 +64,12 @@ exception when index_corrupted or data_corrupted then
 end $$;
 
 -- Stores each request's vector, or a sentence why there is none. Returns how many were still this worker's.
-create or replace function pgembedd.finish_embed_requests(
+create or replace function pgembedd_internal.finish_embed_requests(
     ids uuid[], embeddings @extschema:vector@.vector[], refusals text[], worker integer default pg_backend_pid()
 )
 returns integer
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     stored integer;
@@ -80,15 +80,16 @@ begin
     get diagnostics stored = row_count;
     return stored;
 end $$;
-comment on function pgembedd.finish_embed_requests is 'Give each request its vector, or a sentence why there is none.';
+comment on function pgembedd_internal.finish_embed_requests is
+    'Give each request its vector, or a sentence why there is none.';
 
 -- This worker cannot serve it, but another might: it has another model, or another precision. When all that are there
 -- have declined, the caller is told the last one's reason.
-create or replace function pgembedd.decline_embed_request(
+create or replace function pgembedd_internal.decline_embed_request(
     id uuid, reason text, worker integer default pg_backend_pid()
 ) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     declined integer[];
@@ -101,24 +102,24 @@ begin
         perform pg_notify('pgembedd_embed_requests', '');
     end if;
 end $$;
-comment on function pgembedd.decline_embed_request is
+comment on function pgembedd_internal.decline_embed_request is
     'Leave a request to another worker; the '
     'reason is the caller''s error when all have declined.';
 
 -- The numbers of the workers that serve embed() and answer; null where there are none. The view of other sessions is
 -- one of the whole transaction, unless it is cleared.
-create or replace function pgembedd._listeners() returns integer[]
+create or replace function pgembedd_internal._listeners() returns integer[]
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select pg_stat_clear_snapshot();
     select array_agg(w.id) from workers() w where w.answers and 'embed' = any (w.tasks)
 $$;
 
 -- Why no worker serves embed(); null where one does.
-create or replace function pgembedd._no_listener() returns text
+create or replace function pgembedd_internal._no_listener() returns text
 language sql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select coalesce('No worker answers that could embed the text: ' || _silent_workers() || '.',
                     'No worker is connected that could embed the text.')

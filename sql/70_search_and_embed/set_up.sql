@@ -6,7 +6,7 @@ create or replace function pgembedd.embed_through(
     options text default null
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     made text := 'pgembedd_embed_' || (select d.oid from pg_database d where d.datname = current_database());
@@ -37,9 +37,9 @@ comment on function pgembedd.embed_through is
     'Say where and as whom pgembedd.embed() connects to its own database; without a username a role is made for it.';
 
 -- Makes the role where it is missing.
-create or replace function pgembedd._set_password(username text, password text) returns void
+create or replace function pgembedd_internal._set_password(username text, password text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     execute format('%s role %I login noinherit password %L',
@@ -52,9 +52,9 @@ end $$;
 
 -- A SCRAM verifier for a random password: one round of hashing, since it cannot be guessed, and each further round
 -- would cost time at every connection. So the password itself is in no statement either.
-create or replace function pgembedd._scram(password text) returns text
+create or replace function pgembedd_internal._scram(password text) returns text
 language plpgsql volatile
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     salt bytea := uuid_send(gen_random_uuid());
@@ -65,7 +65,7 @@ begin
 end $$;
 
 -- HMAC with SHA-256 (RFC 2104), for keys of up to 64 bytes.
-create or replace function pgembedd._hmac(key bytea, message bytea) returns bytea
+create or replace function pgembedd_internal._hmac(key bytea, message bytea) returns bytea
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -82,16 +82,16 @@ end $$;
 
 -- The texts that are to be embedded stand in statements of the second connection, as dblink has no parameters: so the
 -- server logs none of a role of ours. Only a superuser may say so.
-create or replace function pgembedd._grant_embed_role(username text) returns void
+create or replace function pgembedd_internal._grant_embed_role(username text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item record;
 begin
     execute format('grant usage on schema pgembedd to %I', username);
-    execute format('grant execute on function pgembedd._post_embed_request, '
-                   'pgembedd._await_vector, pgembedd._forget_embed_request to %I', username);
+    execute format('grant execute on function pgembedd_internal._post_embed_request, '
+                   'pgembedd_internal._await_vector, pgembedd_internal._forget_embed_request to %I', username);
     begin
         for item in select * from (values ('log_statement', 'none'), ('log_min_duration_statement', '-1'),
             ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'),
@@ -106,7 +106,7 @@ end $$;
 
 create or replace function pgembedd.grant_embed(role regrole) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin

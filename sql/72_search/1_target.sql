@@ -1,5 +1,5 @@
 -- The row type of a view without rows, as a migration makes a view again, and a type only once.
-create or replace view pgembedd._search_target as
+create or replace view pgembedd_internal._search_target as
     select null::integer as id, null::text as name, null::text as model, null::text as distance,
            null::integer as dimensions, null::boolean as chunked, null::regclass as source, null::regclass as vectors,
            null::oid as source_schema, null::oid as vectors_schema, null::text[] as text_columns,
@@ -12,24 +12,24 @@ create or replace view pgembedd._search_target as
            null::text[] as key_names, null::text as key_columns, null::text as key_json, null::text as key_match,
            null::text as key_record, null::text as row_of_key, null::text as own,
            -- Of a hit: the number of its chunk, and its key and that, in %1$s.
-           null::text as chunk_no, null::text as hit_columns,
+           null::text as chunk_index, null::text as hit_columns,
            -- The words, or why there are none; how many rows the upkeep counted, and how long they are.
            null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
            null::double precision as documents, null::double precision as average_length
     where false;
-comment on view pgembedd._search_target is
+comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
 
 -- Made by our owner, because callers may not read `pipeline`; it reads our tables and catalogs alone, runs no code of a
 -- table's owner, and what it returns gives no right. The statements run as the caller.
-create or replace function pgembedd._search_target(name text, source regclass, with_words boolean default true)
-returns pgembedd._search_target
+create or replace function pgembedd_internal._search_target(name text, source regclass, with_words boolean default true)
+returns pgembedd_internal._search_target
 language plpgsql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
-    target pgembedd._search_target;
+    one pgembedd_internal.pipeline;
+    target pgembedd_internal._search_target;
 begin
     one := _searched(name, source);
     target.id := one.id;
@@ -67,12 +67,12 @@ begin
 end $$;
 
 -- The pipeline of that name, of that table, or both.
-create or replace function pgembedd._searched(name text, source regclass) returns pgembedd.pipeline
+create or replace function pgembedd_internal._searched(name text, source regclass) returns pgembedd_internal.pipeline
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     names text[];
 begin
     if name is not null then
@@ -102,9 +102,11 @@ end $$;
 
 -- A % within names stands twice in what format() takes. The key in JSON is as in a message: the bare value, or an
 -- object when it has several columns. Out of it come no domains, whose checks would run with the rights of the caller.
-create or replace function pgembedd._with_search_key(target pgembedd._search_target) returns pgembedd._search_target
+create or replace function pgembedd_internal._with_search_key(
+    target pgembedd_internal._search_target
+) returns pgembedd_internal._search_target
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     select array_agg(k.name), 'pgembedd' || md5(array_agg(k.name)::text), string_agg('%1$s.' || c.quoted, ', '),
@@ -123,18 +125,19 @@ begin
         from (select replace(quote_ident(k.name), '%', '%%') as quoted) q) c;
     target.row_of_key := format('cross join lateral %s join %s s on %s', target.key_record, target.source,
                                 format(target.key_match, 's', 'k'));
-    target.chunk_no := case when target.chunked then 'v.chunk_no' else 'null::pg_catalog.int4' end;
-    target.hit_columns := target.key_columns || case when target.chunked then ', %1$s.chunk_no' else '' end;
+    target.chunk_index := case when target.chunked then 'v.chunk_index' else 'null::pg_catalog.int4' end;
+    target.hit_columns := target.key_columns || case when target.chunked then ', %1$s.chunk_index' else '' end;
     return target;
 end $$;
 
-create or replace function pgembedd._with_search_words(target pgembedd._search_target, one pgembedd.pipeline)
-returns pgembedd._search_target
+create or replace function pgembedd_internal._with_search_words(
+    target pgembedd_internal._search_target, one pgembedd_internal.pipeline
+) returns pgembedd_internal._search_target
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    noted pgembedd.word_statistics;
+    noted pgembedd_internal.word_statistics;
 begin
     select w.* into noted from word_statistics w where w.pipeline_id = one.id;
     target.text_configs := array(

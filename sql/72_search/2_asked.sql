@@ -1,4 +1,4 @@
-create or replace view pgembedd._asked as
+create or replace view pgembedd_internal._asked as
     select null::text as query, null::integer as k, null::jsonb as filter, null::text as mode, null::text as per,
            null::double precision as min_similarity, null::integer as snippet_length,
            null::@extschema:vector@.vector as embedding, null::double precision[] as weights, null::integer as rrf_k,
@@ -15,24 +15,25 @@ create or replace view pgembedd._asked as
            null::regclass as words_table, null::double precision as documents,
            null::double precision as average_length
     where false;
-comment on view pgembedd._asked is
+comment on view pgembedd_internal._asked is
     'What is asked of a search: the parameters of search(), and what _asked() makes of them.';
 
-create or replace view pgembedd._search_hit as
-    select null::jsonb as key, null::integer as chunk_no, null::double precision as similarity,
+create or replace view pgembedd_internal._search_hit as
+    select null::jsonb as key, null::integer as chunk_index, null::double precision as similarity,
            null::double precision as score, null::integer as semantic_rank, null::integer as text_rank,
            null::double precision as held
     where false;
-comment on view pgembedd._search_hit is
+comment on view pgembedd_internal._search_hit is
     'A row or chunk that was found; `held` is the share of the query''s idf in the words that it has.';
 
 -- Checks what is asked, and completes it. The lists are longer than k in the mode hybrid, so that a hit that both legs
 -- have counts twice (but no row of common words is fetched to make that by words longer); with `after` they are as long
 -- as the window, so that each page is cut from the same order.
-create or replace function pgembedd._asked(target pgembedd._search_target, asked pgembedd._asked)
-returns pgembedd._asked
+create or replace function pgembedd_internal._asked(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._asked
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     ignored text;
@@ -64,17 +65,17 @@ begin
     if asked.required is not null then
         asked.near_condition := format('(%s) and exists (%s %s)', asked.words_condition,
             _search_words_of_row(target, asked, asked.required),
-            case when target.chunked then 'and w.chunk_no operator(pg_catalog.=) v.chunk_no' end);
+            case when target.chunked then 'and w.chunk_index operator(pg_catalog.=) v.chunk_index' end);
     end if;
     return asked;
 end $$;
 
 -- A query for the words of the source row `s` that match.
-create or replace function pgembedd._search_words_of_row(
-    target pgembedd._search_target, asked pgembedd._asked, wanted tsquery
+create or replace function pgembedd_internal._search_words_of_row(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, wanted tsquery
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return format('select from %s w where %s and w.pgembedd_words operator(pg_catalog.@@) %L::pg_catalog.tsquery',
@@ -82,10 +83,11 @@ begin
 end $$;
 
 -- The mode as it can be done: hybrid becomes semantic without words of the pipeline or of the query.
-create or replace function pgembedd._search_mode(target pgembedd._search_target, asked pgembedd._asked)
-returns text
+create or replace function pgembedd_internal._search_mode(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     readable constant boolean := coalesce(has_table_privilege(target.words, 'select'), false);

@@ -1,8 +1,8 @@
-create or replace function pgembedd._check_search(
-    target pgembedd._search_target, asked pgembedd._asked
+create or replace function pgembedd_internal._check_search(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     vector constant real[] := asked.embedding::real[];
@@ -36,9 +36,9 @@ begin
 end $$;
 
 -- How the legs are put in one order, and what of it is shown.
-create or replace function pgembedd._check_search_ranking(asked pgembedd._asked) returns void
+create or replace function pgembedd_internal._check_search_ranking(asked pgembedd_internal._asked) returns void
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     weights constant double precision[] := asked.weights;
@@ -67,7 +67,7 @@ begin
 end $$;
 
 -- A similarity that no two vectors have would find nothing, or leave out nothing. Says what there is; null for others.
-create or replace function pgembedd._search_similarity_range(distance text, min_similarity double precision)
+create or replace function pgembedd_internal._search_similarity_range(distance text, min_similarity double precision)
 returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -81,9 +81,9 @@ as $$
 $$;
 
 -- Without these rights Postgres would only say that permission was denied for the table.
-create or replace function pgembedd._check_search_rights(target pgembedd._search_target) returns void
+create or replace function pgembedd_internal._check_search_rights(target pgembedd_internal._search_target) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     hidden text;
@@ -110,9 +110,9 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._check_whole_row(target pgembedd._search_target) returns void
+create or replace function pgembedd_internal._check_whole_row(target pgembedd_internal._search_target) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     hidden constant text := _unreadable_columns(target, true);
@@ -125,7 +125,9 @@ begin
 end $$;
 
 -- The columns of the row, or those that a search needs, that the caller may not read; null where there are none.
-create or replace function pgembedd._unreadable_columns(target pgembedd._search_target, whole boolean) returns text
+create or replace function pgembedd_internal._unreadable_columns(
+    target pgembedd_internal._search_target, whole boolean
+) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -138,9 +140,9 @@ begin
               and not has_column_privilege(target.source, a.attnum, 'select'));
 end $$;
 
-create or replace function pgembedd._searched_table(type regtype) returns regclass
+create or replace function pgembedd_internal._searched_table(type regtype) returns regclass
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     relation oid := (select t.typrelid from pg_type t where t.oid = type);
@@ -156,9 +158,9 @@ end $$;
 
 -- A change of the model renames: what was looked up at the beginning may hold other vectors by now. A backfill under
 -- way is told of: its rows are not found yet.
-create or replace function pgembedd._check_search_target(target pgembedd._search_target) returns void
+create or replace function pgembedd_internal._check_search_target(target pgembedd_internal._search_target) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     waiting bigint;
@@ -175,9 +177,9 @@ end $$;
 
 -- How many rows are in the backfill. Null for a caller from whom policies hide rows: it may not know how many there
 -- are. Volatile, so that it sees what was committed since the search began.
-create or replace function pgembedd._search_waiting(pipeline_id integer, name text) returns bigint
+create or replace function pgembedd_internal._search_waiting(pipeline_id integer, name text) returns bigint
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     source constant regclass := (select p.source from pipeline p where p.id = $1 and p.name = $2);

@@ -11,13 +11,13 @@ create or replace function pgembedd.explain_search(
     with_hits boolean default false
 ) returns jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare
-    target pgembedd._search_target;
-    asked pgembedd._asked;
+    target pgembedd_internal._search_target;
+    asked pgembedd_internal._asked;
     hidden boolean;
     plan jsonb;
 begin
@@ -47,11 +47,11 @@ end $$;
 comment on function pgembedd.explain_search is
     'How a search finds what it finds: the path of each leg, the rows it visited, its settings; its list with_hits.';
 
-create or replace function pgembedd._explain_nearest(
-    target pgembedd._search_target, asked pgembedd._asked
+create or replace function pgembedd_internal._explain_nearest(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     leg record;
@@ -78,13 +78,13 @@ begin
         'ef_search', ef_search::integer,
         'iterative_scan', case when leg.path <> 'exact' then iterative_scan end,
         'candidates', leg.breadth, 'rows_visited', _rows_visited(scans), 'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key, 'chunk_no', h.chunk_no,
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key, 'chunk_index', h.chunk_index,
                                                          'similarity', h.similarity) order by h.semantic_rank), '[]')
             from unnest(leg.hits) h));
 end $$;
 
 -- The nodes of a plan that read the table of that alias, or one of its partitions.
-create or replace function pgembedd._scans_of(plan jsonb, alias text) returns jsonb
+create or replace function pgembedd_internal._scans_of(plan jsonb, alias text) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -92,7 +92,7 @@ as $$
     where jsonb_typeof(node) = 'object' and node ? 'Relation Name' and node ->> 'Alias' ~ format(E'^%s(_\\d+)?$', alias)
 $$;
 
-create or replace function pgembedd._rows_visited(scans jsonb) returns bigint
+create or replace function pgembedd_internal._rows_visited(scans jsonb) returns bigint
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -103,10 +103,11 @@ as $$
     from jsonb_array_elements(scans) s
 $$;
 
-create or replace function pgembedd._explain_words(target pgembedd._search_target, asked pgembedd._asked)
-returns jsonb
+create or replace function pgembedd_internal._explain_words(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     leg record;
@@ -128,7 +129,7 @@ begin
         'index', index, 'words', asked.words, 'candidates_have', concat_ws(' | ', leg.any_of, leg.others),
         'required', asked.required, 'candidates', leg.candidates[1] + leg.candidates[2],
         'rows_visited', _rows_visited(coalesce(scans, '[]')), 'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.text_rank, 'key', h.key, 'chunk_no', h.chunk_no,
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.text_rank, 'key', h.key, 'chunk_index', h.chunk_index,
                                                          'score', h.score, 'held', h.held) order by h.text_rank), '[]')
             from unnest(leg.hits) h));
 end $$;

@@ -1,7 +1,7 @@
 -- Functions in a schema that PostgREST serves, which call ours as the caller: rpc('search', {pipeline, query}).
 create or replace function pgembedd.expose_search(schema text default 'public') returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
@@ -25,15 +25,15 @@ comment on function pgembedd.expose_search is
     'Make search(), similar() and search_many() in a schema that PostgREST serves; they run as the caller.';
 
 -- By the comment: a migration makes those that have it again.
-create or replace function pgembedd._is_exposed(function oid) returns boolean
+create or replace function pgembedd_internal._is_exposed(function oid) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select coalesce(obj_description(function, 'pg_proc') = 'Made by pgembedd.expose_search().', false) $$;
 
 -- One of them. A migration calls it, too, and so keeps their parameters and columns those of ours.
-create or replace function pgembedd._expose(schema text, name text) returns void
+create or replace function pgembedd_internal._expose(schema text, name text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item record;
@@ -73,7 +73,7 @@ begin
 end $$;
 
 -- Without the rights on our functions, Postgres would only say that permission was denied for a schema.
-create or replace function pgembedd._exposed_body(name text, arguments text) returns text
+create or replace function pgembedd_internal._exposed_body(name text, arguments text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$

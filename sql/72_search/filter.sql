@@ -1,9 +1,9 @@
 -- A filter is data, {"column": value} or {"column": {"$gte": value}}, compiled to a condition of the source row `s`
 -- with the columns' own types and the operators of their btree operator classes. No part of it is taken as SQL.
 
-create or replace function pgembedd._search_filter(source oid, filter jsonb) returns text
+create or replace function pgembedd_internal._search_filter(source oid, filter jsonb) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     remedy text;
@@ -26,9 +26,9 @@ exception when invalid_parameter_value then
     raise exception using message = _cut(sqlerrm), errcode = sqlstate, hint = remedy;
 end $$;
 
-create or replace function pgembedd._search_conditions(source oid, filter jsonb) returns text
+create or replace function pgembedd_internal._search_conditions(source oid, filter jsonb) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if jsonb_typeof(filter) <> 'object' then
@@ -43,9 +43,9 @@ begin
         from jsonb_each(filter) m), 'true');
 end $$;
 
-create or replace function pgembedd._search_filter_list(source oid, word text, filters jsonb) returns text
+create or replace function pgembedd_internal._search_filter_list(source oid, word text, filters jsonb) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if jsonb_typeof(filters) <> 'array' or filters = '[]' then
@@ -58,12 +58,12 @@ begin
 end $$;
 
 -- The conditions on one column, or on a path into one that holds JSON.
-create or replace function pgembedd._search_filter_column(source oid, name text, condition jsonb) returns text
+create or replace function pgembedd_internal._search_filter_column(source oid, name text, condition jsonb) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    operand pgembedd._search_operand;
+    operand pgembedd_internal._search_operand;
 begin
     if starts_with(name, '$') then
         raise exception using message = format('The filter''s operator %s is not known here.', name),
@@ -81,7 +81,7 @@ begin
 end $$;
 
 -- A value for an error's sentence. What is large is not written out: a number of ten bytes may have 100,000 digits.
-create or replace function pgembedd._shortened(value jsonb) returns text
+create or replace function pgembedd_internal._shortened(value jsonb) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$

@@ -1,4 +1,4 @@
-create or replace view pgembedd._search_operand as
+create or replace view pgembedd_internal._search_operand as
     select null::text as name, null::text as kind,  -- plain, array or json
            null::text as type_name, null::oid as base,  -- the type, or what a domain is made of
            null::boolean as is_text,
@@ -7,16 +7,19 @@ create or replace view pgembedd._search_operand as
            -- JSON: the column, the path into it, and whether containment says the same.
            null::text as json_column, null::text[] as path, null::boolean as contained
     where false;
-comment on view pgembedd._search_operand is 'A column, or a path into one that holds JSON, as a filter compares it.';
+comment on view pgembedd_internal._search_operand is
+    'A column, or a path into one that holds JSON, as a filter compares it.';
 
-create or replace function pgembedd._search_operand(source oid, name text) returns pgembedd._search_operand
+create or replace function pgembedd_internal._search_operand(
+    source oid, name text
+) returns pgembedd_internal._search_operand
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     path constant text[] := string_to_array(name, '.');
     found_one record;
-    operand pgembedd._search_operand;
+    operand pgembedd_internal._search_operand;
 begin
     select c.* into found_one from _search_columns(source) c
     where c.name = $2 or c.name = path[1] and cardinality(path) > 1 and c.base in ('json'::regtype, 'jsonb'::regtype)
@@ -48,10 +51,10 @@ end $$;
 
 -- The columns that the caller may read, vectors excepted; `base` is the type, or what a domain is made of. In plpgsql,
 -- which keeps the plan.
-create or replace function pgembedd._search_columns(source oid)
+create or replace function pgembedd_internal._search_columns(source oid)
 returns table (number smallint, name text, type oid, base oid, category "char", element oid, width smallint)
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 begin
@@ -66,10 +69,11 @@ end $$;
 
 -- The operand as the column's btree operator class compares it: that of the type, of all types of its kind, or of one
 -- that it can be taken as without a change. An array has none whose elements have none, or a domain's.
-create or replace function pgembedd._compared_by_btree(operand pgembedd._search_operand, column_name text)
-returns pgembedd._search_operand
+create or replace function pgembedd_internal._compared_by_btree(
+    operand pgembedd_internal._search_operand, column_name text
+) returns pgembedd_internal._search_operand
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     kind oid;

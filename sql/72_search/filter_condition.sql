@@ -1,8 +1,8 @@
-create or replace function pgembedd._search_condition(
-    operand pgembedd._search_operand, operator text, value jsonb
+create or replace function pgembedd_internal._search_condition(
+    operand pgembedd_internal._search_operand, operator text, value jsonb
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _check_search_condition(operand, operator, value);
@@ -30,11 +30,11 @@ begin
 end $$;
 
 -- Refuses an operator that is not known or does not go with the column, and a value that does not go with it.
-create or replace function pgembedd._check_search_condition(
-    operand pgembedd._search_operand, operator text, value jsonb
+create or replace function pgembedd_internal._check_search_condition(
+    operand pgembedd_internal._search_operand, operator text, value jsonb
 ) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     wanted text := case when operator in ('$in', '$nin') then 'array' when operator = '$between' then 'pair'
@@ -73,9 +73,11 @@ begin
 end $$;
 
 -- Containment is what an index on jsonb answers; a path with a number may lead into an array, which it cannot say.
-create or replace function pgembedd._search_equals(operand pgembedd._search_operand, value jsonb) returns text
+create or replace function pgembedd_internal._search_equals(
+    operand pgembedd_internal._search_operand, value jsonb
+) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if operand.kind <> 'json' then
@@ -93,11 +95,11 @@ begin
 end $$;
 
 -- In JSON only values of one type have an order among each other.
-create or replace function pgembedd._search_compared(
-    operand pgembedd._search_operand, strategy integer, value jsonb
+create or replace function pgembedd_internal._search_compared(
+    operand pgembedd_internal._search_operand, strategy integer, value jsonb
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if operand.kind = 'json' then
@@ -109,8 +111,8 @@ begin
 end $$;
 
 -- By the operator that the extension of the type has for it, as citext's ignore case; else as text.
-create or replace function pgembedd._search_like(
-    operand pgembedd._search_operand, operator text, pattern jsonb
+create or replace function pgembedd_internal._search_like(
+    operand pgembedd_internal._search_operand, operator text, pattern jsonb
 ) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp

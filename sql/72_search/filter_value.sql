@@ -1,9 +1,11 @@
 -- A list of values is one array, which is read once and hashed, and not a condition for each of its members. In JSON
 -- containment is what a GIN index answers for a few values; many are looked up by their hash. A literal of an array of
 -- them would take two kilobytes for each while it is read; IS TRUE keeps the planner from joining.
-create or replace function pgembedd._search_one_of(operand pgembedd._search_operand, choices jsonb) returns text
+create or replace function pgembedd_internal._search_one_of(
+    operand pgembedd_internal._search_operand, choices jsonb
+) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     has_null constant boolean := choices @> '[null]';
@@ -24,9 +26,11 @@ begin
     return format('(%s)', concat_ws(' or ', listed, case when has_null then _search_equals(operand, 'null') end));
 end $$;
 
-create or replace function pgembedd._check_search_list(operand pgembedd._search_operand, choices jsonb) returns void
+create or replace function pgembedd_internal._check_search_list(
+    operand pgembedd_internal._search_operand, choices jsonb
+) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     written bigint;
@@ -47,9 +51,11 @@ end $$;
 
 -- The values as a literal of an array of the column's type, with between them what its arrays have. It is tried here,
 -- and where the type does not read one of them, its halves are, until that one is refused alone.
-create or replace function pgembedd._search_list(operand pgembedd._search_operand, members jsonb[]) returns text
+create or replace function pgembedd_internal._search_list(
+    operand pgembedd_internal._search_operand, members jsonb[]
+) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     half constant integer := cardinality(members) / 2;
@@ -75,9 +81,11 @@ end $$;
 
 -- The value as a literal of the column's type. It is tried here, so that one that the type does not take is refused
 -- with a sentence of ours.
-create or replace function pgembedd._search_literal(operand pgembedd._search_operand, value jsonb) returns text
+create or replace function pgembedd_internal._search_literal(
+    operand pgembedd_internal._search_operand, value jsonb
+) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     literal text := format('%L::%s', case

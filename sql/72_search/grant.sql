@@ -1,6 +1,6 @@
 create or replace function pgembedd.grant_search(role regrole) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
@@ -14,9 +14,9 @@ comment on function pgembedd.grant_search is
 
 -- A search runs as the caller, and so do the functions that it consists of. None of them has more rights than the
 -- caller, except those that read our own tables.
-create or replace function pgembedd._search_functions() returns setof regprocedure
+create or replace function pgembedd_internal._search_functions() returns setof regprocedure
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace

@@ -13,10 +13,10 @@ create or replace function pgembedd.search_many(
     rrf_k integer default 60,
     marks text[] default '{**,**}'
 ) returns table (
-    pipeline text, key jsonb, chunk_no integer, score double precision, similarity double precision,
+    pipeline text, key jsonb, chunk_index integer, score double precision, similarity double precision,
     semantic_rank integer, text_rank integer, snippet text, "row" jsonb)
 language plpgsql stable rows 10
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
@@ -43,7 +43,7 @@ begin
             cross join lateral search(
                 p.name, query, k, filter, mode, per, min_similarity, snippet_length, null, weights, rrf_k,
                 marks => marks) h)
-        select f.name, f.key, f.chunk_no,
+        select f.name, f.key, f.chunk_index,
                coalesce(weights[1] / (rrf_k + f.meaning), 0)
                + case when f.text_rank is null then 0 when mode = 'text' then weights[2] / (rrf_k + f.text_rank)
                       -- What its words counted there: less where it has few of the query's.

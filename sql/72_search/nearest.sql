@@ -1,12 +1,12 @@
 -- The semantic leg: the `wanted` nearest rows (of each its nearest chunk) or chunks that pass the filter, complete. It
 -- begins with the index, or with an exact scan where the planner expects so few matches that this costs less. An index
 -- scan that visits more rows than it was allowed is followed by an exact one.
-create or replace function pgembedd._search_nearest(
-    target pgembedd._search_target, asked pgembedd._asked,
-    out hits pgembedd._search_hit[], out path text, out breadth integer, out visits integer, out rows double precision
+create or replace function pgembedd_internal._search_nearest(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked,
+    out hits pgembedd_internal._search_hit[], out path text, out breadth integer, out visits integer, out rows double precision
 )
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     wanted integer := asked.wanted;
@@ -49,7 +49,7 @@ end $$;
 
 -- The rows that scans of a table's indexes have led to in this transaction, from the server's own counters
 -- (track_counts): a query cannot count the rows that a policy or a filter drops within the scan.
-create or replace function pgembedd._search_visited(vectors oid) returns bigint
+create or replace function pgembedd_internal._search_visited(vectors oid) returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -60,7 +60,7 @@ end $$;
 
 -- Sets pgvector's settings for scans, those that are there and are given. Returns the ones of before, which are the
 -- caller's: they are set again afterwards (an error resets them, too).
-create or replace function pgembedd._search_set(settings text[]) returns text[]
+create or replace function pgembedd_internal._search_set(settings text[]) returns text[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -79,7 +79,7 @@ end $$;
 
 -- In the order of _search_set(). With `visits`, the scan may come to four times as many distances, which suffices for
 -- those rows, and to the memory for them; beyond, pgvector returns what it has met, without a look further.
-create or replace function pgembedd._search_settings(breadth integer, visits integer, rows double precision)
+create or replace function pgembedd_internal._search_settings(breadth integer, visits integer, rows double precision)
 returns text[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -100,37 +100,37 @@ end $$;
 -- from the index, and from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan
 -- goes on with nearer ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an
 -- exact scan compares. Of a row that is found as one, the nearest chunk remains.
-create or replace function pgembedd._search_statement(
-    target pgembedd._search_target, asked pgembedd._asked, path text
+create or replace function pgembedd_internal._search_statement(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     of_row constant boolean := asked.per = 'row' and target.chunked;
     distance constant text := format(target.distance_to, target.alias, 1);
     found constant text := format(
-        '(select %1$s as key, %2$s as chunk_no, %3$s.%4$I as distance from (select %5$s, %6$s as %4$I from %7$s '
-        'order by %6$s%8$s limit $2) %3$s)', format(target.key_json, target.alias), target.chunk_no, target.alias,
+        '(select %1$s as key, %2$s as chunk_index, %3$s.%4$I as distance from (select %5$s, %6$s as %4$I from %7$s '
+        'order by %6$s%8$s limit $2) %3$s)', format(target.key_json, target.alias), target.chunk_index, target.alias,
         target.own, format(target.hit_columns, target.alias), distance, _search_from(target, asked, path),
         case path when 'index' then '' else ' operator(pg_catalog.+) 0' end);
 begin
     return format(
-        'select coalesce(pg_catalog.array_agg(row (o.key, o.chunk_no, %1$s, %1$s, o.nth, null, null)'
-        '::pgembedd._search_hit), ''{}''), %2$s from (select f.*, pg_catalog.row_number() over '
-        '(order by f.distance operator(pg_catalog.+) 0, f.key, f.chunk_no) as nth from %3$s f) o',
+        'select coalesce(pg_catalog.array_agg(row (o.key, o.chunk_index, %1$s, %1$s, o.nth, null, null)'
+        '::pgembedd_internal._search_hit), ''{}''), %2$s from (select f.*, pg_catalog.row_number() over '
+        '(order by f.distance operator(pg_catalog.+) 0, f.key, f.chunk_index) as nth from %3$s f) o',
         format(target.similarity_at, 'o.distance'),
         case when of_row then 'coalesce(pg_catalog.max(o.seen), 0)' else 'pg_catalog.count(*)' end,
         case when of_row then format('(select distinct on (f.key) f.*, pg_catalog.count(*) over () as seen from %s f '
-                                     'order by f.key, f.distance, f.chunk_no)', found) else found end);
+                                     'order by f.key, f.distance, f.chunk_index)', found) else found end);
 end $$;
 
 -- Within an index scan each row of the source is looked up by its key: OFFSET keeps the planner from reading them all.
-create or replace function pgembedd._search_from(
-    target pgembedd._search_target, asked pgembedd._asked, path text
+create or replace function pgembedd_internal._search_from(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if not target.chunked then
@@ -144,12 +144,12 @@ end $$;
 -- Which scan costs less, of how many rows. The index visits about breadth * rows / matches rows. `visits` bounds them:
 -- twice as many, or more where a scan in vain takes about as long as the exact one that follows it; null where
 -- nothing filters. Volatile, as only such may EXPLAIN.
-create or replace function pgembedd._search_path(
-    target pgembedd._search_target, asked pgembedd._asked, breadth integer,
+create or replace function pgembedd_internal._search_path(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, breadth integer,
     out path text, out visits integer, out rows double precision
 )
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     visit_cost constant double precision := 8;  -- in the planner's units: ten distances, to rows that lie anywhere

@@ -1,9 +1,9 @@
 -- By our owner, because callers may not read `pipeline`; the names are those that an unknown one is refused with.
-create or replace function pgembedd._searched_pipelines(only_one text) returns table (
+create or replace function pgembedd_internal._searched_pipelines(only_one text) returns table (
     name text, source regclass, vectors regclass, model text, fingerprint text, distance text, key_columns text[],
     text_columns text[])
 language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select p.name, p.source, coalesce(p.embedding_table, p.source), p.model, p.fingerprint, p.distance, p.key_columns,
            coalesce(p.content_columns, p.watch_columns)
@@ -16,7 +16,7 @@ create or replace function pgembedd.search_pipelines(name text default null) ret
     pipeline text, source text, model text, fingerprint text, distance text, chunked boolean, key_columns text[],
     text_columns text[], columns jsonb)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select p.name, p.source::text, p.model, p.fingerprint, p.distance, p.vectors <> p.source, p.key_columns,
            array(select t.name from unnest(p.text_columns) with ordinality as t(name, nth)

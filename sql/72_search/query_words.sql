@@ -1,10 +1,10 @@
 -- The words of a query, in the syntax of web searches: "these words" must stand together, -word must not occur, `or`
 -- between two says that one of them is enough. All other words are alternatives; the ranking prefers rows with many.
-create or replace function pgembedd._search_words_asked(
-    target pgembedd._search_target, asked pgembedd._asked
-) returns pgembedd._asked
+create or replace function pgembedd_internal._search_words_asked(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._asked
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set client_min_messages = 'warning'  -- stop words and long words are no news to the caller
 as $$
 declare
@@ -50,10 +50,11 @@ end $$;
 
 -- The rarest 32 words, with the share of rows that hold each. Of a long query, such as a trace of calls with addresses,
 -- those that no row holds are left out first.
-create or replace function pgembedd._search_rarest(target pgembedd._search_target, asked pgembedd._asked)
-returns pgembedd._asked
+create or replace function pgembedd_internal._search_rarest(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._asked
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     most constant integer := 32;
@@ -72,10 +73,11 @@ begin
 end $$;
 
 -- The words that rows hold: those of the statistics, and of the others those of 5000 rows that have any.
-create or replace function pgembedd._search_occurring(target pgembedd._search_target, asked pgembedd._asked)
-returns text[]
+create or replace function pgembedd_internal._search_occurring(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns text[]
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
 as $$
 declare

@@ -1,10 +1,10 @@
 create or replace function pgembedd.search_row(pipeline text, key jsonb, bytes integer default null) returns jsonb
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 declare
-    target pgembedd._search_target;
+    target pgembedd_internal._search_target;
     several boolean;
     found_row jsonb;
     ignored text;
@@ -32,9 +32,11 @@ comment on function pgembedd.search_row is
 
 -- Refuses a key whose values are not of the key's types. They are read by themselves, so that an error of the table's
 -- own code is not taken for one.
-create or replace function pgembedd._check_search_key(target pgembedd._search_target, key jsonb) returns void
+create or replace function pgembedd_internal._check_search_key(
+    target pgembedd_internal._search_target, key jsonb
+) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _check_json('key', key);

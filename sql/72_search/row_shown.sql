@@ -5,11 +5,11 @@
 -- Expressions over the row `s` and the chunk `v`. The row has the columns that the caller may read, vectors excepted,
 -- types from outside Postgres by their text, as an object; whole where no bytes are given. `plain`: no column has
 -- numbers of any length.
-create or replace function pgembedd._search_shown(
-    target pgembedd._search_target, snippet_length integer, bytes integer, out row_expression text, out snippet text
+create or replace function pgembedd_internal._search_shown(
+    target pgembedd_internal._search_target, snippet_length integer, bytes integer, out row_expression text, out snippet text
 )
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     -- As much of a text as a snippet is looked for in: to parse it takes as long as it is.
@@ -40,11 +40,11 @@ begin
           from _search_columns(target.source) c) c;
     row_expression := format(
         case when bytes is null then '(select pg_catalog.to_jsonb(r.*) from (select %s) r)'
-             else '(select pgembedd._search_cut(pg_catalog.to_jsonb(r.*), pg_catalog.array_remove('
+             else '(select pgembedd_internal._search_cut(pg_catalog.to_jsonb(r.*), pg_catalog.array_remove('
                   'array[%2$s]::pg_catalog.text[], null), %3$L, %4$s) from (select %1$s) r)' end,
         shown.columns, shown.lost, shown.plain, bytes);
     snippet := case when snippet_length = 0 or shown.content is null and not target.chunked then 'null::pg_catalog.text'
-        else format('pgembedd._search_snippet(%s, %s, $3, $4, %s)',
+        else format('pgembedd_internal._search_snippet(%s, %s, $3, $4, %s)',
             case when target.chunked then format(read, 'v', 'chunk')
                  else format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', shown.content) end,
             snippet_length, coalesce(target.text_configs[1]::text, 'null')) end;
@@ -53,9 +53,11 @@ end $$;
 -- The row; of one that is too large the largest values are cut, as many as it takes; those of `lost` are null already.
 -- An eighth of the bytes, or more, is for the beginnings of texts. A `plain` row, without numbers of any length, has at
 -- most six times as many bytes as text as it has in memory, for control characters: a small one is not written out.
-create or replace function pgembedd._search_cut("row" jsonb, lost text[], plain boolean, bytes integer) returns jsonb
+create or replace function pgembedd_internal._search_cut(
+    "row" jsonb, lost text[], plain boolean, bytes integer
+) returns jsonb
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     cut text[];

@@ -16,16 +16,16 @@ create or replace function pgembedd.search(
     after integer default null,
     marks text[] default '{**,**}'
 ) returns table (
-    key jsonb, chunk_no integer, score double precision, similarity double precision, semantic_rank integer,
+    key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
     text_rank integer, snippet text, "row" jsonb)
 language plpgsql stable rows 10
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target pgembedd._search_target;
-    asked pgembedd._asked;
+    target pgembedd_internal._search_target;
+    asked pgembedd_internal._asked;
     ignored text;
 begin
     target := _search_target(pipeline, null, mode is distinct from 'semantic');
@@ -60,16 +60,16 @@ create or replace function pgembedd.search(
     after integer default null,
     marks text[] default '{**,**}'
 ) returns table (
-    key jsonb, chunk_no integer, score double precision, similarity double precision, semantic_rank integer,
+    key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
     text_rank integer, snippet text, "row" anyelement)
 language plpgsql stable rows 10
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target pgembedd._search_target;
-    asked pgembedd._asked;
+    target pgembedd_internal._search_target;
+    asked pgembedd_internal._asked;
     ignored text;
 begin
     target := _search_target(pipeline, _searched_table(pg_typeof(source)), mode is distinct from 'semantic');
@@ -91,23 +91,23 @@ comment on function pgembedd.search(
 
 -- The hits with what is shown of each: $1 has the hits, $2 the vector, $3 the words, $4 the marks. The row is JSON, or
 -- `whole`, in the table's own type.
-create or replace function pgembedd._search_rows_statement(
-    target pgembedd._search_target, asked pgembedd._asked, whole boolean
+create or replace function pgembedd_internal._search_rows_statement(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, whole boolean
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     shown constant record := _search_shown(target, asked.snippet_length, _most('row'));
 begin
     return format(
-        'select i.key, i.chunk_no, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s '
+        'select i.key, i.chunk_index, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s '
         'from pg_catalog.unnest($1) with ordinality '
-        'as i(key, chunk_no, similarity, score, semantic_rank, text_rank, held, nth) '
+        'as i(key, chunk_index, similarity, score, semantic_rank, text_rank, held, nth) '
         '%s %s order by i.nth',
         format(target.similarity_at, format(target.distance_to, target.alias, 2)), shown.snippet,
         case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
         target.row_of_key,
-        case when target.chunked then format('join %s v on %s and v.chunk_no operator(pg_catalog.=) i.chunk_no',
+        case when target.chunked then format('join %s v on %s and v.chunk_index operator(pg_catalog.=) i.chunk_index',
                                              target.vectors, format(target.key_match, 'v', 'k')) end);
 end $$;

@@ -8,16 +8,16 @@ create or replace function pgembedd.similar(
     min_similarity double precision default null,
     snippet_length integer default 200
 ) returns table (
-    key jsonb, chunk_no integer, score double precision, similarity double precision, semantic_rank integer,
+    key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
     text_rank integer, snippet text, "row" jsonb)
 language plpgsql stable rows 10
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
 as $$
 #variable_conflict use_variable
 declare
-    target pgembedd._search_target;
-    asked pgembedd._asked;
+    target pgembedd_internal._search_target;
+    asked pgembedd_internal._asked;
     ignored text;
 begin
     target := _search_target(pipeline, null, false);
@@ -39,10 +39,10 @@ comment on function pgembedd.similar is
     'The k rows most like the row with that key, by the vectors; filtered and complete as search(), as the caller.';
 
 -- The vector of the row with that key.
-create or replace function pgembedd._vector_of(target pgembedd._search_target, key jsonb)
+create or replace function pgembedd_internal._vector_of(target pgembedd_internal._search_target, key jsonb)
 returns @extschema:vector@.vector
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     embedding @extschema:vector@.vector;

@@ -1,10 +1,10 @@
 -- The part of a text that holds most of the marked words, cut at words, or all of a text that is short enough. Without
 -- such words it is the beginning.
-create or replace function pgembedd._search_snippet(
+create or replace function pgembedd_internal._search_snippet(
     content text, length integer, marked tsquery, marks text[], config oid
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     headline text;
@@ -39,7 +39,7 @@ begin
 end $$;
 
 -- A text with each marked word between two characters that no text has.
-create or replace function pgembedd._search_headline(content text, marked tsquery, config oid) returns text
+create or replace function pgembedd_internal._search_headline(content text, marked tsquery, config oid) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set client_min_messages = 'warning'  -- a word that is too long to be marked is no news to the caller
@@ -50,9 +50,9 @@ begin
 end $$;
 
 -- The same with the caller's marks; in a text that is full of them, around the first hundred words.
-create or replace function pgembedd._search_marked(headline text, marks text[]) returns text
+create or replace function pgembedd_internal._search_marked(headline text, marks text[]) returns text
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     parts text[] := string_to_array(headline, chr(1));
@@ -65,7 +65,7 @@ begin
 end $$;
 
 -- The beginning of a text, cut at a word.
-create or replace function pgembedd._beginning(content text, length integer) returns text
+create or replace function pgembedd_internal._beginning(content text, length integer) returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -76,11 +76,11 @@ begin
     if pg_catalog.length(beginning) <= length then return content; end if;
     since_gap := strpos(reverse(translate(beginning, E'\t\n\r', '   ')), ' ');
     return rtrim(left(beginning, length + 1 - greatest(since_gap, 1)), E' \t\n\r')
-        || ' ' || pgembedd._search_ellipsis();
+        || ' ' || pgembedd_internal._search_ellipsis();
 end $$;
 
 -- Three dots: one character, where the encoding of the database has it.
-create or replace function pgembedd._search_ellipsis() returns text
+create or replace function pgembedd_internal._search_ellipsis() returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$

@@ -1,10 +1,11 @@
 -- What a search by words weighs words by: how many rows there are, how long they are, and which share holds each word.
 -- Of the upkeep's sample of all rows; for a caller from whom policies hide some, of those that it may read, lest scores
 -- tell what is in the others.
-create or replace function pgembedd._search_weighed(target pgembedd._search_target, asked pgembedd._asked)
-returns pgembedd._asked
+create or replace function pgembedd_internal._search_weighed(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._asked
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     sampled bigint;
@@ -33,9 +34,11 @@ end $$;
 -- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this
 -- says of no word whether it occurs in less than five of the sampled rows. For a role that may not read all rows, all
 -- are rare.
-create or replace function pgembedd._search_shares(pipeline_id integer, words text[]) returns double precision[]
+create or replace function pgembedd_internal._search_shares(
+    pipeline_id integer, words text[]
+) returns double precision[]
 language sql stable security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select array(
         select coalesce(f.share, 2.5 / greatest(least(s.documents, 5000), 5))
@@ -48,9 +51,9 @@ $$;
 
 -- Whether no policy of the source hides a row of that table from the role that the session has taken, which a function
 -- of another owner hides, and which may read it. Only then is it told what is counted over all rows.
-create or replace function pgembedd._sees_all_rows(source oid, relation oid) returns boolean
+create or replace function pgembedd_internal._sees_all_rows(source oid, relation oid) returns boolean
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     caller constant name := coalesce(nullif(current_setting('role'), 'none'), session_user);

@@ -3,12 +3,12 @@
 -- as many words as keep them few; where these are less than `enough`, some with the other words come after them, and
 -- more of both until there are. Rows of common words are taken in the order of the table, which is the same in each
 -- page.
-create or replace function pgembedd._search_words(
-    target pgembedd._search_target, asked pgembedd._asked,
-    out hits pgembedd._search_hit[], out candidates bigint[], out any_of tsquery, out others tsquery, out most integer
+create or replace function pgembedd_internal._search_words(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked,
+    out hits pgembedd_internal._search_hit[], out candidates bigint[], out any_of tsquery, out others tsquery, out most integer
 )
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
 as $$
 declare
@@ -34,7 +34,7 @@ begin
 end $$;
 
 -- Each of these lexemes as a tsquery, and any of them as one; null of none.
-create or replace function pgembedd._search_each(words text[]) returns tsquery[]
+create or replace function pgembedd_internal._search_each(words text[]) returns tsquery[]
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -43,9 +43,9 @@ begin
                  from unnest(words) with ordinality as u(w, nth) order by nth);
 end $$;
 
-create or replace function pgembedd._search_any(words text[]) returns tsquery
+create or replace function pgembedd_internal._search_any(words text[]) returns tsquery
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return nullif(array_to_string(_search_each(words), ' | '), '')::tsquery;
@@ -56,11 +56,11 @@ end $$;
 -- the query's vector, $9 the least similarity. The words' table is `v`, a chunk `c`. A long tsvector is copied, lest it
 -- be read out of line for each word. OPERATOR() has one precedence, so every term has its parentheses. Where nothing
 -- filters, rows are looked up in the order of the hits, until these suffice, instead of all that have a word.
-create or replace function pgembedd._search_words_statement(
-    target pgembedd._search_target, asked pgembedd._asked, with_others boolean
+create or replace function pgembedd_internal._search_words_statement(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, with_others boolean
 ) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     columns constant text := format(target.hit_columns, 'v');
@@ -84,20 +84,20 @@ begin
                                          else v.pgembedd_words end as pgembedd_words
                   from candidates v offset 0) v)
         select coalesce(pg_catalog.array_agg(
-                   row (o.key, o.chunk_no, null, o.score, null, o.nth,
+                   row (o.key, o.chunk_index, null, o.score, null, o.nth,
                         least(o.held operator(pg_catalog./) (select pg_catalog.sum(w) from pg_catalog.unnest($7) w), 1)
-                   )::pgembedd._search_hit), '{}'),
+                   )::pgembedd_internal._search_hit), '{}'),
                (select array[pg_catalog.count(*) filter (where not c.{own}_other),
                              pg_catalog.count(*) filter (where c.{own}_other)] from candidates c)
-        from (select {key} as key, {chunk_no} as chunk_no, v.{own}_score as score, {held} as held,
+        from (select {key} as key, {chunk_index} as chunk_index, v.{own}_score as score, {held} as held,
                      pg_catalog.row_number() over (order by v.{own}_score desc, {columns}) as nth
               from (select v.* from (select v.* from {ranked} v order by v.{own}_score desc, {columns}) v {exists}
                     order by v.{own}_score desc, {columns} limit $5) v) o $q$, jsonb_build_object(
-        'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'), 'chunk_no', target.chunk_no,
+        'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'), 'chunk_index', target.chunk_index,
         'ranks', sums.ranks, 'held', sums.held, 'length', format('%L::float8', asked.average_length),
         'candidates', _search_candidates(target, asked, columns, with_others, late),
         'ranked', case when of_row then format(
-            '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_no)',
+            '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_index)',
             format(target.key_columns, 'v'), target.own) else 'found' end,
         'exists', case when late then format('where exists (select from (select) one %s offset 0)',
                                              _search_words_joins(target)) end));
@@ -105,11 +105,11 @@ end $$;
 
 -- The rows with a word of $1, then those with one of the others alone; or all at once, those of $1 before the others:
 -- where a filter leaves few, to read them once takes half as long. `late`: the rows are looked up later.
-create or replace function pgembedd._search_candidates(
-    target pgembedd._search_target, asked pgembedd._asked, columns text, with_others boolean, late boolean
+create or replace function pgembedd_internal._search_candidates(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, columns text, with_others boolean, late boolean
 ) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(_render($q$
         (select {columns}, v.pgembedd_words, {other} as {own}_other from {words} v {joins}
@@ -133,13 +133,13 @@ as $$
 $$;
 
 -- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector.
-create or replace function pgembedd._search_words_joins(target pgembedd._search_target) returns text
+create or replace function pgembedd_internal._search_words_joins(target pgembedd_internal._search_target) returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return format('join %s s on %s ', target.source, format(target.key_match, 's', 'v'))
-        || case when target.chunked then format('join %s c on %s and c.chunk_no operator(pg_catalog.=) v.chunk_no',
+        || case when target.chunked then format('join %s c on %s and c.chunk_index operator(pg_catalog.=) v.chunk_index',
                                                 target.vectors, format(target.key_match, 'c', 'v'))
                 else format('and s.%s is not null', target.embedding) end;
 end $$;

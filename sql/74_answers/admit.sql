@@ -1,9 +1,11 @@
 -- What a policy asks of each source that is written for an answer, as who writes it may give any key and any hash: it
 -- reads the row itself, and all of the texts that the hash is of. As the caller, in the snapshot of the statement that
 -- found it. Whatever it is that fails, it is the same refusal.
-create or replace function pgembedd._is_readable_source(pipeline text, key jsonb, texts_hash bigint) returns boolean
+create or replace function pgembedd_internal._is_readable_source(
+    pipeline text, key jsonb, texts_hash bigint
+) returns boolean
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return exists (select from _readable_rows(pipeline, array[key]) r
@@ -12,9 +14,9 @@ exception when others or assert_failure then return false;
 end $$;
 
 -- The language models that a question may name: that of the pipeline, and those that its owner allows besides.
-create or replace function pgembedd._check_language_model(pipeline text, model text) returns void
+create or replace function pgembedd_internal._check_language_model(pipeline text, model text) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     allowed text[] := array(select distinct m from answer_settings s, unnest(s.models || s.model) as m

@@ -18,12 +18,12 @@ declare
     state pg_catalog.jsonb;
     ignored pg_catalog.text;
 begin
-    ignored := pgembedd._check_wait(timeout);
+    ignored := pgembedd_internal._check_wait(timeout);
     asked := pgembedd.ask(pipeline, question, filter, k, model, thread);
     loop
-        state := pgembedd._answer_state(asked);
+        state := pgembedd_internal._answer_state(asked);
         exit when state operator(pg_catalog.->>) 'finished_at' is not null;
-        if pgembedd._is_untaken(asked) then
+        if pgembedd_internal._is_untaken(asked) then
             raise exception 'No worker has taken the question %.', asked
                 using errcode = 'object_not_in_prerequisite_state',
                     hint = 'It stays queued; start a worker with a language model: '

@@ -10,7 +10,7 @@ create or replace function pgembedd.ask(
     embedding @extschema:vector@.vector default null
 ) returns uuid
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 #variable_conflict use_variable
@@ -18,7 +18,7 @@ declare
     one constant uuid := gen_random_uuid();
     conversation constant uuid := coalesce(thread, gen_random_uuid());
     subject text;
-    target pgembedd._search_target;
+    target pgembedd_internal._search_target;
     searched text;
     remedy text;
 begin
@@ -48,9 +48,11 @@ end $$;
 comment on function pgembedd.ask is
     'Search a pipeline for a question as the caller, and queue an answer from what was found; returns the id.';
 
-create or replace function pgembedd._check_question(question text, k integer, model text, thread uuid) returns void
+create or replace function pgembedd_internal._check_question(
+    question text, k integer, model text, thread uuid
+) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _check_texts('{question,model}', array[question, model]);
@@ -73,9 +75,9 @@ end $$;
 -- Empty without claims: then it is the role itself. Null for claims without a subject, as all such tokens would be one
 -- asker: they ask nothing and see nothing. Claims that cannot be read are refused: without them the session would ask,
 -- and see, as the role alone.
-create or replace function pgembedd._subject() returns text
+create or replace function pgembedd_internal._subject() returns text
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     given constant text := current_setting('request.jwt.claims', true);
@@ -96,12 +98,12 @@ end $$;
 
 -- What is as like the question as it has to be, best first. A question that follows others is searched with them, but
 -- has to be like some text itself.
-create or replace function pgembedd._find_sources(
-    answer uuid, target pgembedd._search_target, earlier text, question text, filter jsonb, k integer,
+create or replace function pgembedd_internal._find_sources(
+    answer uuid, target pgembedd_internal._search_target, earlier text, question text, filter jsonb, k integer,
     embedding @extschema:vector@.vector
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     settings answer_settings;
@@ -121,7 +123,7 @@ begin
         select h.*
         from search(target.name, _without_operators(concat_ws(E'\n', earlier, question)), k, filter,
                     per => 'chunk', snippet_length => 2000, embedding => embedding, marks => '{"",""}')
-             with ordinality as h(key, chunk_no, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
+             with ordinality as h(key, chunk_index, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
         where h.similarity >= threshold
           and not _blank(coalesce(h.snippet, '')) and length(h.key::text) <= 12000)
     select $1, row_number() over (order by f.score desc, f.nth), target.name, f.key,
@@ -132,35 +134,35 @@ begin
 end $$;
 
 -- Below this similarity a text says nothing about a question. Models differ in where their similarities lie.
-create or replace function pgembedd._answer_threshold(model text) returns double precision
+create or replace function pgembedd_internal._answer_threshold(model text) returns double precision
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select coalesce((_known_model(model)).min_similarity, 0.2) $$;
 
 -- A question is no query: its quotes and dashes mean nothing to a search.
-create or replace function pgembedd._without_operators(question text) returns text
+create or replace function pgembedd_internal._without_operators(question text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select regexp_replace(translate(question, '"', ' '), E'(^|\\s)-+', E'\\1', 'g')
 $$;
 
-create or replace function pgembedd._answer_title(content text) returns text
+create or replace function pgembedd_internal._answer_title(content text) returns text
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _beginning((regexp_match(content, E'\\S[^\\n\\r]*'))[1], 120)
 $$;
 
-create or replace function pgembedd._url_columns(template text) returns setof text
+create or replace function pgembedd_internal._url_columns(template text) returns setof text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select distinct m[1] from regexp_matches(template, E'\\{([^{}]+)\\}', 'g') m $$;
 
 -- The template with columns of the row for their names in braces, each encoded as a part of a URL.
-create or replace function pgembedd._answer_url(template text, "row" jsonb) returns text
+create or replace function pgembedd_internal._answer_url(template text, "row" jsonb) returns text
 language plpgsql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     name text;

@@ -1,13 +1,13 @@
 -- The first events of an answer, and its place in the line. By our role, so that a caller writes no event itself; a
 -- second call does nothing. Without any source it is refused at once, and no model is asked.
-create or replace function pgembedd._begin_answer(answer uuid) returns void
+create or replace function pgembedd_internal._begin_answer(answer uuid) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 #variable_conflict use_column
 declare
-    one pgembedd.answer;
+    one pgembedd_internal.answer;
     refusal constant text := 'The sources do not answer this question.';
 begin
     select a.* into one from answer a where a.id = _begin_answer.answer and a.last_seq = 0 and a.attempt = 0 for update;
@@ -39,9 +39,11 @@ begin
 end $$;
 
 -- Appends events, numbered, and tells the viewers. A NOTIFY for many: it takes a lock of the whole database.
-create or replace function pgembedd._add_events(answer uuid, attempt integer, events text[], data jsonb[]) returns void
+create or replace function pgembedd_internal._add_events(
+    answer uuid, attempt integer, events text[], data jsonb[]
+) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -6,18 +6,18 @@
 -- where the database was away for longer than a lease, it does not take them from itself. No table of a user's is
 -- touched here, as all others wait for a claim; `slow` are those whose tables took too long (_slow_askers). A worker of
 -- 0.1.0 does not say which it wants, and gets the sources with the claim.
-create or replace function pgembedd.claim_answers(
+create or replace function pgembedd_internal.claim_answers(
     at_most integer, lease_s double precision, max_attempts integer default 3, has uuid[] default '{}',
     slow boolean default null
 ) returns table (
     id uuid, attempt integer, pipeline text, model text, question text, history jsonb, sources jsonb)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 #variable_conflict use_column
 declare
-    one pgembedd.answer;
+    one pgembedd_internal.answer;
     outcome text;
 begin
     for one in select d.* from _due_answers(at_most, has, slow) d
@@ -39,14 +39,14 @@ begin
         return query select one.id, one.attempt + 1, one.pipeline, one.model, one.question, _history(one), sources;
     end loop;
 end $$;
-comment on function pgembedd.claim_answers is
+comment on function pgembedd_internal.claim_answers is
     'Questions that wait for an answer, with what was said before; at most so many, with a lease.';
 
 -- Locked, and first those of the role, and of the user of it, that had fewest in the last ten minutes.
-create or replace function pgembedd._due_answers(at_most integer, has uuid[], slow boolean)
-returns setof pgembedd.answer
+create or replace function pgembedd_internal._due_answers(at_most integer, has uuid[], slow boolean)
+returns setof pgembedd_internal.answer
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
     with had as materialized (
@@ -67,9 +67,9 @@ as $$
 $$;
 
 -- What was asked and answered before in the thread, oldest first; the last three.
-create or replace function pgembedd._history(one pgembedd.answer) returns jsonb
+create or replace function pgembedd_internal._history(one pgembedd_internal.answer) returns jsonb
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select coalesce(jsonb_agg(jsonb_build_object('question', e.question, 'answer', e.answer) order by e.asked_at), '[]')
     from (select a.question, a.answer, a.asked_at from answer a
@@ -78,23 +78,24 @@ as $$
 $$;
 
 -- Extends leases; returns those that are still this worker's: not one that its asker is stopping.
-create or replace function pgembedd.extend_answers(
+create or replace function pgembedd_internal.extend_answers(
     answers uuid[], attempts integer[], lease_s double precision
 ) returns setof uuid
 language sql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
     update answer a set due_at = clock_timestamp() + make_interval(secs => lease_s)
     from _held_answers(answers, attempts) h where a.id = h
     returning a.id
 $$;
-comment on function pgembedd.extend_answers is 'Extend the leases of answers; returns those that are still held.';
+comment on function pgembedd_internal.extend_answers is
+    'Extend the leases of answers; returns those that are still held.';
 
 -- Puts answers back that a worker will not finish; no attempt counts for it.
-create or replace function pgembedd.release_answers(answers uuid[], attempts integer[]) returns void
+create or replace function pgembedd_internal.release_answers(answers uuid[], attempts integer[]) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 begin
@@ -102,4 +103,4 @@ begin
     from _held_answers(answers, attempts) h where a.id = h;
     perform pg_notify('pgembedd_questions', '');
 end $$;
-comment on function pgembedd.release_answers is 'Put answers back that this worker will not finish.';
+comment on function pgembedd_internal.release_answers is 'Put answers back that this worker will not finish.';

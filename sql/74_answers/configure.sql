@@ -9,13 +9,13 @@ create or replace function pgembedd.configure_answers(
     models text[] default '{}'
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 set quote_all_identifiers = off
 as $$
 #variable_conflict use_variable
 declare
-    one pgembedd.pipeline := _pipeline(pipeline);
+    one pgembedd_internal.pipeline := _pipeline(pipeline);
     unknown text;
 begin
     perform _check_texts('{model,url_template,title_column}', array[model, url_template, title_column]),
@@ -54,7 +54,7 @@ comment on function pgembedd.configure_answers is
 -- caller, who has to have begun it.
 create or replace function pgembedd.share_thread(thread uuid, role regrole, subject text default '') returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 begin
@@ -69,7 +69,7 @@ comment on function pgembedd.share_thread is
 
 create or replace function pgembedd.unshare_thread(thread uuid, role regrole, subject text default '') returns boolean
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 begin
@@ -82,9 +82,9 @@ end $$;
 comment on function pgembedd.unshare_thread is
     'Take back what share_thread() gave; returns whether it was shared so.';
 
-create or replace function pgembedd._check_own_thread(thread uuid) returns void
+create or replace function pgembedd_internal._check_own_thread(thread uuid) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if not exists (select from answer_thread t
@@ -96,7 +96,7 @@ end $$;
 
 create or replace function pgembedd.grant_ask(role regrole) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
@@ -114,9 +114,9 @@ end $$;
 comment on function pgembedd.grant_ask is
     'Let a role search and call pgembedd.ask(). It is answered from what it may read, and sees its own answers.';
 
-create or replace function pgembedd._ask_functions() returns setof regprocedure
+create or replace function pgembedd_internal._ask_functions() returns setof regprocedure
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (

@@ -1,7 +1,7 @@
 -- Answers whose time is over, with their sources and events, and conversations of which nothing is left.
-create or replace function pgembedd._forget_answers() returns void
+create or replace function pgembedd_internal._forget_answers() returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 declare
@@ -21,9 +21,9 @@ begin
 end $$;
 
 -- The excerpts of rows that are gone. Viewers do not see them from the moment on when the row went (answer_sources).
-create or replace function pgembedd._forget_gone_sources(pipeline pgembedd.pipeline) returns void
+create or replace function pgembedd_internal._forget_gone_sources(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 declare
@@ -36,7 +36,7 @@ begin
             from (select distinct s.key from answer_source s where s.pipeline = $1.name) k) b group by b.batch
     loop
         execute format('select array(select g from %s($1) g)', _pipeline_function($1.id, 'gone')) into gone using keys;
-        perform pgembedd._check_session();
+        perform pgembedd_internal._check_session();
         delete from answer_source s where s.pipeline = $1.name and s.key = any (gone);
     end loop;
 end $$;

@@ -1,10 +1,10 @@
 -- An answer whose table is locked or slow waits, ever longer, a minute at most. Its asker is told so. `waits`; `dead`,
 -- where it is the `most`-th time; `lost`, where the answer is no longer held.
-create or replace function pgembedd.postpone_answer(
+create or replace function pgembedd_internal.postpone_answer(
     answer uuid, attempt integer, message text, most integer default null
 ) returns text
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     times integer;
@@ -25,14 +25,14 @@ begin
         array[jsonb_build_object('status', 'queued', 'attempt', attempt, 'reason', told)]);
     return 'waits';
 end $$;
-comment on function pgembedd.postpone_answer is
+comment on function pgembedd_internal.postpone_answer is
     'Put an answer back whose rows could not be read in time: it waits, ever longer.';
 
 -- Whose questions are read one at a time and in one slot, so that no others wait for them: those about a table that one
 -- waits for, and all of an asker who had to wait three times in ten minutes.
-create or replace function pgembedd._slow_askers() returns table (role name, subject text, pipeline text)
+create or replace function pgembedd_internal._slow_askers() returns table (role name, subject text, pipeline text)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select null::name, null::text, a.pipeline from answer a
     where a.status in ('queued', 'generating') and a.postponed > 0

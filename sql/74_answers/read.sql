@@ -1,14 +1,14 @@
 -- The sources of a claimed answer, which are read with code of a table's owner: in a statement of its own, which a
 -- worker limits. `outcome` is `read`, or why there are none: `dead`, `waits` (postpone_answer) or `lost`. The row of
 -- the answer is not locked meanwhile, as its asker may stop it.
-create or replace function pgembedd.read_answer(answer uuid, attempt integer)
+create or replace function pgembedd_internal.read_answer(answer uuid, attempt integer)
 returns table (outcome text, sources jsonb)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    one pgembedd.answer;
+    one pgembedd_internal.answer;
     problem text;
 begin
     outcome := 'lost';
@@ -35,21 +35,21 @@ begin
     end if;
     return next;
 end $$;
-comment on function pgembedd.read_answer is
+comment on function pgembedd_internal.read_answer is
     'What the prompt of a claimed answer is made of, as far as its rows are as they were; touches its table.';
 
 -- The sources whose rows are there and have the texts that they had when they were found; null where none has. No model
 -- is shown what was deleted or changed while the question waited. The rows are read as their owner: what a policy hides
 -- from the asker by now is not known here. Dropping a pipeline deletes its answers.
-create or replace function pgembedd._current_sources(one pgembedd.answer) returns jsonb
+create or replace function pgembedd_internal._current_sources(one pgembedd_internal.answer) returns jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set lock_timeout = '100ms'  -- others wait for it
 set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC' set extra_float_digits = '1'
 set bytea_output = 'hex'
 as $$
 declare
-    made pgembedd.pipeline;
+    made pgembedd_internal.pipeline;
     found_ones jsonb;
     given jsonb;
 begin

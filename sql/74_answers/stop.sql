@@ -2,7 +2,7 @@
 -- worker finds out as it writes or extends its lease, and closes the request to the language model.
 create or replace function pgembedd.stop_answer(answer uuid) returns boolean
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 #variable_conflict use_column
@@ -27,13 +27,13 @@ comment on function pgembedd.stop_answer is
     'Stop an answer of yours that is queued or being made; what was written stays. False where it was finished.';
 
 -- By our role, as a caller writes no event itself.
-create or replace function pgembedd._end_stopped(answer uuid) returns void
+create or replace function pgembedd_internal._end_stopped(answer uuid) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    one pgembedd.answer;
+    one pgembedd_internal.answer;
 begin
     update answer a set finished_at = clock_timestamp(),
         answer = (select string_agg(e.data ->> 'text', '' order by e.seq) from answer_event e

@@ -3,9 +3,9 @@
 -- may be the worker's until its lease is over, as the worker finds out late while the language model says nothing. An
 -- idle worker takes a question at once, as NOTIFY wakes it, or within two seconds behind a pooler. By our role, as a
 -- caller does not see the answers of others.
-create or replace function pgembedd._is_untaken(answer uuid) returns boolean
+create or replace function pgembedd_internal._is_untaken(answer uuid) returns boolean
 language sql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
     select exists (select from answer a

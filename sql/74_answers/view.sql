@@ -2,20 +2,20 @@
 create or replace view pgembedd.answers with (security_barrier) as
     select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt,
            coalesce(a.answer, (
-               select string_agg(e.data ->> 'text', '' order by e.seq) from pgembedd.answer_event e
+               select string_agg(e.data ->> 'text', '' order by e.seq) from pgembedd_internal.answer_event e
                where e.answer = a.id and e.event = 'delta' and e.attempt = a.attempt)) as answer,
            a.reason, a.citations, a.usage, a.asked_at, a.finished_at
-    from pgembedd.answer a join pgembedd.answer_thread t on t.id = a.thread
-    where t.role = current_user and t.subject = pgembedd._subject()
-       or exists (select from pgembedd.thread_member m
-                  where m.thread = t.id and m.role = current_user and m.subject = pgembedd._subject());
+    from pgembedd_internal.answer a join pgembedd_internal.answer_thread t on t.id = a.thread
+    where t.role = current_user and t.subject = pgembedd_internal._subject()
+       or exists (select from pgembedd_internal.thread_member m
+                  where m.thread = t.id and m.role = current_user and m.subject = pgembedd_internal._subject());
 comment on view pgembedd.answers is
     'The answers that the caller asked for, and those of threads that are shared with it, with their text so far.';
 
 -- An answer as a viewer of it sees it, whatever row_security the session has.
-create or replace function pgembedd._answer_state(answer uuid) returns jsonb
+create or replace function pgembedd_internal._answer_state(answer uuid) returns jsonb
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
     select jsonb_build_object(
@@ -28,15 +28,15 @@ $$;
 
 -- Which of the rows the caller may read, a hash of the texts that excerpts are of, if it may read those, and the
 -- columns for titles and links that it may read. As the caller.
-create or replace function pgembedd._readable_rows(pipeline text, keys jsonb[])
+create or replace function pgembedd_internal._readable_rows(pipeline text, keys jsonb[])
 returns table (key jsonb, hash bigint, named jsonb)
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON, and the hash is one of texts in any session
 set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC' set bytea_output = 'hex'
 as $$
 declare
-    target constant pgembedd._search_target := _search_target(pipeline, null, false);
+    target constant pgembedd_internal._search_target := _search_target(pipeline, null, false);
     settings answer_settings;
 begin
     select s.* into settings from answer_settings s where s.pipeline = target.name;
@@ -52,9 +52,9 @@ exception when insufficient_privilege then return;
 end $$;
 
 -- An expression over the row `s`; null where the caller may not read all of the texts.
-create or replace function pgembedd._texts_hash(target pgembedd._search_target) returns text
+create or replace function pgembedd_internal._texts_hash(target pgembedd_internal._search_target) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when bool_and(has_column_privilege(target.source, c.name, 'select'))
                 then _hash_of_texts(array_agg(c.name order by c.nth))
@@ -63,7 +63,7 @@ as $$
 $$;
 
 -- An expression over the row `s`; null where there are no columns.
-create or replace function pgembedd._hash_of_texts(columns text[]) returns text
+create or replace function pgembedd_internal._hash_of_texts(columns text[]) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -73,24 +73,24 @@ as $$
     having count(*) > 0
 $$;
 
-create or replace view pgembedd._readable_sources with (security_barrier) as
+create or replace view pgembedd_internal._readable_sources with (security_barrier) as
     select i.answer, i.n, i.pipeline, i.key, coalesce(
-               pgembedd._answer_title(r.named ->> s.title_column),
-               case when r.hash = i.texts_hash then pgembedd._answer_title(i.excerpt) end) as title,
-           pgembedd._answer_url(s.url_template, r.named) as url,
+               pgembedd_internal._answer_title(r.named ->> s.title_column),
+               case when r.hash = i.texts_hash then pgembedd_internal._answer_title(i.excerpt) end) as title,
+           pgembedd_internal._answer_url(s.url_template, r.named) as url,
            case when r.hash = i.texts_hash then i.excerpt end as excerpt, i.score
     from pgembedd.answers a
-    left join pgembedd.answer_settings s on s.pipeline = a.pipeline
-    cross join lateral pgembedd._readable_rows(
-        a.pipeline, array(select s.key from pgembedd.answer_source s where s.answer = a.id)) r
-    join pgembedd.answer_source i on i.answer = a.id and i.key = r.key;
-comment on view pgembedd._readable_sources is
+    left join pgembedd_internal.answer_settings s on s.pipeline = a.pipeline
+    cross join lateral pgembedd_internal._readable_rows(
+        a.pipeline, array(select s.key from pgembedd_internal.answer_source s where s.answer = a.id)) r
+    join pgembedd_internal.answer_source i on i.answer = a.id and i.key = r.key;
+comment on view pgembedd_internal._readable_sources is
     'The sources of answers that the caller may still read; the table also has excerpts of rows that an asker may not.';
 
 create or replace function pgembedd.answer_sources(answer uuid) returns table (
     n integer, pipeline text, key jsonb, title text, url text, excerpt text, score double precision)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
     select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score

@@ -2,11 +2,11 @@
 
 -- Appends events to any number of answers, in the order given. Returns those that are still this worker's; of the
 -- others nothing is written.
-create or replace function pgembedd.write_answers(
+create or replace function pgembedd_internal.write_answers(
     answers uuid[], attempts integer[], events text[], data jsonb[]
 ) returns setof uuid
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 declare
@@ -23,16 +23,16 @@ begin
         return next one.answer;
     end loop;
 end $$;
-comment on function pgembedd.write_answers is
+comment on function pgembedd_internal.write_answers is
     'Append deltas and citations to answers; returns those that are still held.';
 
 -- The last of `events` is the one that ends it: done. Before it stands the status, as it stands before what a worker
 -- begins. False where the answer is no longer held.
-create or replace function pgembedd.finish_answer(
+create or replace function pgembedd_internal.finish_answer(
     answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]
 ) returns boolean
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 begin
@@ -46,17 +46,17 @@ begin
             || data[cardinality(data)]);
     return true;
 end $$;
-comment on function pgembedd.finish_answer is
+comment on function pgembedd_internal.finish_answer is
     'Store an answer with its citations and its last events; false where it is no longer held.';
 
 -- Returns `retry`, after `delay_s` or else a while that doubles; `dead`, when it was the last attempt or no other can
 -- succeed; `lost`, where the answer is no longer held.
-create or replace function pgembedd.fail_answer(
+create or replace function pgembedd_internal.fail_answer(
     answer uuid, attempt integer, message text, permanent boolean, delay_s double precision default null,
     max_attempts integer default 3
 ) returns text
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
 declare
@@ -75,12 +75,12 @@ begin
         array[jsonb_build_object('status', 'queued', 'attempt', attempt, 'reason', left(message, 1000))]);
     return 'retry';
 end $$;
-comment on function pgembedd.fail_answer is
+comment on function pgembedd_internal.fail_answer is
     'Note why an attempt failed; it is tried again after a while, or the answer has failed.';
 
-create or replace function pgembedd._end_in_failure(answer uuid, attempt integer, reason text) returns void
+create or replace function pgembedd_internal._end_in_failure(answer uuid, attempt integer, reason text) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     update answer a set status = 'failed', failures = a.failures + 1, reason = left(_end_in_failure.reason, 1000),
@@ -89,16 +89,16 @@ begin
     perform _add_events(answer, attempt, '{error}', array[jsonb_build_object('message', left(reason, 1000))]);
 end $$;
 
-create or replace function pgembedd._holds_answer(answer uuid, attempt integer) returns boolean
+create or replace function pgembedd_internal._holds_answer(answer uuid, attempt integer) returns boolean
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select exists (select from _held_answers(array[answer], array[attempt])) $$;
 
 -- The answers that are still held, locked, so that no other attempt begins meanwhile. One that another session has
 -- locked counts as lost and is not waited for: its asker is stopping it, in a transaction that may take any time.
-create or replace function pgembedd._held_answers(answers uuid[], attempts integer[]) returns setof uuid
+create or replace function pgembedd_internal._held_answers(answers uuid[], attempts integer[]) returns setof uuid
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return query

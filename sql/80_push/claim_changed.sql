@@ -6,10 +6,10 @@
 -- claim_pushed(), with the pipeline that each is for as `subject`, and one whose state is skipped for a pipeline that
 -- has nothing to do. No rows: the table has no pipeline. Without a lease nothing is claimed: the jobs wait, their state
 -- is queued.
-create or replace function pgembedd.claim_changed(change jsonb, lease_s integer)
-returns table (subject text, state text, reason text, job pgembedd.job)
+create or replace function pgembedd_internal.claim_changed(change jsonb, lease_s integer)
+returns table (subject text, state text, reason text, job pgembedd_internal.job)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 set lock_timeout = '2s'
 as $$
@@ -19,26 +19,26 @@ begin
     perform _check_webhook(change);
     select e.* into made from _enqueue_changed(change) e;
     return query
-        select i.name, 'skipped', 'No watched column changed.', null::pgembedd.job from unnest(made.idle) as i(name);
+        select i.name, 'skipped', 'No watched column changed.', null::pgembedd_internal.job from unnest(made.idle) as i(name);
     if lease_s is not null then
         return query select made.subjects[c.n], c.state, c.reason, c.job from claim_pushed(made.jobs, lease_s) c;
     elsif made.subjects <> '{}' then
-        perform _wake('pgembedd_jobs');
-        return query select s.name, 'queued', null, null::pgembedd.job from unnest(made.subjects) as s(name);
+        perform _wake('pgembedd_fresh');
+        return query select s.name, 'queued', null, null::pgembedd_internal.job from unnest(made.subjects) as s(name);
     end if;
 end $$;
-comment on function pgembedd.claim_changed is
+comment on function pgembedd_internal.claim_changed is
     'Queue the rows of a database webhook, in every pipeline of their table, and claim them at once.';
 
 -- The jobs as claim_pushed() takes them, the pipeline of each as `subjects`, and the pipelines without a change.
-create or replace function pgembedd._enqueue_changed(
+create or replace function pgembedd_internal._enqueue_changed(
     change jsonb, out jobs jsonb, out subjects text[], out idle text[]
 )
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline;
+    one pgembedd_internal.pipeline;
     key jsonb;
     job_id bigint;
 begin
@@ -60,19 +60,19 @@ begin
             from unnest(case change ->> 'type' when 'INSERT' then '{record}' when 'DELETE' then '{old_record}'
                         else '{record,old_record}'::text[] end) as r(name)
         loop
-            execute _enqueue(one, 'pgembedd_jobs', 'i.id', '(select $1 as id) i') || ' returning msg_id'
+            execute _enqueue(one, 'pgembedd_fresh', 'i.id', '(select $1 as id) i') || ' returning msg_id'
                 into job_id using key;
             jobs := jobs || jsonb_build_object(
-                'jobId', job_id, 'queue', 'pgembedd_jobs', 'readCt', 0, 'id', key, 'pipeline', one.id);
+                'jobId', job_id, 'queue', 'pgembedd_fresh', 'readCt', 0, 'id', key, 'pipeline', one.id);
             subjects := subjects || one.name;
         end loop;
     end loop;
 end $$;
 
 -- True if the key has a type of its own, whose code may be what is slow; else its webhooks are queued in a pause.
-create or replace function pgembedd._has_key_of_owner(pipeline pgembedd.pipeline) returns boolean
+create or replace function pgembedd_internal._has_key_of_owner(pipeline pgembedd_internal.pipeline) returns boolean
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select exists (
         select from pg_attribute a join pg_type t on t.oid = a.atttypid
@@ -81,21 +81,21 @@ as $$
 $$;
 
 -- Notes that the keys of such rows took longer than `timeout_s` (note_slow).
-create or replace function pgembedd.note_slow_change(change jsonb, timeout_s double precision) returns void
+create or replace function pgembedd_internal.note_slow_change(change jsonb, timeout_s double precision) returns void
 language sql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select note_slow(p.id, timeout_s, timeout_s, false)
     from pipeline p join pg_class c on p.source in (c.oid, pg_partition_root(c.oid))
     join pg_namespace s on s.oid = c.relnamespace
     where c.relname = change ->> 'table' and s.nspname = change ->> 'schema'
 $$;
-comment on function pgembedd.note_slow_change is
+comment on function pgembedd_internal.note_slow_change is
     'Note the same for the pipelines of the table that a webhook names, whose key took too long.';
 
-create or replace function pgembedd._check_webhook(change jsonb) returns void
+create or replace function pgembedd_internal._check_webhook(change jsonb) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     missing text;
@@ -123,9 +123,11 @@ end $$;
 -- True if an UPDATE changes nothing that the pipeline watches. Our own store fires the webhook, too, and must not be
 -- answered by another; so a vector that was changed counts only where it is gone. What is missing counts as changed. As
 -- text, since 1.0 and 1.00 are equal numbers, but not the same content.
-create or replace function pgembedd._is_unwatched(pipeline pgembedd.pipeline, change jsonb) returns boolean
+create or replace function pgembedd_internal._is_unwatched(
+    pipeline pgembedd_internal.pipeline, change jsonb
+) returns boolean
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select change ->> 'type' = 'UPDATE' and cardinality(pipeline.watch_columns) > 0
        and not exists (
@@ -139,9 +141,11 @@ $$;
 
 -- The key of a posted record in the form that jobs have. It goes through the types of the key's columns, which is the
 -- table owner's code (a domain's check), so through the owner's function; and what that says of a value stays here.
-create or replace function pgembedd._webhook_key(pipeline pgembedd.pipeline, change jsonb, which text) returns jsonb
+create or replace function pgembedd_internal._webhook_key(
+    pipeline pgembedd_internal.pipeline, change jsonb, which text
+) returns jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     missing text;

@@ -8,14 +8,14 @@
 
 -- Claims jobs that were posted to this worker. One row for each that was posted: claimed, with the job; done (there is
 -- no such message any more); or failed, with the reason in a sentence.
-create or replace function pgembedd.claim_pushed(jobs jsonb, lease_s integer)
-returns table (n bigint, state text, reason text, job pgembedd.job)
+create or replace function pgembedd_internal.claim_pushed(jobs jsonb, lease_s integer)
+returns table (n bigint, state text, reason text, job pgembedd_internal.job)
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
-    claimed pgembedd.job[];
+    claimed pgembedd_internal.job[];
 begin
     if jsonb_typeof(jobs) is distinct from 'array' then
         raise exception using message = 'The jobs are not an array.',
@@ -31,12 +31,15 @@ begin
         left join lateral _unclaimed(j.queue, j.msg_id, j.job) u on j.problem is null and c.msg_id is null
         order by j.n;
 end $$;
-comment on function pgembedd.claim_pushed is 'Claim jobs that were posted: one row for each, claimed, done or failed.';
+comment on function pgembedd_internal.claim_pushed is
+    'Claim jobs that were posted: one row for each, claimed, done or failed.';
 
 -- Claims those of the posted jobs whose pipelines run, each pipeline's and queue's at once.
-create or replace function pgembedd._claim_posted(jobs jsonb, lease_s integer) returns setof pgembedd.job
+create or replace function pgembedd_internal._claim_posted(
+    jobs jsonb, lease_s integer
+) returns setof pgembedd_internal.job
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select c.*
     from (select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
@@ -46,16 +49,16 @@ as $$
 $$;
 
 -- Releases those whose pipelines wait for resume(), or for the end of a pause, and not for the end of a sender's lease.
-create or replace function pgembedd._release_waiting(jobs jsonb) returns void
+create or replace function pgembedd_internal._release_waiting(jobs jsonb) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select release_pushed(jsonb_agg(j.job), 0)
     from _posted(jobs) j join pipeline p on p.id::text = j.pipeline and (p.state <> 'running' or _pauses(p))
     having count(*) > 0
 $$;
 
-create or replace function pgembedd._whole_number(value jsonb, most numeric) returns bigint
+create or replace function pgembedd_internal._whole_number(value jsonb, most numeric) returns bigint
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -65,16 +68,16 @@ as $$
 $$;
 
 -- The jobs that were posted, in their order; `problem` for what is no job.
-create or replace function pgembedd._posted(jobs jsonb)
+create or replace function pgembedd_internal._posted(jobs jsonb)
 returns table (n bigint, job jsonb, queue text, msg_id bigint, read_ct integer, pipeline text, problem text)
 language sql immutable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select j.n, j.job, p.queue, p.msg_id, p.read_ct::integer, j.job ->> 'pipeline',
            case when p.msg_id is null then 'This is no job: it has no jobId, or one that is no whole number.'
                 when p.read_ct is null then 'This is no job: it has no readCt, or one that is no whole number.'
                 when p.queue is null
-                then 'This is no job: its queue is none of pgembedd_jobs and pgembedd_backfill.' end
+                then 'This is no job: its queue is none of pgembedd_fresh and pgembedd_backfill.' end
     from jsonb_array_elements(jobs) with ordinality as j(job, n)
     cross join lateral (
         select (select q from unnest(_queues()) q where q = j.job ->> 'queue') as queue,
@@ -83,7 +86,7 @@ as $$
 $$;
 
 -- True if a posted job is the message: the same row of the same pipeline.
-create or replace function pgembedd._matches_message(posted jsonb, message jsonb) returns boolean
+create or replace function pgembedd_internal._matches_message(posted jsonb, message jsonb) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -93,27 +96,27 @@ $$;
 
 -- The query for the messages that jobs of one queue, $2, name: those that are due by $3, and those under the lease of
 -- the read that posted them, and no other. Not a join: see _take().
-create or replace function pgembedd._posted_messages(queue text) returns text
+create or replace function pgembedd_internal._posted_messages(queue text) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format($q$
         select q.msg_id from %s q
-        where q.msg_id = any (array(select p.msg_id from pgembedd._posted($2) p))
-          and exists (select from pgembedd._posted($2) p where p.msg_id = q.msg_id and p.read_ct = q.read_ct
-                      and pgembedd._matches_message(p.job, q.message))
-          and (q.vt <= $3 or pgembedd._note(q.headers, 'sent') = q.read_ct
-               and pgembedd._note(q.headers, 'answered') <> q.read_ct)
+        where q.msg_id = any (array(select p.msg_id from pgembedd_internal._posted($2) p))
+          and exists (select from pgembedd_internal._posted($2) p where p.msg_id = q.msg_id and p.read_ct = q.read_ct
+                      and pgembedd_internal._matches_message(p.job, q.message))
+          and (q.vt <= $3 or pgembedd_internal._note(q.headers, 'sent') = q.read_ct
+               and pgembedd_internal._note(q.headers, 'answered') <> q.read_ct)
         order by q.msg_id for update skip locked
         $q$, _queue_table(queue))
 $$;
 
 -- What a posted message is that was not claimed.
-create or replace function pgembedd._unclaimed(
+create or replace function pgembedd_internal._unclaimed(
     queue text, msg_id bigint, posted jsonb, out state text, out reason text
 )
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     one record;
@@ -125,7 +128,7 @@ begin
     if one.vt is null then
         if exists (select from dead_letter d where d.queue = _unclaimed.queue
                    and d.key is not distinct from posted -> 'id' and _matches_message(posted, d.message)) then
-            reason := 'It was given up: see pgembedd.failures.';
+            reason := 'It was given up: see pgembedd.dead_letters.';
         else
             state := 'done';  -- it was done, or its pipeline was dropped
         end if;
@@ -145,9 +148,9 @@ begin
 end $$;
 
 -- Puts posted jobs that found no room back, due again after `delay_s` seconds: the sender's lease ends here.
-create or replace function pgembedd.release_pushed(jobs jsonb, delay_s double precision) returns void
+create or replace function pgembedd_internal.release_pushed(jobs jsonb, delay_s double precision) returns void
 language plpgsql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set enable_seqscan = off
 as $$
 declare
@@ -158,11 +161,11 @@ begin
     loop
         execute format($q$
             update %s m set vt = clock_timestamp() + $1,
-                            headers = pgembedd._with_notes(m.headers, jsonb_build_object('answered', m.read_ct))
+                            headers = pgembedd_internal._with_notes(m.headers, jsonb_build_object('answered', m.read_ct))
             where m.msg_id = any (array(%s))
             $q$, _queue_table(posted.queue), _posted_messages(posted.queue))
             using make_interval(secs => delay_s), posted.jobs, '-infinity'::timestamptz;
     end loop;
 end $$;
-comment on function pgembedd.release_pushed is
+comment on function pgembedd_internal.release_pushed is
     'End the sender''s lease of posted jobs that found no room: they are due again after `delay_s` seconds.';

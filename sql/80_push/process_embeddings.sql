@@ -4,11 +4,11 @@ create or replace function pgembedd.process_embeddings(
     batch_size integer default 10, max_requests integer default 10, timeout_milliseconds integer default 5 * 60 * 1000
 ) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
-    target pgembedd.push;
+    target pgembedd_internal.push;
     jobs jsonb;
 begin
     select p.* into target from push p;
@@ -46,9 +46,9 @@ comment on function pgembedd.process_embeddings is
 
 -- Changes before backfills, for which a quarter of the places is kept; each pipeline gets its part. Of a pipeline that
 -- no worker can serve, or that is slow, one job of each lane is posted, which finds out whether that is still so.
-create or replace function pgembedd._claim_for_push(places integer, lease_s integer) returns setof jsonb
+create or replace function pgembedd_internal._claim_for_push(places integer, lease_s integer) returns setof jsonb
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     one record;
@@ -59,7 +59,7 @@ begin
         with waiting as materialized (
             select d.*, p.slow_until is not null or _unserved(p) is not null as unserved, random() as turn
             from due() d join pipeline p on p.id = d.pipeline_id), rounds(round, queue, kept) as (
-            values (1, 'pgembedd_jobs', places / 4), (2, 'pgembedd_backfill', 0), (3, 'pgembedd_jobs', 0))
+            values (1, 'pgembedd_fresh', places / 4), (2, 'pgembedd_backfill', 0), (3, 'pgembedd_fresh', 0))
         select w.pipeline_id, w.unserved, r.queue,
                case when exists (select from waiting b where b.queue = 'pgembedd_backfill')
                     then r.kept else 0 end as kept,
@@ -74,8 +74,8 @@ begin
             case when one.unserved then 1 else ceil((left_over - one.kept)::numeric / one.others)::integer end,
             lease_s) c);
         return query execute format($q$
-            update %1$s q set headers = pgembedd._with_notes(q.headers, jsonb_build_object(
-                'sent', q.read_ct, 'deferrals', pgembedd._note(q.headers, 'deferrals') + 1))
+            update %1$s q set headers = pgembedd_internal._with_notes(q.headers, jsonb_build_object(
+                'sent', q.read_ct, 'deferrals', pgembedd_internal._note(q.headers, 'deferrals') + 1))
             where q.msg_id = any ($1)
             returning q.message - 'imported'
                 || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)

@@ -2,7 +2,7 @@ create or replace function pgembedd.set_push(
     url text, token text default null, every text default '10 seconds'
 ) returns text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
@@ -33,12 +33,12 @@ comment on function pgembedd.set_push is
 
 -- Schedules or unschedules the push as its table says. Also called by each migration: pg_cron and pg_net may have been
 -- installed since.
-create or replace function pgembedd._schedule_push() returns text
+create or replace function pgembedd_internal._schedule_push() returns text
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    target pgembedd.push;
+    target pgembedd_internal.push;
     job record;
     command constant text := 'select pgembedd.process_embeddings()';
 begin
@@ -79,9 +79,9 @@ exception when insufficient_privilege then
 end $$;
 
 -- True if net.http_post is pg_net's own, and not that of a schema with the same name: pg_cron runs it as our owner.
-create or replace function pgembedd._has_pg_net() returns boolean
+create or replace function pgembedd_internal._has_pg_net() returns boolean
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select exists (
         select from pg_proc f join pg_roles r on r.oid = f.proowner

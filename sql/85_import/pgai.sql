@@ -1,9 +1,11 @@
 -- `pgembedd import pgai`: takes over pgai's vectors, except those of rows that changed since according to pgai's own
 -- queue `pending`, which has the key's columns; it may be null.
 
-create or replace function pgembedd._pending(pipeline pgembedd.pipeline, pending regclass, alias text) returns text
+create or replace function pgembedd_internal._pending(
+    pipeline pgembedd_internal.pipeline, pending regclass, alias text
+) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when pending is null then 'false'
                 else format('exists (select from %s q where %s)', pending, _key_match(pipeline.source, 'q', alias)) end
@@ -13,14 +15,15 @@ $$;
 -- is the text that was embedded, formatting and all. A row is taken over as a whole or not at all: only when each of
 -- its chunks is found in the row's content. Of a text that repeats, the offsets are those of its first occurrence; the
 -- tokens were not counted, which 0 says. Returns how many rows of the source were taken over.
-create or replace function pgembedd._import_chunks(name text, chunks regclass, pending regclass, fingerprint text)
-returns bigint
+create or replace function pgembedd_internal._import_chunks(
+    name text, chunks regclass, pending regclass, fingerprint text
+) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
-    one pgembedd.pipeline := _pipeline(name);
+    one pgembedd_internal.pipeline := _pipeline(name);
     taken bigint;
 begin
     execute _render($q$
@@ -40,7 +43,7 @@ begin
                                         length(e.chunk) - length(a.before) - length(a.after)) end as piece) c
             where not {pending}),
         copied as (
-            insert into {chunks} ({keys}, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model,
+            insert into {chunks} ({keys}, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model,
                                   tokens, tokens_kept)
             select {found_keys}, f.chunk_seq, f.piece, f.at - 1, f.at - 1 + length(f.piece), f.embedding::{vector},
                    sha256(convert_to(f.embedded, 'UTF8')), $1, 0, 0
@@ -52,10 +55,11 @@ begin
     return taken;
 end $$;
 
-create or replace function pgembedd._import_variables(one pgembedd.pipeline, chunks regclass, pending regclass)
-returns jsonb
+create or replace function pgembedd_internal._import_variables(
+    one pgembedd_internal.pipeline, chunks regclass, pending regclass
+) returns jsonb
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select jsonb_build_object(
         'keys', string_agg(format('%I', k), ', '), 'source_keys', string_agg(format('s.%I', k), ', '),
@@ -70,16 +74,16 @@ as $$
 $$;
 
 -- Queues the rows whose vectors are out of date according to pgai. Returns how many.
-create or replace function pgembedd._import_pending(name text, pending regclass) returns bigint
+create or replace function pgembedd_internal._import_pending(name text, pending regclass) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 -- The settings of _key_settings.
 set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
 set bytea_output = 'hex'
 as $$
 declare
-    one pgembedd.pipeline := _pipeline(name);
+    one pgembedd_internal.pipeline := _pipeline(name);
     queued bigint;
 begin
     execute _enqueue(one, 'pgembedd_backfill', _key_json(one.source, 's'),

@@ -4,7 +4,7 @@
 
 -- The content function that a trigger names. The name is no SQL: dots part it, and nothing folds it. It may have its
 -- schema before it; if not, it is looked for next to the table and in public.
-create or replace function pgembedd._named_function(source regclass, given text) returns regprocedure
+create or replace function pgembedd_internal._named_function(source regclass, given text) returns regprocedure
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -18,9 +18,9 @@ as $$
 $$;
 
 -- A name for the pipeline of a column that no other has.
-create or replace function pgembedd._free_pipeline_name(source regclass, embedding_column text) returns text
+create or replace function pgembedd_internal._free_pipeline_name(source regclass, embedding_column text) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when n.nth = 1 then b.base else b.base || '-' || n.nth end
     from (select coalesce(nullif(ltrim(left(regexp_replace((select relname from pg_class where oid = source)
@@ -32,7 +32,7 @@ as $$
 $$;
 
 -- The distance of the column's index; cosine where there is none.
-create or replace function pgembedd._indexed_distance(source regclass, embedding_column text) returns text
+create or replace function pgembedd_internal._indexed_distance(source regclass, embedding_column text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -46,11 +46,11 @@ $$;
 
 -- Records triggers before they are dropped. `content_function` is the trigger's argument. The definition is read under
 -- the search_path that it is executed with again.
-create or replace function pgembedd._record_triggers(
+create or replace function pgembedd_internal._record_triggers(
     source regclass, embedding_column text, content_function text, names text[]
 ) returns void
 language sql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     insert into imported_trigger (
         source, source_name, embedding_column, content_function, name, definition, enabled, column_type)
@@ -63,7 +63,7 @@ as $$
         imported_at = excluded.imported_at, column_type = excluded.column_type
 $$;
 
-create or replace function pgembedd._column_type(source regclass, embedding_column text) returns text
+create or replace function pgembedd_internal._column_type(source regclass, embedding_column text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -74,9 +74,11 @@ $$;
 
 -- FROM item `k` (id, key): what the guide's trigger sends of a row, `id`, next to the key as our messages have it. Only
 -- for a table whose primary key is not just that column, as of a partitioned one; else null.
-create or replace function pgembedd._ids_and_keys(one pgembedd.pipeline, ids text[] default null) returns text
+create or replace function pgembedd_internal._ids_and_keys(
+    one pgembedd_internal.pipeline, ids text[] default null
+) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('(select v.pair -> 0 as id, v.pair -> 1 as key from %s(%L) as v(pair)) k',
         _pipeline_function(one.id, 'as_owner'),
@@ -89,12 +91,12 @@ $$;
 
 -- Moves the guide's jobs of a pipeline's column, those of partitions, too, into our queue, each under the lease that it
 -- has. What names no row stays where it is. Returns how many.
-create or replace function pgembedd._import_messages(name text) returns bigint
+create or replace function pgembedd_internal._import_messages(name text) returns bigint
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd.pipeline := _pipeline(name);
+    one pgembedd_internal.pipeline := _pipeline(name);
     ids text[];
     moved bigint;
 begin
@@ -108,22 +110,22 @@ begin
         taken as (
             delete from pgmq.q_embedding_jobs q using job j where q.msg_id = j.msg_id
             returning to_jsonb(q) as original, q.vt, q.enqueued_at, j.keys)
-        insert into pgmq.q_pgembedd_jobs (vt, enqueued_at, message)
+        insert into pgmq.q_pgembedd_fresh (vt, enqueued_at, message)
         select t.vt, t.enqueued_at, jsonb_build_object('id', k.key, 'pipeline', %s)
                || case when k.n = 1 then jsonb_build_object('imported', t.original) else '{}' end
         from taken t cross join unnest(t.keys) with ordinality as k(key, n) order by (t.original ->> 'msg_id')::bigint
         $q$, coalesce(_ids_and_keys(one, ids) || $q$ on k.id = q.message -> 'id'$q$,
                       $q$lateral (select q.message -> 'id' as key) k on true$q$), _is_of_column(one), one.id);
     get diagnostics moved = row_count;
-    perform pgembedd._check_session();
-    if moved > 0 then perform _wake('pgembedd_jobs'); end if;
+    perform pgembedd_internal._check_session();
+    if moved > 0 then perform _wake('pgembedd_fresh'); end if;
     return moved;
 end $$;
 
 -- The condition that the guide's message `q` is about the pipeline's column, of the table or one of its partitions.
-create or replace function pgembedd._is_of_column(one pgembedd.pipeline) returns text
+create or replace function pgembedd_internal._is_of_column(one pgembedd_internal.pipeline) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format($q$
         q.message ->> 'embeddingColumn' = %L and (q.message ->> 'schema', q.message ->> 'table') in (

@@ -1,7 +1,7 @@
 -- Refuses null, and the number of a role that is gone: both would be an error of syntax in a GRANT.
-create or replace function pgembedd._check_role(role regrole) returns void
+create or replace function pgembedd_internal._check_role(role regrole) returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if role is null or not exists (select from pg_roles r where r.oid = role) then
@@ -12,9 +12,9 @@ end $$;
 
 -- Lets a role name what is in our schema, and the vector type. Mostly PUBLIC may name the type; what is not granted
 -- need not be revoked.
-create or replace function pgembedd._grant_names(role regrole) returns void
+create or replace function pgembedd_internal._grant_names(role regrole) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
@@ -27,9 +27,9 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd._grant_functions(role regrole, functions regprocedure[]) returns void
+create or replace function pgembedd_internal._grant_functions(role regrole, functions regprocedure[]) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare

@@ -1,6 +1,6 @@
 create or replace function pgembedd.grant_operator(role regrole) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
@@ -10,7 +10,7 @@ begin
     perform _grant_functions(role, array(
         select f.oid from pg_proc f
         where f.pronamespace = 'pgembedd'::regnamespace
-          and f.proname in ('overview', 'history', 'metrics', 'retry_failed', 'schema_version', 'events',
+          and f.proname in ('overview', 'history', 'metrics', 'retry_dead_letters', 'schema_version', 'events',
                             'workers', '_shown')));
 end $$;
 comment on function pgembedd.grant_operator is

@@ -1,8 +1,8 @@
 -- A role `pgembedd` that other roles have, or that can do more than it should.
 
-create or replace function pgembedd._refuse_role() returns void
+create or replace function pgembedd_internal._refuse_role() returns void
 language plpgsql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     found_one record;
@@ -19,9 +19,9 @@ begin
 end $$;
 
 -- What a role of that name has too much, each with the statements that take it away, which no other database misses.
-create or replace function pgembedd._problems_of_role() returns table (problem text, remedy text)
+create or replace function pgembedd_internal._problems_of_role() returns table (problem text, remedy text)
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select 'may log in', 'ALTER ROLE pgembedd NOLOGIN;'
     from pg_roles r where r.rolname = 'pgembedd' and r.rolcanlogin
@@ -44,9 +44,9 @@ as $$
 $$;
 
 -- Whether a role owns a schema in another database where the role `pgembedd` owns functions: it needs the membership.
-create or replace function pgembedd._installed_elsewhere(role oid) returns boolean
+create or replace function pgembedd_internal._installed_elsewhere(role oid) returns boolean
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select exists (
         select from _owned_elsewhere(role) o
@@ -55,7 +55,7 @@ as $$
 $$;
 
 -- What a role owns in other databases of the server.
-create or replace function pgembedd._owned_elsewhere(role oid) returns table (database oid, class oid)
+create or replace function pgembedd_internal._owned_elsewhere(role oid) returns table (database oid, class oid)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$

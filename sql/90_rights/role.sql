@@ -3,16 +3,16 @@
 -- here, and no more. See docs/decisions/0012-a-role-without-attributes.md.
 
 -- The role that they belong to: `pgembedd`, or the installer where that role is not to be had.
-create or replace function pgembedd._runner() returns regrole
+create or replace function pgembedd_internal._runner() returns regrole
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select f.proowner::regrole from pg_proc f
     where f.oid = 'pgembedd.tick(double precision, double precision)'::regprocedure
 $$;
 
 -- The SECURITY DEFINER functions that belong to the installer all the same, each with what it needs.
-create or replace function pgembedd._functions_of_installer() returns table (name text, reason text)
+create or replace function pgembedd_internal._functions_of_installer() returns table (name text, reason text)
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
@@ -30,9 +30,9 @@ $$;
 -- Makes the role where it is missing, and the installer a member: the installer, and roles that act for it, give the
 -- role its functions. Does what the caller may do, and refuses a role of that name that others have, or that can do
 -- more.
-create or replace function pgembedd._ensure_role() returns void
+create or replace function pgembedd_internal._ensure_role() returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     version integer := current_setting('server_version_num');
@@ -56,7 +56,7 @@ exception when insufficient_privilege then null;  -- _role_remedy() says what an
 end $$;
 
 -- True if that member has the rights of `pgembedd` and may give functions to it.
-create or replace function pgembedd._is_member_of_role(member regrole) returns boolean
+create or replace function pgembedd_internal._is_member_of_role(member regrole) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -70,9 +70,9 @@ $$;
 
 -- Grants what a writer's statement needs in addition to the queues, for which it has a way around, and takes it from
 -- all others.
-create or replace function pgembedd._grant_writers() returns void
+create or replace function pgembedd_internal._grant_writers() returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     grant insert on pgembedd_code.missed to pgembedd;
@@ -85,9 +85,9 @@ end $$;
 
 -- Grants the role what our functions need, and takes back what else another version granted. Of `pipeline` it may not
 -- write what code is generated from, and of `installation` nothing but times.
-create or replace function pgembedd._grant_role() returns void
+create or replace function pgembedd_internal._grant_role() returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item text;
@@ -129,7 +129,7 @@ begin
 end $$;
 
 -- Not with `pgembedd` in the path: so the names are written in full.
-create or replace function pgembedd._give_functions() returns void
+create or replace function pgembedd_internal._give_functions() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -138,19 +138,19 @@ declare
 begin
     for function in
         select f.oid::regprocedure::text as signature,
-               case when k.name is null then 'pgembedd'::regrole else pgembedd._owner_of_schema() end as owner
-        from pg_proc f left join pgembedd._functions_of_installer() k on k.name = f.proname
+               case when k.name is null then 'pgembedd'::regrole else pgembedd_internal._owner_of_schema() end as owner
+        from pg_proc f left join pgembedd_internal._functions_of_installer() k on k.name = f.proname
         where f.pronamespace = 'pgembedd'::regnamespace and f.prosecdef
           and (k.name is null) <> (f.proowner = 'pgembedd'::regrole)
     loop
-        perform pgembedd._set_owner(function.signature, function.owner);
+        perform pgembedd_internal._set_owner(function.signature, function.owner);
     end loop;
 end $$;
 
 -- Grants our queues where the caller may.
-create or replace function pgembedd._grant_queues(role regrole) returns void
+create or replace function pgembedd_internal._grant_queues(role regrole) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     item regclass;
@@ -168,9 +168,9 @@ end $$;
 
 -- The statements that open a queue to a role. Before 1.6, pgmq makes its queues part of the extension, which leaves
 -- them out of a dump, but not what was granted on them since: so a queue is taken out of the extension for the grant.
-create or replace function pgembedd._grant_on_queue(queue regclass, role text) returns text
+create or replace function pgembedd_internal._grant_on_queue(queue regclass, role text) returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format(case when _in_extension(queue) then 'alter extension pgmq drop table %1$s; %2$s; '
                                                       'alter extension pgmq add table %1$s'
@@ -178,14 +178,14 @@ as $$
         queue, format('grant select, insert, update, delete on %s to %s', queue, role))
 $$;
 
-create or replace function pgembedd._may_use(role regrole, relation regclass) returns boolean
+create or replace function pgembedd_internal._may_use(role regrole, relation regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select bool_and(has_table_privilege(role, relation, p)) from unnest('{select,insert,update,delete}'::text[]) p
 $$;
 
-create or replace function pgembedd._in_extension(relation regclass) returns boolean
+create or replace function pgembedd_internal._in_extension(relation regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -194,13 +194,13 @@ as $$
 $$;
 
 -- For the upkeep: after `pgmq.drop_queue` and `pgmq.create` the queue is open to the installer alone.
-create or replace function pgembedd._open_queues() returns void
+create or replace function pgembedd_internal._open_queues() returns void
 language sql security definer
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$ select _grant_queues(_runner()) $$;
 
 -- The schemas of others that it needs.
-create or replace function pgembedd._schemas_of_role() returns table (schema regnamespace)
+create or replace function pgembedd_internal._schemas_of_role() returns table (schema regnamespace)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -208,9 +208,9 @@ as $$
 $$;
 
 -- What an administrator has to run so that the role can be used, in one line; null where nothing is missing.
-create or replace function pgembedd._role_remedy() returns text
+create or replace function pgembedd_internal._role_remedy() returns text
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     with role as (select to_regrole('pgembedd')::oid as oid, _owner_of_schema() as installer,
                          current_setting('server_version_num')::integer >= 160000 as new,

@@ -3,7 +3,7 @@
 
 create or replace function pgembedd.grant_worker(role regrole) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
@@ -13,9 +13,9 @@ begin
 end $$;
 comment on function pgembedd.grant_worker is 'Give a role of yours what a worker needs, and nothing more.';
 
-create or replace function pgembedd._worker_functions() returns setof regprocedure
+create or replace function pgembedd_internal._worker_functions() returns setof regprocedure
 language sql stable
-set search_path = pg_catalog, pgembedd, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
     where f.pronamespace = 'pgembedd'::regnamespace

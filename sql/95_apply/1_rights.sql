@@ -22,15 +22,15 @@ begin
                      ('ask', 'grant_ask')) as g(function, granting)
         join pg_proc f on f.pronamespace = 'pgembedd'::regnamespace and f.proname = g.function
         cross join aclexplode(f.proacl) a
-        where a.grantee not in (0, f.proowner, pgembedd._owner_of_schema())
+        where a.grantee not in (0, f.proowner, pgembedd_internal._owner_of_schema())
     loop
         execute format('select pgembedd.%I(%L)', granting, role);
     end loop;
     for role in
         select distinct a.grantee::regrole from pg_class c cross join aclexplode(c.relacl) a
-        where c.oid in ('pgembedd.failures'::regclass, 'pgembedd.truncated'::regclass)
+        where c.oid in ('pgembedd.dead_letters'::regclass, 'pgembedd.truncated'::regclass)
           and a.grantee not in (0, c.relowner)
     loop
-        execute format('grant execute on function pgembedd._shown(jsonb) to %s', role);
+        execute format('grant execute on function pgembedd_internal._shown(jsonb) to %s', role);
     end loop;
 end $$;

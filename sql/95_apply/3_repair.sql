@@ -1,1 +1,1 @@
-select pgembedd._repair();
+select pgembedd_internal._repair();

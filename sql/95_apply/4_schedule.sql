@@ -9,7 +9,7 @@ begin
           and j.jobname not in ('pgembedd-tick', 'pgembedd-push') and j.jobname not like 'pgembedd-index-%';
         perform cron.schedule('pgembedd-tick', '* * * * *', 'select pgembedd.tick()');
     end if;
-    perform pgembedd._schedule_push();
+    perform pgembedd_internal._schedule_push();
 exception when insufficient_privilege then
     raise notice 'pg_cron is here, but this role may not schedule; the workers do the upkeep';
 end $$;

@@ -48,7 +48,7 @@ def documents(database: Database, model: Session) -> Database:
             connection.execute('insert into "My docs" values (%s, %s)', (key, text))
             vector = str(model.run(text).tolist())
             connection.execute('update "My docs" set embedding = %s where id = %s', (vector, key))
-        connection.execute("delete from pgmq.q_pgembedd_jobs")
+        connection.execute("delete from pgmq.q_pgembedd_fresh")
         connection.execute("""insert into "My docs" values ('new', 'not embedded yet')""")
     return database
 
@@ -111,7 +111,7 @@ def test_search_refuses_what_it_cannot_do(documents: Database) -> None:
     unknown = pgembedd("search", "x", "--filter", '{"nope": 1}', database=documents.conninfo).refused(2)
     assert 'has no column "nope" that you may filter by. There are: id, body.' in unknown
     with documents.connect() as connection:
-        connection.execute("update pgembedd.pipeline set fingerprint = 'all-MiniLM-L6-v2@0000000000000000'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'all-MiniLM-L6-v2@0000000000000000'")
     assert "would mean nothing" in pgembedd("search", "x", database=documents.conninfo).refused(5)
 
 
@@ -159,7 +159,7 @@ def test_status_as_a_table_and_as_json(documents: Database) -> None:
 def test_truncated_as_a_table_and_as_json(documents: Database) -> None:
     assert pgembedd("truncated", database=documents.conninfo).out == "No text was cut.\n"
     with documents.connect() as connection:
-        connection.execute("insert into pgembedd.row_state values (1, '\"[b]car\"', 'truncated', 7)")
+        connection.execute("insert into pgembedd_internal.row_state values (1, '\"[b]car\"', 'truncated', 7)")
     shown = pgembedd("truncated", "docs", database=documents.conninfo).out
     assert "[b]car" in shown
     assert "docs: 1 of 4 rows cut (25.0 %)" in shown
@@ -185,7 +185,7 @@ def test_backfill_with_progress_ends_when_the_pipeline_does_not_run(documents: D
 
 def test_doctor_is_content_with_a_healthy_database(documents: Database) -> None:
     with documents.connect() as connection:
-        connection.execute("delete from pgmq.q_pgembedd_jobs")
+        connection.execute("delete from pgmq.q_pgembedd_fresh")
     checked = pgembedd("doctor", database=documents.conninfo)
     assert checked.code == 0, checked.out
     assert 'pipeline "docs": running' in checked.out
@@ -305,7 +305,7 @@ def test_the_example_of_up_names_a_model_that_can_be_had(database: Database, tmp
     with database.connect() as connection:
         connection.execute("create table public.docs (id int primary key, title text, body text)")
         connection.execute(statement)
-        assert connection.execute("select model, dimensions from pgembedd.pipeline").fetchall() == [(MODEL, 384)]
+        assert connection.execute("select model, dimensions from pgembedd_internal.pipeline").fetchall() == [(MODEL, 384)]
 
 
 @pytest.mark.slow

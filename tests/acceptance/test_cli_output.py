@@ -41,7 +41,7 @@ def test_a_pipe_gets_whole_lines_in_any_encoding(database: Database) -> None:
         connection.execute('create table "größe" (id int primary key, body text)')
         connection.execute("select pgembedd.create_pipeline(%s, '\"größe\"', array['body'])", [name])
         connection.execute("select pgembedd.pause(%s)", [name])
-        connection.execute("update pgembedd.pipeline set state_reason = 'Die Größe fehlt.'")
+        connection.execute("update pgembedd_internal.pipeline set state_reason = 'Die Größe fehlt.'")
     done = pgembedd("status", database=database.conninfo, COLUMNS="40", PYTHONIOENCODING="ascii")
     assert done.code == 0, done.err
     header, line, reason = done.out.splitlines()

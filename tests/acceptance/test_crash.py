@@ -81,7 +81,7 @@ def test_workers_killed_again_and_again(database: Database, connection: psycopg.
         await_quiet(connection, timeout_s=240)
     assert value(connection, "select count(*) from documents") == ROWS
     assert stale(connection, model) == []
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
 
 
 def kill_workers(database: Database, connection: psycopg.Connection) -> list[WorkerProcess]:

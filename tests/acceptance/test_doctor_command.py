@@ -72,7 +72,7 @@ def test_an_owner_who_may_not_create_roles_is_told_how_embed_is_set_up(roles: Ro
 def test_after_a_restore_elsewhere_migrate_is_the_remedy(server: EmbeddedPostgres, database: Database) -> None:
     """The role of embed() is not on the other server, and the functions are the restoring role's."""
     with fresh_database(server, database.name) as copy, copy.connect() as connection:
-        connection.execute("update pgembedd.loopback set username = 'pgembedd_embed_0'")
+        connection.execute("update pgembedd_internal.loopback set username = 'pgembedd_embed_0'")
         connection.execute("alter function pgembedd.tick owner to postgres")
         found = remedies(copy.conninfo)
         missing = "BAD   embed(): the role pgembedd_embed_0, as which it connects, is not on this server"
@@ -81,7 +81,7 @@ def test_after_a_restore_elsewhere_migrate_is_the_remedy(server: EmbeddedPostgre
         assert found[theirs] == "pgembedd migrate"
         migrate(copy.conninfo)
         assert {missing, theirs}.isdisjoint(remedies(copy.conninfo))
-        made = value(connection, "select username from pgembedd.loopback")
+        made = value(connection, "select username from pgembedd_internal.loopback")
         connection.execute(f"drop owned by {made}; drop role {made}".encode())
 
 

@@ -70,7 +70,7 @@ def test_sigterm_hands_back_what_does_not_fit_into_the_grace_period(
     assert [event["drained"] for event in slow_worker.named("worker_stopped")] == [False]
     left = waiting(connection)
     assert [(job.unrecorded, job.attempts, job.deferrals) for job in left] == [(0, 0, 1)] * CLAIM
-    assert value(connection, "select bool_and(vt <= clock_timestamp()) from pgmq.q_pgembedd_jobs")
+    assert value(connection, "select bool_and(vt <= clock_timestamp()) from pgmq.q_pgembedd_fresh")
     with WorkerProcess(database.conninfo):
         await_quiet(connection)
     assert stale(connection, model) == []
@@ -147,7 +147,7 @@ def test_sigterm_at_any_moment_leaves_no_lease_and_no_read_without_its_outcome(
         for queue in ("jobs", "backfill"):
             # A row that the other lane was writing is put off for a moment.
             leased = f"select count(*) from pgmq.q_pgembedd_{queue} where vt > clock_timestamp() "
-            assert value(connection, leased + "and pgembedd._note(headers, 'deferrals') = 0") == 0, (queue, written)
+            assert value(connection, leased + "and pgembedd_internal._note(headers, 'deferrals') = 0") == 0, (queue, written)
     with WorkerProcess(database.conninfo):
         await_quiet(connection)
     assert stale(connection, model) == []

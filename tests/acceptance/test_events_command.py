@@ -76,8 +76,8 @@ def documents(connection: psycopg.Connection) -> psycopg.Connection:
 def test_a_line_an_event_until_ctrl_c(database: Database, documents: psycopg.Connection) -> None:
     with following(database, documents) as follower:
         call(documents, "pause", name="documents")
-        documents.execute("select pgembedd._notify_stored(1, 'letters', array['written', 'gone', 'written'], '1.5 s')")
-        documents.execute('select pgembedd._notify(\'failed\', 1, \'{"key": "\\u001b[2J two", "attempts": 1}\')')
+        documents.execute("select pgembedd_internal._notify_stored(1, 'letters', array['written', 'gone', 'written'], '1.5 s')")
+        documents.execute('select pgembedd_internal._notify(\'failed\', 1, \'{"key": "\\u001b[2J two", "attempts": 1}\')')
         lines = [follower.line().split("  ")[1:] for _ in range(3)]
         assert lines == [
             ["documents", "paused\n"],
@@ -90,8 +90,8 @@ def test_a_line_an_event_until_ctrl_c(database: Database, documents: psycopg.Con
 def test_filters_and_json(database: Database, documents: psycopg.Connection) -> None:
     options = ("--json", "--event", "resumed", "--event", "paused", "--pipeline", "documents")
     with following(database, documents, *options) as follower:
-        documents.execute("select pgembedd._notify('paused', 1, name => 'other')")
-        documents.execute("select pgembedd.stop_pipeline(1, 'why')")
+        documents.execute("select pgembedd_internal._notify('paused', 1, name => 'other')")
+        documents.execute("select pgembedd_internal.stop_pipeline(1, 'why')")
         call(documents, "resume", name="documents")
         event = json.loads(follower.line())
         assert (event["event"], event["pipeline"], event["pipeline_id"]) == ("resumed", "documents", 1)

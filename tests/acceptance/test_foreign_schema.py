@@ -39,7 +39,7 @@ PLANT = f"""
         $$ select pgembedd.caught('documents') $$;
     create function pgembedd.search(pipeline text, query text) returns table (key jsonb) language sql as
         $$ select pg_catalog.to_jsonb(pgembedd.caught('1')) $$;
-    create function pgembedd._undo_imports() returns void language sql as $$ select pgembedd.caught('undone') $$;
+    create function pgembedd_internal._undo_imports() returns void language sql as $$ select pgembedd.caught('undone') $$;
 """
 CALLS: dict[str, list[list[str]]] = {
     "migrate": [[], ["--down"]],
@@ -207,7 +207,7 @@ def test_roles_that_are_trusted(roles: Roles, database: Database) -> None:
                     execute format('alter type %s owner to {role}', one.name);
                 else execute format('alter table %s owner to {role}', one.name); end if;
             end loop;
-            alter sequence pgembedd.worker_idle owner to {role};
+            alter sequence pgembedd_internal.worker_idle owner to {role};
             alter schema pgembedd owner to {role};
             alter schema pgembedd_code owner to {role};
         end $$

@@ -71,7 +71,7 @@ def test_pgai_is_imported_and_a_worker_goes_on(blog: Database) -> None:
             (2, BODIES[2], True, False),
             (3, "Flour, water, yeast", True, False),
         ]
-        assert value(connection, "select count(*) from pgembedd.failures") == 0
+        assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
 
 
 def guide_texts(connection: psycopg.Connection, ids: Iterable[int]) -> None:
@@ -113,7 +113,7 @@ def test_the_guide_is_imported_verified_and_put_back(database: Database, model: 
         out = run("import", "supabase", "--undo")
         assert "waiting jobs put into embedding_jobs: 2" in out
         assert trigger_definitions(connection) == before
-        assert value(connection, "select count(*) from pgembedd.pipeline") == 0
+        assert value(connection, "select count(*) from pgembedd_internal.pipeline") == 0
         guide_texts(connection, [301])
         with serving(only(model), database.conninfo) as client, httpx.Client(trust_env=False, verify=PLAIN) as carrier:
             process_as_the_guide(connection, str(client.base_url).rstrip("/"))

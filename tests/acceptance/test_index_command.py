@@ -65,7 +65,7 @@ def test_what_stands_in_the_way_is_a_sentence(
     server: EmbeddedPostgres, database: Database, built_up: psycopg.Connection
 ) -> None:
     assert "no pipeline" in pgembedd("index", "nope", database=database.conninfo).refused(2)
-    built_up.execute("select pgembedd._start_index_build()")
+    built_up.execute("select pgembedd_internal._start_index_build()")
     assert "try again" in pgembedd("index", "documents", database=database.conninfo).refused(1)
     with temporary_roles(server) as roles:
         worker = roles.make("worker", "in role pgembedd_worker")

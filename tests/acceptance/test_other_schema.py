@@ -94,7 +94,7 @@ def test_no_function_that_is_missing_is_charged_to_a_job(
             assert charged(worker) == [], name
         said = [one["why"] for one in worker.named("schema_waits")]
         assert said == [SENTENCES.get(name, LACKING) for name in names]
-        assert rows(connection, "select * from pgembedd.failures") == []
+        assert rows(connection, "select * from pgembedd.dead_letters") == []
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_an_error_in_the_moment_of_a_migration_is_no_rows_fault(
     with WorkerProcess(database.conninfo) as worker:
         insert(connection, [1])
         await_quiet(connection)
-        connection.execute("update pgembedd.installation set sql_digest = 'later'")
+        connection.execute("update pgembedd_internal.installation set sql_digest = 'later'")
         connection.execute("select setval('calls', 999)")
         insert(connection, [2])
         await_quiet(connection)
@@ -172,14 +172,14 @@ def test_what_is_pushed_to_a_worker_that_waits_is_refused_and_stays_queued(
     with service(database.conninfo, PGEMBEDD_HTTP_PUSH_TIMEOUT_S="2") as process:
         process.await_event("model_loaded")
         insert(connection, [1])
-        jobs = column(connection, "select j from pgembedd._claim_for_push(10, 300) j")
+        jobs = column(connection, "select j from pgembedd_internal._claim_for_push(10, 300) j")
         with without(connection, "claim_pushed"):
             answer = httpx.post(f"{url(process)}/functions/v1/embed", json=jobs, timeout=60, verify=PLAIN)
             assert (answer.status_code, answer.json()["message"]) == (503, LACKING)
             assert [(one.attempts, one.unrecorded) for one in waiting(connection)] == [(0, 0)]
         jobs = column(
-            connection, "update pgmq.q_pgembedd_jobs set vt = now() - interval '1 s' returning msg_id"
-        ) and column(connection, "select j from pgembedd._claim_for_push(10, 300) j")
+            connection, "update pgmq.q_pgembedd_fresh set vt = now() - interval '1 s' returning msg_id"
+        ) and column(connection, "select j from pgembedd_internal._claim_for_push(10, 300) j")
         answer = httpx.post(f"{url(process)}/functions/v1/embed", json=jobs, timeout=60, verify=PLAIN)
         assert (answer.status_code, answer.json()["failedJobs"]) == (200, [])
     assert missing(connection) == []

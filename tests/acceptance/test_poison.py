@@ -46,5 +46,5 @@ def test_a_text_that_kills_the_process(database: Database, connection: psycopg.C
         worker.await_event("stored")
         assert worker.process.poll() is None
     assert waiting(connection) == []
-    assert rows(connection, "select key, reason, attempts from pgembedd.failures") == [(POISON, "worker_died", 2)]
+    assert rows(connection, "select key, reason, attempts from pgembedd.dead_letters") == [(POISON, "worker_died", 2)]
     assert missing(connection) == [POISON]

@@ -71,7 +71,7 @@ def test_behind_a_pooler_in_transaction_mode_a_worker_polls(
         listening = "select query from pg_stat_activity where datname = current_database() and query ilike 'listen%'"
         assert column(connection, listening) == []
     assert value(connection, "select count(embedding) from documents") == 3
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_the_limit_begins_when_the_pooler_has_a_session(roles: Roles, database: 
 def test_a_lower_limit_of_the_role_itself_holds_as_long_as_it_is_there(
     roles: Roles, database: Database, connection: psycopg.Connection, through: str
 ) -> None:
-    waits: dict[str, Any] = {"names": None, "poll_s": 3600.0, "unserved": [], "queue": "pgembedd_jobs", "idle": False}
+    waits: dict[str, Any] = {"names": None, "poll_s": 3600.0, "unserved": [], "queue": "pgembedd_fresh", "idle": False}
     with pooled(roles, database, "transaction") as pooler:
         role = str(conninfo_to_dict(pooler)["user"])
         conninfo = pooler if through == "pooler" else conninfo_as(database, role)

@@ -63,7 +63,7 @@ def test_run_serves_beside_the_loop(database: Database, connection: psycopg.Conn
     with service(database.conninfo, "--http", command="run") as process:
         process.await_event("worker_started")
         await_quiet(connection)
-        pipeline = connection.execute("select name from pgembedd.pipeline").fetchone()
+        pipeline = connection.execute("select name from pgembedd_internal.pipeline").fetchone()
         assert pipeline is not None
         asked = {"input": "hello world", "pipeline": pipeline[0]}
         assert httpx.post(f"{url(process)}/embed", json=asked, timeout=60, verify=PLAIN).status_code == 200
@@ -80,10 +80,10 @@ def test_both_answer_questions_from_sql(database: Database, connection: psycopg.
     expected = model.embed(["hello world"], kind="query").vectors[0]
     for arguments, command in (((), "serve"), (("--http",), "run")):
         with service(database.conninfo, *arguments, command=command):
-            eventually(lambda: connection.execute("select pgembedd._listeners() is not null").fetchall() == [(True,)])
+            eventually(lambda: connection.execute("select pgembedd_internal._listeners() is not null").fetchall() == [(True,)])
             ((vector,),) = connection.execute(question).fetchall()
             assert np.array_equal(np.float32(vector), expected)
-        eventually(lambda: connection.execute("select pgembedd._listeners() is null").fetchall() == [(True,)])
+        eventually(lambda: connection.execute("select pgembedd_internal._listeners() is null").fetchall() == [(True,)])
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_both_process_what_is_pushed(database: Database, connection: psycopg.Con
     for number, (arguments, command) in enumerate((((), "serve"), (("--http",), "run"))):
         with connection.transaction():  # so that `run` does not claim them before they are posted
             insert(connection, [number])
-            jobs = column(connection, "select j from pgembedd._claim_for_push(10, 300) j")
+            jobs = column(connection, "select j from pgembedd_internal._claim_for_push(10, 300) j")
         with service(database.conninfo, *arguments, command=command) as process:
             answer = httpx.post(f"{url(process)}/functions/v1/embed", json=jobs, timeout=60, verify=PLAIN)
             assert (answer.status_code, answer.json()["failedJobs"], len(jobs)) == (200, [], 1)

@@ -61,8 +61,8 @@ def test_the_worst_request_of_each_kind_takes_bounded_memory(
         " array_fill(i, array[384])::vector from generate_series(1, %s) i",
         [MEGABYTES * 200_000, ROWS],
     )
-    while not connection.execute("select filled from pgembedd.word_statistics").fetchall()[0][0]:
-        connection.execute("select pgembedd._fill_words(p, 1000) from pgembedd.pipeline p")
+    while not connection.execute("select filled from pgembedd_internal.word_statistics").fetchall()[0][0]:
+        connection.execute("select pgembedd_internal._fill_words(p, 1000) from pgembedd_internal.pipeline p")
     call(connection, "grant_search", role=role)
     connection.execute(f"grant select on documents to {role}")
     call(connection, "sweep")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SOON = {"keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": "2", "tcp_user_timeout": "2000"}
-CLAIMED = "application_name = 'pgembedd work' and query like '%pgembedd.claim(%'"
+CLAIMED = "application_name = 'pgembedd work' and query like '%pgembedd_internal.claim(%'"
 NEVER = {"keepalives": "0", "tcp_user_timeout": "3600000", "connect_timeout": "3600"}
 
 

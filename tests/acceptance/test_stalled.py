@@ -13,7 +13,7 @@ from tests.support.sql import claim, learn_vector, store, value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
-MESSAGE = "select vt, read_ct, headers::text from pgmq.q_pgembedd_jobs"
+MESSAGE = "select vt, read_ct, headers::text from pgmq.q_pgembedd_fresh"
 
 
 def test_a_worker_that_was_stopped_past_its_lease(
@@ -27,7 +27,7 @@ def test_a_worker_that_was_stopped_past_its_lease(
     with WorkerProcess(database.conninfo, module="tests.support.faulty_model_worker", **settings) as worker:
         eventually(lambda: waiting(connection)[0].read_ct == 1)
         worker.send(signal.SIGSTOP)
-        eventually(lambda: value(connection, "select vt < clock_timestamp() from pgmq.q_pgembedd_jobs"))
+        eventually(lambda: value(connection, "select vt < clock_timestamp() from pgmq.q_pgembedd_fresh"))
         (mine,) = claim(connection, lease_s=600)
         before = connection.execute(MESSAGE).fetchone()
         worker.send(signal.SIGCONT)

@@ -69,7 +69,7 @@ def check_searches(url: str, port: int, postgres_dir: Path, monkeypatch: pytest.
         connection.execute(
             "insert into documents values (1, 'Passwords', 'How to reset a password') on conflict do nothing"
         )
-        if connection.execute("select from pgembedd.pipeline").rowcount == 0:
+        if connection.execute("select from pgembedd_internal.pipeline").rowcount == 0:
             arguments = f"'documents', 'public.documents', array['title', 'content'], model => '{MODEL}'"
             connection.execute(f"select pgembedd.create_pipeline({arguments})")
         connection.execute("call pgembedd.wait_for('documents')")

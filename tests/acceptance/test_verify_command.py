@@ -80,7 +80,7 @@ def test_what_another_precision_made(database: Database, connection: psycopg.Con
     assert "--precision" in pgembedd("verify", database=database.conninfo).refused(5)
     assert report(database, "--precision", "int8")["right"] == 20
     # Where it does not stand with the pipeline who made them, the vectors themselves tell.
-    connection.execute("update pgembedd.pipeline set fingerprint = null")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = null")
     found = report(database, code=WRONG)
     assert found["foreign"] == 20
     assert "another precision" in found["note"]
@@ -95,7 +95,7 @@ def test_chunks(database: Database, connection: psycopg.Connection) -> None:
     work(database, connection)
     assert report(database, "--all")["right"] == 3
     connection.execute(
-        "update chunks set embedding = (select embedding from chunks where (id, chunk_no) = (1, 0)) where id = 2"
+        "update chunks set embedding = (select embedding from chunks where (id, chunk_index) = (1, 0)) where id = 2"
     )
     connection.execute("update chunks set model = 'another@1' where id = 3")
     found = report(database, "--requeue")

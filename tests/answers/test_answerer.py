@@ -49,33 +49,33 @@ def queue(connection: psycopg.Connection, question: str, *excerpts: str) -> UUID
     one: UUID = value(connection, "select gen_random_uuid()")
     with connection.transaction():
         connection.execute(
-            "insert into pgembedd.answer_thread (id, role, subject) values (%s, current_user, '')", [one]
+            "insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, current_user, '')", [one]
         )
         connection.execute(
-            "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+            "insert into pgembedd_internal.answer (id, thread, pipeline, question, role, subject)"
             " values (%s, %s, 'documents', %s, current_user, '')",
             [one, one, question],
         )
         for n, excerpt in enumerate(excerpts, 1):
             connection.execute(
-                "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt)"
+                "insert into pgembedd_internal.answer_source (answer, n, pipeline, key, excerpt)"
                 " values (%s, %s, 'documents', '1', %s)",
                 [one, n, excerpt],
             )
-        connection.execute("select pgembedd._begin_answer(%s)", [one])
+        connection.execute("select pgembedd_internal._begin_answer(%s)", [one])
     return one
 
 
 def finished(connection: psycopg.Connection, one: UUID) -> tuple[Any, ...]:
     """Status, text, citations, reason and attempt, once it is finished."""
-    eventually(lambda: value(connection, "select finished_at is not null from pgembedd.answer where id = %s", one))
+    eventually(lambda: value(connection, "select finished_at is not null from pgembedd_internal.answer where id = %s", one))
     return rows(
-        connection, "select status, answer, citations, reason, attempt from pgembedd.answer where id = %s", one
+        connection, "select status, answer, citations, reason, attempt from pgembedd_internal.answer where id = %s", one
     )[0]
 
 
 def shown(connection: psycopg.Connection, one: UUID) -> list[tuple[int, str, dict[str, Any]]]:
-    return rows(connection, "select seq, event, data from pgembedd.answer_event where answer = %s order by seq", one)
+    return rows(connection, "select seq, event, data from pgembedd_internal.answer_event where answer = %s order by seq", one)
 
 
 @dataclass
@@ -146,7 +146,7 @@ def test_another_schema_costs_no_attempt(
 
 
 def finished_as_yet(connection: psycopg.Connection, one: UUID) -> tuple[Any, ...]:
-    return rows(connection, "select finished_at, reason from pgembedd.answer where id = %s", one)[0]
+    return rows(connection, "select finished_at, reason from pgembedd_internal.answer where id = %s", one)[0]
 
 
 CASES: dict[str, tuple[tuple[Answer, ...], str, str | None, list[int], str, int, int]] = {
@@ -214,8 +214,8 @@ def test_an_answer_of_a_worker_that_died_begins_anew_and_takes_nothing_more_from
     database: Database, connection: psycopg.Connection, ollama: StandInOllama
 ) -> None:
     one = queue(connection, "How?", "Open the settings.")
-    assert value(connection, "select id from pgembedd.claim_answers(1, 0)") == one
-    write = "select pgembedd.write_answers(%s, '{1}', '{delta}', array['{\"text\": \"half\"}'::jsonb])"
+    assert value(connection, "select id from pgembedd_internal.claim_answers(1, 0)") == one
+    write = "select pgembedd_internal.write_answers(%s, '{1}', '{delta}', array['{\"text\": \"half\"}'::jsonb])"
     assert value(connection, write, [one]) == one
     ollama.answer = in_turn(FINE)
     with answering(database, ollama.url):
@@ -239,7 +239,7 @@ def test_a_worker_writes_what_it_has_while_it_claims(database: Database, connect
 
 def test_a_worker_does_not_claim_what_it_has(connection: psycopg.Connection) -> None:
     one = queue(connection, "How?", "Open the settings.")
-    claim = "select id from pgembedd.claim_answers(1, 0, has => %s)"
+    claim = "select id from pgembedd_internal.claim_answers(1, 0, has => %s)"
     assert value(connection, claim, []) == one
     assert rows(connection, claim, [one]) == []
     assert value(connection, claim, []) == one
@@ -253,7 +253,7 @@ def test_a_stopped_answer_ends_the_servers_work(
     one = queue(connection, "How?", "Open the settings.")
     with answering(database, ollama.url, lease_s=1):
         assert ollama.hanging.wait(PATIENCE_S)
-        deltas = "select count(*) from pgembedd.answer_event where event = 'delta'"
+        deltas = "select count(*) from pgembedd_internal.answer_event where event = 'delta'"
         eventually(lambda: value(connection, deltas) == len(first))
         assert value(connection, "select pgembedd.stop_answer(%s)", one) is True
         assert ollama.left.wait(PATIENCE_S)
@@ -271,7 +271,7 @@ FAILS_ONCE = """
         if nextval('public.deltas') = 1 then raise 'no room'; end if;
         return new;
     end $$;
-    create trigger refuse before insert on pgembedd.answer_event for each row when (new.event = 'delta')
+    create trigger refuse before insert on pgembedd_internal.answer_event for each row when (new.event = 'delta')
     execute function refuse();
     grant all on sequence deltas to public
 """
@@ -300,14 +300,14 @@ def test_answers_are_made_at_once_within_the_bound_and_handed_back_at_the_end(
     ollama.stream(*said("Open"), Hang())
     with answering(database, ollama.url, lease_s=1, language_at_once=3) as run:
         asked = [queue(connection, "How?", "Open the settings.") for _ in range(5)]
-        deltas = "select count(*) from pgembedd.answer_event where event = 'delta'"
+        deltas = "select count(*) from pgembedd_internal.answer_event where event = 'delta'"
         eventually(lambda: value(connection, deltas) == 3)
-        due = "select min(due_at) from pgembedd.answer where status = 'generating'"
+        due = "select min(due_at) from pgembedd_internal.answer where status = 'generating'"
         before = value(connection, due)
         eventually(lambda: value(connection, due) > before)  # the leases are extended
         run.stopping.set()
     assert len(ollama.received) == 3
-    states = "select status, failures from pgembedd.answer where id = any (%s)"
+    states = "select status, failures from pgembedd_internal.answer where id = any (%s)"
     assert rows(connection, states, asked) == [("queued", 0)] * 5
     ollama.answer = in_turn(FINE)
     with answering(database, ollama.url, language_at_once=3):

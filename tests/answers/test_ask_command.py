@@ -86,13 +86,13 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         _answers_are_measured(database, ollama, tmp_path / "questions")
     with database.connect() as connection:
         alone = pgembedd("ask", QUESTION, database=database.conninfo)
-        newest, status = rows(connection, "select id, status from pgembedd.answer order by asked_at desc limit 1")[0]
+        newest, status = rows(connection, "select id, status from pgembedd_internal.answer order by asked_at desc limit 1")[0]
         untaken = f"No worker has taken the question {newest}. It stays queued; start a worker with a language model "
         assert alone.refused(1) == f"pgembedd: {untaken}(`pgembedd run` with AI_INFERENCE_API_HOST)."
         assert status == "queued"
         embeds = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))))
         with running(embeds):
-            eventually(lambda: value(connection, "select pgembedd._listeners() is not null"))
+            eventually(lambda: value(connection, "select pgembedd_internal._listeners() is not null"))
             with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="No worker has taken"):
                 value(connection, "call pgembedd.answer('documents', %s)", QUESTION)
 
@@ -110,7 +110,7 @@ def _an_interrupt_stops_it(database: Database, connection: psycopg.Connection, o
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130, complaints.read()
         assert (printed.read(), complaints.read().strip()) == (" the ", "The answer was stopped.")
-    newest = "select status from pgembedd.answer order by asked_at desc limit 1"
+    newest = "select status from pgembedd_internal.answer order by asked_at desc limit 1"
     assert value(connection, newest) == "stopped"
     assert ollama.left.wait(PATIENCE_S)
 

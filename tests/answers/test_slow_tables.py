@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 __all__ = ["ollama"]
 
 ASK = "select pgembedd.ask(%s, %s, embedding => %s)"
-UNANSWERED = "select count(*) from pgembedd.answer where role = any (%s) and status <> 'complete'"
+UNANSWERED = "select count(*) from pgembedd_internal.answer where role = any (%s) and status <> 'complete'"
 QUESTIONS = 99
 # A text of a type of the owner's, whose cast runs the owner's code: for ever, once the owner wants that.
 OWNED = """
@@ -51,7 +51,7 @@ def mallory(roles: Roles, database: Database) -> Iterator[str]:
         create_pipeline(connection, name="owned", source="owned", content_columns=["title", "content"], backfill=False)
         connection.execute("set session_replication_role = replica")
         connection.execute("update owned set embedding = %s", [QUERY])
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x'; reset session_replication_role")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'; reset session_replication_role")
         connection.execute("select pgembedd.grant_ask(%s)", [name])
         for pipeline in ("documents", "owned"):
             connection.execute("select pgembedd.configure_answers(%s, min_similarity => -1)", [pipeline])
@@ -116,19 +116,19 @@ def test_who_asks_about_a_table_that_cannot_be_read_keeps_no_others_waiting(
         ask_much(database, mallory, "owned", QUESTIONS, as_users=as_users)
         ended.enter_context(answering(database, ollama.url, owner_timeout_s=5.0, language_at_once=2))
         with ATTACKS[attack](database, mallory):
-            eventually(lambda: value(connection, "select exists (select from pgembedd.answer where postponed > 0)"))
+            eventually(lambda: value(connection, "select exists (select from pgembedd_internal.answer where postponed > 0)"))
             for _ in range(3):
                 for role in others:
                     ask_much(database, role, "documents", 1, as_users=False)
                 eventually(lambda: value(connection, UNANSWERED, others) == 0)
-            read = "select count(*) from pgembedd.answer_event e join pgembedd.answer a on a.id = e.answer"
+            read = "select count(*) from pgembedd_internal.answer_event e join pgembedd_internal.answer a on a.id = e.answer"
             of_mallory = f"{read} where a.role = %s and e.event = 'delta'"
             assert value(connection, of_mallory, mallory) == 0
             told = value(
-                connection, "select min(reason) from pgembedd.answer where role = %s and reason is not null", mallory
+                connection, "select min(reason) from pgembedd_internal.answer where role = %s and reason is not null", mallory
             )
             assert "tried ever more rarely, after those of others" in told
-        connection.execute("update pgembedd.answer set due_at = now() where status = 'queued' and role = %s", [mallory])
+        connection.execute("update pgembedd_internal.answer set due_at = now() where status = 'queued' and role = %s", [mallory])
         # One slot at a time, which hangs in the language model here, and never the last.
         eventually(lambda: value(connection, of_mallory, mallory) == 1)
         for role in others:
@@ -138,27 +138,27 @@ def test_who_asks_about_a_table_that_cannot_be_read_keeps_no_others_waiting(
 
 
 def hold(connection: psycopg.Connection) -> tuple[UUID, int]:
-    ((answer, attempt),) = rows(connection, "select id, attempt from pgembedd.claim_answers(1, 60, slow => true)")
+    ((answer, attempt),) = rows(connection, "select id, attempt from pgembedd_internal.claim_answers(1, 60, slow => true)")
     return answer, attempt
 
 
 def test_a_question_whose_rows_are_never_read_waits_longer_and_fails(database: Database, mallory: str) -> None:
     ask_much(database, mallory, "owned", 1, as_users=False)
     with database.connect() as connection:
-        ((answer, attempt),) = rows(connection, "select id, attempt from pgembedd.claim_answers(1, 60, slow => false)")
+        ((answer, attempt),) = rows(connection, "select id, attempt from pgembedd_internal.claim_answers(1, 60, slow => false)")
         waited = []
         for times in range(1, 5):
-            postpone = "select pgembedd.postpone_answer(%s, %s, 'Its rows could not be read within 60 s.', 4)"
+            postpone = "select pgembedd_internal.postpone_answer(%s, %s, 'Its rows could not be read within 60 s.', 4)"
             assert value(connection, postpone, answer, attempt) == ("dead" if times == 4 else "waits")
             assert value(connection, postpone, answer, attempt) == "lost"
             if times < 4:
                 waited.append(
-                    value(connection, "select extract(epoch from due_at - now())::float8 from pgembedd.answer")
+                    value(connection, "select extract(epoch from due_at - now())::float8 from pgembedd_internal.answer")
                 )
-                assert rows(connection, "select id from pgembedd.claim_answers(1, 60, slow => true)") == []
-                connection.execute("update pgembedd.answer set due_at = now()")
-                assert rows(connection, "select id from pgembedd.claim_answers(1, 60, slow => false)") == []
+                assert rows(connection, "select id from pgembedd_internal.claim_answers(1, 60, slow => true)") == []
+                connection.execute("update pgembedd_internal.answer set due_at = now()")
+                assert rows(connection, "select id from pgembedd_internal.claim_answers(1, 60, slow => false)") == []
                 answer, attempt = hold(connection)
         assert waited == pytest.approx([2, 4, 8], rel=0.3)
-        status = rows(connection, "select status, reason from pgembedd.answer")
+        status = rows(connection, "select status, reason from pgembedd_internal.answer")
         assert status == [("failed", "Its rows could not be read within 60 s.")]

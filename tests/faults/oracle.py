@@ -99,7 +99,7 @@ class Oracle:
     def _compare_chunks(
         self, connection: psycopg.Connection, subject: Subject, contents: Mapping[Key, str], findings: Findings
     ) -> None:
-        select = f"select {subject.as_text()}, chunk, embedding::text from {subject.chunks} order by 1, chunk_no"
+        select = f"select {subject.as_text()}, chunk, embedding::text from {subject.chunks} order by 1, chunk_index"
         stored: dict[Key, list[tuple[str, str]]] = {}
         for key, chunk, vector in rows(connection, select):
             stored.setdefault(tuple(key), []).append((chunk, vector))
@@ -152,13 +152,13 @@ def _compare_failures(
     connection: psycopg.Connection, subject: Subject, contents: Mapping[Key, str], findings: Findings
 ) -> None:
     """Dead letters that name a row of ours; those of garbage name none."""
-    state, reason = rows(connection, "select state, state_reason from pgembedd.pipeline where name = %s", subject.name)[
+    state, reason = rows(connection, "select state, state_reason from pgembedd_internal.pipeline where name = %s", subject.name)[
         0
     ]
     if state != "running":
         findings.failed.append(f"{subject.name} is {state}: {reason}")
     for key, why, error in rows(
-        connection, "select key, reason, error from pgembedd.failures where pipeline = %s", subject.name
+        connection, "select key, reason, error from pgembedd.dead_letters where pipeline = %s", subject.name
     ):
         named = key if isinstance(key, dict) else {"id": key}
         parts = tuple(str(named.get(name)) for name in subject.key_columns)

@@ -71,7 +71,7 @@ ARTICLES = Subject(
         "content_columns": ["body"],
         "embedding_table": "article_chunks",
         "chunk_tokens": CHUNK_TOKENS,
-        "chunk_overlap": CHUNK_OVERLAP,
+        "chunk_overlap_tokens": CHUNK_OVERLAP,
     },
     chunks="article_chunks",
 )
@@ -124,4 +124,4 @@ def make_subjects(connection: psycopg.Connection, authors: int) -> None:
         options = {"name": subject.name, "source": subject.name, "model": NAME, "dimensions": DIMENSIONS}
         call(connection, "create_pipeline", **{**options, **subject.options})
     connection.execute(f"select pgembedd.grant_worker('{WORKER}')".encode())
-    connection.execute("update pgembedd.installation set swept_at = 'infinity', retained_at = 'infinity'")
+    connection.execute("update pgembedd_internal.installation set swept_at = 'infinity', retained_at = 'infinity'")

@@ -53,7 +53,7 @@ def one_row(table: str, condition: str = "embedding is not null") -> str:
     return f"ctid = (select min(ctid) from {table} where {condition})"
 
 
-QUEUED = "insert into pgmq.q_pgembedd_jobs (vt, message) values (now() + interval '1 h', '{\"pipeline\": 1}')"
+QUEUED = "insert into pgmq.q_pgembedd_fresh (vt, message) values (now() + interval '1 h', '{\"pipeline\": 1}')"
 MUTATIONS: dict[str, tuple[list[str], dict[str, int]]] = {
     "nothing": ([], {}),
     "a vector of another row": (
@@ -87,7 +87,7 @@ MUTATIONS: dict[str, tuple[list[str], dict[str, int]]] = {
                 "create temp table copied on commit drop as "
                 f"select * from article_chunks where {one_row('article_chunks')}"
             ),
-            "update copied set chunk_no = 1000",
+            "update copied set chunk_index = 1000",
             "insert into article_chunks select * from copied",
         ],
         {"duplicated": 1},
@@ -107,14 +107,14 @@ MUTATIONS: dict[str, tuple[list[str], dict[str, int]]] = {
     "a row that was not committed": (["insert into notes (id) values (-1)"], {"lost": 1}),
     "a message that is left": ([QUEUED], {"duplicated": 1}),
     "a pipeline that is stopped": (
-        ["update pgembedd.pipeline set state = 'stopped' where name = 'cards'"],
+        ["update pgembedd_internal.pipeline set state = 'stopped' where name = 'cards'"],
         {"failed": 1},
     ),
     "a dead letter of a row": (
         [
             (
-                "insert into pgembedd.dead_letter (pipeline_id, queue, key, message, reason, attempts, enqueued_at) "
-                "select 1, 'pgembedd_jobs', to_jsonb(min(id)), '{}', 'content', 5, now() from notes"
+                "insert into pgembedd_internal.dead_letter (pipeline_id, queue, key, message, reason, attempts, enqueued_at) "
+                "select 1, 'pgembedd_fresh', to_jsonb(min(id)), '{}', 'content', 5, now() from notes"
             )
         ],
         {"failed": 1},

@@ -44,30 +44,30 @@ class Asked:
     def newest(self) -> UUID:
         """The id of the last question; zeros before the first."""
         with self.database.connect() as connection:
-            return next(iter(column(connection, "select id from pgembedd.answer order by asked_at desc")), UUID(int=0))
+            return next(iter(column(connection, "select id from pgembedd_internal.answer order by asked_at desc")), UUID(int=0))
 
     def tell(self, answer: UUID, event: str, **data: Any) -> None:
         """An event as the worker writes it."""
         with self.database.connect() as connection:
-            told = "select pgembedd.write_answers(array[%s], array[1], array[%s], array[%s]::jsonb[])"
+            told = "select pgembedd_internal.write_answers(array[%s], array[1], array[%s], array[%s]::jsonb[])"
             assert rows(connection, told, answer, event, json.dumps(data)) == [(answer,)]
 
     def claim(self, answer: UUID) -> None:
         """Takes the question as a worker does."""
         with self.database.connect() as connection:
-            eventually(lambda: (answer,) in rows(connection, "select id from pgembedd.claim_answers(1, 60)"))
+            eventually(lambda: (answer,) in rows(connection, "select id from pgembedd_internal.claim_answers(1, 60)"))
 
     def finish(self, answer: UUID) -> None:
         """What follows the last part of an answer."""
         done = {"status": "complete", "citations": [1], "tokens": {"prompt": 7, "answer": 5}}
-        finish = "select pgembedd.finish_answer(%s, 1, 'complete', %s, '{1}', array['done'], array[%s]::jsonb[])"
+        finish = "select pgembedd_internal.finish_answer(%s, 1, 'complete', %s, '{1}', array['done'], array[%s]::jsonb[])"
         with self.database.connect() as connection:
             assert value(connection, finish, answer, "".join(SENTENCES), json.dumps(done))
 
     def forget_all(self) -> None:
         """Deletes the answers of other tests, which may be under a lease as of a worker that lives."""
         with self.database.connect() as connection:
-            connection.execute("delete from pgembedd.answer")
+            connection.execute("delete from pgembedd_internal.answer")
 
     def write(self, answer: UUID) -> None:
         """A whole answer."""
@@ -109,12 +109,12 @@ def asked(
 def while_answering(asked: Asked, work: Callable[[], Any]) -> Any:
     """Returns the result of a call; its answer is written as soon as it is asked for."""
     with asked.database.connect() as connection:
-        before = {id_ for (id_,) in rows(connection, "select id from pgembedd.answer")}
+        before = {id_ for (id_,) in rows(connection, "select id from pgembedd_internal.answer")}
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(work)
 
             def fresh() -> list[UUID]:
-                return [id_ for (id_,) in rows(connection, "select id from pgembedd.answer") if id_ not in before]
+                return [id_ for (id_,) in rows(connection, "select id from pgembedd_internal.answer") if id_ not in before]
 
             eventually(lambda: bool(fresh()) or waiting.done())
             for answer in fresh():

@@ -33,13 +33,13 @@ def make_library(connection: psycopg.Connection, model: Session) -> None:
         connection.execute(
             "update documents set embedding = %s::text::halfvec where id = %s", (json.dumps(vector), key)
         )
-    connection.execute("update pgembedd.pipeline set fingerprint = %s", (model.fingerprint,))
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = %s", (model.fingerprint,))
     connection.execute(f'create table "{HOSTILE}" (id int primary key, body text)')
     connection.execute(f"insert into \"{HOSTILE}\" select i, 'text ' || i from generate_series(1, 3) i")
     call(connection, "create_pipeline", name="broken", source=f'"{HOSTILE}"', model=MODEL, content_columns=["body"])
     give_up(connection)
     # No sweep or sample behind the tests' back.
-    connection.execute("update pgembedd.installation set swept_at = now(), retained_at = now()")
+    connection.execute("update pgembedd_internal.installation set swept_at = now(), retained_at = now()")
 
 
 def give_up(connection: psycopg.Connection) -> None:

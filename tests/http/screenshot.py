@@ -46,7 +46,7 @@ def _pipeline(connection: psycopg.Connection, name: str, phase: float) -> None:
     connection.execute(f"insert into {name} select i, 'text ' || i from generate_series(1, 400) i")
     call(connection, "create_pipeline", name=name, source=name, model=MODEL, content_columns=["body"])
     connection.execute(f"update {name} set embedding = array_fill(0.05, array[384])::halfvec where id > 10")
-    number = connection.execute("select id from pgembedd.pipeline where name = %s", (name,)).fetchone()
+    number = connection.execute("select id from pgembedd_internal.pipeline where name = %s", (name,)).fetchone()
     for minute in range(61):
         waiting = max(0, round(90 * math.sin(minute / 9 + phase) + 40 + 15 * math.sin(minute * 2.1)))
         rows = max(0, round(160 + 90 * math.cos(minute / 7 + phase) + 25 * math.sin(minute * 1.7)))
@@ -56,11 +56,11 @@ def _pipeline(connection: psycopg.Connection, name: str, phase: float) -> None:
 
 
 MINUTE = [
-    """insert into pgembedd.sample (at, pipeline_id, queued, backfill, oldest_age, failing, dead)
+    """insert into pgembedd_internal.sample (at, pipeline_id, queued, backfill, oldest_age, failing, dead)
        select now() - make_interval(mins => %(minute)s), id, %(waiting)s, 0, make_interval(secs => %(waiting)s / 9.0),
               0, 0
        from unnest(array[%(id)s, null]::int[]) id""",
-    """insert into pgembedd.activity (at, pipeline_id, written, cleared, unchanged, gone, lag)
+    """insert into pgembedd_internal.activity (at, pipeline_id, written, cleared, unchanged, gone, lag)
        values (now() - make_interval(mins => %(minute)s), %(id)s, %(rows)s, 0, 0, 0,
                make_interval(secs => 0.4 + %(waiting)s / 60.0))""",
 ]
@@ -72,9 +72,9 @@ def _failures(connection: psycopg.Connection) -> None:
         if job.pipeline == "tickets" and job.id <= 3:
             fail(connection, job, "content", "division by zero", permanent=True)
     connection.execute("delete from pgmq.q_pgembedd_backfill where (message ->> 'id')::int > 4")
-    connection.execute("delete from pgmq.q_pgembedd_jobs where (message ->> 'id')::int > 24")
+    connection.execute("delete from pgmq.q_pgembedd_fresh where (message ->> 'id')::int > 24")
     reason = 'public.tickets has no column "body" any more. Rename it back, or drop the pipeline.'
-    connection.execute("select pgembedd.stop_pipeline(id, %s) from pgembedd.pipeline where name = 'tickets'", (reason,))
+    connection.execute("select pgembedd_internal.stop_pipeline(id, %s) from pgembedd_internal.pipeline where name = 'tickets'", (reason,))
 
 
 def _shoot(address: str) -> None:

@@ -170,7 +170,7 @@ def test_a_question_whose_answer_cannot_be_read_was_not_asked(few: Asked) -> Non
 def test_a_question_that_no_worker_takes_is_stopped_where_its_asker_is_refused(few: Asked) -> None:
     few.forget_all()
     with few.database.connect() as connection:
-        state = "select status, attempt from pgembedd.answer where question = %s"
+        state = "select status, attempt from pgembedd_internal.answer where question = %s"
         assert "No worker has taken the question" in over_mcp(few, "ann")
         assert over_chat(few, "ann", stream=False).status_code == 503
         assert over_chat(few, "ann", stream=True).status_code == 503
@@ -184,7 +184,7 @@ def test_a_question_that_no_worker_takes_is_stopped_where_its_asker_is_refused(f
         assert few.client.post("/v1/chat/completions", headers=headers, json=chat).status_code == 503
         again = while_answering(few, lambda: few.client.post("/v1/chat/completions", headers=headers, json=chat))
         assert again.status_code == 200
-        threads = column(connection, "select thread from pgembedd.answer where question = 'And then?'")
+        threads = column(connection, "select thread from pgembedd_internal.answer where question = 'And then?'")
         assert len(threads) == 2
         assert len(set(threads)) == 1
     few.forget_all()

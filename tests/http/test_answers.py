@@ -117,12 +117,12 @@ def test_an_error_of_the_reading_has_no_number_so_that_nothing_is_missed_later(a
         answer = UUID(first.event()[1]["answer"])
         first.event()
         with asked.database.connect() as connection:
-            connection.execute(f"revoke select on pgembedd.answer_event from {asked.role}")
+            connection.execute(f"revoke select on pgembedd_internal.answer_event from {asked.role}")
             try:
                 asked.claim(answer)
                 assert first.event()[0] == "error"
             finally:
-                connection.execute(f"grant select on pgembedd.answer_event to {asked.role}")
+                connection.execute(f"grant select on pgembedd_internal.answer_event to {asked.role}")
     asked.finish(answer)
     with opened(asked, "GET", f"/answers/{answer}?after={first.ids[-1]}") as again:
         assert [word for word, _ in again.rest()] == ["status", "status", "done"]
@@ -345,12 +345,12 @@ def test_a_busy_worker_is_waited_for(asked: Asked) -> None:
         claimed, waiting = (UUID(each.event()[1]["answer"]) for each in (busy, waits))
         asked.claim(claimed)
         with asked.database.connect() as connection:
-            connection.execute("update pgembedd.answer set due_at = '2000-01-01' where id = %s", [waiting])
-            untaken = "select pgembedd._is_untaken(%s)"
+            connection.execute("update pgembedd_internal.answer set due_at = '2000-01-01' where id = %s", [waiting])
+            untaken = "select pgembedd_internal._is_untaken(%s)"
             assert value(connection, untaken, waiting) is False
             asked.finish(claimed)
             assert value(connection, untaken, waiting) is False
-            connection.execute("update pgembedd.answer set finished_at = '2000-01-01' where id = %s", [claimed])
+            connection.execute("update pgembedd_internal.answer set finished_at = '2000-01-01' where id = %s", [claimed])
             assert value(connection, untaken, waiting) is True
         asked.write(waiting)
 

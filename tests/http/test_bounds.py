@@ -122,7 +122,7 @@ PARAMETERS = """
     select p.proname, p.prokind, a.name, format_type(a.type, null), p.pronargs - p.pronargdefaults >= a.nth, p.oid
     from pg_proc p, unnest(p.proargnames[:p.pronargs], p.proargtypes::oid[]) with ordinality as a(name, type, nth)
     where p.pronamespace = 'pgembedd'::regnamespace and p.proname !~ '^(_|pipeline_)' and a.name <> 'result'
-        and p.oid not in (select f from pgembedd._worker_functions() f) order by p.oid, a.nth
+        and p.oid not in (select f from pgembedd_internal._worker_functions() f) order by p.oid, a.nth
 """
 NEEDED = {
     "pipeline": "'documents'", "name": "'documents'", "query": "'x'", "question": "'x'", "pipelines": "'{documents}'",
@@ -140,7 +140,7 @@ TOO_LARGE = {
 }
 # Only compared with what there is, or a figure of how much of the upkeep is done at once.
 COMPARED = {
-    ("history", "name"), ("search_pipelines", "name"), ("index_statements", "name"), ("retry_failed", "name"),
+    ("history", "name"), ("search_pipelines", "name"), ("index_statements", "name"), ("retry_dead_letters", "name"),
     ("backoff", "attempts"), ("process_embeddings", "batch_size"), ("process_embeddings", "max_requests"),
     ("process_embeddings", "timeout_milliseconds"), ("wait_for", "id"), ("compare_models", "sample"),
     ("compare_models", "k"),
@@ -202,7 +202,7 @@ def test_the_three_tables_say_the_same(connection: psycopg.Connection) -> None:
     source = value(connection, "select prosrc from pg_proc where proname = '_most_members'")
     members = {name: int(most) for name, most in re.findall(r"when '(\w+)' then (\d+)", source)}
     for name, most in of_python.items():
-        assert column(connection, "select pgembedd._most(%s)", name) == [most]
+        assert column(connection, "select pgembedd_internal._most(%s)", name) == [most]
     for name, most in {**of_sql, **of_python}.items():
         assert listed[name] == f"{most:,}", name
     for name, most in members.items():

@@ -59,7 +59,7 @@ def library(server: EmbeddedPostgres, template: Database, model: Session) -> Ite
             )
             give_up(connection)
             connection.execute(
-                "select pgembedd.stop_pipeline(id, %s) from pgembedd.pipeline where name = %s",
+                "select pgembedd_internal.stop_pipeline(id, %s) from pgembedd_internal.pipeline where name = %s",
                 (f"The column {LONG} is gone, and {HOSTILE}. " * 5, LONG),
             )
         yield database
@@ -135,7 +135,7 @@ def test_a_form_on_another_sites_page_is_refused(browser: Browser, address: str,
     page.get_by_role("button", name="Win a prize").click()
     expect(page.get_by_role("alert")).to_have_text("No other web page may do this.")
     with library.connect() as connection:
-        assert value(connection, "select count(*) from pgembedd.failures") == 4
+        assert value(connection, "select count(*) from pgembedd.dead_letters") == 4
 
 
 @pytest.mark.parametrize("path", ["/", "/failures", "/search"])

@@ -70,7 +70,7 @@ def test_vectors_do_not_wait_for_a_look_at_the_pipelines(database: Database, mod
     )
     loaded = service.served.get(None)
     with psycopg.connect(database.conninfo) as other:
-        other.execute("lock table pgembedd.pipeline in access exclusive mode")
+        other.execute("lock table pgembedd_internal.pipeline in access exclusive mode")
         service.served._pipelines_until -= PIPELINES_EVERY_S + 1  # time for another look
         assert service.served.get_if_loaded(None) is loaded
         assert service.served.get_if_loaded(model.name) is loaded

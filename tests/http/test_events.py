@@ -98,7 +98,7 @@ def service(database: Database) -> Iterator[httpx.Client]:
 
 def tell(connection: psycopg.Connection, event: str = "paused", pipeline: str = "documents", **fields: Any) -> None:
     """An event of somebody's, in the shape of ours."""
-    connection.execute("select pgembedd._notify(%s, 1, %s, %s)", [event, json.dumps(fields), pipeline])
+    connection.execute("select pgembedd_internal._notify(%s, 1, %s, %s)", [event, json.dumps(fields), pipeline])
 
 
 @pytest.mark.slow
@@ -139,7 +139,7 @@ def test_an_event_that_there_is_not_is_refused(service: httpx.Client) -> None:
 def test_what_others_send_is_no_event(service: httpx.Client, connection: psycopg.Connection) -> None:
     """Nor is an event that was told before, nor one from before the reader came."""
     tell(connection, n=1)
-    old = value(connection, "select max(nth) from pgembedd.event")
+    old = value(connection, "select max(nth) from pgembedd_internal.event")
     odd = ["", "x", "[]", "{}", "[" * 7000, '{"event": "stored"}', '{"nth": NaN}', '{"nth": [1]}', '{"nth": true}']
     odd += [f'{{"event": "stored", "nth": {number}}}' for number in (old, old + 1000, -1, "1" * 30, "1" * 5000)]
     with following(service) as opened:
@@ -167,7 +167,7 @@ def test_an_event_that_could_not_be_looked_up_is_told_later(
         eventually(lambda: heard == [None])
         tell(connection, n=1)
         eventually(lambda: len(heard) == 2)
-        other.execute("lock table pgembedd.event")
+        other.execute("lock table pgembedd_internal.event")
         read = pool.submit(events.read, heard)
         eventually(lambda: len(named(log, "database_busy")) >= 2)
         other.rollback()
@@ -312,7 +312,7 @@ def fill(connection: psycopg.Connection, reader: Stream, done: Callable[[], bool
     """Large events, all of which `reader` gets, until it is `done`; how many."""
     for told in range(0, 20_000, 10):
         connection.execute(
-            "select pgembedd._notify('paused', 1, jsonb_build_object('n', %s + i, 'filling', repeat('x', 7000)), 'd')"
+            "select pgembedd_internal._notify('paused', 1, jsonb_build_object('n', %s + i, 'filling', repeat('x', 7000)), 'd')"
             " from generate_series(1, 10) i",
             [told],
         )

@@ -88,7 +88,7 @@ def test_the_guides_own_sql_needs_no_change(database: Database, guide: psycopg.C
     expected = model.run("# one\n\ntext 7")
     assert np.dot(stored, expected) > 0.999
     assert np.linalg.norm(stored) == pytest.approx(1, abs=1e-3)
-    assert value(guide, "select count(*) from pgembedd.pipeline") == 0
+    assert value(guide, "select count(*) from pgembedd_internal.pipeline") == 0
 
 
 def test_jobs_of_both_kinds_are_answered_in_their_order(guide: psycopg.Connection, client: httpx.Client) -> None:
@@ -97,8 +97,8 @@ def test_jobs_of_both_kinds_are_answered_in_their_order(guide: psycopg.Connectio
     guide.cursor().executemany(INSERT, [(1,), (2,)])
     first, second = posted(guide)
     ours = value(
-        guide, "select message || jsonb_build_object('jobId', msg_id, 'queue', 'pgembedd_jobs', 'readCt', read_ct) "
-        "from pgmq.q_pgembedd_jobs"
+        guide, "select message || jsonb_build_object('jobId', msg_id, 'queue', 'pgembedd_fresh', 'readCt', read_ct) "
+        "from pgmq.q_pgembedd_fresh"
     )  # fmt: skip
     jobs = [first, ours, {"id": 9, "jobId": "x"}, second, "no job"]
     answer = client.post(PATH, json=jobs)

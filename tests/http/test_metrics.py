@@ -52,7 +52,7 @@ def worked(server: EmbeddedPostgres, template: Database) -> Iterator[httpx.Clien
             let_leases_run_out(connection)
             eventually(lambda: not waiting(connection), timeout_s=PATIENCE_S)
         connection.execute("insert into documents values (7, 'later')")
-        connection.execute("update pgmq.q_pgembedd_jobs set enqueued_at = now() - interval '90 s'")
+        connection.execute("update pgmq.q_pgembedd_fresh set enqueued_at = now() - interval '90 s'")
         load = loader(brisk(), observer)
         with serving(load, database.conninfo, observer=observer, http_token=TOKEN) as client:
             client.post("/embed", json={"input": "hello"})

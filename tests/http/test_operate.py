@@ -38,7 +38,7 @@ def test_status_and_retry(client: httpx.Client, database: Database) -> None:
     assert client.post("/api/retry", json={"pipeline": "broken", "reason": "content"}).json() == {"retried": 2}
     assert client.post("/api/retry", json={}).json() == {"retried": 1}
     with database.connect() as connection:
-        assert value(connection, "select count(*) from pgembedd.failures") == 0
+        assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
         give_up(connection)
     assert client.get("/api/status").json()["pipelines"][0]["dead"] == 3
 

@@ -65,8 +65,8 @@ def test_pipelines_and_failures_are_shown(visitor: Visitor) -> None:
 
 
 def test_what_no_worker_can_serve_is_on_top_with_a_badge(visitor: Visitor, connection: psycopg.Connection) -> None:
-    name = value(connection, "select max(name) from pgembedd.pipeline")  # not the first by its name
-    query = "select pgembedd.{}(p.id{}) from pgembedd.pipeline p where p.name = %s"
+    name = value(connection, "select max(name) from pgembedd_internal.pipeline")  # not the first by its name
+    query = "select pgembedd.{}(p.id{}) from pgembedd_internal.pipeline p where p.name = %s"
     connection.execute(query.format("note_unserved", ", 'gte-small is away.'"), [name])
     try:
         page = visitor.get()
@@ -108,10 +108,10 @@ def test_a_browser_is_told_to_load_nothing_else(visitor: Visitor) -> None:
 
 def test_the_last_hour_is_drawn_and_told(visitor: Visitor, connection: psycopg.Connection) -> None:
     connection.execute("""
-        insert into pgembedd.sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
+        insert into pgembedd_internal.sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
         select date_trunc('minute', now()) - make_interval(mins => m), p.id, m * 10, 0, make_interval(secs => m), null,
                0, 0
-        from unnest(array[1, 2, 7, 8]) m cross join (select id from pgembedd.pipeline where name = 'broken'
+        from unnest(array[1, 2, 7, 8]) m cross join (select id from pgembedd_internal.pipeline where name = 'broken'
                                                      union all select null) p""")
     page = visitor.get().text
 
@@ -145,11 +145,11 @@ def test_a_retry_puts_the_jobs_of_a_reason_back(visitor: Visitor, connection: ps
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/?retried=2")
     assert "2 jobs were put back into the queue." in text_of(visitor.get(answer.headers["location"]))
-    assert [row[0] for row in rows(connection, "select reason from pgembedd.failures")] == ["write"]
+    assert [row[0] for row in rows(connection, "select reason from pgembedd.dead_letters")] == ["write"]
     assert value(connection, "select count(*) from pgmq.q_pgembedd_backfill") == 2
     assert visitor.post("/retry").headers["location"] == "/?retried=1"
     give_up(connection)
-    assert value(connection, "select count(*) from pgembedd.failures") == 3
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 3
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_form_of_another_page_puts_nothing_back(
     assert "<h1>" in refused.text
     own = {"origin": str(visitor.client.base_url).rstrip("/"), "sec-fetch-site": "same-origin"}
     assert visitor.post("/retry", headers=own, pipeline="documents").status_code == 303
-    assert value(connection, "select count(*) from pgembedd.failures") == 3
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 3
 
 
 def test_a_retry_of_a_pipeline_that_is_gone(visitor: Visitor) -> None:
@@ -238,7 +238,7 @@ def test_a_search_that_is_refused_keeps_its_form(
 
 
 def test_a_pipeline_of_another_model_is_not_searched(visitor: Visitor, connection: psycopg.Connection) -> None:
-    connection.execute("update pgembedd.pipeline set fingerprint = 'other@1' where name = 'broken'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'other@1' where name = 'broken'")
     page = visitor.post("/hits", pipeline="broken", text="x", limit="5")
 
     assert page.status_code == 409
@@ -282,7 +282,7 @@ def test_a_hit_has_a_title_marks_and_the_statement(visitor: Visitor, connection:
 def test_the_chunks_of_a_row_are_shown_together(database: Database, model: Session) -> None:
     with database.connect() as connection:
         make_source(connection, 4, embedding_table="chunks", model="all-MiniLM-L6-v2", dimensions=3)
-        connection.execute("update pgembedd.pipeline set fingerprint = %s", [model.fingerprint])
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = %s", [model.fingerprint])
         hits = Hits(search_sql(connection, "documents", None, embedding=[1.0, 0.5, 0.25], per="chunk", k=12))
         (pipeline,) = run(connection, pipelines_call())
     found = search_hits.grouped(hits, pipeline, 2)

@@ -28,7 +28,7 @@ def test_a_pipeline_is_known_from_the_moment_it_is_made(
 
 def test_another_fingerprint_is_a_conflict(database: Database, connection: psycopg.Connection, model: Session) -> None:
     make_documents(connection)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'all-MiniLM-L6-v2@another'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'all-MiniLM-L6-v2@another'")
     with serving(only(model), database.conninfo) as client:
         answer = ask(client)
 

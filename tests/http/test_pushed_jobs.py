@@ -31,7 +31,7 @@ def client(database: Database, model: Session) -> Iterator[httpx.Client]:
 
 def posted(connection: psycopg.Connection) -> list[dict[str, Any]]:
     """The jobs as process_embeddings() posts them, under a lease of five minutes."""
-    return column(connection, "select j from pgembedd._claim_for_push(100, 300) j order by j -> 'jobId'")
+    return column(connection, "select j from pgembedd_internal._claim_for_push(100, 300) j order by j -> 'jobId'")
 
 
 def errors(answer: httpx.Response) -> dict[int, str]:
@@ -75,12 +75,12 @@ def test_one_bad_row_fails_alone_and_its_attempt_counts(
     assert (job.id, job.attempts, job.reasons) == (3, 1, ("content",))
     again = client.post(PATH, json=[{**answer.json()["failedJobs"][0]}])
     assert list(errors(again).values()) == ["It waits in the queue for its next attempt."]
-    connection.execute("update pgembedd.pipeline set max_attempts = 2")
+    connection.execute("update pgembedd_internal.pipeline set max_attempts = 2")
     let_leases_run_out(connection)
     last = client.post(PATH, json=posted(connection))
-    assert list(errors(last).values()) == ["It failed (content); it was given up: see pgembedd.failures."]
+    assert list(errors(last).values()) == ["It failed (content); it was given up: see pgembedd.dead_letters."]
     late = client.post(PATH, json=last.json()["failedJobs"])
-    assert list(errors(late).values()) == ["It was given up: see pgembedd.failures."]
+    assert list(errors(late).values()) == ["It was given up: see pgembedd.dead_letters."]
 
 
 def make_documents_with(connection: psycopg.Connection) -> None:
@@ -118,7 +118,7 @@ def test_what_is_posted_is_not_believed(connection: psycopg.Connection, client: 
     assert sentences == [
         "The message of this jobId is about something else than what was posted.",
         "The message of this jobId is about something else than what was posted.",
-        "This is no job: its queue is none of pgembedd_jobs and pgembedd_backfill.",
+        "This is no job: its queue is none of pgembedd_fresh and pgembedd_backfill.",
         *["This is no job: it has no jobId, or one that is no whole number."] * 5,
         "This is no job: it has no readCt, or one that is no whole number.",
     ]

@@ -26,7 +26,7 @@ from tests.support.worker import worker_thread
 
 PATH = "/functions/v1/embed"
 LEASE_S = 300  # of the sender
-SOON = "select count(*) from pgmq.q_pgembedd_jobs where vt < clock_timestamp() + '10 s'"
+SOON = "select count(*) from pgmq.q_pgembedd_fresh where vt < clock_timestamp() + '10 s'"
 
 
 def posts(connection: psycopg.Connection, rows: int, batch_size: int) -> list[list[dict[str, Any]]]:

@@ -288,10 +288,10 @@ def test_a_pipeline_that_the_role_may_not_read(searched: Searched) -> None:
 def test_vectors_of_another_model_are_not_searched(searched: Searched, model: Session) -> None:
     with searched.database.connect() as connection:
         assert keys(searched.post(ASKED)) == [1, 2, 3, 4], "the pipeline is known by now"
-        connection.execute("update pgembedd.pipeline set fingerprint = 'other@1' where name = 'documents'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'other@1' where name = 'documents'")
         answer = searched.post(ASKED)
         connection.execute(
-            "update pgembedd.pipeline set fingerprint = %s where name = 'documents'", [model.fingerprint]
+            "update pgembedd_internal.pipeline set fingerprint = %s where name = 'documents'", [model.fingerprint]
         )
     assert (answer.status_code, answer.json()["error"]) == (409, "model_mismatch")
     assert "holds vectors of other@1" in answer.json()["message"]

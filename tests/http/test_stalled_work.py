@@ -24,10 +24,10 @@ from tests.support.worker import WorkerProcess
 
 # Each worker has told the session by which it listens.
 KNOWN = """
-    select count(*) > 1 and bool_and(exists (select from pgembedd.worker w where a.pid = any (w.sessions)))
+    select count(*) > 1 and bool_and(exists (select from pgembedd_internal.worker w where a.pid = any (w.sessions)))
     from pg_stat_activity a where a.datname = current_database() and a.application_name = 'pgembedd listen'
 """
-ANSWERING = "select count(*) from pgembedd.worker where clock_timestamp() - answered_at < '10 s'"
+ANSWERING = "select count(*) from pgembedd_internal.worker where clock_timestamp() - answered_at < '10 s'"
 
 
 def status(connection: psycopg.Connection) -> dict[str, tuple[str, str | None]]:
@@ -44,7 +44,7 @@ def pass_two_minutes(connection: psycopg.Connection) -> None:
     """For pipelines, jobs and stores; what answers says so again within five seconds."""
     for change in (
         "pgembedd.pipeline set state_since = state_since - interval '2 min'",
-        "pgmq.q_pgembedd_jobs set enqueued_at = enqueued_at - interval '2 min'",
+        "pgmq.q_pgembedd_fresh set enqueued_at = enqueued_at - interval '2 min'",
         "pgembedd.activity set at = at - interval '2 min'",
         "pgembedd.worker set answered_at = answered_at - interval '2 min'",
     ):
@@ -134,7 +134,7 @@ def test_a_locked_table(database: Database, connection: psycopg.Connection, mode
         blocker.execute("insert into documents values (2, 'secret words')")
         blocker.execute("commit; begin; lock table documents in exclusive mode; select 'secret words'")
         insert(connection, [2], "other")
-        eventually(lambda: value(connection, "select count(*) from pgmq.q_pgembedd_jobs") == 1)
+        eventually(lambda: value(connection, "select count(*) from pgmq.q_pgembedd_fresh") == 1)
         pass_two_minutes(connection)
         eventually(lambda: states(connection) == {"documents": "stalled", "other": "running"})
         client.post("/embed", json={"input": "x"})  # which loads the model
@@ -146,7 +146,7 @@ def test_a_locked_table(database: Database, connection: psycopg.Connection, mode
         named = [told[name] for name in ("pipeline", "table", "blocker", "application", "why")]
         assert named == ["documents", "public.documents", pid, "a migration", "write: LockNotAvailable"]
         assert "secret" not in str(told)
-        noted = "select headers -> 'pgembedd' ->> 'why' from pgmq.q_pgembedd_jobs"
+        noted = "select headers -> 'pgembedd' ->> 'why' from pgmq.q_pgembedd_fresh"
         eventually(lambda: value(connection, noted) == "write: LockNotAvailable")
         blocker.rollback()
         await_quiet(connection)
@@ -163,7 +163,7 @@ def refusal_of(ask: Callable[[], object]) -> str:
 def test_embed_does_not_wait_for_a_frozen_worker(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection)
     question = "select pgembedd.embed('a question', timeout => '50 s')"
-    heard = "select pgembedd._listeners() is not null"
+    heard = "select pgembedd_internal._listeners() is not null"
     with WorkerProcess(database.conninfo) as worker, database.connect() as asker:
         eventually(lambda: value(connection, heard))
         assert value(asker, question)
@@ -171,7 +171,7 @@ def test_embed_does_not_wait_for_a_frozen_worker(database: Database, connection:
         said: list[str] = []
         waits = threading.Thread(target=lambda: said.append(refusal_of(lambda: asker.execute(question))))
         waits.start()  # before it is known
-        eventually(lambda: value(connection, "select count(*) from pgembedd.embed_request") == 1 or said)
+        eventually(lambda: value(connection, "select count(*) from pgembedd_internal.embed_request") == 1 or said)
         place = f"process {worker.process.pid} on "
         while waits.is_alive():
             pass_two_minutes(connection)
@@ -181,5 +181,5 @@ def test_embed_does_not_wait_for_a_frozen_worker(database: Database, connection:
         doctor = pgembedd("doctor", database=database.conninfo).out
         assert "embed(): set up, but no worker would answer" in doctor
         worker.send(signal.SIGCONT)
-        eventually(lambda: value(connection, "select pgembedd._listeners() is not null"))
+        eventually(lambda: value(connection, "select pgembedd_internal._listeners() is not null"))
         assert value(connection, question)

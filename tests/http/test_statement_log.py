@@ -69,7 +69,7 @@ def over_http(asked: Asked, headers: dict[str, str]) -> list[Any]:
             next(line for line in watching.iter_lines() if line.startswith("event: sources"))
         found.append(client.post(f"/answers/{answer}/stop", **given))
     with asked.database.connect() as connection:
-        thread = str(value(connection, "select thread from pgembedd.answer where id = %s", answer))
+        thread = str(value(connection, "select thread from pgembedd_internal.answer where id = %s", answer))
     refused = {"pipeline": "documents", "question": TEXT, "thread": thread, "model": SECRET}
     assert client.post("/answers", json=refused, **given).status_code == 422
     chat = {"model": "table:documents", "messages": [{"role": "user", "content": TEXT}]}
@@ -111,12 +111,12 @@ def test_no_statement_has_what_a_user_sent(asked: Asked, server: EmbeddedPostgre
         with Searches(own) as searches, suppress(Exception):
             searches.search("documents", TEXT, filter={"body": SECRET})
         with asked.database.connect() as worker, asked.database.connect() as connection:
-            worker.execute("select pgembedd.hear_embed_requests()")
+            worker.execute("select pgembedd_internal.hear_embed_requests()")
             with suppress(psycopg.Error):
                 connection.execute("select pgembedd.embed(%s, 'documents', timeout => '50 ms')", [TEXT])
             with connection.transaction(force_rollback=True):
                 connection.execute("select pgembedd.embed_through()")
-                made = value(connection, "select password from pgembedd.loopback")
+                made = value(connection, "select password from pgembedd_internal.loopback")
         eventually(lambda: "pgembedd.embed_through" in log())
         written = log()
     assert "pgembedd.ask(" in written

@@ -75,7 +75,7 @@ def test_a_pipeline_is_a_chat_model_of_openais_client(asked: Asked, chat: openai
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert chunks[-1].usage.completion_tokens == 5
     with asked.database.connect() as connection:
-        threads = rows(connection, "select question, thread from pgembedd.answer order by asked_at desc limit 2")
+        threads = rows(connection, "select question, thread from pgembedd_internal.answer order by asked_at desc limit 2")
     assert threads[0][1] == threads[1][1]
     assert [question for question, _ in threads] == ["And [how] long?", QUESTION]
 
@@ -122,7 +122,7 @@ def test_a_reply_has_the_notes_that_openais_reasons_to_end_do_not_tell(cut: str 
 def test_chores_of_chat_programs_ask_no_model(asked: Asked, chat: openai.OpenAI, stream: bool) -> None:
     history = f"<chat_history>\nUSER: {QUESTION}\nASSISTANT: Open Settings.\n</chat_history>"
     with asked.database.connect() as connection:
-        before = value(connection, "select count(*) from pgembedd.answer")
+        before = value(connection, "select count(*) from pgembedd_internal.answer")
         for task, reply in [
             ('### Task:\nGenerate a title.\nJSON format: { "title": "your title" }\n', {"title": QUESTION}),
             ('### Task:\nGenerate 1-3 broad tags.\nJSON format: { "tags": ["tag1"] }\n', {"tags": []}),
@@ -137,7 +137,7 @@ def test_chores_of_chat_programs_ask_no_model(asked: Asked, chat: openai.OpenAI,
                 else made.choices[0].message.content
             )
             assert (text if isinstance(reply, str) else json.loads(text)) == reply
-        assert value(connection, "select count(*) from pgembedd.answer") == before
+        assert value(connection, "select count(*) from pgembedd_internal.answer") == before
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -224,7 +224,7 @@ def test_what_a_chat_is_told_instead_of_an_answer(asked: Asked, chat: openai.Ope
         eventually(lambda: asked.newest() != before)
         asked.claim(asked.newest())
         with asked.database.connect() as connection:
-            fail = "select pgembedd.fail_answer(%s, 1, 'The model''s server went away.', true)"
+            fail = "select pgembedd_internal.fail_answer(%s, 1, 'The model''s server went away.', true)"
             assert value(connection, fail, asked.newest()) == "dead"
         waiting.result(PATIENCE_S)
     assert failed.is_set()
@@ -246,7 +246,7 @@ def test_a_client_that_leaves_stops_its_answer(asked: Asked, stream: bool) -> No
         if stream:
             eventually(lambda: SENTENCES[0].encode() in client.recv(65536))
     with asked.database.connect() as connection:
-        state = "select status, answer from pgembedd.answer where id = %s"
+        state = "select status, answer from pgembedd_internal.answer where id = %s"
         eventually(lambda: rows(connection, state, answer) == [("stopped", SENTENCES[0])])
 
 
@@ -260,7 +260,7 @@ def test_a_chat_without_a_worker_is_unavailable(asked: Asked, chat: openai.OpenA
         chat.chat.completions.create(model="table:documents", messages=said, stream=stream)
     assert refused.value.status_code == 503
     with asked.database.connect() as connection:  # it will be asked again
-        state = "select status from pgembedd.answer where id = %s"
+        state = "select status from pgembedd_internal.answer where id = %s"
         eventually(lambda: value(connection, state, asked.newest()) == "stopped")
 
 
@@ -281,8 +281,8 @@ def test_chats_that_begin_alike_are_not_mixed(asked: Asked, chat: openai.OpenAI)
     say(question, "I am Yvonne, and was fired.")
     say(question, "How long does it last?")
     with asked.database.connect() as connection:
-        asking = "select array_agg(question order by asked_at) from pgembedd.answer where thread in "
-        asking += "(select thread from pgembedd.answer where question like %s) group by thread order by min(asked_at)"
+        asking = "select array_agg(question order by asked_at) from pgembedd_internal.answer where thread in "
+        asking += "(select thread from pgembedd_internal.answer where question like %s) group by thread order by min(asked_at)"
         threads = column(connection, asking, f"{question}%")
     assert threads == [
         [question],

@@ -40,7 +40,7 @@ def over_mcp(asked: Asked, headers: dict[str, str], **given: Any) -> tuple[bool,
 
 def questions(asked: Asked) -> int:
     with asked.database.connect() as connection:
-        found: int = value(connection, "select count(*) from pgembedd.answer")
+        found: int = value(connection, "select count(*) from pgembedd_internal.answer")
         return found
 
 

@@ -24,9 +24,9 @@ from tests.support.sql import column, value
 from tests.support.waiting import eventually
 from tests.support.worker import brisk, running
 
-READ = "select jsonb_agg(j order by j ->> 'jobId')::text from pgembedd._claim_for_push(100, 300) j"
+READ = "select jsonb_agg(j order by j ->> 'jobId')::text from pgembedd_internal._claim_for_push(100, 300) j"
 EACH = f"select '[' || j::text || ']' from jsonb_array_elements(({READ})::jsonb) j"
-DUE = "select count(*) from pgmq.q_pgembedd_jobs where vt <= clock_timestamp()"
+DUE = "select count(*) from pgmq.q_pgembedd_fresh where vt <= clock_timestamp()"
 
 
 class Pusher:

@@ -24,7 +24,7 @@ BAD = [3, 6]
 # From the failure on, not from now: the machine may have been slow in between. A little more than it was told.
 WAIT_S = """
     select extract(epoch from vt - (headers -> 'pgembedd' -> 'history' -> -1 ->> 'at')::timestamptz)::float8
-    from pgmq.q_pgembedd_jobs
+    from pgmq.q_pgembedd_fresh
 """
 
 
@@ -108,13 +108,13 @@ def test_rows_that_fail_in_the_database_fail_alone(
         assert len(claims) == 1, "the good ones were embedded in the very claim that had the bad ones"
         assert missing(connection) == BAD
         await_given_up(connection)
-        failures = rows(connection, "select key, reason, attempts, jsonb_array_length(history) from pgembedd.failures")
+        failures = rows(connection, "select key, reason, attempts, jsonb_array_length(history) from pgembedd.dead_letters")
         assert sorted(failures) == [(i, cause.reason, 5, 5) for i in BAD]
         connection.execute(cause.mended_by)
-        assert call(connection, "retry_failed", name="documents") == len(BAD)
+        assert call(connection, "retry_dead_letters", name="documents") == len(BAD)
         await_quiet(connection)
     assert stale(connection, model) == []
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
     assert [event for event in log if "secret" in repr(event)] == [], "the detail of an error may hold content"
 
 
@@ -127,7 +127,7 @@ def test_the_detail_of_an_error_is_kept_for_its_owner(
     insert_with_bad_ones(connection)
     with worker_thread(database, only(Wrapped(model))):
         await_quiet(connection)
-    details = rows(connection, "select error, history -> 0 ->> 'error' from pgembedd.failures order by key")
+    details = rows(connection, "select error, history -> 0 ->> 'error' from pgembedd.dead_letters order by key")
     assert details == [(f"Cannot store bad secret {i} (SQLSTATE P0001)",) * 2 for i in BAD]
 
 
@@ -159,10 +159,10 @@ def test_a_text_the_model_fails_on_fails_alone(
         await_failed_once(connection)
         assert missing(connection) == BAD
         await_given_up(connection)
-    assert sorted(rows(connection, "select key, reason, attempts from pgembedd.failures")) == [
+    assert sorted(rows(connection, "select key, reason, attempts from pgembedd.dead_letters")) == [
         (i, "model", 5) for i in BAD
     ]
-    assert all("secret" in row[0] for row in rows(connection, "select error from pgembedd.failures"))
+    assert all("secret" in row[0] for row in rows(connection, "select error from pgembedd.dead_letters"))
     assert [event for event in log if "secret" in repr(event)] == []
 
 
@@ -256,6 +256,6 @@ def test_each_bad_row_of_a_claim_fails_alone(
     insert(connection, range(1, 10))
     with worker_thread(database, only(Wrapped(model, on_result=fails_on_the_eighth)), claim_size=9):
         await_quiet(connection)
-    failures = rows(connection, "select key, reason, attempts from pgembedd.failures order by key")
+    failures = rows(connection, "select key, reason, attempts from pgembedd.dead_letters order by key")
     assert failures == [(2, "content", 1), (4, "write", 1), (6, "write", 1), (8, "model", 1)]
     assert missing(connection) == [2, 4, 6, 8]

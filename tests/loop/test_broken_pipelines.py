@@ -61,7 +61,7 @@ def test_a_table_that_was_altered_under_a_running_worker(
         call(connection, "resume", name="documents")
         await_quiet(connection)
     assert stale(connection, model) == []
-    assert connection.execute("select from pgembedd.failures").rowcount == 0
+    assert connection.execute("select from pgembedd.dead_letters").rowcount == 0
 
 
 CHANGES = {
@@ -92,7 +92,7 @@ def test_a_change_that_is_followed_under_a_running_worker(
         connection.execute(f"update {table} set body = 'changed' where id = 1".encode())
         await_quiet(connection)
     assert stale(connection, model, table) == []
-    assert connection.execute("select from pgembedd.failures").rowcount == 0
+    assert connection.execute("select from pgembedd.dead_letters").rowcount == 0
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_code_that_cannot_be_made_again_for_the_moment(
         connection.execute("drop event trigger hindrance")
         await_quiet(connection)
     assert connection.execute("select from chunks").rowcount == 1
-    assert connection.execute("select from pgembedd.failures").rowcount == 0
+    assert connection.execute("select from pgembedd.dead_letters").rowcount == 0
 
 
 @pytest.mark.slow

@@ -58,10 +58,10 @@ def insert_docs(connection: psycopg.Connection, count: int = 4) -> None:
 
 
 def wrong(connection: psycopg.Connection, model: Session) -> list[tuple[int, int]]:
-    """(id, chunk_no) of the chunks whose text, place, hash or vector is not that of the row as it is now."""
+    """(id, chunk_index) of the chunks whose text, place, hash or vector is not that of the row as it is now."""
     found = rows(
         connection,
-        "select id, chunk_no, chunk = substr(body, start_offset + 1, end_offset - start_offset)"
+        "select id, chunk_index, chunk = substr(body, start_offset + 1, end_offset - start_offset)"
         " and content_hash = sha256(convert_to(title || ': ' || chunk, 'UTF8')),"
         " title || ': ' || chunk, embedding, tokens, tokens_kept from chunks left join documents using (id)",
     )
@@ -130,7 +130,7 @@ def test_a_search_finds_the_chunk(database: Database, documents: psycopg.Connect
     hit, *_ = search(documents, "documents", words, k=3, embedding=vector)
     assert hit.key == 1
     assert "Zebras" in str(hit.snippet)
-    assert hit.chunk_no == value(documents, "select chunk_no from chunks where chunk like '%Zebras%'")
+    assert hit.chunk_index == value(documents, "select chunk_index from chunks where chunk like '%Zebras%'")
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_a_search_that_a_change_of_model_overtook_says_so(
     (before,) = run(documents, pipelines_call("documents"))
     call(documents, "switch", name="documents")
     check_unchanged(documents, before)  # other chunks, the same model
-    documents.execute("update pgembedd.pipeline set fingerprint = 'another@1' where name = 'documents'")
+    documents.execute("update pgembedd_internal.pipeline set fingerprint = 'another@1' where name = 'documents'")
     with pytest.raises(ModelMismatchError, match="was changed at this moment: search again"):
         check_unchanged(documents, before)
 
@@ -155,7 +155,7 @@ def test_a_title_that_leaves_no_room_is_a_dead_letter(
     with worker_thread(database, only(Wrapped(model))):
         documents.execute("insert into documents values (1, repeat('word ', 1000), 'body'), (2, 'title', 'body')")
         await_quiet(documents)
-    found = rows(documents, "select key, reason, attempts from pgembedd.failures")
+    found = rows(documents, "select key, reason, attempts from pgembedd.dead_letters")
     assert found == [(1, "content", 1)]
-    assert "What the formatting puts around every chunk" in value(documents, "select error from pgembedd.failures")
+    assert "What the formatting puts around every chunk" in value(documents, "select error from pgembedd.dead_letters")
     assert rows(documents, "select id from chunks") == [(2,)]

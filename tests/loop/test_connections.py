@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, brisk, worker_thread
 
 OURS = "application_name like 'pgembedd %'"
-STORING = "query ~ 'pgembedd.store' and state = 'active'"
+STORING = "query ~ 'pgembedd_internal.store' and state = 'active'"
 
 
 def names(connection: psycopg.Connection) -> list[str]:
@@ -58,7 +58,7 @@ def test_a_worker_has_no_more_connections_than_it_may(
         insert(connection, range(200))
         value(connection, "select pgembedd.backfill('documents', true)")
         seen = {backends(connection, OURS)}
-        eventually(lambda: backends(connection, "query ~ 'pgembedd.store'") > 0)
+        eventually(lambda: backends(connection, "query ~ 'pgembedd_internal.store'") > 0)
         await_quiet(connection)
         seen.add(backends(connection, OURS))
     assert max(seen) <= 6
@@ -85,7 +85,7 @@ def test_leases_are_extended_while_owners_code_holds_all_other_sessions(
         insert(connection, range(101, 120))
         eventually(lambda: backends(connection, STORING) == 2)
         now = value(connection, "select clock_timestamp()")
-        extended = f"application_name = 'pgembedd leases' and query ~ 'pgembedd.extend' and query_start > '{now}'"
+        extended = f"application_name = 'pgembedd leases' and query ~ 'pgembedd_internal.extend' and query_start > '{now}'"
         eventually(lambda: backends(connection, extended) == 1)
         assert backends(connection, STORING) == 2
         connection.execute("delete from gate")

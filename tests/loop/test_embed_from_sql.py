@@ -45,7 +45,7 @@ class Asked:
 @contextmanager
 def hearing(connection: psycopg.Connection, workers: int = 1) -> Iterator[None]:
     """Once so many workers answer."""
-    eventually(lambda: len(value(connection, "select pgembedd._listeners()") or []) == workers)
+    eventually(lambda: len(value(connection, "select pgembedd_internal._listeners()") or []) == workers)
     yield
 
 
@@ -118,7 +118,7 @@ def test_fifty_callers_and_two_workers(database: Database, connection: psycopg.C
     ):
         answers = list(crowd.map(ask, texts))
     assert np.array_equal(answers, model.embed(texts, kind="query").vectors)
-    assert value(connection, "select count(*) from pgembedd.embed_request") == 0
+    assert value(connection, "select count(*) from pgembedd_internal.embed_request") == 0
 
 
 def test_a_pipeline_of_another_fingerprint_is_refused(
@@ -126,12 +126,12 @@ def test_a_pipeline_of_another_fingerprint_is_refused(
 ) -> None:
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model))), hearing(connection):
-        connection.execute("update pgembedd.pipeline set fingerprint = 'all-MiniLM-L6-v2@older'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'all-MiniLM-L6-v2@older'")
         with pytest.raises(psycopg.Error, match="are of all-MiniLM-L6-v2@older, but all-MiniLM-L6-v2 of this worker"):
             embed(connection, "x")
         with pytest.raises(psycopg.Error, match="No pipeline has the model /etc/passwd, and no worker was told to"):
             embed(connection, "x", ", model => '/etc/passwd'")
-        connection.execute("update pgembedd.pipeline set fingerprint = null, model = 'gte-small'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = null, model = 'gte-small'")
         with pytest.raises(psycopg.Error, match="The model gte-small cannot be fetched"):
             embed(connection, "x")
 
@@ -202,7 +202,7 @@ def test_without_a_worker_a_service_answers_for_the_models_it_was_given(
         assert np.array_equal(
             embed(connection, "x", f", model => '{MODEL}'"), model.embed(["x"], kind="query").vectors[0]
         )
-    eventually(lambda: value(connection, "select pgembedd._listeners()") is None)
+    eventually(lambda: value(connection, "select pgembedd_internal._listeners()") is None)
 
 
 @pytest.mark.slow
@@ -213,7 +213,7 @@ def test_a_worker_of_another_interface_leaves_requests_to_others(
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model))):
         with hearing(connection), without(connection, "interface"):
-            eventually(lambda: not value(connection, "select pgembedd._listeners()"))
+            eventually(lambda: not value(connection, "select pgembedd_internal._listeners()"))
             with pytest.raises(psycopg.Error, match="No worker"):
                 embed(connection, "x")
         with hearing(connection):
@@ -245,7 +245,7 @@ def test_a_killed_workers_question_is_answered_by_the_next(
         asked = caller.submit(embed, own, "x", ", timeout => '10 min'")
         assert gate.reached.wait(PATIENCE_S)
         with WorkerProcess(database.conninfo), hearing(connection, 2):
-            connection.execute("delete from pgembedd.worker w using pgembedd.embed_request q where w.id = q.taken_by")
+            connection.execute("delete from pgembedd_internal.worker w using pgembedd_internal.embed_request q where w.id = q.taken_by")
             vector = asked.result(PATIENCE_S)
         gate.open()
     assert np.array_equal(vector, model.embed(["x"], kind="query").vectors[0])

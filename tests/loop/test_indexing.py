@@ -146,9 +146,9 @@ def test_a_search_is_right_before_during_and_after(database: Database, built_up:
 
 def test_one_at_a_time(database: Database, built_up: psycopg.Connection) -> None:
     with database.connect() as first, database.connect() as second:
-        first.execute("select pgembedd._start_index_build()")
+        first.execute("select pgembedd_internal._start_index_build()")
         assert build_index(second, "documents", LIMITS, NEVER) is False
-        first.execute("select pgembedd._end_index_build()")
+        first.execute("select pgembedd_internal._end_index_build()")
         assert build_index(second, "documents", LIMITS, NEVER) is True
         assert build_index(first, "documents", LIMITS, NEVER) is True, "the lock was given back; nothing is left to do"
     assert hnsw_indexes(built_up) == {NAME: True}
@@ -156,7 +156,7 @@ def test_one_at_a_time(database: Database, built_up: psycopg.Connection) -> None
 
 def test_the_turn_of_a_session_ends_with_it(database: Database, built_up: psycopg.Connection) -> None:
     with database.connect() as first:
-        first.execute("select pgembedd._start_index_build()")
+        first.execute("select pgembedd_internal._start_index_build()")
         pid = first.info.backend_pid
     eventually(lambda: built_up.execute("select from pg_stat_activity where pid = %s", [pid]).rowcount == 0)
     assert build_index(built_up, "documents", LIMITS, NEVER) is True

@@ -153,7 +153,7 @@ def test_a_suspect_is_alone_in_both_lanes(database: Database, connection: psycop
         assert gate.reached.wait(PATIENCE_S)
         with connection.transaction():
             insert(connection, [1, 2], text="suspect")
-            connection.execute("update pgmq.q_pgembedd_jobs set read_ct = 2")
+            connection.execute("update pgmq.q_pgembedd_fresh set read_ct = 2")
         eventually(lambda: len(worker._in_flight._suspects) == 1)
         gate.open()
         await_embedded(connection, [1, 2])

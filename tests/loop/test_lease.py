@@ -31,13 +31,13 @@ LEASE_S = 60  # no machine is so busy that a heartbeat comes later
 
 def lease_end_s(connection: psycopg.Connection) -> float:
     """Returns the end of the only job's lease, in seconds since the epoch."""
-    return float(value(connection, "select extract(epoch from vt)::float8 from pgmq.q_pgembedd_jobs"))
+    return float(value(connection, "select extract(epoch from vt)::float8 from pgmq.q_pgembedd_fresh"))
 
 
 def lease_left_s(connection: psycopg.Connection) -> float:
     """Returns what is left of the only job's lease."""
     return float(
-        value(connection, "select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_pgembedd_jobs")
+        value(connection, "select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_pgembedd_fresh")
     )
 
 
@@ -80,13 +80,13 @@ def test_a_claim_that_was_lost_is_worked_by_its_new_owner_only(
         with connection.transaction():  # so that neither the heartbeat nor the worker's next claim comes in between
             let_leases_run_out(connection)
             assert len(claim(connection, lease_s=600)) == 2
-        ends_s = value(connection, "select min(extract(epoch from vt)) from pgmq.q_pgembedd_jobs")
+        ends_s = value(connection, "select min(extract(epoch from vt)) from pgmq.q_pgembedd_fresh")
         eventually(lambda: any(event["event"] == "lease_lost" for event in log))
         gate.open()
         eventually(lambda: any(event.get("lost") == 2 for event in log))
     assert value(connection, "select count(*) from documents where embedding is not null") == 0
     assert [job.unrecorded for job in waiting(connection)] == [2, 2]
-    assert value(connection, "select min(extract(epoch from vt)) from pgmq.q_pgembedd_jobs") == ends_s
+    assert value(connection, "select min(extract(epoch from vt)) from pgmq.q_pgembedd_fresh") == ends_s
 
 
 def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
@@ -105,7 +105,7 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
         assert first.reached.wait(PATIENCE_S)
 
         def claimed_again() -> bool:
-            connection.execute("update pgmq.q_pgembedd_jobs set vt = clock_timestamp() where read_ct = 1")
+            connection.execute("update pgmq.q_pgembedd_fresh set vt = clock_timestamp() where read_ct = 1")
             return [job.read_ct for job in waiting(connection)] == [2]
 
         eventually(claimed_again)
@@ -134,7 +134,7 @@ def test_a_suspect_whose_lease_is_lost_before_its_turn_is_not_worked(
     gate, asked = Gate(), list[Sequence[str]]()
     with worker_thread(database, only(Wrapped(model, on_start=asked.append, on_result=gate)), lease_s=LEASE_S):
         assert gate.reached.wait(PATIENCE_S)
-        connection.execute("update pgmq.q_pgembedd_jobs set read_ct = read_ct + 1 where message -> 'id' = '1'")
+        connection.execute("update pgmq.q_pgembedd_fresh set read_ct = read_ct + 1 where message -> 'id' = '1'")
         gate.open()
         eventually(lambda: [job.id for job in waiting(connection)] == [1])
     assert asked == [["text 2"]]
@@ -165,9 +165,9 @@ def test_a_lease_is_lost_at_the_second_beat_that_misses_it(
     stored, stolen = claimed = jobs.claim(Due(1, FRESH), 2, LEASE_S)
     in_flight.add(claimed)
     steps = Steps(
-        lambda: connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id = %s", [stored.msg_id]),
+        lambda: connection.execute("delete from pgmq.q_pgembedd_fresh where msg_id = %s", [stored.msg_id]),
         lambda: in_flight.remove([stored]),
-        lambda: connection.execute("update pgmq.q_pgembedd_jobs set read_ct = 2"),
+        lambda: connection.execute("update pgmq.q_pgembedd_fresh set read_ct = 2"),
         lambda: None,
     )
     extend_leases(brisk(lease_s=3), jobs, in_flight, steps.wait, ear, SchemaWait(), lambda: None)

@@ -38,15 +38,15 @@ def test_a_whole_run_with_least_privilege(apart: Database, roles: Roles, model: 
         connection.execute("update documents set body = ' ' where id = 5")
         connection.execute("delete from documents where id = 6")
         connection.execute("alter table documents add constraint no_seven check (id <> 7 or embedding is null)")
-        connection.execute("update pgembedd.pipeline set max_attempts = 1")
+        connection.execute("update pgembedd_internal.pipeline set max_attempts = 1")
         with connect_as(apart, worker) as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
             other.execute("select from documents")
-        connection.execute("update pgembedd.installation set swept_at = '-infinity', retained_at = '-infinity'")
+        connection.execute("update pgembedd_internal.installation set swept_at = '-infinity', retained_at = '-infinity'")
         with worker_thread(conninfo_as(apart, worker), only(Wrapped(model)), lease_s=1):
             await_quiet(connection)
         assert missing(connection) == [5, 7]
-        assert value(connection, "select swept_at > '-infinity' from pgembedd.installation")
-        assert value(connection, "select reason from pgembedd.failures where key = '7'") == "write"
+        assert value(connection, "select swept_at > '-infinity' from pgembedd_internal.installation")
+        assert value(connection, "select reason from pgembedd.dead_letters where key = '7'") == "write"
         connection.execute("update documents set body = 'mended' where id = 5")
         connection.execute("delete from documents where id = 7")
         with worker_thread(conninfo_as(apart, worker), only(Wrapped(model)), wait="poll", poll_max_s=1.0):

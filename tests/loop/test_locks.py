@@ -49,7 +49,7 @@ def test_rows_that_a_user_holds_are_left_for_later(
             user.commit()
             await_quiet(connection)
     assert stale(connection, model) == []
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
 
 
 def test_a_writer_changes_rows_that_the_worker_is_embedding(
@@ -114,7 +114,7 @@ def test_a_row_that_changes_while_it_is_embedded(
         assert stale(observer, model) == [row for row in missing(observer) if statements == CHANGES["emptied"][0]]
     first = next(event for event in log if event["event"] == "stored")
     assert {name: first.get(name, 0) for name in outcome} == outcome
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
 
 
 @pytest.mark.slow

@@ -173,7 +173,7 @@ def test_a_pipeline_of_another_fingerprint_is_refused_and_its_jobs_are_kept(
     database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
 ) -> None:
     two_pipelines(connection)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'of old' where name = 'others'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'of old' where name = 'others'")
     with worker_thread(database, only(Wrapped(model))):
         eventually(lambda: shown(connection)[0] == "unserved")
         await_embedded(connection, range(1, 5))
@@ -273,7 +273,7 @@ def test_int8_is_a_model_of_its_own(
     insert(connection, range(1, 5))
     with worker_thread(database, loader(brisk(precision=f"{MODEL}=int8"))):
         await_quiet(connection)
-    pinned = value(connection, "select fingerprint from pgembedd.pipeline")
+    pinned = value(connection, "select fingerprint from pgembedd_internal.pipeline")
     assert pinned != model.fingerprint
     register_vector(connection)
     documents = connection.execute("select body, embedding from documents").fetchall()

@@ -202,7 +202,7 @@ def test_the_backfill_lane_sleeps_only_while_all_that_is_its_own_is_looked_at(
     assert watches()
     insert(connection, [1])
     with database.connect(autocommit=False) as other:
-        other.execute("select from pgmq.q_pgembedd_jobs for update")
+        other.execute("select from pgmq.q_pgembedd_fresh for update")
         assert not stages.claimer.claim_due()
         other.rollback()
     assert not watches()

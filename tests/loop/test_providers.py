@@ -58,7 +58,7 @@ def change(connection: psycopg.Connection, model: str) -> None:
     eventually(
         lambda: value(connection, "select index from pgembedd.status where pipeline like %s", "%.next") == "valid"
     )
-    connection.execute("select pgembedd.switch('documents')")
+    connection.execute("select pgembedd.switch_model('documents')")
     connection.execute("select pgembedd.drop_pipeline('documents.previous', drop_vectors => true)")
 
 
@@ -135,8 +135,8 @@ def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
 
         connection.execute("insert into documents values (6, 'text 6'), (7, 'text with poison'), (8, 'text 8')")
         await_embedded(connection, [6, 8])
-        eventually(lambda: value(connection, "select count(*) from pgembedd.failures") == 1)
-        assert "a token that is not allowed" in value(connection, "select error from pgembedd.failures")
+        eventually(lambda: value(connection, "select count(*) from pgembedd.dead_letters") == 1)
+        assert "a token that is not allowed" in value(connection, "select error from pgembedd.dead_letters")
 
         (tmp_path / "key").write_text("sk-wrong")
         insert(connection, [9])
@@ -145,7 +145,7 @@ def test_what_a_provider_refuses_harms_no_other_text_and_charges_no_attempt(
         (tmp_path / "key").write_text("sk-right")
         eventually(lambda: shown(connection) == ("running", None))
         assert missing(connection) == [7, 9]
-        assert value(connection, "select count(*) from pgembedd.failures") == 1
+        assert value(connection, "select count(*) from pgembedd.dead_letters") == 1
 
         eventually(lambda: shown(connection, "others")[0] == "unserved")
         assert "The provider cohere of cohere:embed-v4.0 is not enabled here" in str(shown(connection, "others")[1])
@@ -161,7 +161,7 @@ def test_what_is_asked_of_a_provider_in_a_day_is_added_up_to_its_budget(database
         assert [ledger.take("by tokens", 3, 6, 9) for _ in range(2)] == [True, False]
         ledger.correct("by requests", -100)
     with database.connect() as connection:
-        used = rows(connection, "select provider, tokens, requests from pgembedd.provider_use order by provider")
+        used = rows(connection, "select provider, tokens, requests from pgembedd_internal.provider_use order by provider")
     assert used == [("by requests", 0, 2), ("by tokens", 7, 3)]
 
 
@@ -194,7 +194,7 @@ def test_a_fleet_keeps_one_budget_a_day(
     log: list[EventDict],
 ) -> None:
     """The stand-in counts 3 tokens a request. The first one asks for the dimensions."""
-    used = "select day - pgembedd._day() as day, tokens, requests from pgembedd.provider_use order by day"
+    used = "select day - pgembedd_internal._day() as day, tokens, requests from pgembedd_internal.provider_use order by day"
     make_documents(connection, model=NAME, max_attempts=1)
     with closing(ProviderUse(database.conninfo)) as first, closing(ProviderUse(database.conninfo)) as second:
         load = loading(provider, tmp_path, model, first, "tokens_per_day = 6\nrequests_per_day = 100")
@@ -220,12 +220,12 @@ def test_a_fleet_keeps_one_budget_a_day(
         with worker_thread(database, loading(provider, tmp_path, model, second, "tokens_per_day = 6")):
             eventually(lambda: [event for event in log if event["event"] == "worker_started"][1:])
             assert missing(connection) == [2]
-            connection.execute("update pgembedd.provider_use set day = day - 1")
-            connection.execute("update pgmq.q_pgembedd_jobs set vt = clock_timestamp()")  # half a minute passes, too
+            connection.execute("update pgembedd_internal.provider_use set day = day - 1")
+            connection.execute("update pgmq.q_pgembedd_fresh set vt = clock_timestamp()")  # half a minute passes, too
             await_embedded(connection, [2])
         assert rows(connection, used) == [(-1, 6, 3), (0, 6, 2)]
     assert not [event for event in log if event["event"] == "job_failed"]
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
     assert "openai today (UTC): 6 tokens in 2 requests." in pgembedd("status", database=database.conninfo).out
 
     (tmp_path / "questions").write_text('{"query": "text 1", "relevant": [1]}')
@@ -269,7 +269,7 @@ def test_a_provider_that_changes_a_model_is_noticed_before_a_vector_is_stored(
         await_embedded(connection, [1, 2])
         eventually(lambda: value(connection, "select embedding from documents where id = 1") != before)
         assert shown(connection) == ("running", None)
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
 
     asked = len(provider.received)
     verify = partial(

@@ -22,7 +22,7 @@ from tests.support.sql import column, let_leases_run_out, value
 from tests.support.worker import brisk, running
 
 ROWS = 60
-READ = "select j from pgembedd._claim_for_push(20, 300) j"
+READ = "select j from pgembedd_internal._claim_for_push(20, 300) j"
 
 
 def test_a_queue_that_is_pulled_and_pushed(database: Database, connection: psycopg.Connection, model: Session) -> None:
@@ -51,4 +51,4 @@ def test_a_queue_that_is_pulled_and_pushed(database: Database, connection: psyco
     service.close()
     assert missing(connection) == []
     assert stale(connection, model) == []
-    assert value(connection, "select count(*) from pgembedd.failures") == 0
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 0

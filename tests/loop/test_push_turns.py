@@ -112,12 +112,12 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
 ) -> None:
     insert(connection, [1])
     connection.execute("update documents set body = 'suspect' where id = 1")
-    connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id = 1")
+    connection.execute("delete from pgmq.q_pgembedd_fresh where msg_id = 1")
     for _ in range(5):  # posts that were never received
         connection.execute(READ.encode())
         let_leases_run_out(connection)
     for _ in range(2):  # requests that died in the middle of it
-        take = "select count(*) filter (where (job).suspect) from pgembedd.claim_pushed(%s::jsonb, 60)"
+        take = "select count(*) filter (where (job).suspect) from pgembedd_internal.claim_pushed(%s::jsonb, 60)"
         assert value(connection, take, value(connection, READ)) == 0
         let_leases_run_out(connection)
     gate, order = Gate(), list[str]()

@@ -65,8 +65,8 @@ def test_the_lease_is_kept_while_the_model_works(
     with pushing(database, connection, Wrapped(model, on_result=gate), lease_s=3) as pusher:
         answer = pusher.post()
         assert gate.reached.wait(PATIENCE_S)
-        first_s = value(connection, "select extract(epoch from vt) from pgmq.q_pgembedd_jobs")
-        eventually(lambda: value(connection, "select extract(epoch from vt) from pgmq.q_pgembedd_jobs") > first_s + 3)
+        first_s = value(connection, "select extract(epoch from vt) from pgmq.q_pgembedd_fresh")
+        eventually(lambda: value(connection, "select extract(epoch from vt) from pgmq.q_pgembedd_fresh") > first_s + 3)
         assert claim(connection) == []
         gate.open()
         assert answer.result() == [Outcome("written")]

@@ -90,7 +90,7 @@ def test_the_next_pipeline_is_not_charged(database: Database, spoiled: psycopg.C
         await_quiet(spoiled)
     for table in ("documents", "others"):
         assert value(spoiled, f"select count(embedding) from {table}") == 3
-    assert rows(spoiled, "select * from pgembedd.failures") == []
+    assert rows(spoiled, "select * from pgembedd.dead_letters") == []
 
 
 @pytest.mark.slow
@@ -113,4 +113,4 @@ def test_an_error_that_code_raises_is_of_its_own_row(
         await_quiet(spoiled)
     assert value(spoiled, "select count(embedding) from others") == 3
     assert rows(spoiled, "select id from documents where embedding is null") == [(2,)]
-    assert rows(spoiled, "select key, reason, attempts from pgembedd.failures") == [(2, "content", 1)]
+    assert rows(spoiled, "select key, reason, attempts from pgembedd.dead_letters") == [(2, "content", 1)]

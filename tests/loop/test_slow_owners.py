@@ -175,7 +175,7 @@ def test_other_pipelines_go_on(
             others_go_on(connection)
             assert hits(log) - before <= MOST_HITS
             assert value(connection, "select state from pgembedd.status where pipeline = 'one'") == "running"
-            reason = value(connection, "select pgembedd._shown_reason(p) from pgembedd.pipeline p where name = 'slow'")
+            reason = value(connection, "select pgembedd_internal._shown_reason(p) from pgembedd_internal.pipeline p where name = 'slow'")
             assert reason.startswith("Code of the owner of public.slow did not end within 0.")
             owner.execute(slow(""))
             assert_mended(connection)
@@ -186,9 +186,9 @@ def assert_mended(connection: psycopg.Connection) -> None:
     connection.execute("select pgembedd.resume('slow')")
 
     def is_done() -> bool:
-        connection.execute("select pgembedd.retry_failed('slow')")
+        connection.execute("select pgembedd.retry_dead_letters('slow')")
         let_leases_run_out(connection)
-        return not waiting(connection) and not value(connection, "select count(*) from pgembedd.failures")
+        return not waiting(connection) and not value(connection, "select count(*) from pgembedd.dead_letters")
 
     eventually(is_done)
 
@@ -206,11 +206,11 @@ def test_a_row_that_fails_in_time_holds_up_no_others_of_a_slow_pipeline(
     )
     put_off_upkeep(connection)
     insert(connection, range(1, 5), "slow")
-    connection.execute("select pgembedd.note_slow(1, 3600, 3600, false)")
-    connection.execute("update pgembedd.pipeline set slow_until = clock_timestamp()")
+    connection.execute("select pgembedd_internal.note_slow(1, 3600, 3600, false)")
+    connection.execute("update pgembedd_internal.pipeline set slow_until = clock_timestamp()")
     with worker_thread(database, only(Wrapped(model)), owner_timeout_s=3600.0):
         eventually(lambda: not waiting(connection))
-    assert value(connection, "select count(*) from pgembedd.failures") == 4
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 4
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.support.embedders import MODEL, Wrapped
 from tests.support.sql import let_leases_run_out, rows, value
 from tests.support.waiting import eventually
 
-OVER = "update pgembedd.pipeline set slow_until = clock_timestamp() where slow_until is not null"
+OVER = "update pgembedd_internal.pipeline set slow_until = clock_timestamp() where slow_until is not null"
 SLOW = """
     create table documents (id int primary key, body text);
     create function content_of(d documents) returns text language plpgsql as $$
@@ -43,7 +43,7 @@ def make_slow(connection: psycopg.Connection) -> None:
 def pause(connection: psycopg.Connection, pusher: Pusher) -> list[Outcome]:
     """The outcomes of all jobs in one request, of which the pipeline pauses."""
     outcomes = pusher.post().result()
-    assert value(connection, "select pgembedd._pauses(p) from pgembedd.pipeline p")
+    assert value(connection, "select pgembedd_internal._pauses(p) from pgembedd_internal.pipeline p")
     return outcomes
 
 
@@ -65,7 +65,7 @@ def test_the_other_rows_of_a_slow_pipeline_are_done(
 
         eventually(is_done)
     assert missing(connection) == [3]
-    ((detail,),) = rows(connection, "select error from pgembedd.failures")
+    ((detail,),) = rows(connection, "select error from pgembedd.dead_letters")
     assert "Code of the table's owner" in detail
 
 
@@ -74,15 +74,15 @@ def test_of_a_slow_pipeline_one_posted_job_is_claimed_and_the_others_are_put_bac
 ) -> None:
     make_slow(connection)
     posted = value(connection, READ)
-    connection.execute("select pgembedd.note_slow(1, 60, 60, false)")
+    connection.execute("select pgembedd_internal.note_slow(1, 60, 60, false)")
     with pushing(database, connection, Wrapped(model)) as pusher:
         assert {(outcome.word, outcome.sentence) for outcome in pusher.post(posted).result()} == {("failed", PAUSES)}
-        assert value(connection, "select count(*) from pgmq.q_pgembedd_jobs where vt > now()") == 0
+        assert value(connection, "select count(*) from pgmq.q_pgembedd_fresh where vt > now()") == 0
         connection.execute(OVER)
-        posted = value(connection, "select jsonb_agg(j)::text from pgembedd._claim_for_push(100, 300) j")
+        posted = value(connection, "select jsonb_agg(j)::text from pgembedd_internal._claim_for_push(100, 300) j")
         again = json.dumps([{**json.loads(posted)[0], "jobId": 10**6}])
         assert [outcome.word for outcome in pusher.post(again).result()] == ["done"]
-        assert not value(connection, "select pgembedd._pauses(p) from pgembedd.pipeline p"), "it took no turn"
+        assert not value(connection, "select pgembedd_internal._pauses(p) from pgembedd_internal.pipeline p"), "it took no turn"
         assert [outcome.word for outcome in pusher.post(posted).result()] == ["written"]
 
 
@@ -96,7 +96,7 @@ def test_a_webhook_is_queued_in_a_pause_unless_its_key_has_a_type_of_the_owner(
         f"model => '{MODEL}', triggers => false)".encode()
     )
     insert(connection, [1])
-    connection.execute("select pgembedd.note_slow(1, 60, 60, false)")
+    connection.execute("select pgembedd_internal.note_slow(1, 60, 60, false)")
     change = {"type": "INSERT", "schema": "public", "table": "documents", "record": {"id": 1}}
     with pushing(database, connection, Wrapped(model)) as pusher:
         answer = pusher.claim(lambda jobs: PushedJobRepository.claim_changed(jobs, json.dumps(change)))

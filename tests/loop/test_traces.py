@@ -97,7 +97,7 @@ def test_the_spans_follow_upon_each_other(
 ) -> None:
     make_documents(connection)
     write(connection, tracing, "insert into documents values (1, 'text')")
-    connection.execute("update pgmq.q_pgembedd_jobs set enqueued_at = enqueued_at - interval '1 minute'")
+    connection.execute("update pgmq.q_pgembedd_fresh set enqueued_at = enqueued_at - interval '1 minute'")
     with worker_thread(database, only(Wrapped(model)), observer=tracing.traces):
         await_quiet(connection)
         eventually(lambda: len(tracing.spans()) == 1 + len(STAGES), timeout_s=PATIENCE_S)
@@ -146,7 +146,7 @@ def test_junk_in_a_header_makes_no_trace_and_no_harm(
 ) -> None:
     make_documents(connection)
     insert(connection, [1, 2])
-    connection.execute("""update pgmq.q_pgembedd_jobs set headers = '{"traceparent": "00-junk"}'""")
+    connection.execute("""update pgmq.q_pgembedd_fresh set headers = '{"traceparent": "00-junk"}'""")
     with worker_thread(database, only(Wrapped(model)), observer=tracing.traces):
         await_quiet(connection)
 

@@ -18,7 +18,7 @@ from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
 
-DUE = "update pgembedd.installation set swept_at = '-infinity'"
+DUE = "update pgembedd_internal.installation set swept_at = '-infinity'"
 
 
 def insert_unseen(connection: psycopg.Connection, keys: list[int]) -> None:
@@ -50,7 +50,7 @@ def test_one_at_a_time(database: Database, connection: psycopg.Connection) -> No
     upkeep = Connection(Sessions(database.conninfo, "upkeep"), threading.Event())
     pipelines = PipelineRepository(upkeep)
     with database.connect(autocommit=False) as other:
-        other.execute("select from pgembedd.installation for update")
+        other.execute("select from pgembedd_internal.installation for update")
         assert pipelines.maintain(60) is None, "another worker runs it"
         assert waiting(connection) == []
     assert pipelines.maintain(60) == 3
@@ -65,9 +65,9 @@ def test_an_upkeep_that_fails_ends_no_worker(
 ) -> None:
     make_documents(connection)
     connection.execute("create schema aside; alter function pgembedd.retention() set schema aside")
-    connection.execute("update pgembedd.installation set retained_at = '-infinity'")
+    connection.execute("update pgembedd_internal.installation set retained_at = '-infinity'")
     with worker_thread(database, only(Wrapped(model)), sweep_every_s=1.0):
         insert(connection, [1])
         await_embedded(connection, [1])
         connection.execute("alter function aside.retention() set schema pgembedd")
-        eventually(lambda: value(connection, "select retained_at > '-infinity' from pgembedd.installation"))
+        eventually(lambda: value(connection, "select retained_at > '-infinity' from pgembedd_internal.installation"))

@@ -94,7 +94,7 @@ def fill(connection: psycopg.Connection, **options: Any) -> None:
         " from generate_series(1, 20) i union all select 21, ' ', null"
     )
     create_pipeline(connection, content_columns=["content"], **options)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'made-up@1'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'made-up@1'")
     embed(connection)
 
 
@@ -188,7 +188,7 @@ def test_queued_changed_and_dead_rows_are_not_called_wrong(documents: psycopg.Co
     unseen(documents, "update documents set content = 'new' where id in (3, 4)")
     documents.execute("select pgembedd.requeue('documents', '{3}')")
     documents.execute(
-        "insert into pgembedd.row_state (pipeline_id, key, state) select id, '4', 'dead' from pgembedd.pipeline"
+        "insert into pgembedd_internal.row_state (pipeline_id, key, state) select id, '4', 'dead' from pgembedd_internal.pipeline"
     )
     unseen(documents, "update documents set content = 'other' where id = 5")
     busy = MadeUp(hook=lambda _: unseen(documents, "update documents set content = content || '!' where id = 5"))
@@ -291,10 +291,10 @@ def test_a_correct_embedding_table_passes(chunked: psycopg.Connection) -> None:
         ("update documents set content = E'content 7\\n\\nnew' where id = 7", "stale"),
         ("update documents set title = 'in the formatting' where id = 7", "stale"),
         ("update documents set content = ' ' where id = 7", "stale"),
-        ("delete from chunks where id = 7 and chunk_no = 1", "stale"),
-        ("update chunks set model = 'other@1' where id = 7 and chunk_no = 1", "foreign"),
-        ("update chunks set embedding = '[0.6,0.8,0]' where id = 7 and chunk_no = 1", "corrupted"),
-        ("update chunks set embedding = '[0,0,0]' where id = 7 and chunk_no = 1", "corrupted"),
+        ("delete from chunks where id = 7 and chunk_index = 1", "stale"),
+        ("update chunks set model = 'other@1' where id = 7 and chunk_index = 1", "foreign"),
+        ("update chunks set embedding = '[0.6,0.8,0]' where id = 7 and chunk_index = 1", "corrupted"),
+        ("update chunks set embedding = '[0,0,0]' where id = 7 and chunk_index = 1", "corrupted"),
         ("delete from chunks where id = 7", "missing"),
         ("update documents set title = 'no room' where id = 7", "unreadable"),
         ("delete from documents where id = 7", "orphaned"),

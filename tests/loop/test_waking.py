@@ -21,7 +21,7 @@ SLEEP_S = 600.0
 
 def idle(connection: psycopg.Connection) -> bool:
     """Tells that triggers are asked to NOTIFY."""
-    return bool(value(connection, "select last_value = 1 from pgembedd.worker_idle"))
+    return bool(value(connection, "select last_value = 1 from pgembedd_internal.worker_idle"))
 
 
 LISTENING = "application_name = 'pgembedd listen'"
@@ -92,7 +92,7 @@ def test_polling_is_the_net(database: Database, connection: psycopg.Connection, 
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model)), poll_max_s=0.2):
         eventually(lambda: idle(connection))
-        connection.execute("select pgembedd.set_idle(false)")
+        connection.execute("select pgembedd_internal.set_idle(false)")
         insert(connection, [1])
         await_quiet(connection)
 
@@ -143,7 +143,7 @@ def test_poll_mode_works_without_listen_and_without_prepared_statements(
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model)), wait="poll", poll_max_s=1.0):
         for key in range(1, 4):
-            eventually(lambda: backends(connection, "query like '%pgembedd.due%' and state = 'active'") > 0)
+            eventually(lambda: backends(connection, "query like '%pgembedd_internal.due%' and state = 'active'") > 0)
             insert(connection, [key])
             await_quiet(connection)
             assert not idle(connection), "no session receives a NOTIFY"
@@ -215,7 +215,7 @@ def test_a_worker_sleeps_and_ends_while_all_that_is_due_is_locked(
     make_documents(connection)
     insert(connection, [1])
     with database.connect(autocommit=False) as other:
-        other.execute("select from pgmq.q_pgembedd_jobs for update")
+        other.execute("select from pgmq.q_pgembedd_fresh for update")
         with worker_thread(database, only(Wrapped(model)), poll_max_s=SLEEP_S, grace_s=SLEEP_S):
             eventually(lambda: asleep(connection))
         other.rollback()

@@ -52,8 +52,8 @@ _SUBJECT = """
     declare
         item record;
     begin
-        alter function pgembedd._subject() rename to _subject_aside;
-        create function pgembedd._subject(older text default null) returns text language sql as 'select older';
+        alter function pgembedd_internal._subject() rename to _subject_aside;
+        create function pgembedd_internal._subject(older text default null) returns text language sql as 'select older';
         for item in
             select format('alter policy %I on %s %s %s', polname, polrelid::regclass,
                           'using (' || pg_get_expr(polqual, polrelid) || ')',
@@ -62,21 +62,21 @@ _SUBJECT = """
         loop
             execute replace(item.statement, '_subject_aside()', '_subject()');
         end loop;
-        execute format('alter function pgembedd._subject(text) owner to %s',
+        execute format('alter function pgembedd_internal._subject(text) owner to %s',
             (select proowner::regrole from pg_proc where proname = '_subject_aside'));
-        drop function pgembedd._subject_aside();
+        drop function pgembedd_internal._subject_aside();
     end $$
 """
 # Parts that are no more, and generated code of another shape.
 GONE = """
-    create function pgembedd._no_more(a integer, b integer) returns integer language sql as 'select a + b';
+    create function pgembedd_internal._no_more(a integer, b integer) returns integer language sql as 'select a + b';
     create procedure pgembedd.no_more(a integer) language sql as 'select 1';
-    create view pgembedd.no_more as select pgembedd._no_more(1, 2) as three;
-    create function pgembedd._of_no_more() returns setof pgembedd.no_more language sql begin atomic
+    create view pgembedd.no_more as select pgembedd_internal._no_more(1, 2) as three;
+    create function pgembedd_internal._of_no_more() returns setof pgembedd.no_more language sql begin atomic
         select * from pgembedd.no_more; end;
-    comment on function pgembedd.claim is 'A comment of that time.';
-    comment on column pgembedd.failures.reason is 'Another one.';
-    grant select on pgembedd.push to pgembedd;
+    comment on function pgembedd_internal.claim is 'A comment of that time.';
+    comment on column pgembedd.dead_letters.reason is 'Another one.';
+    grant select on pgembedd_internal.push to pgembedd;
     grant execute on function pgembedd.pause to pgembedd;
     create function pgembedd_code.pipeline_1_read(ids jsonb[], older text default null) returns int
         language sql as 'select 1';

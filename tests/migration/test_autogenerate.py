@@ -87,7 +87,7 @@ def test_an_embedding_table_is_left_alone(
     if schemas:
         project.edit("env.py", "options = {", 'options = {"include_schemas": True,')
     project.run("upgrade", "head")
-    assert value(connection, "select embedding_table::text from pgembedd.pipeline") == "documents_chunks"
+    assert value(connection, "select embedding_table::text from pgembedd_internal.pipeline") == "documents_chunks"
     assert project.generated()[0] == "pass"
 
 
@@ -165,9 +165,9 @@ options = {
     project.edit("models.py", "import select", "import Text, select")
     project.run("revision", "--autogenerate", "-m", "more")
     project.run("upgrade", "head")
-    assert value(connection, "select content_columns from pgembedd.pipeline where name = 'more'") == ["it's"]
+    assert value(connection, "select content_columns from pgembedd_internal.pipeline where name = 'more'") == ["it's"]
     project.run("downgrade", "-1")
-    assert value(connection, "select count(*) from pgembedd.pipeline") == 1
+    assert value(connection, "select count(*) from pgembedd_internal.pipeline") == 1
 
 
 def test_a_drop_by_name_cannot_be_reversed() -> None:

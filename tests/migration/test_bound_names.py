@@ -66,8 +66,8 @@ def test_what_is_planted_before_a_superuser_migrates_is_not_run_and_not_bound(
 @pytest.mark.slow
 def test_what_an_older_version_was_bound_to_is_bound_anew(database: Database, connection: psycopg.Connection) -> None:
     connection.execute("create function public.planted() returns boolean language sql as 'select true'")
-    definition = str(value(connection, "select pg_get_viewdef('pgembedd.failures'::regclass)")).rstrip(";")
-    bound = f"create or replace view pgembedd.failures as select * from ({definition}) v where public.planted()"
+    definition = str(value(connection, "select pg_get_viewdef('pgembedd.dead_letters'::regclass)")).rstrip(";")
+    bound = f"create or replace view pgembedd.dead_letters as select * from ({definition}) v where public.planted()"
     connection.execute(bound.encode())
     assert foreign(connection) != []
     migrate(database.conninfo)
@@ -84,9 +84,9 @@ def test_the_look_at_dependencies_sees_them(connection: psycopg.Connection) -> N
     connection.execute(
         """create function public.planted(text) returns text immutable language sql as 'select $1';
            create view pgembedd.bound as select public.planted('x');
-           create index on pgembedd.event (public.planted(xid));
-           create policy bound on pgembedd.answer using (public.planted('x') = 'x');
-           alter table pgembedd.event alter xid set default public.planted('x');
+           create index on pgembedd_internal.event (public.planted(xid));
+           create policy bound on pgembedd_internal.answer using (public.planted('x') = 'x');
+           alter table pgembedd_internal.event alter xid set default public.planted('x');
            create function pgembedd.bound() returns text begin atomic select public.planted('x'); end"""
     )
     found = [dependent.split()[0] for dependent, what in foreign(connection) if "planted" in what]

@@ -147,8 +147,8 @@ def test_an_import_that_cannot_be_undone_stops_the_downgrade(
     connection.execute("drop function util.queue_embeddings()")
     with pytest.raises(ConfigurationError, match="cannot be created again: function util"):
         downgrade(database.conninfo)
-    assert value(connection, "select count(*) from pgembedd.pipeline") == 1
-    connection.execute("delete from pgembedd.imported_trigger where source_name = 'public.documents'")
+    assert value(connection, "select count(*) from pgembedd_internal.pipeline") == 1
+    connection.execute("delete from pgembedd_internal.imported_trigger where source_name = 'public.documents'")
     downgrade(database.conninfo)
     assert trigger_definitions(connection) == {}
 
@@ -210,15 +210,15 @@ def test_an_extension_that_was_there_stays(pgmq_server: PgmqServer, pgmq_databas
 
 def test_queues_of_others_stay_as_they_were(database: Database, connection: psycopg.Connection) -> None:
     """With pgmq's index, which ours stood in for."""
-    connection.execute("update pgembedd.installation set pgmq_install = 'found', created_queues = '{}'")
+    connection.execute("update pgembedd_internal.installation set pgmq_install = 'found', created_queues = '{}'")
     make_documents(connection)
     create_pipeline(connection)
     indexes = (
         "select regexp_replace(indexdef, '.* using ', '', 'i') from pg_indexes where tablename = %s order by 1 desc"
     )
-    assert "btree (vt)" not in column(connection, indexes, "q_pgembedd_jobs")
+    assert "btree (vt)" not in column(connection, indexes, "q_pgembedd_fresh")
     downgrade(database.conninfo)
-    assert column(connection, indexes, "q_pgembedd_jobs") == ["btree (vt)", "btree (msg_id)"]
+    assert column(connection, indexes, "q_pgembedd_fresh") == ["btree (vt)", "btree (msg_id)"]
 
 
 def test_words_and_functions_for_postgrest_go(database: Database, connection: psycopg.Connection) -> None:

@@ -102,7 +102,7 @@ def test_what_the_encoding_lacks(encoded: Encoded) -> None:
         lacking = "\U0001f600" if ascii_only else "?"
         assert value(workers, "select %s::jsonb ->> 0", Jsonb([f"{text} \U0001f600"])) == f"{text} {lacking}"
         fail(workers, claim_one(workers, "pgembedd_backfill"), error=f"{text} \U0001f600", permanent=True)
-        assert value(connection, "select error from pgembedd.failures") == f"{text} {lacking}"
+        assert value(connection, "select error from pgembedd.dead_letters") == f"{text} {lacking}"
         workers.close()
 
 
@@ -121,7 +121,7 @@ def test_a_key_that_is_no_utf_8_keeps_nothing_else_waiting(encoded: Encoded, key
         connection.execute(f"create table documents ({key}, title text, content text)".encode())
         create_pipeline(connection)
         create_pipeline(connection, name="chunked", embedding_table="chunks")
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
         composite = "other_id" in key
         connection.execute("listen pgembedd_events")
         columns, more = ("id, other_id, content", ", 'b'") if composite else ("id, content", "")
@@ -137,7 +137,7 @@ def test_a_key_that_is_no_utf_8_keeps_nothing_else_waiting(encoded: Encoded, key
                 fail(workers, job, error=str(error), permanent=True)
         assert value(connection, "select count(*) from documents where embedding is not null") == 1
         assert value(connection, "select count(*) from chunks") == 1
-        found = sorted(rows(connection, "select pipeline, key::text, reason, message::text from pgembedd.failures"))
+        found = sorted(rows(connection, "select pipeline, key::text, reason, message::text from pgembedd.dead_letters"))
         assert [(pipeline, reason) for pipeline, _, reason, _ in found] == [
             ("chunked", "content"), ("chunked", "content"), ("documents", "content"), ("documents", "content")
         ]  # fmt: skip
@@ -147,9 +147,9 @@ def test_a_key_that_is_no_utf_8_keeps_nothing_else_waiting(encoded: Encoded, key
         ) == 4
         assert value(connection, "select pgembedd.sweep()") == 0
         assert set(column(connection, "select dead from pgembedd.status")) == {2}
-        assert call(connection, "retry_failed", reason="content") == 4
+        assert call(connection, "retry_dead_letters", reason="content") == 4
         assert [job.id for lane in LANES for job in claim(workers, lane)] == [
             {"id": "c", "other_id": "b"} if composite else "c"
         ] * 2
-        assert len(rows(connection, "select * from pgembedd._sample_keys('documents', 9, 1)")) == 2
-        assert len(rows(connection, "select * from pgembedd._next_keys('documents', null, 9)")) == 2
+        assert len(rows(connection, "select * from pgembedd_internal._sample_keys('documents', 9, 1)")) == 2
+        assert len(rows(connection, "select * from pgembedd_internal._next_keys('documents', null, 9)")) == 2

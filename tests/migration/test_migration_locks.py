@@ -39,7 +39,7 @@ def documents(connection: psycopg.Connection) -> psycopg.Connection:
     """A pipeline that lacks a trigger, so that a migration makes it again."""
     make_documents(connection, 1)
     create_pipeline(connection)
-    connection.execute("update pgembedd.installation set sql_digest = 'older'")
+    connection.execute("update pgembedd_internal.installation set sql_digest = 'older'")
     connection.execute(f"drop trigger {value(connection, ON_UPDATE)} on documents")
     return connection
 
@@ -107,7 +107,7 @@ def test_no_writer_waits_for_a_migration_that_waits(
         assert value(documents, "select to_regnamespace('pgembedd')") is None
     else:
         check_schema(documents)
-        assert value(documents, "select state from pgembedd.pipeline") == "running"
+        assert value(documents, "select state from pgembedd_internal.pipeline") == "running"
     write(database)
 
 
@@ -115,7 +115,7 @@ def test_no_writer_waits_for_a_migration_that_waits(
 def test_a_migration_that_is_killed_while_it_waits_leaves_nothing_and_stops_no_writer(
     database: Database, documents: psycopg.Connection
 ) -> None:
-    before = value(documents, "select sql_digest from pgembedd.installation")
+    before = value(documents, "select sql_digest from pgembedd_internal.installation")
     with held(database, HOLDERS["a writer of a table"]):
         with migrating(database.conninfo) as process:
             eventually(lambda: waits(documents) > 0)
@@ -123,7 +123,7 @@ def test_a_migration_that_is_killed_while_it_waits_leaves_nothing_and_stops_no_w
             process.wait()
         write(database)
         eventually(lambda: waits(documents) == 0)
-        assert value(documents, "select sql_digest from pgembedd.installation") == before
+        assert value(documents, "select sql_digest from pgembedd_internal.installation") == before
     migrate(database.conninfo)
     check_schema(documents)
 
@@ -156,14 +156,14 @@ revision, down_revision = "9999", "{HEAD}"
 
 
 def upgrade() -> None:
-    op.execute("alter table pgembedd.pipeline add column later integer")
+    op.execute("alter table pgembedd_internal.pipeline add column later integer")
 """
     )
 }
 # For each session that waits for the view: how many locks it has on what the view reads.
 HELD_WHILE_WAITING = """
     select (select count(*) from pg_locks h where h.pid = w.pid and h.granted and h.mode = 'AccessExclusiveLock'
-            and h.relation = 'pgembedd.pipeline'::regclass)
+            and h.relation = 'pgembedd_internal.pipeline'::regclass)
     from pg_locks w where not w.granted and w.relation = 'pgembedd.status'::regclass
 """
 
@@ -227,8 +227,8 @@ def test_it_gives_up_in_a_sentence_and_changes_nothing(
     )
     assert f"session {pid} of the role postgres, idle in transaction in a transaction of " in said
     assert "with the statement `insert into documents (id, title) values (?, ?)`" in said
-    assert value(documents, "select sql_digest from pgembedd.installation") == "older"
-    assert value(documents, "select state from pgembedd.pipeline") == "running"
+    assert value(documents, "select sql_digest from pgembedd_internal.installation") == "older"
+    assert value(documents, "select state from pgembedd_internal.pipeline") == "running"
 
 
 def test_a_statement_that_may_not_be_read_is_left_out(

@@ -23,18 +23,18 @@ def test_a_model_of_another_size_needs_its_spec_alone(
         patch.setitem(REGISTRY, "big", replace(GTE_SMALL, name="big", aliases=("huge",), dims=768))
         migrate(database.conninfo)
     connection.execute(CREATE)
-    assert value(connection, "select dimensions from pgembedd.pipeline") == 768
+    assert value(connection, "select dimensions from pgembedd_internal.pipeline") == 768
     connection.execute("select pgembedd.change_model('documents', model => 'all-MiniLM-L6-v2')")
-    assert column(connection, "select dimensions from pgembedd.pipeline order by id") == [768, 384]
+    assert column(connection, "select dimensions from pgembedd_internal.pipeline order by id") == [768, 384]
 
 
 def test_the_rows_are_those_of_the_program_that_migrates(database: Database, connection: psycopg.Connection) -> None:
-    connection.execute("delete from pgembedd.model where name = 'gte-small'")
-    connection.execute("update pgembedd.model set dimensions = 5")
-    connection.execute("insert into pgembedd.model values ('of another release', '{x}', 7)")
+    connection.execute("delete from pgembedd_internal.model where name = 'gte-small'")
+    connection.execute("update pgembedd_internal.model set dimensions = 5")
+    connection.execute("insert into pgembedd_internal.model values ('of another release', '{x}', 7)")
     migrate(database.conninfo)
     expected = {spec.name: spec.dims or None for spec in (*REGISTRY.values(), *RERANKERS.values())}
-    assert dict(connection.execute("select name, dimensions from pgembedd.model").fetchall()) == expected
+    assert dict(connection.execute("select name, dimensions from pgembedd_internal.model").fetchall()) == expected
 
 
 def test_the_default_model_is_that_of_python(connection: psycopg.Connection) -> None:

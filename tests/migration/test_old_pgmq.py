@@ -22,7 +22,7 @@ from tests.support.sql import connected, create_pipeline, make_documents, rows, 
 
 IN_EXTENSION = "select count(*) from pg_depend where deptype = 'e' and objid::regclass::text ~ 'q_pgembedd_[a-z]*$'"
 WITHOUT_HEADERS = "1.4.4"
-RUNNER = "select pgembedd._runner()::text"
+RUNNER = "select pgembedd_internal._runner()::text"
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -69,7 +69,7 @@ def test_a_superusers_migrate_gives_the_functions_to_the_role(
                 migrate(copy.conninfo)
                 assert findings(copy.conninfo) == []
                 assert work(restored) == {3: "written"}
-        for queue in ("pgembedd_jobs", "pgembedd_backfill"):
+        for queue in ("pgembedd_fresh", "pgembedd_backfill"):
             connection.execute(f"select pgmq.drop_queue('{queue}'); select pgmq.create('{queue}')".encode())
         connection.execute("select pgembedd.tick(0, 0)")
         connection.execute("insert into documents values (4, 'x')")
@@ -126,7 +126,7 @@ def test_one_without_headers_is_refused_by_all_in_the_same_words(major: int) -> 
     """What is offered is newer or not; the remedy works. One that is offered only is left alone."""
     with running_version(binaries(major), lambda root: write_extension(root / "share", WITHOUT_HEADERS)) as server:
         with fresh_database(server) as database, database.connect() as admin:
-            admin.execute("create extension vector; create extension pgmq; select pgmq.create('pgembedd_jobs')")
+            admin.execute("create extension vector; create extension pgmq; select pgmq.create('pgembedd_fresh')")
             (finding,) = findings(database.conninfo)
             assert (finding.level, finding.about) == ("bad", "pgmq")
             with pytest.raises(ConfigurationError) as caught:
@@ -139,4 +139,4 @@ def test_one_without_headers_is_refused_by_all_in_the_same_words(major: int) -> 
         with fresh_database(server) as database, database.connect() as admin:
             assert [each.remedy for each in findings(database.conninfo)] == ["pgembedd migrate"]
             migrate(database.conninfo)
-            assert value(admin, "select pgmq_install from pgembedd.installation") == "sql"
+            assert value(admin, "select pgmq_install from pgembedd_internal.installation") == "sql"

@@ -22,7 +22,7 @@ CHANGES: list[Change] = ["fewer parameters", "another parameter"]
 GRANTED = """
     grant select on pgembedd.status to {reader} with grant option;
     grant select on pgembedd.truncated to public;
-    grant select (pipeline, reason) on pgembedd.failures to {reader};
+    grant select (pipeline, reason) on pgembedd.dead_letters to {reader};
     grant execute on function pgembedd.processing_status(text, jsonb[]) to {reader} with grant option;
 """
 
@@ -32,7 +32,7 @@ def installed(connection: psycopg.Connection, roles: Roles) -> str:
     reader, asker, other = roles.make("reader"), roles.make("asker"), roles.make("other")
     make_source(connection, 3)
     create_pipeline(connection, name="chunks", embedding_table="chunks", chunk_tokens=64, on_update="clear")
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute(GRANTED.format(reader=reader))
     for kind, role in (("worker", reader), ("operator", reader), ("search", other), ("ask", asker)):
         connection.execute(f"select pgembedd.grant_{kind}('{role}')")
@@ -56,7 +56,7 @@ def test_an_older_version_becomes_what_a_fresh_installation_is(
     assert len(differences(fresh, catalog(connection))) > 200
     migrate(database.conninfo)
     assert differences(fresh, catalog(connection)) == {}
-    assert column(connection, "select question from pgembedd.answer") == ["what is it"]
+    assert column(connection, "select question from pgembedd_internal.answer") == ["what is it"]
     connection.execute("insert into documents values (4, 'x', 'y')")
     assert work(connection)[4] == "written"
     assert column(connection, "select state from pgembedd.status") == ["running", "running"]
@@ -86,12 +86,12 @@ USED = f"""
     create view best as select * from found order by how_good desc limit 1;
     create view running as select pipeline, state from pgembedd.status;
     create view waiting as select s.* from pgembedd.processing_status('documents', '1', '2') s;
-    create table notes (id int primary key, wait interval default pgembedd.backoff(1));
+    create table notes (id int primary key, wait interval default pgembedd_internal.backoff(1));
     alter table notes enable row level security;
     create policy seen on notes for select using (exists (
         select from pgembedd.processing_status('documents', to_jsonb(id)) p where p.status = 'embedded'));
-    create policy added on notes for insert with check (pgembedd.backoff(id) > interval '0');
-    create rule also as on delete to notes do also select pgembedd.backoff(old.id);
+    create policy added on notes for insert with check (pgembedd_internal.backoff(id) > interval '0');
+    create rule also as on delete to notes do also select pgembedd_internal.backoff(old.id);
 """
 MADE = """
     select n.nspname || '.' || p.proname, pg_get_functiondef(p.oid), p.proowner::regrole::text, p.proacl::text
@@ -182,7 +182,7 @@ def test_revisions_of_users_run_before_and_after(
 
 # What cannot be bound anew, by what the sentence says of it.
 IN_THE_WAY = {
-    "materialized view mine.seen stands on pgembedd.backoff(": "create materialized view seen as {wait}",
+    "materialized view mine.seen stands on pgembedd_internal.backoff(": "create materialized view seen as {wait}",
     "constraint checked_check on table mine.checked": "create table checked (n int check (({wait}) > '0'))",
     "column name of table mine.made": "create table made (name text generated always as ({code}) stored)",
     "index mine.by_code stands on": "create table coded (n int); create index by_code on coded ({code})",
@@ -215,7 +215,7 @@ def test_the_sentence_names_all_that_is_in_the_way_and_nothing_is_changed(
         create view pgembedd.truncated as select 'documents'::text as pipeline, ''::text as dropped_tokens;
         create schema mine; set search_path to mine, public
     """)
-    calls = {"wait": "pgembedd.backoff(1)", "code": "pgembedd._pipeline_function(1, 'read')"}
+    calls = {"wait": "pgembedd.backoff(1)", "code": "pgembedd_internal._pipeline_function(1, 'read')"}
     for statement in IN_THE_WAY.values():
         connection.execute(statement.format(**calls).replace("as pgembedd", "as select pgembedd").encode())
     before = catalog(connection)

@@ -97,7 +97,7 @@ def test_every_type_arrives_as_it_was_given(project: Project, connection: psycop
     (made,) = rows(
         connection,
         "select name, content_columns, embedding_column, watch_columns, dimensions, index_due_at - created_at,"
-        " retry_factor from pgembedd.pipeline",
+        " retry_factor from pgembedd_internal.pipeline",
     )
     assert made[6] == 1.5
     assert made[:5] == ("odd", wanted["content_columns"], wanted["embedding_column"], ["title"], 3)
@@ -125,7 +125,7 @@ def test_bad_options_are_one_sentence(
     project.revision("0001_documents", None, UPGRADE.format(options))
     with sentence(OperationError, words):
         project.run("upgrade", "head")
-    assert rows(connection, "select name from pgembedd.pipeline") == []
+    assert rows(connection, "select name from pgembedd_internal.pipeline") == []
 
 
 def test_alembic_prints_the_sentence(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

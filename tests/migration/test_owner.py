@@ -107,9 +107,9 @@ def test_an_older_version_keeps_its_owner_whichever_role_upgrades_it(own_roles: 
         connection.execute(f"grant usage on schema pgembedd to {other}; create schema theirs authorization {other}")
         connection.execute(f"grant execute on all functions in schema pgembedd to {other}")
         with connect_as(bare, other) as theirs:
-            theirs.execute("create view theirs.wait as select pgembedd.backoff(1)")
+            theirs.execute("create view theirs.wait as select pgembedd_internal.backoff(1)")
         said = (
-            "view theirs.wait stands on pgembedd.backoff(integer,interval,interval,double precision,text) "
+            "view theirs.wait stands on pgembedd_internal.backoff(integer,interval,interval,double precision,text) "
             "(permission denied for schema"
         )
         with sentence(ConfigurationError, said):

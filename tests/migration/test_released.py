@@ -25,7 +25,7 @@ CALLS = """
     select format('select pgembedd.%I(%s)', p.proname, (
         select string_agg('null::' || t::regtype, ', ' order by n)
         from unnest(p.proargtypes::oid[]) with ordinality as a(t, n)))
-    from pgembedd._worker_functions() f join pg_proc p on p.oid = f
+    from pgembedd_internal._worker_functions() f join pg_proc p on p.oid = f
 """
 # By which a worker takes and stores work. Where the interface was raised, none of the release's may be accepted.
 TAKE_AND_STORE = (

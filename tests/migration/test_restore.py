@@ -78,7 +78,7 @@ def pipelines_of(connection: psycopg.Connection) -> None:
         content_columns=["title"],
         embedding_table="chunks",
     )
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute("insert into letters values (1, 'first')")
     store(connection, claim(connection, pipeline=2))
     connection.execute("insert into letters values (2, 'second')")
@@ -109,7 +109,7 @@ def check(copy: Database) -> None:
     with connected(copy) as connection:
         check_schema(connection)
         assert {state(connection, name) for name in ("documents", "letters")} == {"running"}
-        assert rows(connection, "select key, reason from pgembedd.failures") == [(1, "content")]
+        assert rows(connection, "select key, reason from pgembedd.dead_letters") == [(1, "content")]
         work(connection)
         assert column(connection, "select id from documents where embedding is null") == [1], (
             "the one that was given up"
@@ -119,7 +119,7 @@ def check(copy: Database) -> None:
         connection.execute("delete from letters")
         assert value(connection, "select queued from pgembedd.status where pipeline = 'documents'") == 1
         assert rows(connection, "select id from chunks") == []
-        connection.execute("select pgembedd.retry_failed()")
+        connection.execute("select pgembedd.retry_dead_letters()")
         assert work(connection) == {1: "written", 200: "written"}
 
 
@@ -145,7 +145,7 @@ def test_where_the_role_is_missing(server: EmbeddedPostgres, database: Database)
             renamed_role(server, database, copy)
             check(copy)
             with connected(copy) as connection:
-                assert value(connection, "select pgembedd._runner()::text") == "pgembedd"
+                assert value(connection, "select pgembedd_internal._runner()::text") == "pgembedd"
                 owners = column(
                     connection, "select distinct proowner::regrole::text from pg_proc where proname ~ '_on_(in|up)'"
                 )
@@ -171,7 +171,7 @@ def renamed_role(server: EmbeddedPostgres, original: Database, copy: Database) -
 def test_with_pgmq_as_an_extension(pgmq_server: PgmqServer, pgmq_database: Database, form: str) -> None:
     fill(pgmq_database)
     with pgmq_database.connect() as connection:
-        installed = connection.execute("select pgmq_install from pgembedd.installation").fetchone()
+        installed = connection.execute("select pgmq_install from pgembedd_internal.installation").fetchone()
         assert installed == ("extension",)
     with restored(pgmq_server.server, pgmq_database, form) as copy:
         check(copy)
@@ -195,7 +195,7 @@ def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, database: D
                 "select distinct proowner::regrole::text from pg_proc where pronamespace = 'pgembedd'::regnamespace"
             )
             assert column(admin, functions) == [owner]
-            worker = "select has_function_privilege('pgembedd_worker', 'pgembedd.models()', 'execute')"
+            worker = "select has_function_privilege('pgembedd_worker', 'pgembedd_internal.models()', 'execute')"
             assert value(admin, worker), "migrate grants again what the dump left out"
 
 
@@ -242,7 +242,7 @@ def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(databa
         assert set(work(connection).values()) == {"written"}
         (vector,) = rows(connection, "select embedding::text from documents where id = 2")
         assert vector == (str(made_up("then\n\ncontent 2")).replace(" ", ""),)
-        assert value(connection, "select count(*) from pgembedd.missed") == 0
+        assert value(connection, "select count(*) from pgembedd_internal.missed") == 0
 
 
 @pytest.mark.slow
@@ -271,8 +271,8 @@ def test_threads_and_questions_that_wait_are_restored(server: EmbeddedPostgres, 
         first = value(connection, ask, "how", None)
         thread = value(connection, "select thread from pgembedd.answers")
         connection.execute("select pgembedd.share_thread(%s, current_user::regrole, 'bob')", [thread])
-        assert rows(connection, "select id, attempt from pgembedd.claim_answers(10, 60)") == [(first, 1)]
-        done = "select pgembedd.finish_answer(%s, 1, 'complete', 'So [1].', '{1}', '{done}', array['{}']::jsonb[])"
+        assert rows(connection, "select id, attempt from pgembedd_internal.claim_answers(10, 60)") == [(first, 1)]
+        done = "select pgembedd_internal.finish_answer(%s, 1, 'complete', 'So [1].', '{1}', '{done}', array['{}']::jsonb[])"
         assert value(connection, done, first)
         second = value(connection, ask, "and then", thread)
     with restored(server, database, "custom") as copy:
@@ -280,8 +280,8 @@ def test_threads_and_questions_that_wait_are_restored(server: EmbeddedPostgres, 
         with connected(copy) as connection:
             seen = rows(connection, "select id, status, answer from pgembedd.answers order by asked_at")
             assert seen == [(first, "complete", "So [1]."), (second, "queued", None)]
-            assert rows(connection, "select thread, subject from pgembedd.thread_member") == [(thread, "bob")]
+            assert rows(connection, "select thread, subject from pgembedd_internal.thread_member") == [(thread, "bob")]
             third = value(connection, ask, "and now", thread)
-            waiting = rows(connection, "select id, history from pgembedd.claim_answers(10, 60)")
+            waiting = rows(connection, "select id, history from pgembedd_internal.claim_answers(10, 60)")
             turn = {"question": "how", "answer": "So [1]."}
             assert waiting == [(second, [turn]), (third, [turn])]

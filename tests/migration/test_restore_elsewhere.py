@@ -101,7 +101,7 @@ def create_tables(connection: psycopg.Connection, owner: str = "owner") -> None:
         chunks = {"embedding_table": f"{table}_chunks"} if table in CHUNKED else {}
         options = OPTIONS.get(table, {}) | chunks
         create_pipeline(connection, name=table, source=table, content_columns=["title"], **options)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     for table in TABLES:
         connection.execute(FIRST.format(table=table).encode())
     work(connection)
@@ -169,7 +169,7 @@ def test_writers_go_on_and_migrate_mends_the_rest(
         migrate(copy.conninfo)
         with connected(copy) as connection:
             assert findings(connection) == []
-            assert value(connection, "select pgembedd._runner()::text") == "pgembedd"
+            assert value(connection, "select pgembedd_internal._runner()::text") == "pgembedd"
             assert rows(connection, "select pipeline, reason from pgembedd.status where state <> 'running'") == []
             work(connection)
             for table in TABLES:

@@ -40,11 +40,11 @@ revision, down_revision = "9999", "{HEAD}"
 
 
 def upgrade() -> None:
-    op.execute("alter table pgembedd.installation add column later integer")
+    op.execute("alter table pgembedd_internal.installation add column later integer")
 
 
 def downgrade() -> None:
-    op.execute("alter table pgembedd.installation drop column later")
+    op.execute("alter table pgembedd_internal.installation drop column later")
 """
     )
 }
@@ -103,7 +103,7 @@ def test_the_last_release_is_upgraded_under_its_worker(empty_database: Database,
             drain(old)
             assert charged(old, new) == []
         assert (missing(connection), stale(connection, model)) == ([], [])
-        assert value(connection, "select count(*) from pgembedd.failures") == 0
+        assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
 
 
 def test_a_worker_of_the_last_release_is_restarted_after_the_migration(

@@ -63,10 +63,10 @@ def test_every_body_is_valid(connection: psycopg.Connection) -> None:
 
 
 def test_the_bodies_are_looked_at(connection: psycopg.Connection) -> None:
-    definition = "create function pgembedd._odd() returns int language sql as 'select none from nowhere'"
+    definition = "create function pgembedd_internal._odd() returns int language sql as 'select none from nowhere'"
     connection.execute("set check_function_bodies = off")
     connection.execute(definition.encode())
-    (again,) = connection.execute("select pg_get_functiondef('pgembedd._odd()'::regprocedure)").fetchone() or ("",)
+    (again,) = connection.execute("select pg_get_functiondef('pgembedd_internal._odd()'::regprocedure)").fetchone() or ("",)
     connection.execute("set check_function_bodies = on")
     with pytest.raises(psycopg.errors.UndefinedTable):
         connection.execute(again.encode())
@@ -102,7 +102,7 @@ def test_two_migrators_at_once_take_turns(empty_database: Database, isolation: s
 
 def test_percent_and_colon_survive_the_drivers(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = (
-        b"create or replace function pgembedd._odd() returns text language sql "
+        b"create or replace function pgembedd_internal._odd() returns text language sql "
         b"as $$ select '100 % :name %s %(x)s'::text $$;"
     )
     loaded = [*sql_files()]
@@ -117,7 +117,7 @@ def test_percent_and_colon_survive_the_drivers(empty_database: Database, monkeyp
     monkeypatch.setattr(module, "sql_files", lambda: [*loaded, InMemory(loaded[-1].with_name("98_odd.sql"))])
     migrate(empty_database.conninfo)
     with empty_database.connect() as connection:
-        assert connection.execute("select pgembedd._odd()").fetchone() == ("100 % :name %s %(x)s",)
+        assert connection.execute("select pgembedd_internal._odd()").fetchone() == ("100 % :name %s %(x)s",)
 
 
 def test_a_failed_migration_leaves_nothing(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,10 +168,10 @@ def test_downgrade_keeps_a_pgmq_that_was_there_before(empty_database: Database) 
 
     with empty_database.connect() as connection:
         connection.execute(get_embedded_install_sql().encode())
-        connection.execute("select pgmq.create('pgembedd_jobs')")
+        connection.execute("select pgmq.create('pgembedd_fresh')")
         migrate(empty_database.conninfo)
         downgrade(empty_database.conninfo)
-        assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("pgembedd_jobs",)]
+        assert connection.execute("select queue_name from pgmq.meta").fetchall() == [("pgembedd_fresh",)]
 
 
 # What pg_upgrade asks before an upgrade; it looks into domains, arrays, rows and ranges, too.

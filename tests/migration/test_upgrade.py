@@ -24,9 +24,9 @@ from tests.support.waiting import eventually
 
 # What another version of sql/ may have left: other bodies, other settings, other rights, missing parts.
 DAMAGE = """
-    create or replace function pgembedd.mark_alone(queue text, msg_id bigint, read_ct integer) returns boolean
+    create or replace function pgembedd_internal.mark_alone(queue text, msg_id bigint, read_ct integer) returns boolean
         language sql as 'select true';
-    create or replace view pgembedd.failures as
+    create or replace view pgembedd.dead_letters as
         select ''::text as pipeline, null::jsonb as key, '' as reason, '' as error, 0 as attempts,
                null::jsonb as history, now() as enqueued_at, now() as died_at, '' as queue, null::jsonb as message;
     drop procedure pgembedd.wait_for(text, interval);
@@ -62,12 +62,12 @@ OTHER_SIGNATURES = """
     create function pgembedd.pause(pipeline text) returns integer language sql as 'select 1';
     drop function pgembedd.resume(text);
     create function pgembedd.resume(name text, at timestamptz default now()) returns void language sql as 'select';
-    drop view pgembedd.status, pgembedd._figures;
-    drop function pgembedd._shown_state(pgembedd.pipeline);
-    create function pgembedd._shown_state(one pgembedd.pipeline) returns integer language sql stable as 'select 1';
-    create view pgembedd.status as select pgembedd._shown_state(p) as shown, p.name from pgembedd.pipeline p;
-    drop view pgembedd.failures;
-    create view pgembedd.failures as select 1 as old_column;
+    drop view pgembedd.status, pgembedd_internal._figures;
+    drop function pgembedd_internal._shown_state(pgembedd_internal.pipeline);
+    create function pgembedd_internal._shown_state(one pgembedd_internal.pipeline) returns integer language sql stable as 'select 1';
+    create view pgembedd.status as select pgembedd_internal._shown_state(p) as shown, p.name from pgembedd_internal.pipeline p;
+    drop view pgembedd.dead_letters;
+    create view pgembedd.dead_letters as select 1 as old_column;
 """
 
 
@@ -79,7 +79,7 @@ def test_an_upgrade_replaces_what_had_other_parameters_and_columns(
     granted = f"""
         grant usage on schema pgembedd to {reader};
         grant execute on function pgembedd.pause(text) to {reader} with grant option;
-        grant select on pgembedd.status, pgembedd.failures to {reader};
+        grant select on pgembedd.status, pgembedd.dead_letters to {reader};
         grant select on pgembedd.status to public;
     """
     with database.connect() as connection:
@@ -102,13 +102,13 @@ def test_a_view_with_the_name_of_a_routine_is_not_granted_its_rights(roles: Role
     reader = roles.make("reader")
     with database.connect() as connection:
         connection.execute(
-            "drop view pgembedd._search_target cascade;"  # as 0.1.0, whose _search_target() returned an object
-            "create function pgembedd._search_target(name text) returns jsonb language sql as 'select null::jsonb';"
-            f"grant execute on function pgembedd._search_target to {reader}"
+            "drop view pgembedd_internal._search_target cascade;"  # as 0.1.0, whose _search_target() returned an object
+            "create function pgembedd_internal._search_target(name text) returns jsonb language sql as 'select null::jsonb';"
+            f"grant execute on function pgembedd_internal._search_target to {reader}"
         )
         migrate(database.conninfo)
         rights = """select has_function_privilege(%s, p.oid, 'execute'),
-                           has_table_privilege(%s, 'pgembedd._search_target', 'select')
+                           has_table_privilege(%s, 'pgembedd_internal._search_target', 'select')
                     from pg_proc p where p.proname = '_search_target'"""
         assert rows(connection, rights, reader, reader) == [(True, False)]
 
@@ -133,7 +133,7 @@ def test_a_view_on_a_search_of_fewer_parameters_follows(
     """The short form of tests/migration/test_older_version.py."""
     reader = roles.make("reader")
     make_source(connection, 3)
-    functions = "select p::text, pg_get_functiondef(p) from pgembedd._search_functions() p where p::text like %s"
+    functions = "select p::text, pg_get_functiondef(p) from pgembedd_internal._search_functions() p where p::text like %s"
     ((search, definition),) = rows(connection, functions, "pgembedd.search(text%")
     older = definition.replace(", marks text[] DEFAULT '{**,**}'::text[])", ")")
     connection.execute(f"drop function {search}; {older}; create schema api".encode())
@@ -193,7 +193,7 @@ def test_a_broken_pipeline_stops_no_upgrade(database: Database, connection: psyc
 def test_an_upgrade_finds_rows_that_lost_their_jobs(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
     create_pipeline(connection, backfill=False)
-    for queue in ("pgembedd_jobs", "pgembedd_backfill"):
+    for queue in ("pgembedd_fresh", "pgembedd_backfill"):
         connection.execute("select pgmq.drop_queue(%s)", [queue])
     migrate(database.conninfo)
     assert work(connection) == {1: "written", 2: "written"}
@@ -232,7 +232,7 @@ def test_a_pgmq_that_is_too_old(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         connection.execute("""
             create schema pgmq; create table pgmq.meta (queue_name text);
-            create table pgmq.q_pgembedd_jobs
+            create table pgmq.q_pgembedd_fresh
                 (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb)
         """)
         with sentence(ConfigurationError, "pgembedd needs pgmq 1.5.1 or newer"):
@@ -271,18 +271,18 @@ def test_old_queues_of_the_extension_are_found_again() -> None:
     with pgmq_offering_server(OLD) as offering:
         conninfo = offering.server.conninfo()
         with psycopg.connect(conninfo, autocommit=True) as connection:
-            connection.execute("create extension pgmq; select pgmq.create('pgembedd_jobs')")
-            connection.execute("""select pgmq.send('pgembedd_jobs', '{"id": 1}')""")
+            connection.execute("create extension pgmq; select pgmq.create('pgembedd_fresh')")
+            connection.execute("""select pgmq.send('pgembedd_fresh', '{"id": 1}')""")
             migrate(conninfo)
-            assert value(connection, "select count(*) from pgmq.q_pgembedd_jobs") == 1
-            assert value(connection, "select created_queues from pgembedd.installation") == ["pgembedd_backfill"]
+            assert value(connection, "select count(*) from pgmq.q_pgembedd_fresh") == 1
+            assert value(connection, "select created_queues from pgembedd_internal.installation") == ["pgembedd_backfill"]
 
 
 DESCRIBED = """
     select o.name from (
         select p.proname::text as name, obj_description(p.oid, 'pg_proc') as said from pg_proc p
         where p.pronamespace = 'pgembedd'::regnamespace and not starts_with(p.proname, '_')
-          and p.oid not in (select pgembedd._worker_functions())
+          and p.oid not in (select pgembedd_internal._worker_functions())
         union all
         select c.relname, obj_description(c.oid, 'pg_class') from pg_class c
         where c.relnamespace = 'pgembedd'::regnamespace and c.relkind in ('v', 'r', 'S')

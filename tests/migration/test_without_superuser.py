@@ -120,17 +120,17 @@ def use(database: Database, installer: str) -> None:
         sql.make_documents(connection, 2)
         sql.create_pipeline(connection, create_index=True, on_update="clear", index_when="later")
         sql.create_pipeline(connection, name="chunks", embedding_table="chunks", create_index=True)
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x' where name <> 'texts'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x' where name <> 'texts'")
         connection.execute("insert into documents values (3, 'x')")
         assert set(sql.work(connection).values()) == {"written"}
         connection.execute("select pgembedd.tick(0, 0)")
-        connection.execute("update pgembedd.installation set indexes_at = '-infinity', retained_at = '-infinity'")
+        connection.execute("update pgembedd_internal.installation set indexes_at = '-infinity', retained_at = '-infinity'")
         connection.execute("select pgembedd.tick(0, 0), pgembedd.sweep(), pgembedd.retention()")
         for source in ("status", "failures", "truncated", "overview()", "metrics()", "models()", "history()"):
             sql.rows(connection, f"select * from pgembedd.{source}")
         sql.rows(connection, "select pgembedd.index_statements('documents')")
         # What the upkeep and a worker's thread call, whose errors are lines of a log.
-        connection.execute("select pgembedd._maintain_indexes(), pgembedd._has_builder('documents')")
+        connection.execute("select pgembedd_internal._maintain_indexes(), pgembedd_internal._has_builder('documents')")
         connection.execute("select pgembedd.set_push('http://localhost', 'token')")
         connection.execute("select pgembedd.set_push(null)")
         sql.call(connection, "pause", name="documents")

@@ -53,7 +53,7 @@ def test_hits_are_typed_and_in_order(searches: Searches) -> None:
     assert all(hit.key == hit.row["id"] > 5 for hit in hits)
     assert set(hits[0].row) == {"id", "title", "content", "share"}
     assert hits[0].score >= hits[1].score >= hits[2].score
-    assert (hits[0].chunk_no, hits.notices) == (None, ())
+    assert (hits[0].chunk_index, hits.notices) == (None, ())
 
 
 def test_only_what_is_given_is_passed_on(searches: Searches) -> None:

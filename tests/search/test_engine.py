@@ -121,7 +121,7 @@ def test_another_model_since_is_noticed_even_if_its_vectors_are_longer(port: Por
 
 
 def test_a_pipeline_whose_vectors_are_of_another_model_is_refused(port: Port) -> None:
-    port.connection.execute("update pgembedd.pipeline set fingerprint = 'y'")
+    port.connection.execute("update pgembedd_internal.pipeline set fingerprint = 'y'")
     with pytest.raises(ModelMismatchError, match="holds vectors of y"):
         SearchEngine(port.run_as, port).search("documents", "password")
 

@@ -13,8 +13,8 @@ __all__ = ["connection"]
 
 WORDS = ["password", "reset", "the", "a", "of", "settings", "security", "open", "menu", "x" * 40]
 SNIPPETS = """
-    select pgembedd._search_snippet(t.text, 2000, t.q, %(own)s::text[], 'english'::regconfig::oid), t.length,
-           pgembedd._search_snippet(t.text, t.length, t.q, %(marks)s::text[], 'english'::regconfig::oid)
+    select pgembedd_internal._search_snippet(t.text, 2000, t.q, %(own)s::text[], 'english'::regconfig::oid), t.length,
+           pgembedd_internal._search_snippet(t.text, t.length, t.q, %(marks)s::text[], 'english'::regconfig::oid)
     from (select s.text, s.length, q.q
           from unnest(%(texts)s::text[], %(lengths)s::integer[], %(queries)s::text[]) as s(text, length, query)
           cross join lateral (select to_tsquery('english', s.query)) q(q)) t

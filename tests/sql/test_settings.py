@@ -70,7 +70,7 @@ def prepare(database: Database, made: Roles) -> dict[str, str]:
             create_pipeline(connection, name=table, source=f"public.{table}", content_columns=["content"])
         create_pipeline(connection, name="chunked", source="public.texts", content_columns=["content"],
                         embedding_table="public.chunks")  # fmt: skip
-        connection.execute("update pgembedd.pipeline set fingerprint = 'made up'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'made up'")
         call(connection, "grant_worker", role=names["worker"])
         for name in ("asker", "writer"):
             connection.execute(f"grant all on all tables in schema public to {names[name]}".encode())
@@ -103,7 +103,7 @@ def play(of: People) -> None:
             of.writer.execute(change.format(*given, table=table).encode())
         assert set(work(of.worker).values()) <= {"written", "gone", "unchanged", "cleared"}
         check_vectors(of.installer, filled)
-    assert column(of.installer, "select error from pgembedd.failures") == []
+    assert column(of.installer, "select error from pgembedd.dead_letters") == []
 
 
 def look(of: People) -> None:
@@ -122,10 +122,10 @@ def look(of: People) -> None:
     ask = "select pgembedd.ask(%s, 'what is it', k => 2, embedding => '[1,2,3]'::public.vector)"
     call(of.installer, "configure_answers", pipeline="floats", model="some", min_similarity=-1)
     answer = value(of.asker, ask, "floats")
-    ((taken, sources),) = rows(of.worker, "select id, sources from pgembedd.claim_answers(1, 60)")
+    ((taken, sources),) = rows(of.worker, "select id, sources from pgembedd_internal.claim_answers(1, 60)")
     assert taken == answer
     assert len(sources) == 2
-    finish = "select pgembedd.finish_answer(%s, 1, 'complete', 'So.', '{1}', '{done}', array['{}'::jsonb])"
+    finish = "select pgembedd_internal.finish_answer(%s, 1, 'complete', 'So.', '{1}', '{done}', array['{}'::jsonb])"
     assert value(of.worker, finish, answer)
     assert len(rows(of.asker, "select pgembedd.answer_sources(%s)", answer)) == 2
 
@@ -215,5 +215,5 @@ def test_a_key_of_bytes_has_one_text(connection: psycopg.Connection, output: str
     create_pipeline(connection, name="files", source="files", content_columns=["content"])
     connection.execute(f"set bytea_output to {output}".encode())
     connection.execute("insert into files values (decode('00ff5c', 'hex'), 'one')")
-    assert value(connection, "select message ->> 'id' from pgmq.q_pgembedd_jobs") == r"\x00ff5c"
+    assert value(connection, "select message ->> 'id' from pgmq.q_pgembedd_fresh") == r"\x00ff5c"
     assert call(connection, "backfill", name="files") == 0, "it is queued already"

@@ -36,7 +36,7 @@ def ask(connection: psycopg.Connection, question: str = "what is it", thread: UU
 
 
 def events(connection: psycopg.Connection, answer: UUID) -> list[Any]:
-    return rows(connection, "select seq, event, data from pgembedd.answer_event where answer = %s order by seq", answer)
+    return rows(connection, "select seq, event, data from pgembedd_internal.answer_event where answer = %s order by seq", answer)
 
 
 def as_worker(connection: psycopg.Connection, statement: str, *values: Any) -> list[Any]:
@@ -49,10 +49,10 @@ def as_worker(connection: psycopg.Connection, statement: str, *values: Any) -> l
 
 def claim(connection: psycopg.Connection, lease_s: float = 60, *, slow: bool = False) -> list[Any]:
     """Claims and reads as a worker does: id, attempt, model, question, history, sources of those that are read."""
-    claims = "select id, attempt, model, question, history from pgembedd.claim_answers(10, %s, slow => %s)"
+    claims = "select id, attempt, model, question, history from pgembedd_internal.claim_answers(10, %s, slow => %s)"
     found = []
     for one in as_worker(connection, claims, lease_s, slow):
-        ((outcome, sources),) = as_worker(connection, "select * from pgembedd.read_answer(%s, %s)", *one[:2])
+        ((outcome, sources),) = as_worker(connection, "select * from pgembedd_internal.read_answer(%s, %s)", *one[:2])
         found += [(*one, sources)] if outcome == "read" else []
     return found
 
@@ -61,7 +61,7 @@ def finish(connection: psycopg.Connection, answer: UUID, attempt: int, text: str
     done = Jsonb({"status": "complete", "citations": [1], "tokens": {"answer": 4}})
     ((finished,),) = as_worker(
         connection,
-        "select pgembedd.finish_answer(%s, %s, 'complete', %s, '{1}', '{done}', array[%s])",
+        "select pgembedd_internal.finish_answer(%s, %s, 'complete', %s, '{1}', '{done}', array[%s])",
         answer,
         attempt,
         text,

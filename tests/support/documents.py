@@ -46,7 +46,7 @@ def make_documents(connection: psycopg.Connection, name: str = "documents", **op
 
 def put_off_upkeep(connection: psycopg.Connection) -> None:
     """Keeps the maintenance from repairing what a test checks."""
-    connection.execute("update pgembedd.installation set swept_at = now(), retained_at = now()")
+    connection.execute("update pgembedd_internal.installation set swept_at = now(), retained_at = now()")
 
 
 def insert(connection: psycopg.Connection, ids: Iterable[int], table: str = "documents", text: str = "text") -> None:
@@ -66,8 +66,8 @@ def waiting(connection: psycopg.Connection, lanes: Iterable[str] = LANES) -> lis
         for lane in lanes
         for key, pipeline, read_ct, attempts, deferrals, alone, reasons in rows(
             connection,
-            "select message -> 'id', message -> 'pipeline', read_ct, pgembedd._note(headers, 'attempts'), "
-            "pgembedd._note(headers, 'deferrals'), pgembedd._note(headers, 'alone'), array(select h ->> 'reason' from "
+            "select message -> 'id', message -> 'pipeline', read_ct, pgembedd_internal._note(headers, 'attempts'), "
+            "pgembedd_internal._note(headers, 'deferrals'), pgembedd_internal._note(headers, 'alone'), array(select h ->> 'reason' from "
             "jsonb_array_elements(coalesce(headers -> 'pgembedd' -> 'history', '[]')) h) "
             f"from pgmq.q_{lane} order by msg_id",
         )

@@ -26,7 +26,7 @@ def loaded(connection: psycopg.Connection) -> psycopg.Connection:
     connection.execute(f"insert into documents select i, 'text ' || i from generate_series(1, {ROWS}) i")
     options = {"content_columns": ["body"], "model": MODEL, "index_when": "later"}
     assert call(connection, "create_pipeline", name="documents", source="documents", **options) == ROWS
-    connection.execute("update pgembedd.installation set swept_at = now(), retained_at = now(), indexes_at = now()")
+    connection.execute("update pgembedd_internal.installation set swept_at = now(), retained_at = now(), indexes_at = now()")
     return connection
 
 
@@ -54,12 +54,12 @@ def index_state(connection: psycopg.Connection, name: str = "documents") -> Any:
 
 def outstanding(connection: psycopg.Connection) -> list[str]:
     """Pipelines whose index is still to be built."""
-    return column(connection, "select name from pgembedd.pipeline where index_due_at is not null order by id")
+    return column(connection, "select name from pgembedd_internal.pipeline where index_due_at is not null order by id")
 
 
 def make_due(connection: psycopg.Connection, ago: str = "1 second") -> None:
     """Move time on: the deadlines of all indexes have passed."""
-    connection.execute("update pgembedd.pipeline set index_due_at = clock_timestamp() - %s::interval", (ago,))
+    connection.execute("update pgembedd_internal.pipeline set index_due_at = clock_timestamp() - %s::interval", (ago,))
 
 
 def hnsw_indexes(connection: psycopg.Connection) -> dict[str, bool]:

@@ -38,7 +38,7 @@ class Hit:
     """One hit as search() by name returns it."""
 
     key: Any
-    chunk_no: int | None
+    chunk_index: int | None
     score: float
     similarity: float | None
     semantic_rank: int | None
@@ -54,7 +54,7 @@ def make_source(connection: psycopg.Connection, count: int, **options: Any) -> N
     """
     connection.execute(_SOURCE.format(n=count))
     create_pipeline(connection, **{"create_index": True, "backfill": False, **options})
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     fill(connection, count, options.get("embedding_table"))
 
 

@@ -139,8 +139,8 @@ def call(connection: psycopg.Connection, function: str, **options: Any) -> Any:
 def look_twice(connection: psycopg.Connection, look: str = "sweep()") -> Any:
     """The result of the second of two looks, the first of which was two seconds ago, and stopped nothing."""
     value(connection, f"select pgembedd.{look}")
-    assert column(connection, "select name from pgembedd.pipeline where state = 'stopped'") == []
-    connection.execute("update pgembedd.pipeline set problem_since = problem_since - interval '2 s'")
+    assert column(connection, "select name from pgembedd_internal.pipeline where state = 'stopped'") == []
+    connection.execute("update pgembedd_internal.pipeline set problem_since = problem_since - interval '2 s'")
     return value(connection, f"select pgembedd.{look}")
 
 
@@ -285,7 +285,7 @@ def _chunks(contents: Sequence[Content], embed: Embed) -> dict[str, Any]:
                 array.append(one)
     return {
         "chunk_jobs": arrays["jobs"],
-        "chunk_nos": arrays["nos"],
+        "chunk_indexes": arrays["nos"],
         "chunks": arrays["texts"],
         "start_offsets": arrays["starts"],
         "end_offsets": arrays["ends"],

@@ -58,5 +58,5 @@ class Garbage(Fault):
     def after(self, scene: Scene) -> None:
         """What became of them is no failure of a row."""
         with scene.admin() as connection:
-            assert value(connection, "select count(*) from pgembedd.dead_letter") > 0
-            connection.execute("delete from pgembedd.dead_letter")
+            assert value(connection, "select count(*) from pgembedd_internal.dead_letter") > 0
+            connection.execute("delete from pgembedd_internal.dead_letter")

@@ -22,7 +22,7 @@ class Prepared(Fault):
     def strike(self, scene: Scene, hits: int) -> int:
         scene.end_workers()
         with scene.admin() as connection:
-            connection.execute("select pgembedd.set_idle(false)")
+            connection.execute("select pgembedd_internal.set_idle(false)")
         scene.start_workers("--wait", "poll")
         prepared = {author: self._prepare(scene, author) for author in scene.writers.spare[:hits]}
         scene.writers.await_commits(5)

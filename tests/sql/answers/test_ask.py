@@ -32,7 +32,7 @@ def test_a_question_is_answered_from_what_the_asker_found(connection: psycopg.Co
     assert [source["n"] for source in sources] == [1, 2, 3]
     assert claim(connection) == []  # it is under a lease
     delta = Jsonb({"text": "So it"})
-    write = "select pgembedd.write_answers(%s, %s, %s, %s)"
+    write = "select pgembedd_internal.write_answers(%s, %s, %s, %s)"
     assert as_worker(connection, write, [answer], [1], ["delta"], [delta]) == [(answer,)]
     state = "select status, attempt, answer, citations from pgembedd.answers"
     assert rows(connection, state) == [("generating", 1, "So it", [])]
@@ -56,9 +56,9 @@ def test_a_question_is_answered_from_what_the_asker_found(connection: psycopg.Co
     connection.execute(f"set local role {asker}")
     assert column(connection, "select n from pgembedd.answer_sources(%s)", answer) == [2, 3]
     connection.execute("reset role; select pgembedd.retention()")
-    assert column(connection, "select n from pgembedd.answer_source order by 1") == [2, 3]
-    connection.execute("update pgembedd.answer set keep_until = 'yesterday'; select pgembedd._forget_answers()")
-    assert value(connection, "select count(*) from pgembedd.answer_event") == 0
+    assert column(connection, "select n from pgembedd_internal.answer_source order by 1") == [2, 3]
+    connection.execute("update pgembedd_internal.answer set keep_until = 'yesterday'; select pgembedd_internal._forget_answers()")
+    assert value(connection, "select count(*) from pgembedd_internal.answer_event") == 0
 
 
 def test_an_excerpt_is_shown_while_its_row_says_the_same(connection: psycopg.Connection, asker: str) -> None:
@@ -147,15 +147,15 @@ def test_a_question_waits_while_its_table_is_locked_and_ends_where_it_cannot_be_
 ) -> None:
     with connect_as(database, asker) as asking:
         answer = ask(asking)
-    state = "select status, reason from pgembedd.answer where id = %s"
+    state = "select status, reason from pgembedd_internal.answer where id = %s"
     with database.connect() as other, other.transaction(force_rollback=True):
         other.execute("lock table documents")
         assert claim(connection) == []
         told = "Its table is locked or was renamed. It waits, and is tried ever more rarely, after those of others."
         assert rows(connection, state, answer) == [("queued", told)]
         assert events(connection, answer)[-1][1:] == ("status", {"status": "queued", "attempt": 1, "reason": told})
-        assert value(connection, "select due_at > now() from pgembedd.answer")
-    connection.execute("update pgembedd.answer set due_at = now()")
+        assert value(connection, "select due_at > now() from pgembedd_internal.answer")
+    connection.execute("update pgembedd_internal.answer set due_at = now()")
     assert claim(connection) == []
     ((found, attempt, *_),) = claim(connection, lease_s=-1, slow=True)
     assert (found, attempt) == (answer, 2)
@@ -169,9 +169,9 @@ def test_a_question_waits_until_a_rename_of_its_table_is_followed(connection: ps
     answer = ask(connection)
     connection.execute("reset role; alter table documents rename to letters")
     assert claim(connection) == []
-    assert rows(connection, "select status, due_at > now() from pgembedd.answer") == [("queued", True)]
-    assert value(connection, "select pgembedd._brought_up_to_date(1)") == "followed"
-    connection.execute("update pgembedd.answer set due_at = now()")
+    assert rows(connection, "select status, due_at > now() from pgembedd_internal.answer") == [("queued", True)]
+    assert value(connection, "select pgembedd_internal._brought_up_to_date(1)") == "followed"
+    connection.execute("update pgembedd_internal.answer set due_at = now()")
     assert [(found, attempt) for found, attempt, *_ in claim(connection, slow=True)] == [(answer, 2)]
 
 
@@ -179,7 +179,7 @@ def test_the_hash_of_texts_is_the_same_in_any_session(connection: psycopg.Connec
     connection.execute("create table days (id int primary key, day date)")
     connection.execute("insert into days values (1, '2026-11-23')")
     call(connection, "create_pipeline", name="days", source="days", content_columns=["day"], embedding_column="vector")
-    hashed = "select hash from pgembedd._readable_rows('days', array['1'::jsonb])"
+    hashed = "select hash from pgembedd_internal._readable_rows('days', array['1'::jsonb])"
     styles = ("ISO", "German", "SQL, DMY")
     found = set()
     for style in styles:
@@ -206,16 +206,16 @@ def test_an_attempt_that_ends_is_followed_by_another_and_cannot_write(
     ((_, attempt, *_),) = claim(connection)
     assert attempt == 2
     assert not finish(connection, answer, 1)
-    both = "select pgembedd.write_answers(%s, '{1,2}', '{delta,delta}', '{\"{}\",\"{}\"}')"
+    both = "select pgembedd_internal.write_answers(%s, '{1,2}', '{delta,delta}', '{\"{}\",\"{}\"}')"
     assert as_worker(connection, both, [answer, answer]) == [(answer,)]
-    assert as_worker(connection, "select pgembedd.write_answers(%s, '{1}', '{delta}', '{\"{}\"}')", [answer]) == []
-    extend = "select pgembedd.extend_answers(%s, %s, 60)"
+    assert as_worker(connection, "select pgembedd_internal.write_answers(%s, '{1}', '{delta}', '{\"{}\"}')", [answer]) == []
+    extend = "select pgembedd_internal.extend_answers(%s, %s, 60)"
     assert as_worker(connection, extend, [answer], [1]) == []
     assert as_worker(connection, extend, [answer], [2]) == [(answer,)]
-    as_worker(connection, "select pgembedd.release_answers(%s, '{2}')", [answer])
+    as_worker(connection, "select pgembedd_internal.release_answers(%s, '{2}')", [answer])
     ((_, attempt, *_),) = claim(connection)
     assert attempt == 3
-    fail = "select pgembedd.fail_answer(%s, %s, 'The model is loading.', false, 0)"
+    fail = "select pgembedd_internal.fail_answer(%s, %s, 'The model is loading.', false, 0)"
     assert as_worker(connection, fail, answer, 3) == [("retry",)]
     assert as_worker(connection, fail, answer, 3) == [("lost",)]
     claim(connection)
@@ -251,7 +251,7 @@ def test_workers_that_die_of_an_answer_are_not_replaced_for_ever(connection: psy
 def test_bad_questions(connection: psycopg.Connection, asker: str, arguments: Any, message: str, hint: str) -> None:
     with refused(message, hint):
         call(connection, "ask", **{"pipeline": "documents", "question": "what is it", **arguments})
-    assert value(connection, "select count(*) from pgembedd.answer_thread") == 0
+    assert value(connection, "select count(*) from pgembedd_internal.answer_thread") == 0
 
 
 def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
@@ -274,12 +274,12 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
         ):
             call(connection, "configure_answers", pipeline="documents", **settings)
     call(connection, "configure_answers", pipeline="documents", keep="100 years")
-    assert value(connection, "select keep = interval '100 years' from pgembedd.answer_settings")
-    assert value(connection, 'select pgembedd._answer_url(\'https://e.com/{a}?q={b}\', \'{"a": "ü/ b", "b": 1}\')') == (
+    assert value(connection, "select keep = interval '100 years' from pgembedd_internal.answer_settings")
+    assert value(connection, 'select pgembedd_internal._answer_url(\'https://e.com/{a}?q={b}\', \'{"a": "ü/ b", "b": 1}\')') == (
         "https://e.com/%C3%BC%2F%20b?q=1"
     )
     call(connection, "drop_pipeline", name="documents")
-    assert value(connection, "select count(*) from pgembedd.answer_settings") == 0
+    assert value(connection, "select count(*) from pgembedd_internal.answer_settings") == 0
     assert value(connection, "select count(*) from pgembedd.answers where id = %s", uuid4()) == 0
 
 
@@ -288,9 +288,9 @@ def test_what_an_asker_holds_is_not_waited_for(
 ) -> None:
     """A question that goes on with a thread locks its row until its transaction ends; the upkeep goes past it."""
     role = roles.make("asker")
-    begin = "insert into pgembedd.answer_thread values (%s, %s, '', now() - interval '2 days')"
+    begin = "insert into pgembedd_internal.answer_thread values (%s, %s, '', now() - interval '2 days')"
     add = (
-        "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+        "insert into pgembedd_internal.answer (id, thread, pipeline, question, role, subject)"
         " values (gen_random_uuid(), %s, 'documents', 'x', %s, '')"
     )
     connection.execute("select pgembedd.grant_ask(%s)", [role])
@@ -298,21 +298,21 @@ def test_what_an_asker_holds_is_not_waited_for(
     for thread in (held, left):
         connection.execute(begin, [thread, role])
         connection.execute(add, [thread, role])
-    connection.execute("update pgembedd.answer set keep_until = 'yesterday'")
+    connection.execute("update pgembedd_internal.answer set keep_until = 'yesterday'")
     with connect_as(database, role) as asking, asking.transaction():
         asking.execute(add, [held, role])
         assert value(connection, "select pgembedd.tick()") is not None
-        assert column(connection, "select id from pgembedd.answer_thread") == [held]
-    assert rows(connection, "select thread from pgembedd.answer") == [(held,)]
+        assert column(connection, "select id from pgembedd_internal.answer_thread") == [held]
+    assert rows(connection, "select thread from pgembedd_internal.answer") == [(held,)]
 
 
 def test_an_asker_has_a_hundred_answers_in_the_line(connection: psycopg.Connection, asker: str) -> None:
     ask(connection)
     connection.execute("reset role")
     connection.execute(
-        "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+        "insert into pgembedd_internal.answer (id, thread, pipeline, question, role, subject)"
         " select gen_random_uuid(), thread, pipeline, question, role, subject"
-        " from pgembedd.answer cross join generate_series(2, 100)"
+        " from pgembedd_internal.answer cross join generate_series(2, 100)"
     )
     connection.execute(f"set local role {asker}")
     with refused("A hundred questions of yours wait for their answers.", "Ask again when some are answered."):
@@ -327,17 +327,17 @@ def test_one_who_asks_much_keeps_no_other_waiting(connection: psycopg.Connection
     connection.execute("reset role")
     for role, subject, questions in ((asker, "ada", 3), (asker, "bob", 1), ("other", "", 2)):
         connection.execute(
-            "with a as (insert into pgembedd.answer (id, thread, pipeline, question, role, subject, due_at)"
-            " select gen_random_uuid(), thread, pipeline, question, %s, %s, now() from pgembedd.answer,"
+            "with a as (insert into pgembedd_internal.answer (id, thread, pipeline, question, role, subject, due_at)"
+            " select gen_random_uuid(), thread, pipeline, question, %s, %s, now() from pgembedd_internal.answer,"
             " generate_series(1, %s) where subject = '' limit %s returning id)"
-            " insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt)"
+            " insert into pgembedd_internal.answer_source (answer, n, pipeline, key, excerpt)"
             " select id, 1, 'documents', '1', 'x' from a",
             [role, subject, questions, questions],
         )
-    connection.execute("delete from pgembedd.answer where role = %s and subject = ''", [asker])
+    connection.execute("delete from pgembedd_internal.answer where role = %s and subject = ''", [asker])
     order = []
     for _ in range(6):  # by a worker that makes one at a time
-        ((answer, attempt),) = as_worker(connection, "select id, attempt from pgembedd.claim_answers(1, 60)")
-        order += rows(connection, "select role, subject from pgembedd.answer where id = %s", answer)
+        ((answer, attempt),) = as_worker(connection, "select id, attempt from pgembedd_internal.claim_answers(1, 60)")
+        order += rows(connection, "select role, subject from pgembedd_internal.answer where id = %s", answer)
         assert finish(connection, answer, attempt)
     assert order == [(asker, "ada"), ("other", ""), (asker, "bob"), ("other", ""), (asker, "ada"), (asker, "ada")]

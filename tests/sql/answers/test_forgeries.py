@@ -29,13 +29,13 @@ def forge(connection: psycopg.Connection, pipeline: str = "documents", **columns
     one = uuid4()
     with connection.transaction():
         connection.execute(
-            "insert into pgembedd.answer_thread (id, role, subject) values (%s, current_user, pgembedd._subject())",
+            "insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, current_user, pgembedd_internal._subject())",
             [one],
         )
         given = {"model": None, **columns}
         connection.execute(
-            "insert into pgembedd.answer (id, thread, pipeline, question, model, role, subject)"
-            " values (%s, %s, %s, 'x', %s, current_user, pgembedd._subject())",
+            "insert into pgembedd_internal.answer (id, thread, pipeline, question, model, role, subject)"
+            " values (%s, %s, %s, 'x', %s, current_user, pgembedd_internal._subject())",
             [one, one, pipeline, given["model"]],
         )
     return one
@@ -44,14 +44,14 @@ def forge(connection: psycopg.Connection, pipeline: str = "documents", **columns
 def add(connection: psycopg.Connection, answer: UUID, key: Any, texts_hash: int | None, of: str = "documents") -> None:
     with connection.transaction():
         connection.execute(
-            "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt, texts_hash)"
+            "insert into pgembedd_internal.answer_source (answer, n, pipeline, key, excerpt, texts_hash)"
             " values (%s, 1, %s, %s, 'a guess', %s)",
             [answer, of, Jsonb(key), texts_hash],
         )
 
 
 def hash_of(connection: psycopg.Connection, key: int) -> int:
-    found: int = value(connection, "select hash from pgembedd._readable_rows('documents', array[%s])", Jsonb(key))
+    found: int = value(connection, "select hash from pgembedd_internal._readable_rows('documents', array[%s])", Jsonb(key))
     return found
 
 
@@ -99,7 +99,7 @@ def test_a_source_is_a_row_and_a_text_that_its_writer_reads_itself(
         with refused(HIDDEN):
             add(connection, answer, 1, None, of=mixed[1])
     before = value(connection, "select count(*) from pgembedd.answers where status = 'queued'")
-    assert value(connection, "select pgembedd._begin_answer(%s)", answer) is not None
+    assert value(connection, "select pgembedd_internal._begin_answer(%s)", answer) is not None
     assert value(connection, "select status from pgembedd.answers where id = %s", answer) == "refused"
     assert value(connection, "select count(*) from pgembedd.answers where status = 'queued'") == before - 1
 
@@ -129,7 +129,7 @@ def test_an_asker_writes_no_other_column_than_these(connection: psycopg.Connecti
     answer = ask(connection)
     for status in ("complete", "failed", "refused", "generating", "queued"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
-            connection.execute("update pgembedd.answer set status = %s where id = %s", [status, answer])
+            connection.execute("update pgembedd_internal.answer set status = %s where id = %s", [status, answer])
 
 
 ALLOWED = [
@@ -156,18 +156,18 @@ def test_a_question_names_a_language_model_of_the_list(
     for named in allowed:
         ask_with = "select pgembedd.ask('documents', 'what is it', embedding => %s, model => %s)"
         assert value(connection, ask_with, QUERY, named)
-        assert value(connection, "select pgembedd._begin_answer(%s)", forge(connection, model=named)) is not None
+        assert value(connection, "select pgembedd_internal._begin_answer(%s)", forge(connection, model=named)) is not None
     with refused(sentence, hint):
         connection.execute("select pgembedd.ask('documents', 'what is it', model => 'large')")
     forged = forge(connection, model="large")
     with refused(sentence, hint), connection.transaction():
-        connection.execute("select pgembedd._begin_answer(%s)", [forged])
+        connection.execute("select pgembedd_internal._begin_answer(%s)", [forged])
     assert column(
         connection, "select distinct model from pgembedd.answers where id <> %s order by 1", forged
     ) == sorted(allowed)
     unnamed = forge(connection)
     add(connection, unnamed, 1, hash_of(connection, 1))
-    connection.execute("select pgembedd._begin_answer(%s)", [unnamed])
+    connection.execute("select pgembedd_internal._begin_answer(%s)", [unnamed])
     assert value(connection, "select model from pgembedd.answers where id = %s", unnamed) == model
 
 
@@ -194,7 +194,7 @@ def test_claims_without_a_subject_ask_nothing_and_see_nothing(
             connection.execute(statement.encode(), [answer])
     with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
         connection.execute(
-            "insert into pgembedd.answer_thread (id, role, subject) values (%s, current_user, '')", [uuid4()]
+            "insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, current_user, '')", [uuid4()]
         )
     connection.execute("select set_config('request.jwt.claims', '', true)")
     assert [event for _, event, _ in events(connection, answer)] == ["status", "sources"]
@@ -212,5 +212,5 @@ def test_a_subject_is_bounded_wherever_it_comes_from(connection: psycopg.Connect
         ask(connection)
     with refused(told):
         connection.execute(
-            "insert into pgembedd.answer_thread (id, role, subject) values (%s, %s, %s)", [uuid4(), asker, "x" * 1001]
+            "insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, %s, %s)", [uuid4(), asker, "x" * 1001]
         )

@@ -33,7 +33,7 @@ def test_claims_that_cannot_be_read_are_one_sentence(connection: psycopg.Connect
         ("select pgembedd.stop_answer(%s)", [answer]),
         ("select * from pgembedd.answer_sources(%s)", [answer]),
         *((f"select * from pgembedd.{table}", []) for table in ("answers", "answer", "answer_event", "answer_thread")),
-        ("insert into pgembedd.answer_thread (id, role, subject) values (%s, current_user, '')", [uuid4()]),
+        ("insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, current_user, '')", [uuid4()]),
     ]
     for statement, values in statements:
         with refused("request.jwt.claims is no JSON object.", "Set it to the claims of a user"):
@@ -59,7 +59,7 @@ def test_answers_are_watched_through_a_publication_by_those_who_may_see_them(
     become = "select set_config('request.jwt.claims', %s, true)"
     connection.execute(become, ['{"sub": "ada", "role": "authenticated"}'])
     answer = ask(connection)
-    seen = "select seq, event from pgembedd.answer_event where answer = %s order by seq"
+    seen = "select seq, event from pgembedd_internal.answer_event where answer = %s order by seq"
     assert rows(connection, seen, answer) == [(1, "status"), (2, "sources")]
     connection.execute(become, ['{"sub": "bob", "role": "authenticated"}'])
     assert rows(connection, seen, answer) == []
@@ -116,15 +116,15 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
             connection.execute("select pgembedd.unshare_thread(%s, %s, %s)", [thread, role, subject])
         for statement in (
             (
-                "insert into pgembedd.thread_member (thread, role, subject, by_role, by_subject)"
+                "insert into pgembedd_internal.thread_member (thread, role, subject, by_role, by_subject)"
                 " values (%(thread)s, %(role)s, %(subject)s, %(role)s, %(subject)s)"
             ),
             (
-                "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+                "insert into pgembedd_internal.answer (id, thread, pipeline, question, role, subject)"
                 " values (gen_random_uuid(), %(thread)s, 'documents', 'x', %(role)s, %(subject)s)"
             ),
             (
-                "insert into pgembedd.answer_source (answer, n, pipeline, key, excerpt)"
+                "insert into pgembedd_internal.answer_source (answer, n, pipeline, key, excerpt)"
                 " values (%(answer)s, 9, 'documents', '1', 'x')"
             ),
         ):
@@ -132,7 +132,7 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
                 connection.execute(statement, {"thread": thread, "role": role, "subject": subject, "answer": answer})
     become(asker, "ada")
     begin = (
-        "insert into pgembedd.answer (id, thread, pipeline, question, role, subject)"
+        "insert into pgembedd_internal.answer (id, thread, pipeline, question, role, subject)"
         " values (%s, %s, 'documents', 'x', current_user, 'ada')"
     )
     with connection.transaction(force_rollback=True):
@@ -141,9 +141,9 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
     become(other, "bob")
     assert seen() == (1, 1, 2, 1)
     assert rows(connection, "select * from pgembedd.answer_sources(%s)", answer) == []  # it may not read the table
-    assert rows(connection, "select * from pgembedd._readable_sources") == []
+    assert rows(connection, "select * from pgembedd_internal._readable_sources") == []
     with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
-        connection.execute("select excerpt from pgembedd.answer_source")
+        connection.execute("select excerpt from pgembedd_internal.answer_source")
     connection.execute("reset role")
     connection.execute(f"grant select (id, embedding) on documents to {other}")
     become(other, "bob")

@@ -20,7 +20,7 @@ __all__ = ["asker", "connection"]
 pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
 
 STOP = "select pgembedd.stop_answer(%s)"
-WRITE = "select pgembedd.write_answers(%s, %s, %s, %s)"
+WRITE = "select pgembedd_internal.write_answers(%s, %s, %s, %s)"
 STATE = "select status, answer, citations, finished_at is not null from pgembedd.answers"
 
 
@@ -41,8 +41,8 @@ def test_an_answer_that_is_made_is_stopped_with_what_was_written(connection: psy
     # The worker learns it from each of its statements, and changes nothing.
     before = events(connection, answer)
     assert as_worker(connection, WRITE, [answer], [2], ["delta"], [Jsonb({"text": "more"})]) == []
-    assert as_worker(connection, "select pgembedd.extend_answers(%s, '{2}', 60)", [answer]) == []
-    as_worker(connection, "select pgembedd.release_answers(%s, '{2}')", [answer])
+    assert as_worker(connection, "select pgembedd_internal.extend_answers(%s, '{2}', 60)", [answer]) == []
+    as_worker(connection, "select pgembedd_internal.release_answers(%s, '{2}')", [answer])
     assert not finish(connection, answer, 2)
     assert claim(connection, lease_s=-1) == []
     assert value(connection, STOP, answer) is False  # again: nothing changes
@@ -58,7 +58,7 @@ def test_an_answer_in_the_queue_is_stopped_and_a_finished_one_is_left(
     assert rows(connection, STATE) == [("stopped", None, [], True)]
     assert [event for _, event, _ in events(connection, answer)] == ["status", "sources", "status", "done"]
     assert claim(connection) == []
-    connection.execute("reset role; delete from pgembedd.answer")
+    connection.execute("reset role; delete from pgembedd_internal.answer")
     connection.execute(f"set local role {asker}")
     answer = ask(connection)
     claim(connection)
@@ -89,7 +89,7 @@ def test_who_may_stop_an_answer(roles: Roles, connection: psycopg.Connection, as
     ):
         value(connection, STOP, answer)
     # Nor by hand, nor to anything but this.
-    update = "update pgembedd.answer set status = %s where id = %s"
+    update = "update pgembedd_internal.answer set status = %s where id = %s"
     assert connection.execute(update, ["stopped", answer]).rowcount == 0
     bobs = ask(connection, "and why", thread)
     assert value(connection, "select count(*) from pgembedd.answers where status = 'queued'") == 2
@@ -113,9 +113,9 @@ def test_an_asker_who_does_not_commit_keeps_no_worker_waiting(
             assert value(asking, STOP, first) is True
             two = ["delta", "delta"], [Jsonb({"text": "So"})] * 2
             assert as_worker(connection, WRITE, [first, second], [1, 1], *two) == [(second,)]
-            extended = as_worker(connection, "select pgembedd.extend_answers(%s, '{1,1}', 60)", [first, second])
+            extended = as_worker(connection, "select pgembedd_internal.extend_answers(%s, '{1,1}', 60)", [first, second])
             assert extended == [(second,)]
             assert not finish(connection, first, 1)
-            as_worker(connection, "select pgembedd.release_answers(%s, '{1,1}')", [first, second])
-        states = "select status from pgembedd.answer where id = %s"
+            as_worker(connection, "select pgembedd_internal.release_answers(%s, '{1,1}')", [first, second])
+        states = "select status from pgembedd_internal.answer where id = %s"
         assert [value(connection, states, one) for one in (first, second)] == ["generating", "queued"]

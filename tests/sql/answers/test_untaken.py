@@ -16,11 +16,11 @@ __all__ = ["asker", "connection"]
 pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
 
 STOP = "select pgembedd.stop_answer(%s)"
-FAIL = "select pgembedd.fail_answer(%s, 1, 'The server is away.', %s, %s)"
+FAIL = "select pgembedd_internal.fail_answer(%s, 1, 'The server is away.', %s, %s)"
 
 
 def is_untaken(connection: psycopg.Connection, answer: UUID) -> bool:
-    return bool(value(connection, "select pgembedd._is_untaken(%s)", answer))
+    return bool(value(connection, "select pgembedd_internal._is_untaken(%s)", answer))
 
 
 def pass_time(connection: psycopg.Connection, seconds: int) -> None:
@@ -28,7 +28,7 @@ def pass_time(connection: psycopg.Connection, seconds: int) -> None:
     asker = value(connection, "select current_user")
     connection.execute("reset role")
     moved = ", ".join(f"{name} = {name} - make_interval(secs => %(s)s)" for name in ("due_at", "finished_at"))
-    connection.execute(f"update pgembedd.answer set {moved}".encode(), {"s": seconds})
+    connection.execute(f"update pgembedd_internal.answer set {moved}".encode(), {"s": seconds})
     connection.execute(f"set local role {asker}")
 
 

@@ -51,12 +51,12 @@ def create_chunked(connection: psycopg.Connection, **options: Any) -> None:
 
 
 def pin(connection: psycopg.Connection, model: str = "model-1") -> None:
-    connection.execute("update pgembedd.pipeline set fingerprint = %s", (model,))
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = %s", (model,))
 
 
 def chunks(connection: psycopg.Connection) -> list[tuple[int, int, str]]:
-    """(id, chunk_no, chunk), each with the vector that its text has."""
-    found = rows(connection, "select id, chunk_no, chunk, embedding from chunks order by id, chunk_no")
+    """(id, chunk_index, chunk), each with the vector that its text has."""
+    found = rows(connection, "select id, chunk_index, chunk, embedding from chunks order by id, chunk_index")
     for _, _, chunk, embedding in found:
         assert [float(x) for x in embedding.to_list()] == made_up(chunk), chunk
     return [row[:3] for row in found]
@@ -80,7 +80,7 @@ def test_a_row_has_one_row_for_each_chunk(chunked: psycopg.Connection) -> None:
     insert(chunked, 1, "one", "two words")
     assert work(chunked) == {1: "written"}
     assert chunks(chunked) == [(1, 0, "one"), (1, 1, "two words")]
-    found = rows(chunked, "select start_offset, end_offset, tokens, tokens_kept, model from chunks order by chunk_no")
+    found = rows(chunked, "select start_offset, end_offset, tokens, tokens_kept, model from chunks order by chunk_index")
     assert found == [(0, 3, 1, 1, "model-1"), (5, 14, 2, 2, "model-1")]
     assert value(chunked, "select bool_and(content_hash = sha256(convert_to(chunk, 'UTF8'))) from chunks")
     assert value(
@@ -275,7 +275,7 @@ def test_what_is_put_around_a_chunk_is_embedded_and_not_stored(database: Databas
         asked: list[str] = []
         store(connection, claim(connection), embed=embedded(asked))
         assert sorted(asked) == [" ($): three.", "T (7$): one.", "T (7$): two."]
-        assert column(connection, "select chunk from chunks order by id, chunk_no") == ["one", "two", "three"]
+        assert column(connection, "select chunk from chunks order by id, chunk_index") == ["one", "two", "three"]
         connection.execute("update documents set title = 'U' where id = 1")
         asked.clear()
         store(connection, claim(connection), embed=embedded(asked))
@@ -286,7 +286,7 @@ def test_the_view_joins_rows_and_chunks(chunked: psycopg.Connection) -> None:
     insert(chunked, 1, "one", "two")
     insert(chunked, 2, "")
     work(chunked)
-    found = rows(chunked, "select id, content, chunk_no, chunk from chunks_view order by id, chunk_no")
+    found = rows(chunked, "select id, content, chunk_index, chunk from chunks_view order by id, chunk_index")
     assert found == [(1, "one\n\ntwo", 0, "one"), (1, "one\n\ntwo", 1, "two")]
 
 
@@ -430,9 +430,9 @@ def test_the_embedding_table_has_the_index_and_the_source_has_none(database: Dat
         ({"embedding_table": "nowhere.chunks"}, "There is no schema nowhere"),
         ({"embedding_table": "documents"}, "documents is there already, and is no embedding table of documents"),
         ({"chunk_tokens": 4}, "chunk_tokens 4 is out of range."),
-        ({"chunk_tokens": 32, "chunk_overlap": 40}, "Chunks of 32 tokens cannot overlap by 40."),
-        ({"chunk_overlap": 8}, "chunk_overlap 8 does not go without chunk_tokens."),
-        ({"chunk_tokens": 64, "chunk_overlap": -1}, "chunk_overlap -1"),
+        ({"chunk_tokens": 32, "chunk_overlap_tokens": 40}, "Chunks of 32 tokens cannot overlap by 40."),
+        ({"chunk_overlap_tokens": 8}, "chunk_overlap_tokens 8 does not go without chunk_tokens."),
+        ({"chunk_tokens": 64, "chunk_overlap_tokens": -1}, "chunk_overlap_tokens -1"),
         ({"splitter": "lines"}, "splitter 'lines' is not known."),
         ({"formatting": "no chunk"}, "The formatting 'no chunk' does not hold $chunk once."),
         ({"formatting": "$chunk $chunk"}, "does not hold $chunk once."),
@@ -448,7 +448,7 @@ def test_options_that_do_not_go_together(chunkless: psycopg.Connection, options:
 
 
 @pytest.mark.parametrize(
-    "option", [{"chunk_tokens": 64}, {"chunk_overlap": 8}, {"formatting": "$chunk"}, {"splitter": "markdown"}]
+    "option", [{"chunk_tokens": 64}, {"chunk_overlap_tokens": 8}, {"formatting": "$chunk"}, {"splitter": "markdown"}]
 )
 def test_a_column_has_no_chunks(chunkless: psycopg.Connection, option: dict[str, Any]) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"{next(iter(option))} needs an embedding_table"):
@@ -495,8 +495,8 @@ def test_the_upkeep_removes_chunks_of_rows_that_went_unseen(
 def test_a_sweep_that_takes_long_is_not_due_at_once(chunked: psycopg.Connection) -> None:
     insert(chunked, 1, "one")
     empty(chunked)
-    chunked.execute("update pgembedd.pipeline set sweep_due_at = now() + interval '1 hour'")
-    chunked.execute("update pgembedd.installation set swept_at = '-infinity'")
+    chunked.execute("update pgembedd_internal.pipeline set sweep_due_at = now() + interval '1 hour'")
+    chunked.execute("update pgembedd_internal.installation set swept_at = '-infinity'")
     assert call(chunked, "tick") == 0
     assert call(chunked, "sweep") == 1
 
@@ -511,6 +511,6 @@ def test_no_part_of_a_row_passes_for_another(chunked: psycopg.Connection, format
     for content, title in cases:
         chunked.execute("delete from documents")
         chunked.execute("insert into documents values (1, %s, %s, 1)", (title, content))
-        (found,) = rows(chunked, "select hash from pgembedd.read_chunks(2, array['1'::jsonb])")
+        (found,) = rows(chunked, "select hash from pgembedd_internal.read_chunks(2, array['1'::jsonb])")
         hashes.add(found[0])
     assert len(hashes) == len(cases)

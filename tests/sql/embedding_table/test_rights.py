@@ -25,7 +25,7 @@ def reader(roles: Roles, connection: psycopg.Connection) -> str:
     make_documents(connection, 2)
     connection.execute(f"grant select on documents to {name}")
     create_pipeline(connection, embedding_table="chunks")
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     work(connection)
     return name
 

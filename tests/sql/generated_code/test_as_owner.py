@@ -47,12 +47,12 @@ def test_an_application_needs_no_right_but_on_its_table(
         app.execute("insert into documents (id, title) values (1, 'one'), (2, 'two')")
         app.execute("update documents set title = 'zwei' where id = 2")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            app.execute("select * from pgmq.q_pgembedd_jobs")
+            app.execute("select * from pgmq.q_pgembedd_fresh")
     connection.execute("insert into documents (id, title, author) values (3, 'three', 'somebody')")
     assert queued(connection) == [1, 2, 2, 3]
     assert work(connection) == {1: "written", 2: "written", 3: "written"}
     connection.execute("update documents set embedding = null")
-    connection.execute("delete from pgmq.q_pgembedd_jobs")
+    connection.execute("delete from pgmq.q_pgembedd_fresh")
     assert value(connection, "select pgembedd.sweep()") == 3
 
 
@@ -86,7 +86,7 @@ def test_whoever_cannot_see_all_rows_gets_an_error_and_not_a_part(
     connection.execute("alter table documents enable row level security, force row level security")
     create_pipeline(connection)
     connection.execute(f"""
-        insert into documents values (1, 'x'); delete from pgmq.q_pgembedd_jobs;
+        insert into documents values (1, 'x'); delete from pgmq.q_pgembedd_fresh;
         grant {owner} to {member};
         grant usage on schema pgembedd, pgmq to {member};
         grant execute on all functions in schema pgembedd to {member};
@@ -204,11 +204,11 @@ def test_a_path_that_a_trigger_sets_brings_nothing_of_the_owners_into_the_store(
             language plpgsql as $$
             begin
                 insert into planted.seen values (current_user);
-                perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', false);
+                perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd_internal, pgembedd, pg_temp', false);
             end $$;
             create function planted.spoil() returns trigger language plpgsql as $$
             begin
-                perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, pg_temp', false);
+                perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd_internal, pgembedd, pg_temp', false);
                 return new;
             end $$""")
         table = options.get("embedding_table", "documents")
@@ -239,7 +239,7 @@ def test_a_path_that_is_set_while_a_statement_is_planned_brings_nothing_of_the_o
             create function planted.differ(jsonb[], jsonb[]) returns boolean language plpgsql as $$
             begin
                 perform pg_catalog.nextval('planted.calls');
-                perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd, pg_temp', false);
+                perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd_internal, pgembedd, pg_temp', false);
                 return true;
             end $$;
             create operator planted.<> (leftarg = jsonb[], rightarg = jsonb[], function = planted.differ);
@@ -248,17 +248,17 @@ def test_a_path_that_is_set_while_a_statement_is_planned_brings_nothing_of_the_o
             insert into documents values (1, 'one');
             create index spoil on documents (id) where planted.spoiling(1)""")
         create_pipeline(connection, create_index=True)
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
         work(connection)
         connection.execute("delete from documents_words")
         theirs.execute("""
             create or replace function planted.spoiling(integer) returns boolean immutable language plpgsql as $$
             begin
-                perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd, pg_temp', false);
+                perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd_internal, pgembedd, pg_temp', false);
                 return true;
             end $$""")
         with connected(database) as session, contextlib.suppress(psycopg.Error):  # which has not seen the index yet
-            session.execute("select pgembedd._fill_words(p, 10) from pgembedd.pipeline p")
+            session.execute("select pgembedd_internal._fill_words(p, 10) from pgembedd_internal.pipeline p")
         assert value(theirs, "select is_called from planted.calls") is False
 
 
@@ -316,7 +316,7 @@ def test_a_table_that_takes_the_place_of_ours_runs_nothing_as_the_owner(
         own.execute("insert into documents values (1, 'one'), (2, 'two'), (3, 'three')")
         own.execute("drop table chunks cascade")
         theirs.execute(f"""
-            create table chunks (id int, chunk_no int);
+            create table chunks (id int, chunk_index int);
             create trigger trap before delete or truncate on chunks execute function planted.on_statement();
             grant all on chunks to {owner}""")
         own.execute("delete from documents where id = 1; update documents set id = 9 where id = 2")
@@ -324,7 +324,7 @@ def test_a_table_that_takes_the_place_of_ours_runs_nothing_as_the_owner(
         own.execute("alter table documents rename to moved")
         theirs.execute(f"create view documents as select planted.trap() as id; grant all on documents to {owner}")
         own.execute("truncate moved")
-        for call in ("read_chunks(1, array['1'::jsonb])", "_coverage(p, 0) from pgembedd.pipeline p", "retention()"):
+        for call in ("read_chunks(1, array['1'::jsonb])", "_coverage(p, 0) from pgembedd_internal.pipeline p", "retention()"):
             with contextlib.suppress(psycopg.errors.UndefinedTable):
                 connection.execute(f"select pgembedd.{call}")
         assert column(theirs, "select who from planted.seen") == []

@@ -130,7 +130,7 @@ def test_keys_that_postgres_writes(connection: psycopg.Connection, kind: str, de
     made, change = GENERATED[kind]
     connection.execute(f"create table documents (id {made}, content text, primary key (id))")
     create_pipeline(connection, content_columns=["content"], **destination)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute("insert into documents (content) values ('one')")
     first = value(connection, "select to_jsonb(id) from documents")
     assert work(connection) == {first: "written"}
@@ -215,7 +215,7 @@ def test_sessions_of_several_time_zones_mean_the_same_row(connection: psycopg.Co
     connection.execute("update documents set content = '  '")
     work(connection)
     assert call(connection, "backfill", name="documents") == 0  # blank, which is known
-    assert column(connection, "select key from pgembedd.row_state") == ids
+    assert column(connection, "select key from pgembedd_internal.row_state") == ids
 
 
 NAMES: list[dict[str, str]] = [

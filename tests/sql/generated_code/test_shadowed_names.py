@@ -25,7 +25,7 @@ SOURCE = """
 def test_the_content_function_gets_the_row(connection: psycopg.Connection, options: dict[str, str]) -> None:
     connection.execute(SOURCE)
     create_pipeline(connection, content_function="inp", **options)
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     jobs = claim(connection, "pgembedd_backfill")
     assert [content.text for content in read(connection, jobs)] == ["the body"]
     connection.execute("update pgmq.q_pgembedd_backfill set vt = clock_timestamp()")
@@ -49,7 +49,7 @@ def test_the_chunks_of_hidden_rows_are_hidden(roles: Roles, connection: psycopg.
     connection.execute(f"alter table documents enable row level security; grant select on documents to {reader}")
     connection.execute("create policy visible on documents using (id = 1)")
     create_pipeline(connection, content_function="inp", embedding_table=table)
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     work(connection)
     assert column(connection, f"select id from {table} order by id") == [1, 2]
     connection.execute(f"set role {reader}")
@@ -60,13 +60,13 @@ def test_the_chunks_of_hidden_rows_are_hidden(roles: Roles, connection: psycopg.
 def test_a_template_is_filled_in_once(connection: psycopg.Connection) -> None:
     template = "{a}, {b}, {a}; '{}' %s $1 {A} { a } {none}"
     variables = '{"a": "{b} %s \\\\1", "b": "{a}", "none": null}'
-    rendered = connection.execute("select pgembedd._render(%s, %s)", [template, variables]).fetchone()
+    rendered = connection.execute("select pgembedd_internal._render(%s, %s)", [template, variables]).fetchone()
     assert rendered == (r"{b} %s \1, {a}, {b} %s \1; '{}' %s $1 {A} { a } ",)
 
 
 def test_a_placeholder_without_a_value_is_refused(connection: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match=r"no value for \{b\}"):
-        connection.execute("""select pgembedd._render('{a} {b}', '{"a": 1}')""")
+        connection.execute("""select pgembedd_internal._render('{a} {b}', '{"a": 1}')""")
 
 
 @pytest.mark.parametrize("options", [{}, {"embedding_table": "chunks"}], ids=["column", "table"])
@@ -82,7 +82,7 @@ def test_columns_that_are_called_like_placeholders(connection: psycopg.Connectio
         enable_always=True,
         **(options or {"embedding_column": "{vector}"}),
     )
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     assert set(work(connection).values()) == {"written"}
     connection.execute("""update "{source}" set "{column}" = 'another body'""")
     assert set(work(connection).values()) == {"written"}

@@ -54,13 +54,13 @@ def test_a_table_destination_is_taken_over_with_its_vectors(pgai: psycopg.Connec
     assert "rows taken over with their vectors: 1" in done
     assert "rows queued that have none: 1" in done
     table = "blog_embedding_store_all_minilm_l6_v2"
-    assert rows(pgai, f"select id, chunk_no, chunk, start_offset, end_offset, model, content_hash = "
+    assert rows(pgai, f"select id, chunk_index, chunk, start_offset, end_offset, model, content_hash = "
                       f"sha256(convert_to('One: ' || chunk, 'UTF8')) from {table} order by 1, 2") == [
         (1, 0, "first text.", 0, 11, resolve("all-MiniLM-L6-v2").fingerprint, True),
         (1, 1, "second text.", 12, 24, resolve("all-MiniLM-L6-v2").fingerprint, True),
     ]  # fmt: skip
     ((tokens, overlap, formatting),) = rows(
-        pgai, "select chunk_tokens, chunk_overlap, formatting from pgembedd.pipeline"
+        pgai, "select chunk_tokens, chunk_overlap, formatting from pgembedd_internal.pipeline"
     )
     assert (tokens, overlap, formatting) == (200, 100, "$title: $chunk")
     assert queued(pgai, BACKFILL) == [2]
@@ -92,7 +92,7 @@ def test_a_column_destination_is_adopted(pgai: psycopg.Connection) -> None:
     done = carried_out(pgai, plans(pgai))
     assert "rows queued that pgai had still to do: 1" in done
     assert sorted(queued(pgai, BACKFILL)) == [2, 3]
-    assert rows(pgai, "select name, model, vector_type, embedding_column, content_columns from pgembedd.pipeline") == [
+    assert rows(pgai, "select name, model, vector_type, embedding_column, content_columns from pgembedd_internal.pipeline") == [
         ("my_blog", "gte-small", "vector", "vec", ["body"])
     ]
     assert work(pgai, embed=embed) == {2: "written", 3: "written"}
@@ -114,7 +114,7 @@ def test_two_vectorizers_and_odd_names(pgai: psycopg.Connection) -> None:
     for each in plans(pgai):
         assert isinstance(each, Plan), each
         assert isinstance(execute_plan(pgai, each), list)
-    assert column(pgai, "select name from pgembedd.pipeline order by 1") == [
+    assert column(pgai, "select name from pgembedd_internal.pipeline order by 1") == [
         "odd", "public_blog_embedding_store"
     ]  # fmt: skip
     found = rows(pgai, 'select part, doc, chunk from "My Schema"."It\'s_embedding_store_all_minilm_l6_v2"')
@@ -137,7 +137,7 @@ def test_a_disabled_vectorizer_is_paused_and_its_index_is_like_pgais(pgai: psyco
     configuration(pgai, vectorizer, "indexing", hnsw)
     pgai.execute("update ai.vectorizer set disabled = true")
     carried_out(pgai, plans(pgai))
-    assert rows(pgai, "select state, distance, m, ef_construction from pgembedd.pipeline") == [("paused", "l2", 8, 32)]
+    assert rows(pgai, "select state, distance, m, ef_construction from pgembedd_internal.pipeline") == [("paused", "l2", 8, 32)]
 
 
 def test_another_model_is_embedded_anew_on_request(pgai: psycopg.Connection) -> None:
@@ -147,9 +147,9 @@ def test_another_model_is_embedded_anew_on_request(pgai: psycopg.Connection) -> 
         "--model gte-small embeds the rows again, into a new table."
     )
     script = "\n".join(as_script(pgai, only(plans(pgai, "gte-small"))))
-    assert column(pgai, "select name from pgembedd.pipeline") == []
+    assert column(pgai, "select name from pgembedd_internal.pipeline") == []
     pgai.execute(script.encode())
-    assert rows(pgai, "select embedding_table_name, dimensions from pgembedd.pipeline") == [
+    assert rows(pgai, "select embedding_table_name, dimensions from pgembedd_internal.pipeline") == [
         ("public.blog_embedding_store_gte_small", 384)
     ]
     assert sorted(queued(pgai, BACKFILL)) == [1, 2]
@@ -186,7 +186,7 @@ def test_a_catalogue_from_before_destinations(pgai: psycopg.Connection) -> None:
                  "config = config - 'destination' - 'loading'")  # fmt: skip
     configuration(pgai, vectorizer, "chunking", {"chunk_column": "body", "chunk_size": 100, "chunk_overlap": 10})
     carried_out(pgai, plans(pgai))
-    assert rows(pgai, "select content_columns, chunk_tokens, chunk_overlap from pgembedd.pipeline") == [
+    assert rows(pgai, "select content_columns, chunk_tokens, chunk_overlap from pgembedd_internal.pipeline") == [
         (["body"], 25, 2)
     ]
 

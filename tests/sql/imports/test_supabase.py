@@ -71,7 +71,7 @@ def test_the_pipeline_takes_the_place_of_the_triggers(guide: psycopg.Connection)
     ]
     assert triggers(guide) == {"pgembedd_1_insert", "pgembedd_1_update", "pgembedd_1_clear"}
     ((content, watched, on_update),) = rows(
-        guide, "select content_function, watch_columns, on_update from pgembedd.pipeline"
+        guide, "select content_function, watch_columns, on_update from pgembedd_internal.pipeline"
     )
     assert (content, sorted(watched), on_update) == ("public.embedding_input", ["content", "title"], "clear")
     assert (queued(guide), queued(guide, BACKFILL), waiting_messages(guide)) == ([2], [3], [])
@@ -90,7 +90,7 @@ def test_jobs_keep_their_age_and_lease(guide: psycopg.Connection) -> None:
     (job,) = posted(guide)
     (before,) = waiting_messages(guide)
     carried_out(guide, plans(guide))
-    ((enqueued_at, vt),) = rows(guide, "select enqueued_at, vt from pgmq.q_pgembedd_jobs")
+    ((enqueued_at, vt),) = rows(guide, "select enqueued_at, vt from pgmq.q_pgembedd_fresh")
     assert (enqueued_at, vt) == (before["enqueued_at"], before["vt"])
     assert [each.id for each in claim(guide)] == []
     let_leases_run_out(guide)
@@ -99,7 +99,7 @@ def test_jobs_keep_their_age_and_lease(guide: psycopg.Connection) -> None:
 
 def test_a_job_that_is_posted_does_not_carry_the_guides_message(guide: psycopg.Connection) -> None:
     carried_out(guide, plans(guide))
-    found = column(guide, "select pgembedd._claim_for_push(10, 60)")
+    found = column(guide, "select pgembedd_internal._claim_for_push(10, 60)")
     assert sorted((job["id"], *sorted(job)) for job in found) == [
         (2, "id", "jobId", "pipeline", "queue", "readCt"),
         (3, "id", "jobId", "pipeline", "queue", "readCt"),
@@ -130,7 +130,7 @@ def test_an_import_that_is_undone_at_once_leaves_no_trace(guide: psycopg.Connect
     assert (trigger_definitions(guide), waiting_messages(guide), rows(guide, "table documents")) == before
     assert value(guide, "select tgenabled from pg_trigger where tgname = 'documents_on_clear'") == "D"
     assert value(guide, "select tgenabled from pg_trigger where tgname = 'documents_on_insert'") == "A"
-    assert column(guide, "select name from pgembedd.pipeline") == []
+    assert column(guide, "select name from pgembedd_internal.pipeline") == []
     assert list(find_undo_plans(guide)) == []
 
 
@@ -143,7 +143,7 @@ def test_an_import_leaves_a_table_alone_that_is_in_use(
         refused = execute_plan(guide, only(plans(guide)))
     assert isinstance(refused, Refused)
     assert refused.why.startswith("other transactions use its table")
-    assert column(guide, "select name from pgembedd.pipeline") == []
+    assert column(guide, "select name from pgembedd_internal.pipeline") == []
 
 
 def test_no_change_goes_past_both_triggers(
@@ -170,10 +170,10 @@ def test_what_was_done_is_done_and_what_came_since_is_the_guides(guide: psycopg.
     carried_out(guide, plans(guide))
     assert work(guide, embed=embed) == {2: "written", 3: "written"}
     guide.execute("insert into documents (id, title, content) values (4, 'four', 'text'), (5, 'five', 'text')")
-    guide.execute("update pgmq.q_pgembedd_jobs set enqueued_at = '2020-01-01' where message ->> 'id' = '4'")
+    guide.execute("update pgmq.q_pgembedd_fresh set enqueued_at = '2020-01-01' where message ->> 'id' = '4'")
     (job, other) = claim(guide)
     call(guide, "pause", name="documents.embedding")
-    guide.execute("select pgembedd._dead_letter('pgembedd_jobs', %s, 1, 'content', 'told', 5)", [other.msg_id])
+    guide.execute("select pgembedd_internal._dead_letter('pgembedd_fresh', %s, 1, 'content', 'told', 5)", [other.msg_id])
     guide.execute("insert into documents (id, title, content) values (6, 'six', 'text')")
     vectors = rows(guide, "select id, embedding::text from documents order by id")
     assert undo(guide) == ["waiting jobs put into embedding_jobs: 3"]
@@ -185,7 +185,7 @@ def test_what_was_done_is_done_and_what_came_since_is_the_guides(guide: psycopg.
         "embeddingColumn": "embedding",
     }  # fmt: skip
     assert (found[4]["enqueued_at"].year, found[4]["read_ct"]) == (2020, 0)
-    assert value(guide, "select count(*) from pgembedd.failures") == 0
+    assert value(guide, "select count(*) from pgembedd.dead_letters") == 0
     assert [each["id"] for each in posted(guide)] == [4, 6, 5], "and they are due"
     assert job.id == 4
 
@@ -225,7 +225,7 @@ def test_a_job_of_a_stranger_cannot_choose_what_the_guide_is_sent(guide: psycopg
     guide.execute("delete from pgmq.q_embedding_jobs")
     carried_out(guide, plans(guide))
     guide.execute(
-        "insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), %s)",
+        "insert into pgmq.q_pgembedd_fresh (vt, message) values (now(), %s)",
         [Jsonb({"id": 3, "pipeline": 1, "imported": kept})],
     )
     assert undo(guide) == ["waiting jobs put into embedding_jobs: 1"]
@@ -251,7 +251,7 @@ def test_what_cannot_be_undone(guide: psycopg.Connection, damage: str, sentence:
     before = triggers(guide)
     assert refused_undo(guide).startswith(sentence)
     assert triggers(guide) == before
-    assert value(guide, "select count(*) from pgembedd.imported_trigger") == 1
+    assert value(guide, "select count(*) from pgembedd_internal.imported_trigger") == 1
 
 
 def test_a_database_without_the_guides_queue(connection: psycopg.Connection) -> None:
@@ -280,7 +280,7 @@ def test_odd_names_two_tables_and_two_columns(connection: psycopg.Connection) ->
     for plan in plans(connection):
         assert isinstance(plan, Plan)
         assert isinstance(execute_plan(connection, plan), list)
-    assert rows(connection, "select name, vector_type, on_update from pgembedd.pipeline order by 1") == [
+    assert rows(connection, "select name, vector_type, on_update from pgembedd_internal.pipeline order by 1") == [
         ("It_s.the_vec_", "vector", "keep"),
         ("plain.embedding", "halfvec", "keep"),
         ("plain.second", "halfvec", "keep"),
@@ -337,7 +337,7 @@ def test_vectors_of_another_model_are_left_and_rows_embedded_anew(connection: ps
     before = triggers(connection)
     carried_out(connection, plans(connection, model="gte-small"))
     assert before < triggers(connection)
-    assert rows(connection, "select name, embedding_column from pgembedd.pipeline") == [
+    assert rows(connection, "select name, embedding_column from pgembedd_internal.pipeline") == [
         ("documents.embedding_gte_small", "embedding_gte_small")
     ]
     work(connection, embed=embed)
@@ -367,7 +367,7 @@ def test_vectors_of_a_provider_are_kept_and_it_makes_those_to_come(published: ps
     plan = only(plans(published, OPENAIS))
     assert plan.notes[-1].startswith("what changes is sent to openai by a worker that has this provider")
     carried_out(published, [plan])
-    assert rows(published, "select model, dimensions, content_function, on_update from pgembedd.pipeline") == [
+    assert rows(published, "select model, dimensions, content_function, on_update from pgembedd_internal.pipeline") == [
         (OPENAIS, 1536, "public.embedding_input", "clear")
     ]
     assert (queued(published), queued(published, BACKFILL), waiting_messages(published)) == ([2], [3], [])
@@ -387,14 +387,14 @@ def test_a_provider_whose_dimensions_are_not_known_has_the_columns(connection: p
     connection.execute(INSERT, [1])
     connection.execute("update documents set embedding = %s", [str([1.0] * 512)])
     carried_out(connection, plans(connection, "short:text-embedding-3-small"))
-    assert rows(connection, "select model, dimensions from pgembedd.pipeline") == [
+    assert rows(connection, "select model, dimensions from pgembedd_internal.pipeline") == [
         ("short:text-embedding-3-small", 512)
     ]
 
 
 def test_rows_may_be_embedded_anew_by_a_provider(guide: psycopg.Connection) -> None:
     carried_out(guide, plans(guide, model=OPENAIS))
-    assert rows(guide, "select model, dimensions, embedding_column from pgembedd.pipeline") == [
+    assert rows(guide, "select model, dimensions, embedding_column from pgembedd_internal.pipeline") == [
         (OPENAIS, 1536, "embedding_openai_text_embedding_3_small")
     ]
 
@@ -413,12 +413,12 @@ def test_the_guide_does_not_go_on_with_the_column_of_another_model(published: ps
     name = "documents.embedding"
     published.execute("select pgembedd.change_model(%s, model => 'gte-small')", [name])
     work(published, embed=embed)
-    published.execute("select pgembedd.switch(%s, force => true)", [name])
+    published.execute("select pgembedd.switch_model(%s, force => true)", [name])
     assert refused_undo(published) == (
         f'The vectors of the guide are those of "{name}.previous" now. '
-        f"Put them back first: select pgembedd.rollback('{name}')."
+        f"Put them back first: select pgembedd.revert_model('{name}')."
     )
-    published.execute("select pgembedd.rollback(%s, force => true)", [name])
+    published.execute("select pgembedd.revert_model(%s, force => true)", [name])
     published.execute("select pgembedd.drop_pipeline(%s, drop_vectors => true)", [f"{name}.next"])
     undo(published)
     assert trigger_definitions(published) == before
@@ -458,7 +458,7 @@ def test_a_column_that_was_shrunk_by_hand_goes_on(connection: psycopg.Connection
     connection.execute("insert into documents (id, title) values (1, 'one')")
     connection.execute("alter table documents alter embedding type halfvec(384)")
     call(connection, "resume", name="documents")
-    assert rows(connection, "select dimensions, vector_type from pgembedd.pipeline") == [(384, "halfvec")]
+    assert rows(connection, "select dimensions, vector_type from pgembedd_internal.pipeline") == [(384, "halfvec")]
     assert work(connection, embed=embed) == {1: "written"}
     connection.execute("alter table documents alter embedding type halfvec")
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="halfvec now, but the pipeline writes"):

@@ -142,7 +142,7 @@ def test_it_is_due_at_the_deadline_whatever_waits(connection: psycopg.Connection
     call(connection, "pause", name="documents")
     connection.execute(TICK)
     assert index_state(connection) == "deferred"
-    connection.execute("update pgembedd.pipeline set index_due_at = index_due_at - interval '1 hour'")
+    connection.execute("update pgembedd_internal.pipeline set index_due_at = index_due_at - interval '1 hour'")
     assert len(queued(connection, BACKFILL)) == 3
     assert index_state(connection) == "due"
 

@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 JOBS = "select jobname from cron.job where jobname like 'pgembedd-index-%'"
 SOONER = "select cron.alter_job(jobid, schedule => '1 second') from cron.job where jobname like 'pgembedd-index-%'"
 FEWER = """
-    create or replace function pgembedd._many_rows() returns bigint language sql immutable
+    create or replace function pgembedd_internal._many_rows() returns bigint language sql immutable
     set search_path = pg_catalog, pg_temp as $$ select 2000::bigint $$
 """
 PARTS = """

@@ -42,7 +42,7 @@ BLANK = [
     "\u200b",
 ]
 NOT_BLANK = ["a", " . ", "\u00a0x", "é", "😀", "0", "\x01", "文", "\u00ad", "'", "\\s"]
-STATES = "select key, state, dropped_tokens from pgembedd.row_state order by key"
+STATES = "select key, state, dropped_tokens from pgembedd_internal.row_state order by key"
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
@@ -54,9 +54,9 @@ def test_what_is_blank_in_any_locale(server: EmbeddedPostgres, empty_database: D
             migrate(server.conninfo(name))
             with connected(Database(name, server.conninfo(name))) as connection:
                 for text in BLANK:
-                    assert value(connection, "select pgembedd._blank(%s)", text) is True, ascii(text)
+                    assert value(connection, "select pgembedd_internal._blank(%s)", text) is True, ascii(text)
                 for text in NOT_BLANK:
-                    assert value(connection, "select pgembedd._blank(%s)", text) is False, ascii(text)
+                    assert value(connection, "select pgembedd_internal._blank(%s)", text) is False, ascii(text)
         finally:
             admin.execute(f"drop database {name} with (force)")
 

@@ -133,7 +133,7 @@ def test_whatever_lands_in_the_queue_the_claims_go_on(two: psycopg.Connection) -
     send(two, 1, 3)
     assert claim_of(two, 1) == [1, 2, 3]
     assert due(two) == []
-    assert value(two, "select count(*) from pgembedd.failures where reason = 'unknown_pipeline'") == len(odd) + 1
+    assert value(two, "select count(*) from pgembedd.dead_letters where reason = 'unknown_pipeline'") == len(odd) + 1
 
 
 def test_much_of_a_stranger_is_taken_away_bit_by_bit(two: psycopg.Connection) -> None:
@@ -177,12 +177,12 @@ def test_no_other_queue_of_pgmq_is_reached(two: psycopg.Connection, queue: str) 
     """By no function that a worker may call."""
     two.execute("select pgmq.create('embedding_jobs'); select pgmq.send('embedding_jobs', '{\"id\": 1}')")
     for statement in (
-        "select pgembedd.claim(1, %s, 10, 60)",
-        "select pgembedd.fail(%s, 1, 0, 'x', 'x', true)",
-        "select pgembedd.release(%s, array[1], array[0], 0)",
-        "select pgembedd.extend(%s, array[1], array[0], 60)",
-        "select pgembedd.mark_alone(%s, 1, 0)",
-        "select pgembedd.store(%s, 1, array[1], array[0], array[null::bytea], array[null::vector], array[0])",
+        "select pgembedd_internal.claim(1, %s, 10, 60)",
+        "select pgembedd_internal.fail(%s, 1, 0, 'x', 'x', true)",
+        "select pgembedd_internal.release(%s, array[1], array[0], 0)",
+        "select pgembedd_internal.extend(%s, array[1], array[0], 60)",
+        "select pgembedd_internal.mark_alone(%s, 1, 0)",
+        "select pgembedd_internal.store(%s, 1, array[1], array[0], array[null::bytea], array[null::vector], array[0])",
     ):
         with pytest.raises(psycopg.errors.UndefinedObject, match="pgembedd has no queue"):
             two.execute(statement, (queue,))
@@ -286,8 +286,8 @@ def test_a_queue_of_another_role_needs_its_index_from_it(
         admin.execute(f"drop index pgmq.q_{FRESH}_by_pipeline; alter table pgmq.q_{FRESH} owner to postgres")
         admin.execute(f"grant select, insert, update, delete on pgmq.q_{FRESH} to {role}")
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="belongs to another role") as refused:
-            owner.execute("select pgembedd._ensure_queue(%s)", [FRESH])
+            owner.execute("select pgembedd_internal._ensure_queue(%s)", [FRESH])
         remedy = str(refused.value.diag.message_hint)
-        assert remedy.startswith("Have an administrator run: create index q_pgembedd_jobs_by_pipeline on pgmq.")
+        assert remedy.startswith("Have an administrator run: create index q_pgembedd_fresh_by_pipeline on pgmq.")
         admin.execute(remedy.partition(": ")[2].rstrip("."))
-        owner.execute("select pgembedd._ensure_queue(%s)", [FRESH])
+        owner.execute("select pgembedd_internal._ensure_queue(%s)", [FRESH])

@@ -68,7 +68,7 @@ def test_backoff_stays_in_its_bounds(
 ) -> None:
     wait: timedelta = value(
         connection,
-        "select pgembedd.backoff(%s, make_interval(secs => %s), make_interval(secs => %s), %s)",
+        "select pgembedd_internal.backoff(%s, make_interval(secs => %s), make_interval(secs => %s), %s)",
         attempts,
         base_s,
         cap_s,
@@ -79,7 +79,7 @@ def test_backoff_stays_in_its_bounds(
 
 
 def test_backoff_spreads(connection: psycopg.Connection) -> None:
-    waits = column(connection, "select extract(epoch from pgembedd.backoff(1))::float8 from generate_series(1, 200)")
+    waits = column(connection, "select extract(epoch from pgembedd_internal.backoff(1))::float8 from generate_series(1, 200)")
     assert len(set(waits)) > 150
     assert 1.5 <= min(waits) < 1.7 < 2.3 < max(waits) <= 2.5
 
@@ -97,7 +97,7 @@ def test_a_failed_job_waits_longer_each_time_and_dies(connection: psycopg.Connec
     assert fail(connection, next_claim(connection), reason="write", error="third") == ("dead", 3, None)
     assert queued(connection) == []
     ((pipeline, key, reason, error, attempts, history, queue),) = rows(
-        connection, "select pipeline, key, reason, error, attempts, history, queue from pgembedd.failures"
+        connection, "select pipeline, key, reason, error, attempts, history, queue from pgembedd.dead_letters"
     )
     assert (pipeline, key, reason, error, attempts, queue) == ("documents", 1, "write", "third", 3, FRESH)
     assert [(entry["reason"], entry["error"], entry["read_ct"]) for entry in history] == [
@@ -127,7 +127,7 @@ def test_a_dead_row_is_left_alone_until_it_changes(connection: psycopg.Connectio
     assert value(connection, "select pgembedd.sweep()") == 0
     connection.execute("update documents set title = 'mended'")
     assert work(connection) == {1: "written"}
-    assert rows(connection, "select * from pgembedd.failures") == []
+    assert rows(connection, "select * from pgembedd.dead_letters") == []
     assert value(connection, "select dead from pgembedd.status") == 0
 
 
@@ -136,7 +136,7 @@ def test_a_failure_told_twice_counts_once(connection: psycopg.Connection, job: J
     again = fail(connection, job)
     assert first[:2] == again[:2] == ("retry", 1)
     assert first[2] == pytest.approx(again[2], abs=1)
-    assert len(value(connection, "select headers -> 'pgembedd' -> 'history' from pgmq.q_pgembedd_jobs")) == 1
+    assert len(value(connection, "select headers -> 'pgembedd' -> 'history' from pgmq.q_pgembedd_fresh")) == 1
     assert fail(connection, next_claim(connection))[:2] == ("retry", 2)
 
 
@@ -156,23 +156,23 @@ def test_retry_failed_by_name_and_reason(connection: psycopg.Connection) -> None
     create_pipeline(connection, name="letters", source="letters")
     for job in claim(connection, "pgembedd_backfill"):
         fail(connection, job, reason="write" if job.id % 2 else "content", permanent=True)
-    assert value(connection, "select count(*) from pgembedd.failures") == 8
-    assert call(connection, "retry_failed", name="letters", reason="write") == 2
+    assert value(connection, "select count(*) from pgembedd.dead_letters") == 8
+    assert call(connection, "retry_dead_letters", name="letters", reason="write") == 2
     assert sorted(queued(connection, "pgembedd_backfill")) == [1, 3]
-    assert call(connection, "retry_failed", name="letters", reason="model") == 0
+    assert call(connection, "retry_dead_letters", name="letters", reason="model") == 0
     with refused("No job fails for the reason 'typo'.", "There are: content, write, model, worker_died, "):
-        call(connection, "retry_failed", reason="typo")
-    assert call(connection, "retry_failed", name="letters") == 2
-    assert call(connection, "retry_failed", reason="content") == 2
-    assert value(connection, "select pgembedd.retry_failed()") == 2
+        call(connection, "retry_dead_letters", reason="typo")
+    assert call(connection, "retry_dead_letters", name="letters") == 2
+    assert call(connection, "retry_dead_letters", reason="content") == 2
+    assert value(connection, "select pgembedd.retry_dead_letters()") == 2
     assert set(work(connection).values()) == {"written"}
-    assert rows(connection, "select * from pgembedd.failures") == []
-    assert rows(connection, "select * from pgembedd.row_state") == []
+    assert rows(connection, "select * from pgembedd.dead_letters") == []
+    assert rows(connection, "select * from pgembedd_internal.row_state") == []
 
 
 def test_a_retried_job_starts_afresh(connection: psycopg.Connection, job: Job) -> None:
     fail(connection, job, permanent=True)
-    value(connection, "select pgembedd.retry_failed()")
+    value(connection, "select pgembedd.retry_dead_letters()")
     job = claim_one(connection)
     assert (job.read_ct, job.suspect) == (1, False)
     assert fail(connection, job)[:2] == ("retry", 1)
@@ -182,7 +182,7 @@ def test_a_row_that_dies_twice_has_one_letter(connection: psycopg.Connection, jo
     fail(connection, job, error="first", permanent=True)
     connection.execute("update documents set title = 'new'")
     fail(connection, claim_one(connection), reason="write", error="second", permanent=True)
-    letter = "select reason, error, history -> 0 ->> 'error', jsonb_array_length(history) from pgembedd.failures"
+    letter = "select reason, error, history -> 0 ->> 'error', jsonb_array_length(history) from pgembedd.dead_letters"
     assert rows(connection, letter) == [("write", "second", "second", 1)]
 
 
@@ -211,7 +211,7 @@ def test_only_deaths_while_alone_count_as_failures(connection: psycopg.Connectio
         if not jobs:
             break
         (job,) = jobs
-    assert rows(connection, "select reason, attempts, key from pgembedd.failures") == [("worker_died", 3, 1)]
+    assert rows(connection, "select reason, attempts, key from pgembedd.dead_letters") == [("worker_died", 3, 1)]
     assert queued(connection) == []
 
 
@@ -235,7 +235,7 @@ def test_an_outcome_ends_being_alone(connection: psycopg.Connection, job: Job, o
         assert fail(connection, job)[:2] == ("retry", 1)
     else:
         assert release(connection, [job]) == 1
-    assert value(connection, "select headers -> 'pgembedd' ->> 'alone' from pgmq.q_pgembedd_jobs") == "0"
+    assert value(connection, "select headers -> 'pgembedd' ->> 'alone' from pgmq.q_pgembedd_fresh") == "0"
     assert next_claim(connection).id == 1
 
 
@@ -247,4 +247,4 @@ def test_deaths_and_failures_add_up(connection: psycopg.Connection, job: Job) ->
         let_leases_run_out(connection)
         jobs = claim(connection)
         job = jobs[0] if jobs else job
-    assert rows(connection, "select reason, attempts from pgembedd.failures") == [("worker_died", 3)]
+    assert rows(connection, "select reason, attempts from pgembedd.dead_letters") == [("worker_died", 3)]

@@ -31,7 +31,7 @@ GUIDE = {"schema": "public", "table": "documents", "contentFunction": "embedding
 
 def send(connection: psycopg.Connection, message: Any, headers: Any = None) -> None:
     connection.execute(
-        "insert into pgmq.q_pgembedd_jobs (vt, message, headers) values (now(), %s, %s)",
+        "insert into pgmq.q_pgembedd_fresh (vt, message, headers) values (now(), %s, %s)",
         [None if message is None else Jsonb(message), None if headers is None else Jsonb(headers)],
     )
 
@@ -83,13 +83,13 @@ def test_junk_becomes_a_dead_letter(documents: psycopg.Connection, message: Any)
     status = value(documents, "select count(*) from pgembedd.status")
     assert status == 1
     assert work(documents) == {3: "written"}
-    ((pipeline, reason, kept),) = rows(documents, "select pipeline, reason, message from pgembedd.failures")
+    ((pipeline, reason, kept),) = rows(documents, "select pipeline, reason, message from pgembedd.dead_letters")
     assert (pipeline, reason) == (None, "unknown_pipeline")
     assert kept == message
     assert value(documents, "select pgembedd.retention() + pgembedd.sweep()") == 2  # rows 1 and 2
-    assert value(documents, "select pgembedd.retry_failed()") == 1
+    assert value(documents, "select pgembedd.retry_dead_letters()") == 1
     work(documents)
-    assert value(documents, "select count(*) from pgembedd.failures") == 1
+    assert value(documents, "select count(*) from pgembedd.dead_letters") == 1
 
 
 WRONG_KEYS: list[Any] = ["abc", 1.5, 10**40, True, [1], {"a": 1}, "", 99999999999]
@@ -110,7 +110,7 @@ def test_a_key_of_a_wrong_type_dies_alone(documents: psycopg.Connection, key: An
         outcome = fail(documents, job)[0]
     assert outcome == "dead"
     assert value(documents, "select pgembedd.tick(0, 0)") == 3
-    assert rows(documents, "select key from pgembedd.failures") == [(key,)]
+    assert rows(documents, "select key from pgembedd.dead_letters") == [(key,)]
     assert set(work(documents).values()) == {"written"}
 
 
@@ -167,6 +167,6 @@ def test_headers_of_others_never_break_a_claim(documents: psycopg.Connection, he
 def test_headers_of_others_are_kept(documents: psycopg.Connection) -> None:
     send(documents, {"id": 1, "pipeline": 1}, {"x-mine": [1, 2], "pgembedd": {"odd": True}})
     fail(documents, claim(documents)[0])
-    headers = value(documents, "select headers from pgmq.q_pgembedd_jobs")
+    headers = value(documents, "select headers from pgmq.q_pgembedd_fresh")
     assert headers["x-mine"] == [1, 2]
     assert headers["pgembedd"]["odd"] is True

@@ -88,14 +88,14 @@ def pages(connection: psycopg.Connection, size: int, name: str = "documents") ->
     """All keys as verify sees them, in its order."""
     found: list[str] = []
     after = None
-    while page := column(connection, "select pgembedd._next_keys(%s, %s::jsonb, %s)::text", name, after, size):
+    while page := column(connection, "select pgembedd_internal._next_keys(%s, %s::jsonb, %s)::text", name, after, size):
         found += page
         after = page[-1]
     return found
 
 
 def sample(connection: psycopg.Connection, wanted: int, seed: int = 1, name: str = "documents") -> list[Any]:
-    return column(connection, "select pgembedd._sample_keys(%s, %s, %s)", name, wanted, seed)
+    return column(connection, "select pgembedd_internal._sample_keys(%s, %s, %s)", name, wanted, seed)
 
 
 @prepared
@@ -141,7 +141,7 @@ def test_paging_uses_the_index_of_the_key(connection: psycopg.Connection) -> Non
     read = "select seq_tup_read from pg_stat_xact_user_tables where relname = 'documents'"
     with connection.transaction():
         before = value(connection, read)  # what making the pipeline read, as far as it was not counted yet
-        connection.execute("""select pgembedd._next_keys('documents', '{"a": 150, "b": 15000}', 10)""")
+        connection.execute("""select pgembedd_internal._next_keys('documents', '{"a": 150, "b": 15000}', 10)""")
         assert value(connection, read) == before
 
 

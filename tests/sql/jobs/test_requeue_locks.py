@@ -20,7 +20,7 @@ WAITS = "select exists (select from pg_locks where not granted)"
 def prepared(connection: psycopg.Connection) -> None:
     make_documents(connection, 3)
     create_pipeline(connection, embedding_table="chunks")
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     work(connection)
 
 

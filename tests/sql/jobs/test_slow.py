@@ -8,9 +8,9 @@ import pytest
 from tests.support.databases import Database
 from tests.support.sql import FRESH, claim, create_pipeline, due, let_leases_run_out, make_documents, value
 
-OVER = "update pgembedd.pipeline set slow_until = clock_timestamp()"
-PAUSE_S = "select extract(epoch from slow_pause)::float8 from pgembedd.pipeline"
-QUEUE = "select pgembedd.note_slow(1, allowed_s => %s, timeout_s => 60, tried => %s)"
+OVER = "update pgembedd_internal.pipeline set slow_until = clock_timestamp()"
+PAUSE_S = "select extract(epoch from slow_pause)::float8 from pgembedd_internal.pipeline"
+QUEUE = "select pgembedd_internal.note_slow(1, allowed_s => %s, timeout_s => 60, tried => %s)"
 
 
 def make_slow(connection: psycopg.Connection, rows: int = 4) -> None:
@@ -35,10 +35,10 @@ def test_it_pauses_and_says_so(connection: psycopg.Connection) -> None:
 def test_one_worker_at_a_time_tries_one_row_for_a_sixteenth_of_the_pause(connection: psycopg.Connection) -> None:
     make_slow(connection)
     connection.execute(OVER)
-    query = "select pgembedd.allowed_s(1) from pgembedd.claim(1, 'pgembedd_jobs', 10, 60)"
+    query = "select pgembedd_internal.allowed_s(1) from pgembedd_internal.claim(1, 'pgembedd_fresh', 10, 60)"
     assert connection.execute(query).fetchall() == [(60 / 16,)]
     assert connection.execute(query).fetchall() == [], "another worker has the turn"
-    connection.execute("select pgembedd.end_turn(1)")
+    connection.execute("select pgembedd_internal.end_turn(1)")
     assert connection.execute(query).fetchall() == [(60 / 16,)]
 
 
@@ -53,10 +53,10 @@ def test_the_pause_doubles_for_the_worker_that_tried(connection: psycopg.Connect
         connection.execute(QUEUE, (1, True))
         pauses.append(value(connection, PAUSE_S))
     assert pauses == [120, 240, 480, 960, 960, 960]
-    connection.execute("update pgembedd.pipeline set slow_ends = clock_timestamp(), slow_until = clock_timestamp()")
+    connection.execute("update pgembedd_internal.pipeline set slow_ends = clock_timestamp(), slow_until = clock_timestamp()")
     let_leases_run_out(connection)
     assert len(claim(connection)) == 4, "it is forgotten"
-    assert value(connection, "select slow_reason from pgembedd.pipeline") is None
+    assert value(connection, "select slow_reason from pgembedd_internal.pipeline") is None
 
 
 @pytest.mark.parametrize("others", [0, 2])
@@ -65,9 +65,9 @@ def test_several_pause_as_many_times_as_long(connection: psycopg.Connection, oth
     for i in range(others):
         connection.execute(f"create table other_{i} (id int primary key, title text)")
         create_pipeline(connection, name=f"other_{i}", source=f"other_{i}", content_columns=["title"])
-        connection.execute("select pgembedd.note_slow(id, 60, 60, false) from pgembedd.pipeline where id > 1")
+        connection.execute("select pgembedd_internal.note_slow(id, 60, 60, false) from pgembedd_internal.pipeline where id > 1")
     connection.execute(QUEUE, (60, False))
-    paused = "select extract(epoch from slow_until - clock_timestamp())::float8 from pgembedd.pipeline where id = 1"
+    paused = "select extract(epoch from slow_until - clock_timestamp())::float8 from pgembedd_internal.pipeline where id = 1"
     assert value(connection, paused) > (1 + others) * 60 - 60
 
 
@@ -85,8 +85,8 @@ def test_a_slow_owner_stops_the_upkeep_of_no_other(database: Database, connectio
         "create or replace function slow() returns boolean language plpgsql immutable as "
         "'begin perform pg_sleep(100000); return true; end'"
     )
-    connection.execute("update pgembedd.installation set swept_at = '-infinity', indexes_at = 'infinity'")
-    connection.execute("update pgembedd.installation set retained_at = 'infinity', sample_due_at = 'infinity'")
+    connection.execute("update pgembedd_internal.installation set swept_at = '-infinity', indexes_at = 'infinity'")
+    connection.execute("update pgembedd_internal.installation set retained_at = 'infinity', sample_due_at = 'infinity'")
     connection.commit()
     with database.connect() as upkeep:
         upkeep.execute("set statement_timeout = '2s'")
@@ -94,5 +94,5 @@ def test_a_slow_owner_stops_the_upkeep_of_no_other(database: Database, connectio
             upkeep.execute("select pgembedd.tick()")
         assert upkeep.execute("select pgembedd.tick()").fetchone() == (None,), "it notes at which pipeline that was"
         assert upkeep.execute("select pgembedd.tick()").fetchone() == (1,)
-        (told,) = upkeep.execute("select pgembedd._shown_reason(p) from pgembedd.pipeline p where id = 1").fetchall()
+        (told,) = upkeep.execute("select pgembedd_internal._shown_reason(p) from pgembedd_internal.pipeline p where id = 1").fetchall()
         assert told[0].startswith("The upkeep did not end in time")

@@ -85,7 +85,7 @@ def test_a_change_after_the_read(connection: psycopg.Connection, job: Job, chang
 def test_a_change_is_read_again_at_once_and_is_no_attempt(connection: psycopg.Connection, job: Job) -> None:
     contents = read(connection, [job])
     connection.execute("update documents set title = 'new'")
-    connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id <> %s", [job.msg_id])
+    connection.execute("delete from pgmq.q_pgembedd_fresh where msg_id <> %s", [job.msg_id])
     assert store(connection, [job], contents) == ["changed"]
     again = claim_one(connection)
     assert again.suspect is False
@@ -145,7 +145,7 @@ def test_content_that_is_never_the_same_is_read_ever_less_often(connection: psyc
     for _ in range(12):
         job = claim_one(connection)
         assert store(connection, [job]) == ["changed"]
-        waits.append(value(connection, "select extract(epoch from vt - clock_timestamp()) from pgmq.q_pgembedd_jobs"))
+        waits.append(value(connection, "select extract(epoch from vt - clock_timestamp()) from pgmq.q_pgembedd_fresh"))
         let_leases_run_out(connection)
     assert max(waits[:3]) <= 0
     assert waits[-1] > 30
@@ -164,7 +164,7 @@ def test_changes_with_a_lock_between_them_are_not_one_after_another(
                 assert store(connection, [job], contents) == ["locked"]
         if changed:
             assert store(connection, [job], contents) == ["changed"]
-            connection.execute("delete from pgmq.q_pgembedd_jobs where msg_id <> %s", [job.msg_id])
+            connection.execute("delete from pgmq.q_pgembedd_fresh where msg_id <> %s", [job.msg_id])
         else:
             let_leases_run_out(connection)
         job = claim_one(connection)  # at once after each change
@@ -190,7 +190,7 @@ def test_several_jobs_of_one_row_of_which_one_is_stale(connection: psycopg.Conne
 def test_an_unchanged_vector_is_not_written_again(connection: psycopg.Connection, job: Job) -> None:
     store(connection, [job])
     before = value(connection, "select xmin::text from documents")
-    connection.execute('insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), \'{"id": 1, "pipeline": 1}\')')
+    connection.execute('insert into pgmq.q_pgembedd_fresh (vt, message) values (now(), \'{"id": 1, "pipeline": 1}\')')
     assert store(connection, [claim_one(connection)]) == ["unchanged"]
     assert value(connection, "select xmin::text from documents") == before
 
@@ -204,7 +204,7 @@ def test_gone_rows_are_acknowledged(connection: psycopg.Connection, job: Job) ->
 
 
 def queue_rows(connection: psycopg.Connection) -> list[tuple[object, ...]]:
-    return rows(connection, "select * from pgmq.q_pgembedd_jobs")
+    return rows(connection, "select * from pgmq.q_pgembedd_fresh")
 
 
 def test_a_job_goes_round(connection: psycopg.Connection, job: Job) -> None:
@@ -242,7 +242,7 @@ def test_the_old_worker_can_do_nothing(
     assert act(connection, job) is True
     assert queue_rows(connection) == before
     assert vectors(connection) == [None]
-    assert rows(connection, "select * from pgembedd.dead_letter") == []
+    assert rows(connection, "select * from pgembedd_internal.dead_letter") == []
     assert store(connection, [new]) == ["written"]
 
 
@@ -254,13 +254,13 @@ def test_nothing_is_left_to_do_for_a_finished_job(
     before = vectors(connection)
     assert act(connection, job) is True
     assert vectors(connection) == before
-    assert rows(connection, "select * from pgembedd.dead_letter") == []
+    assert rows(connection, "select * from pgembedd_internal.dead_letter") == []
 
 
 def test_what_is_lost_does_not_stop_the_rest(connection: psycopg.Connection, job: Job) -> None:
     connection.execute("insert into documents values (2, 'title 2', '')")
     jobs = [job, *claim(connection)]
-    connection.execute("update pgmq.q_pgembedd_jobs set vt = now() where msg_id = %s", [job.msg_id])
+    connection.execute("update pgmq.q_pgembedd_fresh set vt = now() where msg_id = %s", [job.msg_id])
     claim(connection)
     assert store(connection, jobs) == ["lost", "written"]
 
@@ -285,7 +285,7 @@ def test_release_gives_it_to_the_next(connection: psycopg.Connection, job: Job) 
 
 
 def test_release_wakes_a_sleeping_worker(connection: psycopg.Connection, other: psycopg.Connection, job: Job) -> None:
-    connection.execute("select pgembedd.set_idle(true)")
+    connection.execute("select pgembedd_internal.set_idle(true)")
     other.execute("listen pgembedd")
     release(connection, [job])
     assert [notice.payload for notice in other.notifies(timeout=PATIENCE_S, stop_after=1)] == [FRESH]

@@ -62,7 +62,7 @@ def events(ear: psycopg.Connection) -> list[tuple[str, str | None, str | None]]:
 def pass_time(connection: psycopg.Connection, seconds: float) -> None:
     """Moves the note into the past."""
     connection.execute(
-        "update pgembedd.pipeline set unserved_since = unserved_since - make_interval(secs => %(s)s),"
+        "update pgembedd_internal.pipeline set unserved_since = unserved_since - make_interval(secs => %(s)s),"
         " unserved_at = unserved_at - make_interval(secs => %(s)s)",
         {"s": seconds},
     )
@@ -73,7 +73,7 @@ def test_the_note_of_the_only_worker_is_shown_at_once(documents: psycopg.Connect
     assert shown(documents) == ("unserved", REASON)
     assert rows(documents, "select state, reason from pgembedd.overview()") == [("unserved", REASON)]
     assert rows(documents, "select state from pgembedd.metrics()") == [("unserved",)]
-    assert value(documents, "select state from pgembedd.pipeline") == "running", "another worker may serve it"
+    assert value(documents, "select state from pgembedd_internal.pipeline") == "running", "another worker may serve it"
     take_back(documents)
     assert shown(documents) == ("running", None)
 
@@ -109,7 +109,7 @@ def test_a_note_is_told_once_and_its_end_is(documents: psycopg.Connection, other
 
 def test_a_note_is_written_anew_only_when_it_says_something_new(documents: psycopg.Connection) -> None:
     def version() -> int:
-        return int(value(documents, "select xmin::text from pgembedd.pipeline"))
+        return int(value(documents, "select xmin::text from pgembedd_internal.pipeline"))
 
     note(documents)
     first = version()
@@ -135,7 +135,7 @@ def test_the_next_worker_does_not_believe_the_note_of_one_that_is_gone(
         beat(gone)
         take_back(documents, loaded=False)
         assert shown(documents) == ("unserved", REASON), "that one may know better"
-    eventually(lambda: not value(documents, "select pgembedd._other_workers(null)"))
+    eventually(lambda: not value(documents, "select pgembedd_internal._other_workers(null)"))
     other.execute("listen pgembedd_events")
     take_back(documents, loaded=False)
     assert shown(documents) == ("running", None)

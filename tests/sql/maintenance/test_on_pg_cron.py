@@ -23,7 +23,7 @@ def test_pg_cron_sweeps_what_nobody_queued(cron_server: CronServer) -> None:
             connection.execute("insert into documents (id, title) values (1, 'nobody queued this')")
             connection.execute("select cron.alter_job(%s, schedule => '1 second')", (job,))
             eventually(lambda: queued(connection, BACKFILL) == [1])
-            assert value(connection, "select swept_at > '-infinity' from pgembedd.installation")
+            assert value(connection, "select swept_at > '-infinity' from pgembedd_internal.installation")
             connection.execute("select cron.schedule('pgembedd-no-more', '0 0 1 1 *', 'select pgembedd.no_more()')")
             migrate(cron_server.database.conninfo)
             assert column(connection, "select jobname from cron.job") == ["pgembedd-tick"]

@@ -61,7 +61,7 @@ def test_the_sweep_takes_so_many_at_a_time(documents: psycopg.Connection) -> Non
 
 
 def test_the_sweep_wakes_a_sleeping_worker(documents: psycopg.Connection, other: psycopg.Connection) -> None:
-    documents.execute("select pgembedd.set_idle(true)")
+    documents.execute("select pgembedd_internal.set_idle(true)")
     other.execute("listen pgembedd")
     documents.execute("select pgembedd.sweep()")
     assert [notice.payload for notice in other.notifies(timeout=PATIENCE_S, stop_after=1)] == [BACKFILL]
@@ -72,7 +72,7 @@ def test_the_sweep_leaves_alone_what_does_not_run(documents: psycopg.Connection,
     if how == "pause":
         call(documents, "pause", name="documents")
     else:
-        documents.execute("select pgembedd.stop_pipeline(1, 'broken')")
+        documents.execute("select pgembedd_internal.stop_pipeline(1, 'broken')")
     assert value(documents, "select pgembedd.sweep()") == 0
 
 
@@ -90,20 +90,20 @@ def test_retention(documents: psycopg.Connection) -> None:
     store(documents, [jobs[4], jobs[5]])
     fail(documents, jobs[6], permanent=True)
     for age in ("23 hours", "25 hours"):
-        documents.execute("insert into pgembedd.activity values (now() - %s::interval, 1, 1, 1, 1, 1)", [age])
+        documents.execute("insert into pgembedd_internal.activity values (now() - %s::interval, 1, 1, 1, 1, 1)", [age])
     documents.execute(
-        "insert into pgembedd.provider_use select 'x', pgembedd._day() - d, 0, 0 from unnest('{31,32}'::int[]) d"
+        "insert into pgembedd_internal.provider_use select 'x', pgembedd_internal._day() - d, 0, 0 from unnest('{31,32}'::int[]) d"
     )
     documents.execute("delete from documents where id in (5, 6)")
     assert value(documents, "select pgembedd.retention()") == 3  # activity, and two rows that are gone
-    assert rows(documents, "select key, state from pgembedd.row_state") == [(4, "blank")]
-    assert rows(documents, "select * from pgembedd.dead_letter") == []
-    assert value(documents, "select count(*) from pgembedd.activity") == 2
-    assert value(documents, "select array_agg(pgembedd._day() - day) from pgembedd.provider_use") == [31]
+    assert rows(documents, "select key, state from pgembedd_internal.row_state") == [(4, "blank")]
+    assert rows(documents, "select * from pgembedd_internal.dead_letter") == []
+    assert value(documents, "select count(*) from pgembedd_internal.activity") == 2
+    assert value(documents, "select array_agg(pgembedd_internal._day() - day) from pgembedd_internal.provider_use") == [31]
 
 
 def due(connection: psycopg.Connection) -> None:
-    connection.execute("update pgembedd.installation set swept_at = '-infinity', retained_at = '-infinity'")
+    connection.execute("update pgembedd_internal.installation set swept_at = '-infinity', retained_at = '-infinity'")
 
 
 def test_the_tick_does_what_is_due(documents: psycopg.Connection) -> None:
@@ -111,16 +111,16 @@ def test_the_tick_does_what_is_due(documents: psycopg.Connection) -> None:
     assert value(documents, "select pgembedd.tick()") == 3
     empty(documents)
     assert value(documents, "select pgembedd.tick()") is None
-    documents.execute("update pgembedd.installation set swept_at = now() - interval '61 s'")
+    documents.execute("update pgembedd_internal.installation set swept_at = now() - interval '61 s'")
     assert value(documents, "select pgembedd.tick()") == 3
-    assert value(documents, "select now() - least(swept_at, retained_at) < interval '1 min' from pgembedd.installation")
+    assert value(documents, "select now() - least(swept_at, retained_at) < interval '1 min' from pgembedd_internal.installation")
     empty(documents)
     assert value(documents, "select pgembedd.tick(0)") == 3
 
 
 def test_a_part_of_the_upkeep_that_fails_keeps_no_other_from_its_turn(documents: psycopg.Connection) -> None:
-    documents.execute("insert into pgembedd.activity values (now() - interval '25 hours', 1, 1, 1, 1, 1)")
-    done = "select (select count(*) from pgembedd.sample) > 0, count(*) = 0 from pgembedd.activity"
+    documents.execute("insert into pgembedd_internal.activity values (now() - interval '25 hours', 1, 1, 1, 1, 1)")
+    done = "select (select count(*) from pgembedd_internal.sample) > 0, count(*) = 0 from pgembedd_internal.activity"
     for part, left_out in {
         "_open_queues()": (),
         "_mirror_all_rights()": (),
@@ -135,7 +135,7 @@ def test_a_part_of_the_upkeep_that_fails_keeps_no_other_from_its_turn(documents:
     }.items():
         with documents.transaction(force_rollback=True):
             due(documents)
-            documents.execute("update pgembedd.installation set sample_due_at = '-infinity', indexes_at = '-infinity'")
+            documents.execute("update pgembedd_internal.installation set sample_due_at = '-infinity', indexes_at = '-infinity'")
             documents.execute(f"alter function pgembedd.{part} rename to gone")  # whatever it fails of
             swept = value(documents, "select pgembedd.tick()")
             ((sampled, forgotten),) = rows(documents, done)
@@ -145,14 +145,14 @@ def test_a_part_of_the_upkeep_that_fails_keeps_no_other_from_its_turn(documents:
 
 
 def test_an_unlogged_table_with_a_broken_index_is_emptied(documents: psycopg.Connection) -> None:
-    documents.execute("select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 min')")
+    documents.execute("select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 min')")
     documents.execute("""
         create function broken() returns trigger language plpgsql as $$
         begin raise exception 'index is broken' using errcode = 'index_corrupted'; end $$;
-        create trigger broken before delete on pgembedd.embed_request execute function broken()""")
+        create trigger broken before delete on pgembedd_internal.embed_request execute function broken()""")
     due(documents)
     assert value(documents, "select pgembedd.tick()") == 3
-    assert value(documents, "select count(*) from pgembedd.embed_request") == 0
+    assert value(documents, "select count(*) from pgembedd_internal.embed_request") == 0
 
 
 def test_the_tick_is_one_sessions_at_a_time(documents: psycopg.Connection, other: psycopg.Connection) -> None:
@@ -166,19 +166,19 @@ def test_the_tick_is_one_sessions_at_a_time(documents: psycopg.Connection, other
 
 def test_a_deep_queue_puts_the_sweep_off_for_ten_minutes(documents: psycopg.Connection) -> None:
     documents.execute(
-        "insert into pgmq.q_pgembedd_jobs (vt, message) select now(), '{}' from generate_series(1, 50000)"
+        "insert into pgmq.q_pgembedd_fresh (vt, message) select now(), '{}' from generate_series(1, 50000)"
     )
-    documents.execute("update pgembedd.installation set swept_at = now() - interval '9 min'")
+    documents.execute("update pgembedd_internal.installation set swept_at = now() - interval '9 min'")
     assert value(documents, "select pgembedd.tick()") is None
-    documents.execute("update pgembedd.installation set swept_at = now() - interval '11 min'")
+    documents.execute("update pgembedd_internal.installation set swept_at = now() - interval '11 min'")
     assert value(documents, "select pgembedd.tick()") == 3
 
 
 def test_a_model_is_pinned_once(documents: psycopg.Connection) -> None:
-    assert value(documents, "select pgembedd.pin_model(1, 'one')") == "one"
-    assert value(documents, "select pgembedd.pin_model(1, 'two')") == "one"
+    assert value(documents, "select pgembedd_internal.pin_model(1, 'one')") == "one"
+    assert value(documents, "select pgembedd_internal.pin_model(1, 'two')") == "one"
     assert value(documents, "select fingerprint from pgembedd.status") == "one"
-    assert value(documents, "select pgembedd.pin_model(99, 'one')") is None
+    assert value(documents, "select pgembedd_internal.pin_model(99, 'one')") is None
 
 
 def test_status_counts(documents: psycopg.Connection) -> None:

@@ -47,7 +47,7 @@ def insert(connection: psycopg.Connection, ids: range) -> None:
 
 
 def pin(connection: psycopg.Connection, name: str, fingerprint: str) -> None:
-    connection.execute("update pgembedd.pipeline set fingerprint = %s where name = %s", (fingerprint, name))
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = %s where name = %s", (fingerprint, name))
 
 
 def turned(text: str) -> list[float]:
@@ -67,7 +67,7 @@ def work_both(connection: psycopg.Connection, new: str = "documents.next") -> No
 def found(connection: psycopg.Connection) -> dict[int, list[float]]:
     """Returns the vectors as an application reads them."""
     table = value(
-        connection, "select coalesce(embedding_table, source)::text from pgembedd.pipeline where name = 'documents'"
+        connection, "select coalesce(embedding_table, source)::text from pgembedd_internal.pipeline where name = 'documents'"
     )
     assert table in ("documents", "chunks")
     return {
@@ -105,9 +105,9 @@ def test_nothing_that_became_of_the_pipeline_goes_to_the_next_one(documents: psy
     odd = [
         f"{name} = '{ODD[type_]}'" for name, type_ in types.items() if type_ in ODD and name not in ("state", "shadow")
     ]
-    documents.execute(f"update pgembedd.pipeline set {', '.join(odd)}, state = 'paused'")
+    documents.execute(f"update pgembedd_internal.pipeline set {', '.join(odd)}, state = 'paused'")
     begin(documents)
-    old, new = column(documents, "select to_jsonb(p) from pgembedd.pipeline p order by id")
+    old, new = column(documents, "select to_jsonb(p) from pgembedd_internal.pipeline p order by id")
     assert len(odd) > 15
     assert [name for name in types if old[name] == new[name] is not None] == []
     changed = {name for name in made if old.get(name) != new.get(name)}
@@ -124,7 +124,7 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     work_both(documents)
     call(documents, "switch", name="documents")
     assert found(documents) == new(range(1, 12))
-    assert rows(documents, "select name, model, fingerprint from pgembedd.pipeline order by name") == [
+    assert rows(documents, "select name, model, fingerprint from pgembedd_internal.pipeline order by name") == [
         ("documents", "new-model", "new"),
         ("documents.previous", "gte-small", "old"),
     ]
@@ -209,7 +209,7 @@ def test_other_dimensions_and_another_type(documents: psycopg.Connection) -> Non
 
 def found_vectors(connection: psycopg.Connection) -> list[list[float]]:
     table = value(
-        connection, "select coalesce(embedding_table, source)::text from pgembedd.pipeline where name = 'documents'"
+        connection, "select coalesce(embedding_table, source)::text from pgembedd_internal.pipeline where name = 'documents'"
     )
     return [[float(x) for x in vector.to_list()] for (vector,) in rows(connection, f"select embedding from {table}")]
 
@@ -329,5 +329,5 @@ def test_another_chunking_is_a_change_as_well(database: Database) -> None:
         connection.execute("create table documents (id int primary key, title text, content text)")
         create_pipeline(connection, content_columns=["content"], embedding_table="chunks", chunk_tokens=64)
         begin(connection, model="gte-small", chunk_tokens=128, formatting="$title $chunk")
-        found = rows(connection, "select name, chunk_tokens, formatting from pgembedd.pipeline order by name")
+        found = rows(connection, "select name, chunk_tokens, formatting from pgembedd_internal.pipeline order by name")
         assert found == [("documents", 64, None), ("documents.next", 128, "$title $chunk")]

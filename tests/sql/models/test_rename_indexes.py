@@ -86,7 +86,7 @@ def test_the_live_index_has_the_live_name(documents: psycopg.Connection, request
 def test_an_index_that_is_still_to_be_built_gets_the_live_name(documents: psycopg.Connection) -> None:
     begin(documents)
     work_both(documents)
-    index = value(documents, "select created_indexes[1] from pgembedd.pipeline where name = 'documents.next'")
+    index = value(documents, "select created_indexes[1] from pgembedd_internal.pipeline where name = 'documents.next'")
     documents.execute(f"drop index {index}")
     call(documents, "switch", name="documents", force=True)
     statements = " ".join(row[0] for row in rows(documents, "select * from pgembedd.index_statements('documents')"))
@@ -98,6 +98,6 @@ def test_the_index_of_waiting_rows_goes_with_its_column(documents: psycopg.Conne
     work_both(documents)
     call(documents, "switch", name="documents")
     call(documents, "drop_pipeline", name="documents.previous")
-    assert rows(documents, "select name from pgembedd.pipeline") == [("documents",)]
+    assert rows(documents, "select name from pgembedd_internal.pipeline") == [("documents",)]
     kept = "select count(*) from pg_indexes where indexname like '%previous_missing%'"
     assert value(documents, kept) == 0

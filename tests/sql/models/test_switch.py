@@ -53,7 +53,7 @@ def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
         waiting.result()
         writer.execute("update documents set id = 20 where id = 2")
         writer.commit()
-    beside = value(documents, "select embedding_table::text from pgembedd.pipeline where shadow_of is not null")
+    beside = value(documents, "select embedding_table::text from pgembedd_internal.pipeline where shadow_of is not null")
     for table in ("chunks", beside):
         assert column(documents, f"select distinct id from {table}") == [3]
 
@@ -84,7 +84,7 @@ def test_a_user_who_writes_then_is_in_no_deadlock(
         user.execute(then.encode())
         user.commit()
         switching.result()
-    assert rows(documents, "select name from pgembedd.pipeline where shadow is null") == [("documents",)]
+    assert rows(documents, "select name from pgembedd_internal.pipeline where shadow is null") == [("documents",)]
     assert column(documents, "select distinct id from chunks_previous order by id") == left
 
 
@@ -97,7 +97,7 @@ def test_of_two_switches_at_once_one_is_refused(database: Database, documents: p
             eventually(lambda: value(watching, waits))
         with pytest.raises(psycopg.errors.InvalidParameterValue, match='There is nothing to switch "documents" to'):
             second.result()
-    assert rows(documents, "select name, fingerprint from pgembedd.pipeline order by name") == [
+    assert rows(documents, "select name, fingerprint from pgembedd_internal.pipeline order by name") == [
         ("documents", "new"),
         ("documents.previous", "old"),
     ]
@@ -112,8 +112,8 @@ def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: p
         match=r'1 row of "documents" is up to date, but still queued for "documents\.next"',
     ):
         documents.execute(
-            "select pgembedd._await_vectors(c, n, '0')"
-            " from pgembedd.pipeline c join pgembedd.pipeline n on n.shadow_of = c.id"
+            "select pgembedd_internal._await_vectors(c, n, '0')"
+            " from pgembedd_internal.pipeline c join pgembedd_internal.pipeline n on n.shadow_of = c.id"
         )
     documents.execute("update documents set content = 'changed again' where id = 1")
     call(documents, "switch", name="documents")

@@ -101,7 +101,7 @@ def foreign(connection: psycopg.Connection) -> None:
     create_pipeline(connection, embedding_table="chunks", backfill=False, dimensions=5)
     connection.execute("""
         select pgembedd.drop_pipeline('documents');
-        insert into chunks (id, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model, tokens,
+        insert into chunks (id, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model, tokens,
                             tokens_kept)
         values (1, 0, 'a', 0, 1, '[1,2,3,4,5]', '', 'x', 1, 1)
     """)
@@ -196,7 +196,7 @@ def test_emptying_runs_as_the_owner_of_the_table(roles: Roles, database: Databas
 def chunked(connection: psycopg.Connection, **options: Any) -> Any:
     """A pipeline into `chunks`, pinned to a model."""
     queued = create_pipeline(connection, embedding_table="chunks", content_columns=["content"], **options)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'model-1'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'model-1'")
     return queued
 
 
@@ -213,7 +213,7 @@ def left(connection: psycopg.Connection) -> None:
 
 
 def chunks(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
-    return rows(connection, "select id, chunk from chunks order by id, chunk_no")
+    return rows(connection, "select id, chunk from chunks order by id, chunk_index")
 
 
 def test_an_embedding_table_asks_for_a_choice(left: psycopg.Connection) -> None:
@@ -250,14 +250,14 @@ def test_an_embedding_table_is_emptied_and_taken_over(left: psycopg.Connection) 
 
 
 STRANGE = {
-    "alter table chunks drop chunk_no cascade": "it has no column chunk_no",
+    "alter table chunks drop chunk_index cascade": "it has no column chunk_index",
     "alter table chunks alter embedding type halfvec(4) using '[1,2,3,4]'": (
         "its column embedding is halfvec(4), not halfvec(3)"
     ),
     "drop policy pgembedd_source on chunks; alter table chunks alter id type bigint": (
         "its column id is bigint, not integer"
     ),
-    "alter table chunks drop constraint chunks_pkey": "its primary key is not (id, chunk_no)",
+    "alter table chunks drop constraint chunks_pkey": "its primary key is not (id, chunk_index)",
 }
 
 

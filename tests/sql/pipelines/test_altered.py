@@ -104,7 +104,7 @@ def test_what_leaves_the_contents_alone_queues_nothing(documents: psycopg.Connec
 
 def test_a_restored_dump_is_noted_anew(documents: psycopg.Connection) -> None:
     """Tables and transactions have other numbers then."""
-    documents.execute("update pgembedd.pipeline set content_shape = jsonb_set(content_shape, '{of}', '\"elsewhere\"')")
+    documents.execute("update pgembedd_internal.pipeline set content_shape = jsonb_set(content_shape, '{of}', '\"elsewhere\"')")
     documents.execute("alter table documents alter content type text using reverse(content)")
     assert sweep(documents) == 0
     documents.execute("alter table documents alter content type text using reverse(content)")
@@ -115,7 +115,7 @@ def test_partitions_and_chunks_are_noticed_as_well(connection: psycopg.Connectio
     connection.execute("create table documents (id int primary key, content text) partition by range (id)")
     connection.execute("create table low partition of documents for values from (0) to (3)")
     create_pipeline(connection, content_columns=["content"], embedding_table="chunks")
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute("insert into documents values (1, 'a'), (2, 'b')")
     work(connection)
     connection.execute("create table high partition of documents for values from (3) to (9)")
@@ -130,7 +130,7 @@ def test_partitions_and_chunks_are_noticed_as_well(connection: psycopg.Connectio
 def test_the_line_is_shown_for_a_day(documents: psycopg.Connection) -> None:
     documents.execute("alter table documents alter content type text using reverse(content)")
     sweep(documents)
-    documents.execute("update pgembedd.pipeline set requeued_at = requeued_at - interval '25 hours'")
+    documents.execute("update pgembedd_internal.pipeline set requeued_at = requeued_at - interval '25 hours'")
     assert value(documents, "select reason from pgembedd.status") is None
 
 

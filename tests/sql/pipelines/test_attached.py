@@ -64,7 +64,7 @@ def in_chunks(connection: psycopg.Connection) -> None:
 def embedded(connection: psycopg.Connection, **options: str) -> None:
     connection.execute(TABLES)
     create_pipeline(connection, **options)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute(
         "insert into documents (id, content) select i, 'text ' || i from unnest('{1,2,3,21,22,23}'::int[]) i"
     )
@@ -127,7 +127,7 @@ def test_a_detached_partition_queues_nothing_and_a_restored_dump_is_noted_anew(i
     in_a_column.execute(DETACH_LOW)
     assert value(in_a_column, SWEEP) == 0
     in_a_column.execute(
-        "update pgembedd.pipeline set content_shape = jsonb_set(content_shape, '{of}', '\"elsewhere\"')"
+        "update pgembedd_internal.pipeline set content_shape = jsonb_set(content_shape, '{of}', '\"elsewhere\"')"
     )
     in_a_column.execute(ATTACH_LOW)
     assert value(in_a_column, SWEEP) == 0
@@ -135,7 +135,7 @@ def test_a_detached_partition_queues_nothing_and_a_restored_dump_is_noted_anew(i
 
 def test_what_was_noted_by_an_earlier_version_names_no_partition(in_a_column: psycopg.Connection) -> None:
     """Then none of them is new, and a migration has no row computed again."""
-    in_a_column.execute("update pgembedd.pipeline set content_shape = content_shape - 'attached'")
+    in_a_column.execute("update pgembedd_internal.pipeline set content_shape = content_shape - 'attached'")
     assert value(in_a_column, SWEEP) == 0
     in_a_column.execute(DETACH_LOW)
     in_a_column.execute(ATTACH_LOW)

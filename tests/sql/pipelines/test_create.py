@@ -102,7 +102,7 @@ def test_long_names_of_wide_letters_make_index_names(connection: psycopg.Connect
     options = {"content_columns": ["content"], "embedding_column": embedding, "create_index": True}
     create_pipeline(connection, source=table, **options)
     created = column(
-        connection, "select relname from pg_class, pgembedd.pipeline where oid = any (created_indexes::regclass[])"
+        connection, "select relname from pg_class, pgembedd_internal.pipeline where oid = any (created_indexes::regclass[])"
     )
     assert sorted(name.rpartition("_")[2] for name in created) == ["hnsw", "missing"]
 
@@ -180,7 +180,7 @@ def test_drop_pipeline_after_its_table(connection: psycopg.Connection) -> None:
     create_pipeline(connection)
     connection.execute("drop table documents")
     call(connection, "drop_pipeline", name="documents", drop_vectors=True)
-    assert rows(connection, "select * from pgembedd.pipeline") == []
+    assert rows(connection, "select * from pgembedd_internal.pipeline") == []
 
 
 def test_everything_is_one_transaction(database: Database, connection: psycopg.Connection) -> None:
@@ -209,4 +209,4 @@ def test_the_model_that_serves_a_pipeline_first_is_pinned(connection: psycopg.Co
     assert call(connection, "pin_model", pipeline_id=1, fingerprint="second") == "first"
     assert value(connection, "select fingerprint from pgembedd.status") == "first"
     for vector in ([1.0], [2.0]):
-        assert value(connection, "select pgembedd.probe_model(1, %s::real[])", vector) == [1.0]
+        assert value(connection, "select pgembedd_internal.probe_model(1, %s::real[])", vector) == [1.0]

@@ -147,10 +147,10 @@ def live(connection: psycopg.Connection, case: Case, **options: Any) -> int:
     """The pipeline's id. A row is embedded, and this session has plans for all our triggers."""
     connection.execute(f"create table documents (id {case.key_type} primary key, title text, content text, other int)")
     create_pipeline(connection, **options)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     write(connection, Case("", ids=case.ids[:1] * 3))
     work(connection)
-    return int(value(connection, "select id from pgembedd.pipeline"))
+    return int(value(connection, "select id from pgembedd_internal.pipeline"))
 
 
 def alter(connection: psycopg.Connection, ddl: str, number: int) -> None:
@@ -209,8 +209,8 @@ def test_a_worker_that_stumbles_over_a_change_follows_it(connection: psycopg.Con
     if "papers" in ddl:
         with pytest.raises(psycopg.errors.UndefinedTable):
             read(connection, [job])
-    assert value(connection, "select pgembedd.diagnose(1)") == "followed"
-    assert value(connection, "select pgembedd.diagnose(1)") is None
+    assert value(connection, "select pgembedd_internal.diagnose(1)") == "followed"
+    assert value(connection, "select pgembedd_internal.diagnose(1)") is None
     release(connection, [job])
     let_leases_run_out(connection)
     assert work(connection) == {1: "written"}
@@ -226,14 +226,14 @@ def test_a_table_that_is_renamed_while_its_code_is_made(
     with ThreadPoolExecutor() as pool, connected(database) as third:
         with other.transaction(force_rollback=True):
             other.execute("alter function pgembedd_code.pipeline_1_on_update() cost 99")  # comes after the read
-            made = pool.submit(third.execute, "select pgembedd._generate(p) from pgembedd.pipeline p")
+            made = pool.submit(third.execute, "select pgembedd_internal._generate(p) from pgembedd_internal.pipeline p")
             eventually(lambda: value(connection, "select count(*) from pg_locks where not granted") == 1)
             connection.execute("alter table documents rename to papers")
         made.result(PATIENCE_S)
     job = claim_one(connection)
     with pytest.raises(psycopg.errors.UndefinedTable):
         read(connection, [job])
-    assert value(connection, "select pgembedd.diagnose(1)") == "followed"
+    assert value(connection, "select pgembedd_internal.diagnose(1)") == "followed"
     release(connection, [job])
     let_leases_run_out(connection)
     assert work(connection) == {1: "written"}
@@ -251,7 +251,7 @@ def test_a_name_that_is_back_before_the_code_is_there(
     with ThreadPoolExecutor() as pool, connected(database) as third:
         with other.transaction(force_rollback=True):
             other.execute("alter function pgembedd_code.pipeline_1_as_owner(text) cost 99")  # comes first
-            made = pool.submit(third.execute, "select pgembedd._generate(p) from pgembedd.pipeline p")
+            made = pool.submit(third.execute, "select pgembedd_internal._generate(p) from pgembedd_internal.pipeline p")
             eventually(lambda: value(connection, "select count(*) from pg_locks where not granted") == 1)
             connection.execute(f"alter table documents {change}".encode())
         made.result(PATIENCE_S)
@@ -260,7 +260,7 @@ def test_a_name_that_is_back_before_the_code_is_there(
     job = claim_one(connection)
     with pytest.raises(psycopg.errors.UndefinedTable if table == "papers" else psycopg.errors.UndefinedColumn):
         read(connection, [job])
-    assert value(connection, "select pgembedd.diagnose(1)") == "followed"
+    assert value(connection, "select pgembedd_internal.diagnose(1)") == "followed"
 
 
 def test_a_new_owner_is_followed(roles: Roles, database: Database) -> None:
@@ -269,7 +269,7 @@ def test_a_new_owner_is_followed(roles: Roles, database: Database) -> None:
     with connected(database) as connection:
         make_documents(connection, 1)
         create_pipeline(connection, embedding_table="chunks")
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
         connection.execute(f"grant usage, create on schema public to {owner}; alter table documents owner to {owner}")
         connection.execute("delete from documents; insert into documents values (2, 'x')")
         connection.execute("select pgembedd.sweep()")
@@ -290,7 +290,7 @@ def test_an_owner_who_may_not_be_acted_for_stops_the_pipeline(roles: Roles, data
     with connected(database) as connection:
         make_documents(connection, 1)
         create_pipeline(connection)
-        connection.execute(f"alter function pgembedd._follow_as_installer owner to {installer}")
+        connection.execute(f"alter function pgembedd_internal._follow_as_installer owner to {installer}")
         connection.execute(f"grant all on schema pgembedd, pgmq, public to {installer}")
         for kind in ("tables", "functions", "sequences"):
             connection.execute(f"grant all on all {kind} in schema pgembedd, pgmq to {installer}")
@@ -306,7 +306,7 @@ def test_an_owner_who_may_not_be_acted_for_stops_the_pipeline(roles: Roles, data
 def test_chunks_that_could_not_be_deleted_go_when_the_pipeline_is_mended(connection: psycopg.Connection) -> None:
     make_documents(connection, 3)
     create_pipeline(connection, embedding_table="chunks")
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     work(connection)
     connection.execute("alter table chunks rename id to no")
     connection.execute("delete from documents where id = 1")
@@ -328,7 +328,7 @@ DISABLED = (
 def test_triggers_that_are_disabled_are_told_of(connection: psycopg.Connection, how: str) -> None:
     make_documents(connection, 2)
     create_pipeline(connection, embedding_table="chunks")
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     work(connection)
     connection.execute(f"alter table documents {how}")
     connection.execute("insert into documents values (3, 'new'); delete from documents where id = 1")

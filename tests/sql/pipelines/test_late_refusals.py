@@ -73,4 +73,4 @@ def test_nobody_waits_for_ever(connection: psycopg.Connection, arguments: str) -
 def test_null_means_not_always(connection: psycopg.Connection) -> None:
     make_documents(connection)
     create_pipeline(connection, enable_always=None)
-    assert value(connection, "select enable_always from pgembedd.pipeline") is False
+    assert value(connection, "select enable_always from pgembedd_internal.pipeline") is False

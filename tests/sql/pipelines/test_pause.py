@@ -71,8 +71,8 @@ def test_what_is_in_flight_at_a_pause_is_finished(documents: psycopg.Connection)
 
 def test_resume_wakes_a_sleeping_worker(documents: psycopg.Connection, other: psycopg.Connection) -> None:
     call(documents, "pause", name="documents")
-    documents.execute("select pgembedd.set_idle(true)")
+    documents.execute("select pgembedd_internal.set_idle(true)")
     other.execute("listen pgembedd")
     call(documents, "resume", name="documents")
     told = [notice.payload for notice in other.notifies(timeout=PATIENCE_S, stop_after=1)]
-    assert told == ["pgembedd_jobs", "models"]
+    assert told == ["pgembedd_fresh", "models"]

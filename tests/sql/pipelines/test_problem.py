@@ -117,7 +117,7 @@ def test_a_broken_pipeline_stops_alone_with_a_sentence(two: psycopg.Connection, 
         assert look_twice(two, "diagnose(1)") == sentence
     assert (state(two), reason(two)) == ("stopped", sentence)
     assert letters_go_on(two)
-    assert value(two, "select pgembedd.diagnose(2)") is None
+    assert value(two, "select pgembedd_internal.diagnose(2)") is None
     assert claim(two, BACKFILL) == []
 
 
@@ -131,13 +131,13 @@ def test_the_upkeep_outlives_a_broken_pipeline(two: psycopg.Connection, kind: st
     two.execute("delete from letters")
     two.execute(f"select pgembedd.{function}")
     if "tick" in function or "retention" in function:
-        assert rows(two, "select * from pgembedd.row_state") == []
+        assert rows(two, "select * from pgembedd_internal.row_state") == []
     assert letters_go_on(two)
 
 
 def test_a_pipeline_that_the_repair_cannot_mend_stops_alone(two: psycopg.Connection) -> None:
-    two.execute("update pgembedd.pipeline set search_path = 'no list' where id = 1")
-    two.execute("select pgembedd._repair()")
+    two.execute("update pgembedd_internal.pipeline set search_path = 'no list' where id = 1")
+    two.execute("select pgembedd_internal._repair()")
     assert reason(two).startswith("The repair failed: ")
     assert reason(two).endswith("Mend that, then call pgembedd.resume('documents').")
     assert letters_go_on(two)
@@ -170,7 +170,7 @@ def test_a_sweep_that_fails_once_stops_nothing(connection: psycopg.Connection) -
         connection.execute("alter table pgmq.q_pgembedd_backfill rename column text to message")
         connection.execute("select pgembedd.sweep()")
         assert state(connection) == "running"
-        connection.execute("update pgembedd.pipeline set sweep_due_at = '-infinity'")
+        connection.execute("update pgembedd_internal.pipeline set sweep_due_at = '-infinity'")
     assert queued(connection, BACKFILL) == [1, 2]
 
 
@@ -183,7 +183,7 @@ def test_a_column_that_is_missing_for_a_moment_stops_nothing(two: psycopg.Connec
             assert value(two, f"select pgembedd.{look}") == (0 if look == "sweep()" else "altered")
         two.execute("alter table documents rename headline to title")
         assert value(two, f"select pgembedd.{look}") == (0 if look == "sweep()" else "followed")
-        two.execute("update pgembedd.pipeline set problem_since = problem_since - interval '2 s'")
+        two.execute("update pgembedd_internal.pipeline set problem_since = problem_since - interval '2 s'")
     assert state(two) == "running"
 
 
@@ -215,7 +215,7 @@ def test_a_pipeline_goes_on_by_itself_once_its_table_is_mended(
 
 
 def test_only_a_stop_for_a_table_ends_by_itself(two: psycopg.Connection) -> None:
-    two.execute("select pgembedd.stop_pipeline(1, 'The model was withdrawn.')")
+    two.execute("select pgembedd_internal.stop_pipeline(1, 'The model was withdrawn.')")
     two.execute("select pgembedd.sweep(), pgembedd.tick(0, 0)")
     assert (state(two), reason(two)) == ("stopped", "The model was withdrawn.")
 
@@ -254,7 +254,7 @@ def test_a_changed_type_of_the_content_does_no_harm(documents: psycopg.Connectio
 def test_stopping_is_told_once(documents: psycopg.Connection, other: psycopg.Connection) -> None:
     other.execute("listen pgembedd_events")
     for text in ("first", "second"):
-        documents.execute("select pgembedd.stop_pipeline(1, %s)", [text])
+        documents.execute("select pgembedd_internal.stop_pipeline(1, %s)", [text])
     assert reason(documents) == "first"
     other.execute("select 1")
     assert len(list(other.notifies(timeout=0))) == 1

@@ -23,7 +23,7 @@ EVERYTHING = """
     union all select 'function', oid::regprocedure::text from pg_proc where oid > 16384
     union all select 'trigger', tgname from pg_trigger
     union all select 'column', attrelid::regclass::text || attname from pg_attribute where attrelid > 16384
-    union all select 'pipeline', name from pgembedd.pipeline order by 1, 2
+    union all select 'pipeline', name from pgembedd_internal.pipeline order by 1, 2
 """
 
 SETUP = """
@@ -187,7 +187,7 @@ def test_a_model_in_the_place_of_the_content_function(odd: psycopg.Connection, m
         odd.execute("select pgembedd.create_pipeline('docs', 'documents', '{content}', %s)", [model])
 
 
-@pytest.mark.parametrize("function", ["drop_pipeline", "pause", "resume", "backfill", "retry_failed"])
+@pytest.mark.parametrize("function", ["drop_pipeline", "pause", "resume", "backfill", "retry_dead_letters"])
 def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> None:
     with refused('There is no pipeline "nope".', "There is none at all; pgembedd.create_pipeline() makes one."):
         call(connection, function, name="nope")
@@ -200,7 +200,7 @@ def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> N
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("pgmq.q_pgembedd_jobs", "pgmq.q_pgembedd_jobs is not a table of yours."),
+        ("pgmq.q_pgembedd_fresh", "pgmq.q_pgembedd_fresh is not a table of yours."),
         ("pgembedd.pipeline", "pipeline is not a table of yours."),
         ("chunks", "public.chunks is the embedding table of a pipeline."),
     ],
@@ -246,7 +246,7 @@ def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connect
 
 
 def test_the_models_that_sql_knows_are_pgembedds(connection: psycopg.Connection) -> None:
-    known = "select name, dimensions, min_similarity from pgembedd._known_model(%s)"
+    known = "select name, dimensions, min_similarity from pgembedd_internal._known_model(%s)"
     for spec in [*REGISTRY.values(), *RERANKERS.values()]:
         for name in [spec.name, spec.name.upper(), *spec.aliases, *(f"huggingface:{name}" for name in spec.aliases)]:
             assert rows(connection, known, name) == [(spec.name, spec.dims or None, spec.min_similarity)], name

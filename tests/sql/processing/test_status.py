@@ -44,7 +44,7 @@ def test_each_status_and_only_of_rows_that_the_caller_may_read(
         make_documents(connection, 6)
         create_pipeline(connection, max_attempts=1, **options)
         connection.execute(f"grant select on documents to {reader}; select pgembedd.grant_search('{reader}')")
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
         connection.execute("alter table documents enable row level security")
         connection.execute("create policy mine on documents using (id <> 6)")
         connection.execute("select pgembedd.tick(0, 0)")
@@ -80,9 +80,9 @@ def test_each_status_and_only_of_rows_that_the_caller_may_read(
             with refused("keys has 1001 members, and at most 1000 are taken."):
                 rows(theirs, ALL, ["1"] * 1001)
             # Who may not read a row cannot name its version, even where its place and transaction were guessed.
-            one = value(connection, "select id from pgembedd.pipeline")
+            one = value(connection, "select id from pgembedd_internal.pipeline")
             place = "select format('%s %s %s', tableoid::oid, ctid, xmin) from documents where id = 6"
-            guess = "select count(*) from pgembedd._processing(%s, '{6}', array[%s])"
+            guess = "select count(*) from pgembedd_internal._processing(%s, '{6}', array[%s])"
             assert value(theirs, guess, one, f"{value(connection, place)} ") == 0
             assert value(theirs, guess, one, value(connection, place)) == 0
             connection.execute(f"revoke select on documents from {reader}; grant select (id) on documents to {reader}")
@@ -110,9 +110,9 @@ def test_the_status_is_told_to_those_who_know_the_content(
         f"{value(connection, place)} {value(connection, 'select sha256(%s)::text', b'')}",
         value(connection, place),
     ]
-    one = value(connection, "select id from pgembedd.pipeline")
+    one = value(connection, "select id from pgembedd_internal.pipeline")
     connection.execute(f"set role {reader}")
-    guess = "select count(*) from pgembedd._processing(%s, '{1}', array[%s])"
+    guess = "select count(*) from pgembedd_internal._processing(%s, '{1}', array[%s])"
     assert [value(connection, guess, one, version) for version in guesses] == [0, 0]
     connection.execute(f"reset role; grant select on documents to {reader}; set role {reader}")
     assert statuses(connection)[1][0] == told

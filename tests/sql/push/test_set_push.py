@@ -30,7 +30,7 @@ from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
-TAKE = "select state, reason, (job).read_ct from pgembedd.claim_pushed(%s::jsonb, 60) order by n"
+TAKE = "select state, reason, (job).read_ct from pgembedd_internal.claim_pushed(%s::jsonb, 60) order by n"
 URL = "http://127.0.0.1:8432/functions/v1/embed"
 POSTED = (
     "delete from net.http_request_queue returning url, headers, convert_from(body, 'UTF8')::jsonb, timeout_milliseconds"
@@ -61,7 +61,7 @@ def test_what_is_posted_names_the_job_and_its_read(pushed: psycopg.Connection) -
             [
                 {
                     "jobId": 1,
-                    "queue": "pgembedd_jobs",
+                    "queue": "pgembedd_fresh",
                     "readCt": 1,
                     "id": 7,
                     "pipeline": 1,
@@ -70,7 +70,7 @@ def test_what_is_posted_names_the_job_and_its_read(pushed: psycopg.Connection) -
             60_000,
         )
     ]
-    assert value(pushed, "select vt between now() + '55 s' and now() + '65 s' from pgmq.q_pgembedd_jobs")
+    assert value(pushed, "select vt between now() + '55 s' and now() + '65 s' from pgmq.q_pgembedd_fresh")
     assert call(pushed, "process_embeddings") == 0
     assert posted(pushed) == []
 
@@ -116,9 +116,9 @@ def test_a_paused_pipeline_is_not_posted(pushed: psycopg.Connection) -> None:
 
 def test_of_a_pipeline_that_no_worker_can_serve_one_job_is_posted(pushed: psycopg.Connection) -> None:
     pushed.execute("insert into documents (id, title) select i, 'text' from generate_series(1, 50) i")
-    pushed.execute("select pgembedd.note_unserved(1, 'No network.')")
+    pushed.execute("select pgembedd_internal.note_unserved(1, 'No network.')")
     assert call(pushed, "process_embeddings") == 1
-    pushed.execute("select pgembedd.note_served(1)")
+    pushed.execute("select pgembedd_internal.note_served(1)")
     assert call(pushed, "process_embeddings") == 49
 
 
@@ -154,11 +154,11 @@ def test_what_is_released_is_due_soon_and_only_if_its_sender_holds_it(pushed: ps
     call(pushed, "fail", queue=FRESH, msg_id=failed["jobId"], read_ct=2, reason="content", error="no", permanent=False)
     before = due_at(pushed)
     everything = [held, claimed, {**failed, "readCt": 2}, {**forged, "id": 5}, "no job"]
-    pushed.execute("select pgembedd.release_pushed(%s, 2)", [json.dumps(everything)])
+    pushed.execute("select pgembedd_internal.release_pushed(%s, 2)", [json.dumps(everything)])
     after = due_at(pushed)
     assert [after[job["jobId"]] == before[job["jobId"]] for job in batch] == [False, True, True, True]
-    assert value(pushed, "select bool_or(vt < now() + '3 s') from pgmq.q_pgembedd_jobs")
-    pushed.execute("select pgembedd.release_pushed(%s, 1000)", [json.dumps(everything)])
+    assert value(pushed, "select bool_or(vt < now() + '3 s') from pgmq.q_pgembedd_fresh")
+    pushed.execute("select pgembedd_internal.release_pushed(%s, 1000)", [json.dumps(everything)])
     assert due_at(pushed) == after
     waits = ("failed", "It waits in the queue for its next attempt.", None)
     assert rows(pushed, TAKE, json.dumps([held])) == [waits]
@@ -168,7 +168,7 @@ def test_what_is_released_is_due_soon_and_only_if_its_sender_holds_it(pushed: ps
 
 def due_at(connection: psycopg.Connection) -> dict[int, Any]:
     """The time at which each message of the fresh lane is due."""
-    return dict(rows(connection, "select msg_id, vt from pgmq.q_pgembedd_jobs"))
+    return dict(rows(connection, "select msg_id, vt from pgmq.q_pgembedd_fresh"))
 
 
 REFUSALS = {
@@ -184,7 +184,7 @@ def test_what_cannot_be_meant_is_refused(connection: psycopg.Connection) -> None
     for statement, sentence in REFUSALS.values():
         with pytest.raises(psycopg.errors.InvalidParameterValue, match=sentence):
             connection.execute(statement.encode())
-    assert value(connection, "select count(*) from pgembedd.push") == 0
+    assert value(connection, "select count(*) from pgembedd_internal.push") == 0
 
 
 def test_it_says_what_is_missing(connection: psycopg.Connection) -> None:

@@ -16,7 +16,7 @@ __all__ = ["connection"]
 @pytest.mark.parametrize("number", [0, 1, 2, 10**12])
 @pytest.mark.parametrize("nouns", [("job", None), ("row is", "rows are")])
 def test_sql_and_python_count_alike(connection: psycopg.Connection, number: int, nouns: tuple[str, str | None]) -> None:
-    assert value(connection, "select pgembedd._counted(%s, %s, %s)", number, *nouns) == counted(number, *nouns)
+    assert value(connection, "select pgembedd_internal._counted(%s, %s, %s)", number, *nouns) == counted(number, *nouns)
 
 
 def test_one_row_waits(connection: psycopg.Connection) -> None:

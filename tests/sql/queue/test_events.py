@@ -59,7 +59,7 @@ def documented() -> dict[str, set[str]]:
     rows = {
         word: set(re.findall(r"`(\w+)`", said)) for word, said in re.findall(r"^\| `(\w+)` \|.*\| (.*)\|$", text, re.M)
     }
-    rows["rolled_back"] = rows["switched"]
+    rows["reverted"] = rows["switched"]
     return {word: fields | {"event", "pipeline", "pipeline_id", "at", "nth"} for word, fields in rows.items()}
 
 
@@ -87,7 +87,7 @@ def test_a_store_is_told_once_with_what_became_of_its_rows(connection: psycopg.C
     ear.heard()
     store(connection, jobs)
     (event,) = ear.heard()
-    assert fields(event, "event", "pipeline", "pipeline_id", "queue") == ("stored", "documents", 1, "pgembedd_jobs")
+    assert fields(event, "event", "pipeline", "pipeline_id", "queue") == ("stored", "documents", 1, "pgembedd_fresh")
     assert {name: event[name] for name in COUNTS if event[name]} == {"written": 3, "unchanged": 1, "gone": 1}
     assert 0 <= event["lag_s"] < 600
     told = datetime.fromisoformat(event["at"])
@@ -97,7 +97,7 @@ def test_a_store_is_told_once_with_what_became_of_its_rows(connection: psycopg.C
 def test_a_store_with_chunks_is_told_too(connection: psycopg.Connection, ear: Ear) -> None:
     connection.execute("insert into documents values (1, 'a')")
     create_pipeline(connection, name="chunks", embedding_table="document_chunks")
-    connection.execute("select pgembedd.pin_model(2, 'fingerprint')")
+    connection.execute("select pgembedd_internal.pin_model(2, 'fingerprint')")
     ear.heard()
     work(connection, ["pgembedd_backfill"])
     assert [fields(event, "event", "pipeline", "written") for event in ear.heard()] == [("stored", "chunks", 1)]
@@ -144,7 +144,7 @@ def test_an_answer_that_comes_twice_is_told_once(connection: psycopg.Connection,
 
 
 def test_a_job_of_nobodys_is_told_without_a_pipeline(connection: psycopg.Connection, ear: Ear) -> None:
-    connection.execute('insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), \'{"id": 1, "pipeline": 9}\')')
+    connection.execute('insert into pgmq.q_pgembedd_fresh (vt, message) values (now(), \'{"id": 1, "pipeline": 9}\')')
     assert claim(connection) == []
     (event,) = ear.heard()
     assert fields(event, "event", "pipeline", "pipeline_id", "reason") == (
@@ -153,7 +153,7 @@ def test_a_job_of_nobodys_is_told_without_a_pipeline(connection: psycopg.Connect
         None,
         "unknown_pipeline",
     )
-    call(connection, "retry_failed")
+    call(connection, "retry_dead_letters")
     assert [fields(one, "event", "pipeline", "jobs") for one in ear.heard()] == [("retried", None, 1)]
 
 
@@ -164,16 +164,16 @@ def test_dead_letters_that_go_back_are_told_by_pipeline(connection: psycopg.Conn
     for job in [jobs[0], *[job for job in jobs if job.pipeline == "titles"]]:
         fail(connection, job, permanent=True)
     ear.heard()
-    assert call(connection, "retry_failed", reason="content") == 3
+    assert call(connection, "retry_dead_letters", reason="content") == 3
     told = {fields(one, "event", "pipeline", "jobs", "reason") for one in ear.heard()}
     assert told == {("retried", "documents", 1, "content"), ("retried", "titles", 2, "content")}
-    call(connection, "retry_failed")
+    call(connection, "retry_dead_letters")
     assert ear.heard() == []
 
 
 def test_the_life_of_a_pipeline(connection: psycopg.Connection, ear: Ear) -> None:
     create_pipeline(connection, name="titles", content_columns=["title"], embedding_column="title_embedding")
-    connection.execute("select pgembedd.stop_pipeline(2, 'The model was withdrawn.')")
+    connection.execute("select pgembedd_internal.stop_pipeline(2, 'The model was withdrawn.')")
     call(connection, "resume", name="titles")
     call(connection, "pause", name="titles")
     call(connection, "drop_pipeline", name="titles")
@@ -193,7 +193,7 @@ def test_a_change_of_model_is_told_from_its_beginning_to_its_end(connection: psy
         ("created", "documents.next", 2, "other"),
         ("change_begun", "documents", 1, "gte-small"),
         ("switched", "documents", 2, "other"),
-        ("rolled_back", "documents", 1, "gte-small"),
+        ("reverted", "documents", 1, "gte-small"),
     ]
 
 
@@ -221,7 +221,7 @@ def test_an_index_that_is_there_is_told(connection: psycopg.Connection, ear: Ear
     ear.heard()
     for (statement,) in rows(connection, "select pgembedd.index_statements('titles')"):
         connection.execute(statement)
-    connection.execute("select pgembedd._maintain_indexes()")
+    connection.execute("select pgembedd_internal._maintain_indexes()")
     (event,) = ear.heard()
     assert fields(event, "event", "pipeline", "index") == ("index_built", "titles", "documents_title_embedding_hnsw")
 
@@ -246,7 +246,7 @@ def test_a_key_that_is_too_large_is_left_out_and_said_to_be(
 
 
 def test_a_long_reason_is_left_out_too(connection: psycopg.Connection, ear: Ear) -> None:
-    connection.execute("select pgembedd.stop_pipeline(1, %s)", ["reason " * 2000])
+    connection.execute("select pgembedd_internal.stop_pipeline(1, %s)", ["reason " * 2000])
     (event,) = ear.heard()
     assert fields(event, "event", "pipeline", "reason", "left_out") == ("stopped", "documents", None, ["reason"])
 
@@ -260,7 +260,7 @@ def test_alike_events_of_one_transaction_stay_two(connection: psycopg.Connection
 
 
 def test_writers_tell_nothing(connection: psycopg.Connection, ear: Ear) -> None:
-    connection.execute("select pgembedd.set_idle(true)")
+    connection.execute("select pgembedd_internal.set_idle(true)")
     connection.execute("insert into documents values (1, 'a')")
     connection.execute("update documents set title = 'b'")
     connection.execute("delete from documents")

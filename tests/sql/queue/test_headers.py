@@ -100,7 +100,7 @@ def test_columns_may_be_called_like_anything_of_ours(connection: psycopg.Connect
 def test_the_claim_tells_of_it_again_after_a_failure(documents: psycopg.Connection) -> None:
     set_context(documents, PARENT)
     documents.execute("insert into documents (title) values ('x')")
-    documents.execute("update pgmq.q_pgembedd_jobs set enqueued_at = now() - interval '1 minute'")
+    documents.execute("update pgmq.q_pgembedd_fresh set enqueued_at = now() - interval '1 minute'")
 
     def told() -> tuple[object, ...]:
         values = {"pipeline_id": 1, "queue": FRESH, "claim_size": 9, "lease_s": 30}
@@ -118,7 +118,7 @@ def test_the_claim_tells_of_it_again_after_a_failure(documents: psycopg.Connecti
 def test_what_others_write_into_the_header_breaks_no_claim(documents: psycopg.Connection) -> None:
     for junk in ('{"traceparent": {"a": 1}}', '{"traceparent": null}', '["traceparent"]', '"traceparent"'):
         documents.execute("insert into documents (title) values ('x')")
-        documents.execute("update pgmq.q_pgembedd_jobs set headers = %s where headers is null", [junk])
+        documents.execute("update pgmq.q_pgembedd_fresh set headers = %s where headers is null", [junk])
 
     assert len(claim_jobs(documents)) == 4
-    assert value(documents, "select count(*) from pgembedd.dead_letter") == 0
+    assert value(documents, "select count(*) from pgembedd_internal.dead_letter") == 0

@@ -40,8 +40,8 @@ def cycle(connection: psycopg.Connection) -> None:
     first, second = sorted(claim(connection), key=lambda job: job.msg_id)
     assert fail(connection, first)[:2] == ("dead", 2)
     assert store(connection, [second]) == ["written"]
-    assert column(connection, "select reason from pgembedd.failures") == ["content"]
-    assert value(connection, "select pgembedd.retry_failed('documents')") == 1
+    assert column(connection, "select reason from pgembedd.dead_letters") == ["content"]
+    assert value(connection, "select pgembedd.retry_dead_letters('documents')") == 1
     assert due(connection) == [1]
     assert store(connection, [claim_one(connection)]) == ["written"]
     connection.execute("select pgembedd.pause('documents')")

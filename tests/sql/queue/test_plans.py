@@ -28,7 +28,7 @@ def statistics_of_another_pipeline(connection: psycopg.Connection) -> None:
     for queue in (FRESH, BACKFILL):
         connection.execute(
             f"insert into pgmq.q_{queue} (vt, message) select 'infinity', jsonb_build_object('id', i, 'pipeline', "
-            "(select id from pgembedd.pipeline where name = 'other')) from generate_series(1, %s) i",
+            "(select id from pgembedd_internal.pipeline where name = 'other')) from generate_series(1, %s) i",
             (ROWS,),
         )
         connection.execute(f"analyze pgmq.q_{queue}")
@@ -71,7 +71,7 @@ STATEMENTS: dict[str, Callable[[psycopg.Connection], object]] = {
     "requeue": requeue,
     "processing_status": ask_for_the_status_of_rows,
     "verify": lambda connection: connection.execute(
-        "select * from pgembedd._look_at('documents', array(select to_jsonb(i) from generate_series(1, %s) i), true)",
+        "select * from pgembedd_internal._look_at('documents', array(select to_jsonb(i) from generate_series(1, %s) i), true)",
         (BATCH,),
     ),
 }
@@ -88,7 +88,7 @@ def queued(connection: psycopg.Connection, request: pytest.FixtureRequest) -> ps
     for queue in (FRESH, BACKFILL):
         connection.execute(
             f"insert into pgmq.q_{queue} (vt, message) select clock_timestamp(), jsonb_build_object("
-            "'id', i, 'pipeline', (select id from pgembedd.pipeline where name = 'documents')) "
+            "'id', i, 'pipeline', (select id from pgembedd_internal.pipeline where name = 'documents')) "
             "from generate_series(1, %s) i",
             (ROWS,),
         )

@@ -38,7 +38,7 @@ def documents(connection: psycopg.Connection) -> None:
     create_pipeline(connection, name="chunks", embedding_table="chunks", enable_always=True, backfill=False)
     connection.execute("""
         insert into chunks (
-            id, chunk_no, chunk, start_offset, end_offset, embedding, content_hash, model, tokens, tokens_kept)
+            id, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model, tokens, tokens_kept)
         select i, 0, 'a', 0, 1, '[1,2,3]', '', 'x', 1, 1 from generate_series(1, 2000) i
     """)
 

@@ -51,7 +51,7 @@ def test_what_is_planted_in_a_table_gains_nothing(
     assert not superuser(connection, owner)
     options = {"embedding_table": "chunks"} if destination == "table" else {}
     create_pipeline(connection, create_index=True, **options)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     with connect_as(database, owner) as theirs:
         theirs.execute("insert into documents values (1, 'text'), (2, ' ')")
     work(connection)
@@ -59,7 +59,7 @@ def test_what_is_planted_in_a_table_gains_nothing(
         connection.execute(f"select pgembedd.{function}")
         assert not superuser(connection, owner), function
     change = {"type": "UPDATE", "schema": "public", "table": "documents", "record": {"id": 1}, "old_record": {"id": 2}}
-    connection.execute("select * from pgembedd.claim_changed(%s, 60)", [Jsonb(change)])
+    connection.execute("select * from pgembedd_internal.claim_changed(%s, 60)", [Jsonb(change)])
     connection.execute("select * from pgembedd.status, pgembedd.overview()")
     call(connection, "backfill", name="documents", force=True)
     work(connection)

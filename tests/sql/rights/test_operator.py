@@ -19,7 +19,7 @@ FUNCTIONS = {
     "metrics()",
     "overview()",
     "workers()",
-    "retry_failed(text,text)",
+    "retry_dead_letters(text,text)",
     "schema_version()",
     "events(bigint[],pg_snapshot)",
     "_shown(jsonb)",
@@ -64,9 +64,9 @@ def test_an_operator_sees_what_the_owner_sees(operator: str, database: Database,
         assert seen == rows(documents, f"select {numbers} from pgembedd.status")
         assert seen == [(1, 0, 2, 0, "none")]
         assert value(theirs, "select source from pgembedd.overview()") == "public.documents"
-        assert len(rows(theirs, "select pipeline, key, error from pgembedd.failures")) == 2
+        assert len(rows(theirs, "select pipeline, key, error from pgembedd.dead_letters")) == 2
         assert value(theirs, "select count(*) from pgembedd.history('documents')") > 60
-        for forbidden in ("select * from documents", "select * from pgembedd.status", "select * from pgembedd.sample"):
+        for forbidden in ("select * from documents", "select * from pgembedd.status", "select * from pgembedd_internal.sample"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 theirs.execute(forbidden)
 
@@ -74,7 +74,7 @@ def test_an_operator_sees_what_the_owner_sees(operator: str, database: Database,
 def test_an_operator_puts_back(operator: str, database: Database, documents: psycopg.Connection) -> None:
     with connect_as(database, operator) as theirs:
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="There is no pipeline"):
-            theirs.execute("select pgembedd.retry_failed('nobody')")
-        assert value(theirs, "select pgembedd.retry_failed('documents', 'write')") == 0
-        assert value(theirs, "select pgembedd.retry_failed('documents')") == 2
+            theirs.execute("select pgembedd.retry_dead_letters('nobody')")
+        assert value(theirs, "select pgembedd.retry_dead_letters('documents', 'write')") == 0
+        assert value(theirs, "select pgembedd.retry_dead_letters('documents')") == 2
     assert {job.id for job in claim(documents, BACKFILL)} == {1, 2}

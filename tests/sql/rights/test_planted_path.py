@@ -115,11 +115,11 @@ STATEMENTS = (
     "select pgembedd.tick(0, 0)",
     "select pgembedd.sweep()",
     "select pgembedd.retention()",
-    "select pgembedd.diagnose(1)",
-    "select pgembedd._sample_keys('documents', 10, 1)",
-    "select pgembedd._next_keys('documents', null, 10)",
-    "select * from pgembedd._look_at('documents', array['1'::jsonb], true)",
-    "select pgembedd._repair()",
+    "select pgembedd_internal.diagnose(1)",
+    "select pgembedd_internal._sample_keys('documents', 10, 1)",
+    "select pgembedd_internal._next_keys('documents', null, 10)",
+    "select * from pgembedd_internal._look_at('documents', array['1'::jsonb], true)",
+    "select pgembedd_internal._repair()",
     "select pgembedd.resume('documents')",
     "select pgembedd.index_statements('documents')",
     "call pgembedd.wait_for('documents', '1', '10 ms')",
@@ -214,12 +214,12 @@ def test_what_is_planted_gains_nothing(
     with attempt(database, connection, owner) as session:
         create_pipeline(session, content_function="inp", create_index=True, **options)
     if planted == "index" and spoil != "prepared":  # with which no pipeline is created
-        assert value(connection, "select count(*) from pgembedd.pipeline") == 0
+        assert value(connection, "select count(*) from pgembedd_internal.pipeline") == 0
         with connect_as(database, owner) as theirs:
             theirs.execute("drop index spoil")
         create_pipeline(connection, content_function="inp", create_index=True, **options)
         plant()
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     jobs = claim(connection, BACKFILL)
     assert len(jobs) == 3
     for job in jobs:
@@ -239,7 +239,7 @@ def test_adopting_a_table_fires_its_triggers_as_its_owner(
     database: Database, connection: psycopg.Connection, owner: str
 ) -> None:
     create_pipeline(connection, embedding_table="chunks", model="tiny")
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     work(connection)
     call(connection, "drop_pipeline", name="documents")
     with connect_as(database, owner) as theirs:

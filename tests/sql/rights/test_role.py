@@ -33,7 +33,7 @@ INSTALLERS = {
 
 
 def test_what_runs_with_other_rights_belongs_to_the_role(connection: psycopg.Connection) -> None:
-    reasons = dict(rows(connection, "select * from pgembedd._functions_of_installer()"))
+    reasons = dict(rows(connection, "select * from pgembedd_internal._functions_of_installer()"))
     assert set(reasons) == INSTALLERS
     assert all(reasons.values())
     owners = rows(
@@ -74,12 +74,12 @@ FORBIDDEN = (
     "update documents set title = 'x'",
     "alter role {other} superuser",
     "select pgembedd_code.pipeline_1_as_owner('select 1')",
-    "update pgembedd.pipeline set content_function = 'evil'",
-    "update pgembedd.pipeline set source = 'pg_class'",
-    "update pgembedd.installation set secret = gen_random_uuid()",
-    "select * from pgembedd.loopback",
-    "select * from pgembedd.push",
-    "select * from pgembedd.imported_trigger",
+    "update pgembedd_internal.pipeline set content_function = 'evil'",
+    "update pgembedd_internal.pipeline set source = 'pg_class'",
+    "update pgembedd_internal.installation set secret = gen_random_uuid()",
+    "select * from pgembedd_internal.loopback",
+    "select * from pgembedd_internal.push",
+    "select * from pgembedd_internal.imported_trigger",
     "create function pgembedd.evil() returns void language sql as 'select 1'",
     "create function pgembedd_code.evil() returns void language sql as 'select 1'",
     "create or replace function pgembedd_code.pipeline_1_on_insert() returns trigger language plpgsql as 'begin end'",
@@ -97,10 +97,10 @@ def test_what_the_role_may_not(roles: Roles, connection: psycopg.Connection, sta
 
 # The guards: what is looked up next is the owner's, for as long as the statement lasts.
 WITHOUT_GUARDS = """
-    create or replace function pgembedd._check_session() returns void language plpgsql as 'begin end';
-    create or replace function pgembedd._check_path(expected text) returns void language plpgsql as 'begin end';
-    create or replace function pgembedd._query_and_undo(query text, argument text default null) returns jsonb
-    language plpgsql set search_path = pg_catalog, pgembedd, pg_temp as $$
+    create or replace function pgembedd_internal._check_session() returns void language plpgsql as 'begin end';
+    create or replace function pgembedd_internal._check_path(expected text) returns void language plpgsql as 'begin end';
+    create or replace function pgembedd_internal._query_and_undo(query text, argument text default null) returns jsonb
+    language plpgsql set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp as $$
     declare answer jsonb; begin execute query into answer using argument; return answer; end $$;
 """
 TELLING = """
@@ -132,7 +132,7 @@ def test_code_below_what_is_the_roles_has_the_roles_rights(
         theirs.execute(TELLING)
     create_pipeline(connection, embedding_table="chunks")
     create_pipeline(connection, name="column")
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     jobs = claim(connection, BACKFILL, pipeline=1) + claim(connection, BACKFILL, pipeline=2)
     store(connection, jobs[:2])
     with connect_as(database, owner) as theirs:
@@ -143,7 +143,7 @@ def test_code_below_what_is_the_roles_has_the_roles_rights(
                 theirs.execute(PLANTED["trigger"].encode())
                 theirs.execute("""create trigger spoil before insert or delete on chunks for each row
                                   execute function planted.on_row()""")
-    connection.execute("insert into pgembedd.row_state (pipeline_id, key, state) values (1, '1', 'blank')")
+    connection.execute("insert into pgembedd_internal.row_state (pipeline_id, key, state) values (1, '1', 'blank')")
     connection.execute(WITHOUT_GUARDS)
     for job in (jobs[2], jobs[3]):
         assert trapped(database, partial(store, jobs=[job])) == {owner, "pgembedd"}

@@ -18,7 +18,7 @@ def test_an_owner_s_name_is_no_expression(connection: psycopg.Connection, name: 
     connection.execute(f'create role "{name}" superuser; set local role "{name}"'.encode())
     connection.execute("create table documents (id int primary key, title text, content text)")
     create_pipeline(connection, embedding_table="chunks", text_config="english")
-    connection.execute("update pgembedd.installation set indexes_at = '-infinity', swept_at = '-infinity'")
+    connection.execute("update pgembedd_internal.installation set indexes_at = '-infinity', swept_at = '-infinity'")
     call(connection, "tick")
     assert [notice for notice in notices if "upkeep" in (notice or "")] == []
-    assert value(connection, "select state = 'running' from pgembedd.pipeline")
+    assert value(connection, "select state = 'running' from pgembedd_internal.pipeline")

@@ -85,7 +85,7 @@ def test_what_shadows_ours_is_not_called(
         "_repair()",
         "pause('documents')",
         "resume('documents')",
-        "retry_failed()",
+        "retry_dead_letters()",
     ):
         connection.execute(f"select pgembedd.{function}")
     assert set(work(other).values()) == {"written"}
@@ -100,7 +100,7 @@ def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -
         documents,
         """select distinct proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and not exists (
            select from unnest(proconfig) c
-           where c in ('search_path=pg_catalog, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
+           where c in ('search_path=pg_catalog, pgembedd_internal, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
            order by 1""",
     )
     paths = ["_asked_pipeline", "_check_path", "_check_session", "_text_config"]

@@ -152,19 +152,19 @@ def test_a_worker_of_ones_own_role_works(roles: Roles, database: Database, docum
         learn_vector(worker)
         documents.execute("insert into documents values (3, 'x')")
         assert set(work(worker).values()) == {"written"}
-        worker.execute("select pgembedd.tick(0, 0), pgembedd.set_idle(true)")
+        worker.execute("select pgembedd.tick(0, 0), pgembedd_internal.set_idle(true)")
         for forbidden in (
             "select * from documents",
-            "select * from pgembedd.pipeline",
-            "select * from pgembedd.push",
+            "select * from pgembedd_internal.pipeline",
+            "select * from pgembedd_internal.push",
             "select pgembedd.set_push('http://localhost')",
             "select pgembedd.process_embeddings()",
             "select * from pgembedd.status",
-            "select * from pgmq.q_pgembedd_jobs",
+            "select * from pgmq.q_pgembedd_fresh",
             "select pgembedd_code.pipeline_1_read('{}')",
             "select pgembedd.pause('documents')",
-            "select pgembedd._repair()",
-            "select nextval('pgembedd.worker_idle')",
+            "select pgembedd_internal._repair()",
+            "select nextval('pgembedd_internal.worker_idle')",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 worker.execute(forbidden)

@@ -144,7 +144,7 @@ def documents(connection: psycopg.Connection, request: pytest.FixtureRequest) ->
     """Four rows of many types with their vectors, or chunks."""
     connection.execute(SOURCE)
     create_pipeline(connection, content_columns=["content"], **request.param)
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     work(connection)
     return connection
 
@@ -153,7 +153,7 @@ def test_the_condition_of_a_filter_is_that_of_its_sql(connection: psycopg.Connec
     """The short form of the next one, without the searches."""
     connection.execute(SOURCE)
     for filter, condition in FILTERS:
-        made = value(connection, "select pgembedd._search_filter('documents'::regclass, %s)", json.dumps(filter))
+        made = value(connection, "select pgembedd_internal._search_filter('documents'::regclass, %s)", json.dumps(filter))
         kept = [
             {id_ for (id_,) in rows(connection, f"select id from documents s where {one}")} for one in (made, condition)
         ]
@@ -183,7 +183,7 @@ def test_an_index_on_the_column_serves(documents: psycopg.Connection) -> None:
         ({"metadata.year": 2019}, "documents_metadata_idx"),
     ):
         (condition,) = documents.execute(
-            "select pgembedd._search_filter('documents'::regclass, %s)", [json.dumps(filter)]
+            "select pgembedd_internal._search_filter('documents'::regclass, %s)", [json.dumps(filter)]
         ).fetchone() or ("",)
         plan = rows(documents, "explain (format json) select from documents s where " + condition)
         assert index in json.dumps(plan), condition

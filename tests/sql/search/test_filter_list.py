@@ -60,7 +60,7 @@ def test_a_list_is_one_condition(documents: psycopg.Connection) -> None:
     for column in ("id", "name", "metadata.year"):
         for operator in ("$in", "$nin"):
             filter = json.dumps({column: {operator: list(range(300_000))}})
-            condition = value(documents, "select pgembedd._search_filter('documents'::regclass, %s)", filter)
+            condition = value(documents, "select pgembedd_internal._search_filter('documents'::regclass, %s)", filter)
             assert condition.count("operator(") <= 3
             assert len(condition) < 2 * len(filter)
 

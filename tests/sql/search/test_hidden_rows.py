@@ -49,14 +49,14 @@ CALLS: dict[str, list[str]] = {
     ],
     "schema_version": ["select s::text from pgembedd.schema_version() s"],
     "embed": ["select pgembedd.embed(null)::text"],  # a vector is of its text alone
-    "_search_target": ["select pgembedd._search_target('documents', null)::text"],
+    "_search_target": ["select pgembedd_internal._search_target('documents', null)::text"],
     "_search_shares": [
-        "select pgembedd._search_shares(p, array['common', 'rare', 'secret'])::text from generate_series(1, 9) p"
+        "select pgembedd_internal._search_shares(p, array['common', 'rare', 'secret'])::text from generate_series(1, 9) p"
     ],
-    "_search_waiting": [f"select pgembedd._search_waiting({p}, 'documents')::text" for p in (1, 9)],
-    "_searched_pipelines": ["select s::text from pgembedd._searched_pipelines(null) s"],
+    "_search_waiting": [f"select pgembedd_internal._search_waiting({p}, 'documents')::text" for p in (1, 9)],
+    "_searched_pipelines": ["select s::text from pgembedd_internal._searched_pipelines(null) s"],
     "_processing": [
-        f"select s::text from pgembedd._processing(1, {KEYS}, array_fill('x'::text, array[200])) s",
+        f"select s::text from pgembedd_internal._processing(1, {KEYS}, array_fill('x'::text, array[200])) s",
     ],
 }
 CALLED = """
@@ -95,7 +95,7 @@ def test_the_outcome_of_every_call_is_the_same_whatever_the_hidden_rows_are(
     with connected(database) as connection:
         connection.execute("create table documents (id int primary key, title text, content text, own boolean)")
         create_pipeline(connection, text_config="english", embedding_table=table)
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
         connection.execute(
             "insert into documents select i, 'Title ' || i, 'common text number' || i || case when i % 7 = 0"
             " then ' rare shared' when i % 2 = 0 then ' shared only one' else '' end, true"
@@ -137,7 +137,7 @@ def test_words_are_weighed_by_the_rows_that_a_role_may_read(roles: Roles, databa
     with connected(database) as connection:
         connection.execute("create table documents (id int primary key, title text, content text, own boolean)")
         create_pipeline(connection, text_config="english")
-        connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
         connection.execute(
             "insert into documents select i, '', case when i % 2 = 0 then 'often' when i % 9 = 0 then 'seldom'"
             " else 'other' end, true from generate_series(1, 90) i"

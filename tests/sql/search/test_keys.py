@@ -31,7 +31,7 @@ def found_in(connection: psycopg.Connection, columns: str, samples: list[str], n
     """The hits of a hybrid search that finds every row of a table with that key."""
     connection.execute(f"create table documents ({columns}, content text, primary key ({names}))")
     create_pipeline(connection, content_columns=["content"], text_config="english", **options)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     for one in samples:
         connection.execute(f"insert into documents values ({one}, 'an apple')")
     work(connection)

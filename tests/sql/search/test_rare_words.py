@@ -23,7 +23,7 @@ def entries(connection: psycopg.Connection) -> psycopg.Connection:
         "else 'password' end, n), 'english' from generate_series(1, 6000) n",
         (RARE[0], RARE[-1]),
     )
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     while value(connection, "select count(*) from documents where embedding is null"):
         work(connection)
     connection.execute("analyze documents_words")

@@ -31,7 +31,7 @@ def reader(roles: Roles, connection: psycopg.Connection) -> str:
 def test_only_those_that_read_our_own_tables_are_definers(connection: psycopg.Connection) -> None:
     definers = column(
         connection,
-        "select proname from pg_proc where oid in (select f from pgembedd._search_functions() f) and prosecdef"
+        "select proname from pg_proc where oid in (select f from pgembedd_internal._search_functions() f) and prosecdef"
         " order by 1",
     )
     assert definers == [
@@ -49,7 +49,7 @@ def test_nothing_is_granted_beyond_a_search(roles: Roles, connection: psycopg.Co
         "select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'pgembedd'::regnamespace"
         f" and has_function_privilege('{reader}', p.oid, 'execute')",
     )
-    functions = column(connection, "select f::text from pgembedd._search_functions() f")
+    functions = column(connection, "select f::text from pgembedd_internal._search_functions() f")
     assert set(granted) - set(functions) == {
         name for name in granted if name.startswith(("pgembedd.embed(", "pgembedd.schema_version("))
     }
@@ -79,7 +79,7 @@ def test_a_table_in_a_schema_that_is_closed_to_others_is_searched(
     connection.execute("create schema closed; set search_path = closed, public")
     make_source(connection, 20)
     connection.execute("reset search_path; select pgembedd.tick(0, 0)")
-    assert value(connection, "select source::text from pgembedd.pipeline") == "closed.documents"
+    assert value(connection, "select source::text from pgembedd_internal.pipeline") == "closed.documents"
     assert len(search(connection, k=1000)) == 20
     connection.execute(f"grant usage on schema closed to {reader}; grant select on closed.documents to {reader}")
     connection.execute("select pgembedd.tick(0, 0); select pgembedd.grant_search(%s)".replace("%s", f"'{reader}'"))
@@ -198,7 +198,7 @@ def test_a_new_version_grants_its_functions_again(
     roles: Roles, database: Database, connection: psycopg.Connection, reader: str
 ) -> None:
     connection.execute(f"grant select on documents to {reader}")
-    connection.execute(f"revoke execute on function pgembedd._search_shown from {reader}")  # as a new function
+    connection.execute(f"revoke execute on function pgembedd_internal._search_shown from {reader}")  # as a new function
     migrate(database.conninfo)
     with connect_as(database, reader) as theirs:
         assert len(search(theirs)) == 10

@@ -89,7 +89,7 @@ def test_many_small_values_are_cut_too(connection: psycopg.Connection) -> None:
 def test_a_snippet_marks_a_hundred_words(connection: psycopg.Connection) -> None:
     make_source(connection, 1, text_config="simple")
     connection.execute("update documents set content = repeat('x ', 6000)")
-    connection.execute("select pgembedd._fill_words(p, 10) from pgembedd.pipeline p")
+    connection.execute("select pgembedd_internal._fill_words(p, 10) from pgembedd_internal.pipeline p")
     for length in (300, 10_000):
         marked = hit_of(
             connection, query="x", mode="text", embedding=None, snippet_length=length, marks=["<" * 64, ">" * 64]
@@ -131,7 +131,7 @@ def test_the_memory_of_a_backend_is_bounded(database: Database) -> None:
     with connected(database) as connection:
         make_source(connection, ROWS, text_config="simple")
         connection.execute(LARGE.format(2 * MEGABYTE))
-        connection.execute("select pgembedd._fill_words(p, 1000) from pgembedd.pipeline p")
+        connection.execute("select pgembedd_internal._fill_words(p, 1000) from pgembedd_internal.pipeline p")
     many = list(range(0, 600_000, 2))
     values = {
         "vector": QUERY,

@@ -27,7 +27,7 @@ def test_a_hit_has_key_scores_snippet_and_row(connection: psycopg.Connection) ->
     nearest = value(connection, "select id from documents order by embedding <=> %s limit 1", QUERY)
     distance = value(connection, "select embedding <=> %s from documents where id = %s", QUERY, nearest)
     hit = search(connection, k=3)[0]
-    assert (hit.key, hit.chunk_no, hit.semantic_rank, hit.text_rank) == (nearest, None, 1, None)
+    assert (hit.key, hit.chunk_index, hit.semantic_rank, hit.text_rank) == (nearest, None, 1, None)
     assert hit.similarity == hit.score == pytest.approx(1 - distance)
     assert hit.snippet == f"title {nearest}\n\ncontent {nearest}"
     assert set(hit.row) == {"id", "title", "content", "share"}
@@ -104,16 +104,16 @@ def test_chunks_of_one_row_are_one_hit(connection: psycopg.Connection) -> None:
     make_source(connection, 200, embedding_table="chunks")
     by_chunk = search(connection, k=60, per="chunk")
     assert len(by_chunk) == 60
-    assert len({(hit.key, hit.chunk_no) for hit in by_chunk}) == 60
+    assert len({(hit.key, hit.chunk_index) for hit in by_chunk}) == 60
     by_row = search(connection, k=12)
     best: dict[Any, Hit] = {}
     for hit in by_chunk:
         best.setdefault(hit.key, hit)
-    assert [(hit.key, hit.chunk_no, hit.similarity) for hit in by_row] == [
-        (hit.key, hit.chunk_no, hit.similarity) for hit in list(best.values())[:12]
+    assert [(hit.key, hit.chunk_index, hit.similarity) for hit in by_row] == [
+        (hit.key, hit.chunk_index, hit.similarity) for hit in list(best.values())[:12]
     ]
     assert by_row[0].snippet == value(
-        connection, "select chunk from chunks where id = %s and chunk_no = %s", by_row[0].key, by_row[0].chunk_no
+        connection, "select chunk from chunks where id = %s and chunk_index = %s", by_row[0].key, by_row[0].chunk_index
     )
 
 
@@ -142,7 +142,7 @@ def test_rows_without_a_vector_are_told_of_while_they_wait(connection: psycopg.C
     connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
     assert search(connection) == []
     assert told == ['5 rows of "documents" wait for their vectors in the backfill and are not found yet.']
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     work(connection)
     assert len(search(connection)) == 5
     assert len(told) == 1
@@ -166,7 +166,7 @@ ODD = """
 def test_odd_names_and_keys(connection: psycopg.Connection, options: dict[str, Any]) -> None:
     connection.execute(ODD.encode())
     create_pipeline(connection, source='"odd {schema}"."my ""odd"" table"', content_columns=["{source}"], **options)
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     work(connection)
     found = search(connection, embedding=Vector(made_up("%s")))
     assert found[0].key == {"s": "{key}", "k %s": "red"}
@@ -194,8 +194,8 @@ SETTINGS = ["hnsw.ef_search", "hnsw.iterative_scan", "hnsw.max_scan_tuples", "se
 def test_settings_are_the_callers_again(connection: psycopg.Connection) -> None:
     make_source(connection, 50)
     settings = "select array_agg(current_setting(n)) from unnest(%s::text[]) n"
-    scan = """select pgembedd._search_nearest(pgembedd._search_target('documents', null),
-                                              jsonb_populate_record(null::pgembedd._asked, %s))"""
+    scan = """select pgembedd_internal._search_nearest(pgembedd_internal._search_target('documents', null),
+                                              jsonb_populate_record(null::pgembedd_internal._asked, %s))"""
     asked = {"wanted": 10, "per": "row", "embedding": QUERY, "near_condition": "1 / (s.id - s.id) = 0"}
     connection.execute("set hnsw.ef_search = 77; set hnsw.iterative_scan = strict_order")
     before = value(connection, settings, SETTINGS)
@@ -216,7 +216,7 @@ def test_a_change_of_model_while_the_query_is_embedded_is_refused(
     with ThreadPoolExecutor() as pool, connected(database) as third:
         asked = pool.submit(search, connection, query="some words", embedding=None)
         question = hand.take_one()
-        third.execute("update pgembedd.pipeline set name = 'previous'")
+        third.execute("update pgembedd_internal.pipeline set name = 'previous'")
         hand.answer(question, QUERY)
         with refused('The model of "documents" was changed at this moment.', "again"):
             asked.result()
@@ -307,7 +307,7 @@ def test_a_paused_pipeline_can_be_searched(connection: psycopg.Connection) -> No
 def test_a_snippet_is_cut_at_a_word(
     connection: psycopg.Connection, content: str | None, length: int, snippet: str | None
 ) -> None:
-    assert value(connection, "select pgembedd._beginning(%s::text, %s)", content, length) == snippet
+    assert value(connection, "select pgembedd_internal._beginning(%s::text, %s)", content, length) == snippet
 
 
 def test_a_column_that_was_dropped_leaves_the_rows_whole(connection: psycopg.Connection) -> None:
@@ -343,7 +343,7 @@ def test_a_key_of_floats_is_found_with_any_number_of_digits(connection: psycopg.
     connection.execute("create table documents (id float8 primary key, title text, content text)")
     connection.execute("insert into documents select i / 7.0, 'title', 'content' from generate_series(1, 10) i")
     create_pipeline(connection)
-    connection.execute("select pgembedd.pin_model(1, 'x')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'x')")
     work(connection)
     connection.execute("set extra_float_digits = 0")
     assert len(search(connection, k=10)) == 10
@@ -358,7 +358,7 @@ def test_a_key_of_a_domain_is_not_checked_with_the_callers_rights(connection: ps
         create table documents (id checked primary key, title text, content text);
         insert into documents values (1, 'title', 'content')""")
     create_pipeline(connection)
-    connection.execute("select pgembedd.pin_model(1, 'x')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'x')")
     work(connection)
     connection.execute("truncate seen")
     assert [hit.key for hit in search(connection)] == [1]

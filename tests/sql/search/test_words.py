@@ -29,7 +29,7 @@ def make_texts(connection: psycopg.Connection, texts: dict[int, tuple[str, str]]
     """`documents` with a pipeline, embedded and counted; the vectors are made up."""
     connection.execute("create table documents (id int primary key, title text, content text, language text)")
     create_pipeline(connection, **{"text_config": "english", **options})
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.cursor().executemany(
         "insert into documents values (%s, %s, %s, 'english')", [(key, *text) for key, text in texts.items()]
     )
@@ -38,7 +38,7 @@ def make_texts(connection: psycopg.Connection, texts: dict[int, tuple[str, str]]
 
 
 def sample(connection: psycopg.Connection) -> None:
-    connection.execute("select pgembedd._note_words(p) from pgembedd.pipeline p where words_table is not null")
+    connection.execute("select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p where words_table is not null")
 
 
 def by_words(connection: psycopg.Connection, query: str, **options: Any) -> list[Any]:
@@ -180,11 +180,11 @@ def test_chunks_and_rows(connection: psycopg.Connection) -> None:
     texts = {1: ("One", "apple\n\nbanana\n\napple banana"), 2: ("Two", "cherry")}
     make_texts(connection, texts, embedding_table="chunks", content_columns=["content"])
     found = search(connection, query="apple", mode="text", per="chunk")
-    assert [(hit.key, hit.chunk_no, hit.snippet) for hit in found] == [
+    assert [(hit.key, hit.chunk_index, hit.snippet) for hit in found] == [
         (1, 0, "**apple**"),
         (1, 2, "**apple** banana"),
     ]
-    assert [(hit.key, hit.chunk_no) for hit in search(connection, query="apple", mode="text")] == [(1, 0)]
+    assert [(hit.key, hit.chunk_index) for hit in search(connection, query="apple", mode="text")] == [(1, 0)]
     assert [hit.key for hit in hybrid(connection, "banana", k=5)] == [1, 2]
     assert len(hybrid(connection, "banana", k=9, per="chunk")) == 4
 
@@ -193,11 +193,11 @@ def test_of_a_row_that_both_legs_found_the_chunk_that_stands_higher_is_the_hit(c
     texts = {1: ("", "hay\n\nneedle"), 2: ("", "hay\n\nneedle needle needle")}
     make_texts(connection, texts, embedding_table="chunks", content_columns=["content"])
     connection.execute(
-        "update chunks set embedding = case when chunk_no = 1 then '[-1,0,0]' when id = 1 then '[1,0.5,0.25]'"
+        "update chunks set embedding = case when chunk_index = 1 then '[-1,0,0]' when id = 1 then '[1,0.5,0.25]'"
         " else '[1,0.5,0]' end::vector"
     )
     found = {hit.key: hit for hit in hybrid(connection, "needle")}
-    ranks_and_chunks = {key: (hit.semantic_rank, hit.text_rank, hit.chunk_no) for key, hit in found.items()}
+    ranks_and_chunks = {key: (hit.semantic_rank, hit.text_rank, hit.chunk_index) for key, hit in found.items()}
     assert ranks_and_chunks == {1: (1, 2, 0), 2: (2, 1, 1)}
     assert [found[1].snippet, found[2].snippet] == ["hay", "**needle** **needle** **needle**"]
 
@@ -223,7 +223,7 @@ def test_an_excluded_word_stands_in_no_chunk_of_a_row(connection: psycopg.Connec
     query = "apple -banana"
     assert [hit.key for hit in search(connection, query=query, mode=mode)] == [2]
     of_chunks = search(connection, query=query, mode=mode, per="chunk")
-    assert {(hit.key, hit.chunk_no) for hit in of_chunks} == {(1, 0), (2, 0)}
+    assert {(hit.key, hit.chunk_index) for hit in of_chunks} == {(1, 0), (2, 0)}
     explain = "select pgembedd.explain_search('documents', %s, mode => %s, embedding => %s::vector, with_hits => true)"
     plan = value(connection, explain, query, mode, QUERY)
     assert [hit["key"] for hit in plan["text"]["hits"]] == [2]
@@ -271,7 +271,7 @@ def test_a_snippet_shows_where_the_words_are(connection: psycopg.Connection) -> 
 
 def test_without_a_search_by_words(connection: psycopg.Connection) -> None:
     make_texts(connection, text_config="none")
-    assert value(connection, "select words_table from pgembedd.pipeline") is None
+    assert value(connection, "select words_table from pgembedd_internal.pipeline") is None
     assert hybrid(connection, "invoice") == search(connection, query="invoice")
     with refused('The pipeline "documents" was made without a search by words.', "mode => 'semantic'"):
         by_words(connection, "invoice")
@@ -279,7 +279,7 @@ def test_without_a_search_by_words(connection: psycopg.Connection) -> None:
 
 def test_null_is_no_search_by_words(connection: psycopg.Connection) -> None:
     make_texts(connection, text_config=None)
-    assert value(connection, "select text_config from pgembedd.pipeline") is None
+    assert value(connection, "select text_config from pgembedd_internal.pipeline") is None
 
 
 def test_the_configuration_of_the_database_is_recorded(connection: psycopg.Connection) -> None:
@@ -289,7 +289,7 @@ def test_the_configuration_of_the_database_is_recorded(connection: psycopg.Conne
     connection.execute("set default_text_search_config = 'pg_catalog.english'")
     connection.execute("insert into documents values (1, '', 'zwei Häuser')")
     work(connection)
-    assert value(connection, "select text_config from pgembedd.pipeline") == "pg_catalog.german"
+    assert value(connection, "select text_config from pgembedd_internal.pipeline") == "pg_catalog.german"
     assert by_words(connection, "Haus") == [1]
 
 
@@ -299,7 +299,7 @@ def test_a_configuration_is_found_however_names_are_quoted(connection: psycopg.C
     assert by_words(connection, "invoices") == [2]
     connection.execute("set quote_all_identifiers = off")
     assert by_words(connection, "invoices") == [2]
-    connection.execute("update pgembedd.pipeline set text_config = 'pg_catalog.english'")
+    connection.execute("update pgembedd_internal.pipeline set text_config = 'pg_catalog.english'")
     connection.execute("set quote_all_identifiers = on")
     assert by_words(connection, "invoices") == [2]
 
@@ -325,9 +325,9 @@ def test_a_column_names_the_configuration_of_each_row(connection: psycopg.Connec
     assert set(by_words(connection, "house")) == {3, 4}
     connection.execute("alter table documents rename language to tongue")
     call(connection, "sweep")
-    connection.execute("update pgembedd.pipeline set problem_since = '-infinity'")  # it has been so for a while
+    connection.execute("update pgembedd_internal.pipeline set problem_since = '-infinity'")  # it has been so for a while
     call(connection, "sweep")
-    assert value(connection, "select state from pgembedd.pipeline") == "stopped"
+    assert value(connection, "select state from pgembedd_internal.pipeline") == "stopped"
 
 
 def test_a_configuration_of_one_s_own_that_goes(connection: psycopg.Connection) -> None:

@@ -39,12 +39,12 @@ class Hand:
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self.connection = connection
-        connection.execute("select pgembedd.hear_embed_requests()")
-        assert value(connection, "select pg_backend_pid() = any (pgembedd._listeners())")
+        connection.execute("select pgembedd_internal.hear_embed_requests()")
+        assert value(connection, "select pg_backend_pid() = any (pgembedd_internal._listeners())")
 
     def take(self, at_most: int = 8) -> list[str]:
         """The ids of the questions taken."""
-        return [str(one) for one in column(self.connection, "select id from pgembedd.take_embed_requests(%s)", at_most)]
+        return [str(one) for one in column(self.connection, "select id from pgembedd_internal.take_embed_requests(%s)", at_most)]
 
     def take_one(self) -> str:
         """The id of the only question, once it is there."""
@@ -63,7 +63,7 @@ class Hand:
         return int(
             value(
                 self.connection,
-                "select pgembedd.finish_embed_requests(%s::uuid[], array[%s::vector], %s)",
+                "select pgembedd_internal.finish_embed_requests(%s::uuid[], array[%s::vector], %s)",
                 [one],
                 vector,
                 [refusal],
@@ -115,7 +115,7 @@ def seen(connection: psycopg.Connection, text: str) -> int:
 
 
 def kept(connection: psycopg.Connection) -> int:
-    return int(value(connection, "select count(*) from pgembedd.embed_request"))
+    return int(value(connection, "select count(*) from pgembedd_internal.embed_request"))
 
 
 # -- EmbedRequests that are none ---------------------------------------------------------------------------------
@@ -162,24 +162,24 @@ def test_of_several_models_one_has_to_be_named(asker: psycopg.Connection, hand: 
         asker.execute("select pgembedd.embed('x')")
     with asking(asker, "'hello', pipeline => 'second'") as one:
         question = hand.take_one()
-        assert column(hand.connection, "select model from pgembedd.embed_request") == ["another"]
+        assert column(hand.connection, "select model from pgembedd_internal.embed_request") == ["another"]
         hand.answer(question)
     assert one.answer == VECTOR
 
 
 def test_of_several_states_of_a_model_one_has_to_be_named(asker: psycopg.Connection) -> None:
     create_pipeline(asker, name="second", embedding_column="second")
-    asker.execute("update pgembedd.pipeline set fingerprint = name")
+    asker.execute("update pgembedd_internal.pipeline set fingerprint = name")
     with refused("Pipelines hold vectors of several states of gte-small: documents, second.", "pipeline =>"):
         asker.execute("select pgembedd.embed('x', model => 'gte-small')")
 
 
 def test_while_a_model_is_being_changed_the_present_one_is_meant(asker: psycopg.Connection, hand: Hand) -> None:
-    asker.execute("update pgembedd.pipeline set fingerprint = 'old'")
+    asker.execute("update pgembedd_internal.pipeline set fingerprint = 'old'")
     asker.execute("select pgembedd.change_model('documents', 'another', dimensions => 3)")
     with asking(asker) as one:
         question = hand.take_one()
-        assert rows(hand.connection, "select model, fingerprint from pgembedd.embed_request") == [("gte-small", "old")]
+        assert rows(hand.connection, "select model, fingerprint from pgembedd_internal.embed_request") == [("gte-small", "old")]
         hand.answer(question)
     assert one.answer == VECTOR
 
@@ -225,9 +225,9 @@ def test_a_worker_that_disconnected_is_no_listener(database: Database, asker: ps
     with database.connect() as worker:
         beat(worker)
         with asker.transaction():
-            assert value(asker, "select cardinality(pgembedd._listeners())") == 1
+            assert value(asker, "select cardinality(pgembedd_internal._listeners())") == 1
             worker.close()
-            eventually(lambda: value(asker, "select pgembedd._listeners()") is None)
+            eventually(lambda: value(asker, "select pgembedd_internal._listeners()") is None)
 
 
 def test_a_worker_of_another_database_is_no_listener(
@@ -236,8 +236,8 @@ def test_a_worker_of_another_database_is_no_listener(
     """Its process id may be that of a worker which ended here."""
     with psycopg.connect(server.conninfo("postgres")) as elsewhere:
         beat(other)
-        asker.execute("update pgembedd.worker set sessions = array[%s]", [elsewhere.info.backend_pid])
-        assert value(asker, "select pgembedd._listeners()") is None
+        asker.execute("update pgembedd_internal.worker set sessions = array[%s]", [elsewhere.info.backend_pid])
+        assert value(asker, "select pgembedd_internal._listeners()") is None
         with refused("No worker is connected that could embed the text."):
             asker.execute("select pgembedd.embed('hello')")
 
@@ -248,27 +248,27 @@ def test_a_note_that_was_restored_makes_no_listener(
 ) -> None:
     """Another session has the process id here."""
     beat(other)
-    assert value(asker, "select pgembedd._listeners()") is not None
-    asker.execute("update pgembedd.worker set server_start = '2020-01-01'")
+    assert value(asker, "select pgembedd_internal._listeners()") is not None
+    asker.execute("update pgembedd_internal.worker set server_start = '2020-01-01'")
     asker.execute(f"set role {seen_as}".encode())
-    assert value(asker, "select pgembedd._listeners()") is None
+    assert value(asker, "select pgembedd_internal._listeners()") is None
 
 
 def test_a_worker_of_version_0_1_0_says_once_that_it_serves(
     asker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    other.execute("select pgembedd.hear_embed_requests()")
-    asker.execute("update pgembedd.worker set answered_at = answered_at - interval '1 h'")
-    assert value(asker, "select pgembedd._listeners()") == [other.info.backend_pid]
+    other.execute("select pgembedd_internal.hear_embed_requests()")
+    asker.execute("update pgembedd_internal.worker set answered_at = answered_at - interval '1 h'")
+    assert value(asker, "select pgembedd_internal._listeners()") == [other.info.backend_pid]
     assert rows(asker, "select tasks, answers from pgembedd.workers()") == [(["claim", "push", "embed"], True)]
 
 
 def test_a_note_that_was_restored_holds_up_no_index_build(asker: psycopg.Connection, other: psycopg.Connection) -> None:
     asker.execute(
-        "update pgembedd.index_build set pid = %s, backend_start = '2020-01-01', application_name = 'pgembedd index'",
+        "update pgembedd_internal.index_build set pid = %s, backend_start = '2020-01-01', application_name = 'pgembedd index'",
         [other.info.backend_pid],
     )
-    assert value(asker, "select pgembedd._start_index_build()")
+    assert value(asker, "select pgembedd_internal._start_index_build()")
 
 
 def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:
@@ -286,7 +286,7 @@ def test_within_a_transaction_another_question_is_asked(asker: psycopg.Connectio
     questions = ["'a'", "'b'", "'b', kind => 'document'", "'b', kind => 'document'"]
     for number, arguments in enumerate(questions):
         if number == 3:  # the same, but of another state of the model
-            asker.execute("update pgembedd.pipeline set fingerprint = 'new'")
+            asker.execute("update pgembedd_internal.pipeline set fingerprint = 'new'")
         with asking(asker, arguments) as one:
             hand.answer(hand.take_one(), f"[{number},0,0]")
         assert one.answer == f"[{number},0,0]"
@@ -315,10 +315,10 @@ def test_a_workers_refusal_is_the_callers_error(asker: psycopg.Connection, hand:
 
 def test_the_text_goes_as_soon_as_it_is_answered(asker: psycopg.Connection, hand: Hand) -> None:
     question = "00000000-0000-4000-8000-000000000000"
-    asker.execute("select pgembedd._post_embed_request(%s, 'm', null, 'query', 'a secret', '1 min')", [question])
+    asker.execute("select pgembedd_internal._post_embed_request(%s, 'm', null, 'query', 'a secret', '1 min')", [question])
     assert hand.take() == [question]
     hand.answer(question)
-    assert rows(asker, "select content, embedding is not null from pgembedd.embed_request") == [(None, True)]
+    assert rows(asker, "select content, embedding is not null from pgembedd_internal.embed_request") == [(None, True)]
 
 
 # -- The connection that a session keeps ---------------------------------------------------------------------
@@ -357,7 +357,7 @@ def test_a_connection_that_the_server_closed_is_opened_again(asker: psycopg.Conn
 def test_the_next_question_goes_as_whom_it_is_told(asker: psycopg.Connection, hand: Hand) -> None:
     ask_once(asker, hand, "one")
     asker.execute("select pgembedd.embed_through()")
-    asker.execute("update pgembedd.loopback set password = 'wrong'")
+    asker.execute("update pgembedd_internal.loopback set password = 'wrong'")
     with pytest.raises(psycopg.Error, match=r"cannot connect to its own database as .*password"):
         asker.execute("select pgembedd.embed('two')")
 
@@ -369,9 +369,9 @@ def test_where_every_role_may_call_dblink_no_connection_is_kept(asker: psycopg.C
 
 
 def test_no_more_than_a_few_are_kept(asker: psycopg.Connection, hand: Hand) -> None:
-    assert value(asker, "select pgembedd._most_kept()") == 16
+    assert value(asker, "select pgembedd_internal._most_kept()") == 16
     asker.execute(
-        "create or replace function pgembedd._most_kept() returns integer language sql immutable"
+        "create or replace function pgembedd_internal._most_kept() returns integer language sql immutable"
         " set search_path = pg_catalog, pg_temp as 'select 0'"
     )
     ask_once(asker, hand, "one")
@@ -410,7 +410,7 @@ def test_askers_do_not_see_each_others_questions(asker: psycopg.Connection, hand
 
 
 def test_a_line_that_was_left_open_does_not_stay(asker: psycopg.Connection) -> None:
-    asker.execute("select pgembedd._connect('left')")
+    asker.execute("select pgembedd_internal._connect('left')")
     shown = "select setting from pgembedd_code.dblink('left', 'show idle_session_timeout') as t(setting text)"
     assert value(asker, shown) == "10s"
 
@@ -426,8 +426,8 @@ def test_a_statement_timeout_ends_it_and_no_connection_stays(asker: psycopg.Conn
 
 
 def test_a_question_that_nobody_waits_for_goes_with_the_next_look(asker: psycopg.Connection, hand: Hand) -> None:
-    for tidy in ("select pgembedd.take_embed_requests()", "select pgembedd.tick()"):
-        asker.execute("select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')")
+    for tidy in ("select pgembedd_internal.take_embed_requests()", "select pgembedd.tick()"):
+        asker.execute("select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')")
         asker.execute(tidy.encode())
         assert kept(asker) == 0
 
@@ -435,7 +435,7 @@ def test_a_question_that_nobody_waits_for_goes_with_the_next_look(asker: psycopg
 def test_the_question_of_a_session_that_ended_is_not_embedded(
     database: Database, asker: psycopg.Connection, hand: Hand
 ) -> None:
-    post = "select pgembedd._post_embed_request(%s, 'm', null, 'query', 'x', '1 min')"
+    post = "select pgembedd_internal._post_embed_request(%s, 'm', null, 'query', 'x', '1 min')"
     left, asked = uuid4(), uuid4()
     with database.connect() as ended:
         ended.execute(post, [left])
@@ -466,7 +466,7 @@ def test_another_worker_takes_what_a_dead_one_had(database: Database, asker: psy
 
 
 def test_two_workers_share_what_waits(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
-    post = "select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', %s, '1 min')"
+    post = "select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', %s, '1 min')"
     for number in range(5):
         asker.execute(post, [str(number)])
     with connected(database) as connection:
@@ -480,7 +480,7 @@ def test_two_workers_share_what_waits(database: Database, asker: psycopg.Connect
 
 
 def test_what_one_worker_declines_another_gets(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
-    decline = "select pgembedd.decline_embed_request(%s, %s)"
+    decline = "select pgembedd_internal.decline_embed_request(%s, %s)"
     with connected(database) as connection:
         second = Hand(connection)
         with asking(asker) as one:
@@ -506,11 +506,11 @@ def test_who_may_call_it_is_a_grant(roles: Roles, database: Database, asker: psy
             hand.answer(hand.take_one())
         assert one.answer == VECTOR
         for forbidden in (
-            "select * from pgembedd.embed_request",
-            "select * from pgembedd.loopback",
-            "select pgembedd._connect('mine')",
-            "select pgembedd._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 s')",
-            "select pgembedd.take_embed_requests()",
+            "select * from pgembedd_internal.embed_request",
+            "select * from pgembedd_internal.loopback",
+            "select pgembedd_internal._connect('mine')",
+            "select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 s')",
+            "select pgembedd_internal.take_embed_requests()",
             "select pgembedd_code.dblink_get_connections()",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -530,7 +530,7 @@ def test_a_restore_that_lost_the_rights_on_the_schema_is_mended(
 
 
 def test_the_second_connection_may_ask_and_nothing_else(database: Database, asker: psycopg.Connection) -> None:
-    name, password = rows(asker, "select username, password from pgembedd.loopback")[0]
+    name, password = rows(asker, "select username, password from pgembedd_internal.loopback")[0]
     conninfo = psycopg.conninfo.make_conninfo(database.conninfo, user=name, password=password)
     with psycopg.connect(conninfo, autocommit=True) as theirs:
         may = """
@@ -539,13 +539,13 @@ def test_the_second_connection_may_ask_and_nothing_else(database: Database, aske
         """
         assert set(column(theirs, may)) == {"_post_embed_request", "_await_vector", "_forget_embed_request"}
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            theirs.execute("select * from pgembedd.embed_request")
+            theirs.execute("select * from pgembedd_internal.embed_request")
         attributes = "rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolinherit"
         assert rows(theirs, f"select {attributes} from pg_roles where rolname = current_user") == [(False,) * 6]
 
 
 def test_the_password_is_checked(database: Database, asker: psycopg.Connection) -> None:
-    name = value(asker, "select username from pgembedd.loopback")
+    name = value(asker, "select username from pgembedd_internal.loopback")
     conninfo = psycopg.conninfo.make_conninfo(database.conninfo, user=name, password="guessed")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(conninfo)
@@ -557,7 +557,7 @@ def test_the_password_is_checked(database: Database, asker: psycopg.Connection) 
 def test_a_role_of_ones_own_is_taken(roles: Roles, asker: psycopg.Connection, hand: Hand) -> None:
     role = roles.make("asker")
     asker.execute("select pgembedd.embed_through(username => %s, password => %s)", [role, PASSWORD])
-    assert value(asker, "select pgembedd._embed_problem()") is None
+    assert value(asker, "select pgembedd_internal._embed_problem()") is None
     with asking(asker) as one:
         hand.answer(hand.take_one())
     assert one.answer == VECTOR
@@ -570,7 +570,7 @@ def test_a_wrong_password_is_a_sentence_without_it(roles: Roles, asker: psycopg.
         asker.execute("select pgembedd.embed('hello')")
     assert re.match(f"pgembedd.embed\\(\\) cannot connect to its own database as {role}: .*password", str(caught.value))
     assert "wrong" not in str(caught.value)
-    assert "password authentication failed" in value(asker, "select pgembedd._embed_problem()")
+    assert "password authentication failed" in value(asker, "select pgembedd_internal._embed_problem()")
 
 
 @pytest.mark.parametrize(
@@ -587,7 +587,7 @@ def test_what_is_no_address_is_refused(asker: psycopg.Connection, arguments: str
 
 
 def test_not_set_up_says_what_to_do(asker: psycopg.Connection, hand: Hand) -> None:
-    asker.execute("delete from pgembedd.loopback")
+    asker.execute("delete from pgembedd_internal.loopback")
     with refused("pgembedd.embed() is not set up in this database.", "select pgembedd.embed_through();"):
         asker.execute("select pgembedd.embed('hello')")
     asker.execute("drop extension dblink")

@@ -46,18 +46,18 @@ class Base(RuleBasedStateMachine):
         for key, row in before.items():
             self.expected.put([key], row)
         stage.build(self.user, shape, before)
-        self.main = int(value(self.user, "select id from pgembedd.pipeline"))
+        self.main = int(value(self.user, "select id from pgembedd_internal.pipeline"))
         self.beside: int | None = None
         self.turned = {self.main: False}
         self.pin(self.main, "one")
 
     def pin(self, pipeline_id: int, fingerprint: str) -> None:
         """As the first worker does that serves it."""
-        assert value(self.worker, "select pgembedd.pin_model(%s, %s)", pipeline_id, fingerprint) == fingerprint
+        assert value(self.worker, "select pgembedd_internal.pin_model(%s, %s)", pipeline_id, fingerprint) == fingerprint
 
     def name(self, pipeline_id: int) -> str:
         """The current name of the pipeline."""
-        return str(value(self.user, "select name from pgembedd.pipeline where id = %s", pipeline_id))
+        return str(value(self.user, "select name from pgembedd_internal.pipeline where id = %s", pipeline_id))
 
     # Which rows a statement may touch: none that the open transaction holds, unless it is that transaction's own.
 
@@ -137,7 +137,7 @@ class Base(RuleBasedStateMachine):
         assert set(stage.letters(self.worker)) == self.doomed
         dead = {named for named, state in stage.exceptions(self.worker).items() if state == "dead"}
         assert dead == self.doomed
-        states = dict(rows(self.worker, "select id, state from pgembedd.pipeline"))
+        states = dict(rows(self.worker, "select id, state from pgembedd_internal.pipeline"))
         assert states == {one: "paused" if one in self.paused else "running" for one in self.turned}
         for pipeline_id, turned in self.turned.items():
             for key, found in stage.stored(self.worker, pipeline_id).items():

@@ -65,7 +65,7 @@ class Machine(Workers, Writers):
     @rule(upkeep=st.sampled_from(["sweep", "retention", "tick", "retry", "backfill", "force"]))
     def keep_up(self, upkeep: str) -> None:
         if upkeep == "retry":
-            self.retry_failed()
+            self.retry_dead_letters()
             return
         if upkeep in ("backfill", "force"):
             self.backfill(upkeep == "force" and self.late is None)
@@ -84,8 +84,8 @@ class Machine(Workers, Writers):
             queued = call(self.user, "backfill", name=self.name(one), force=force)
             assert not force or queued == len(self.expected.rows)
 
-    def retry_failed(self) -> None:
-        assert call(self.user, "retry_failed") == len(self.doomed)
+    def retry_dead_letters(self) -> None:
+        assert call(self.user, "retry_dead_letters") == len(self.doomed)
         self.doomed = set()
 
     @rule(force=st.booleans(), give_up=NOW_AND_THEN)
@@ -101,7 +101,7 @@ class Machine(Workers, Writers):
 
     def change_model(self) -> None:
         assert call(self.user, "change_model", name="documents", model="another") == len(self.expected.rows)
-        self.beside = int(value(self.user, "select max(id) from pgembedd.pipeline"))
+        self.beside = int(value(self.user, "select max(id) from pgembedd_internal.pipeline"))
         self.turned[self.beside] = not self.turned[self.main]
         self.pin(self.beside, f"fingerprint of {self.beside}")
 

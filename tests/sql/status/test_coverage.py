@@ -36,7 +36,7 @@ def coverage(connection: psycopg.Connection) -> Decimal | None:
 def test_from_nothing_to_all(connection: psycopg.Connection, destination: dict[str, str]) -> None:
     make_documents(connection, 4)
     create_pipeline(connection, **destination)
-    connection.execute("select pgembedd.pin_model(1, 'model')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'model')")
     assert coverage(connection) == 0
     store(connection, claim(connection, BACKFILL, size=1))
     assert coverage(connection) == Decimal("0.25")
@@ -100,9 +100,9 @@ def test_a_large_table_is_sampled(connection: psycopg.Connection, analysed: bool
     empty(connection)
     if analysed:
         connection.execute("analyze documents")
-    plan = value(connection, "select pgembedd._sample(pgembedd._percent('documents', 300))")
+    plan = value(connection, "select pgembedd_internal._sample(pgembedd_internal._percent('documents', 300))")
     assert "tablesample" in plan
-    rows = value(connection, "select pgembedd._row_count(p) from pgembedd.pipeline p")
+    rows = value(connection, "select pgembedd_internal._row_count(p) from pgembedd_internal.pipeline p")
     assert rows == pytest.approx(2400, rel=0.01 if analysed else 0.4)
     assert float(coverage(connection) or 0) == pytest.approx(0.5, abs=0.15)
     connection.execute("update documents set embedding = '[1, 2, 3]' where embedding is null")
@@ -142,7 +142,7 @@ def test_lag_is_how_long_jobs_waited(connection: psycopg.Connection) -> None:
     connection.execute("delete from documents where id = 6")
     work(connection)
     assert value(connection, lag) == pytest.approx(80, abs=15), "a row that is gone waited for nothing"
-    connection.execute("update pgembedd.activity set at = now() - interval '6 minutes'")
+    connection.execute("update pgembedd_internal.activity set at = now() - interval '6 minutes'")
     assert value(connection, lag) is None
 
 
@@ -150,7 +150,7 @@ def test_lag_is_how_long_jobs_waited(connection: psycopg.Connection) -> None:
 def test_lag_of_rows_in_chunks(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     create_pipeline(connection, embedding_table="chunks")
-    connection.execute("select pgembedd.pin_model(1, 'model')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'model')")
     work(connection)
     assert value(connection, "select lag > interval '0' and destination = 'chunks' from pgembedd.status")
 
@@ -159,11 +159,11 @@ def test_a_change_keeps_its_age_through_death_and_a_pause(connection: psycopg.Co
     make_documents(connection)
     create_pipeline(connection)
     connection.execute("insert into documents values (1, 'x')")
-    connection.execute("update pgmq.q_pgembedd_jobs set enqueued_at = now() - interval '3 hours'")
+    connection.execute("update pgmq.q_pgembedd_fresh set enqueued_at = now() - interval '3 hours'")
     old = "select oldest_age > interval '2 hours' from pgembedd.status"
     fail(connection, claim_one(connection), permanent=True)
     assert value(connection, old) is None, "what was given up is told by `dead`"
-    call(connection, "retry_failed")
+    call(connection, "retry_dead_letters")
     assert value(connection, old)
     call(connection, "pause", name="documents")
     assert claim(connection) == []

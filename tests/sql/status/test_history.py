@@ -19,7 +19,7 @@ __all__ = ["connection"]
 
 SAMPLES = """
     select p.name, s.queued, s.backfill, s.failing, s.dead, s.oldest_age is not null, s.backfill_oldest_age is not null
-    from pgembedd.sample s left join pgembedd.pipeline p on p.id = s.pipeline_id order by s.at, p.id nulls first
+    from pgembedd_internal.sample s left join pgembedd_internal.pipeline p on p.id = s.pipeline_id order by s.at, p.id nulls first
 """
 
 
@@ -33,13 +33,13 @@ def three(connection: psycopg.Connection) -> None:
 @pytest.fixture
 def documents(three: psycopg.Connection) -> psycopg.Connection:
     """The same; no upkeep is due but the sample."""
-    three.execute("update pgembedd.installation set swept_at = now(), retained_at = now(), indexes_at = now()")
+    three.execute("update pgembedd_internal.installation set swept_at = now(), retained_at = now(), indexes_at = now()")
     return three
 
 
 def tick(connection: psycopg.Connection) -> None:
     """A minute later."""
-    connection.execute("update pgembedd.installation set sample_due_at = sample_due_at - interval '1 min'")
+    connection.execute("update pgembedd_internal.installation set sample_due_at = sample_due_at - interval '1 min'")
     connection.execute("select pgembedd.tick()")
 
 
@@ -63,8 +63,8 @@ def test_a_sample_is_taken_once_a_minute(documents: psycopg.Connection) -> None:
     began = value(documents, "select clock_timestamp()")
     for _ in range(3):
         documents.execute("select pgembedd.tick()")
-    assert value(documents, "select count(*) from pgembedd.sample where pipeline_id is null") == 1
-    due, ended = rows(documents, "select sample_due_at, clock_timestamp() from pgembedd.installation")[0]
+    assert value(documents, "select count(*) from pgembedd_internal.sample where pipeline_id is null") == 1
+    due, ended = rows(documents, "select sample_due_at, clock_timestamp() from pgembedd_internal.installation")[0]
     assert due - began >= timedelta(seconds=50)
     assert due - ended <= 50 * max(timedelta(seconds=1), ended - began), "longer only where a sample takes long"
 
@@ -76,7 +76,7 @@ def test_when_nothing_is_queued_there_is_the_sum_alone(documents: psycopg.Connec
 
 
 def test_jobs_of_nobodys_count_in_the_sum(documents: psycopg.Connection) -> None:
-    documents.execute('insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), \'{"who": "knows"}\')')
+    documents.execute('insert into pgmq.q_pgembedd_fresh (vt, message) values (now(), \'{"who": "knows"}\')')
     tick(documents)
     assert [row[:3] for row in rows(documents, SAMPLES)] == [(None, 1, 3), ("documents", 0, 3)]
 
@@ -88,14 +88,14 @@ def test_a_sample_that_cannot_be_taken_leaves_the_upkeep_alone(
     """A pipeline that is being dropped is a row that a foreign key waits for."""
     empty(documents)
     with other.transaction():
-        other.execute("select from pgembedd.pipeline for update")
+        other.execute("select from pgembedd_internal.pipeline for update")
         documents.execute("insert into documents values (4, 'x')")
         documents.execute("set lock_timeout = '1min'")
-        documents.execute("update pgembedd.installation set retained_at = '-infinity'")
+        documents.execute("update pgembedd_internal.installation set retained_at = '-infinity'")
         documents.execute("select pgembedd.tick()")
-    assert rows(documents, "select * from pgembedd.sample") == []
+    assert rows(documents, "select * from pgembedd_internal.sample") == []
     assert value(
-        documents, "select retained_at > '-infinity' and sample_due_at > '-infinity' from pgembedd.installation"
+        documents, "select retained_at > '-infinity' and sample_due_at > '-infinity' from pgembedd_internal.installation"
     )
 
 
@@ -103,10 +103,10 @@ def test_samples_are_kept_for_a_day_and_go_with_their_pipeline(documents: psycop
     for age in ("25 hours", "23 hours"):
         tick(documents)
         documents.execute(
-            "update pgembedd.sample set at = now() - %s::interval where at > now() - interval '1 min'", [age]
+            "update pgembedd_internal.sample set at = now() - %s::interval where at > now() - interval '1 min'", [age]
         )
     documents.execute("select pgembedd.retention()")
-    assert value(documents, "select count(*) from pgembedd.sample") == 2
+    assert value(documents, "select count(*) from pgembedd_internal.sample") == 2
     call(documents, "drop_pipeline", name="documents")
     assert [row[0] for row in rows(documents, SAMPLES)] == [None]
 
@@ -125,11 +125,11 @@ def history(
 def put(connection: psycopg.Connection, minutes: int, queued: int | None, embedded: int = 0, lag_s: int = 0) -> None:
     """Stores the record of a minute: a sample of so many queued (None: no row of the pipeline's), and a store."""
     at = f"date_trunc('minute', now()) - interval '{minutes} min' + interval '1 s'"
-    connection.execute(f"insert into pgembedd.sample values ({at}, null, 9, 9, null, null, 9, 9)")
+    connection.execute(f"insert into pgembedd_internal.sample values ({at}, null, 9, 9, null, null, 9, 9)")
     if queued is not None:
-        connection.execute(f"insert into pgembedd.sample values ({at}, 1, {queued}, 1, '{queued} s', '2 s', 0, 0)")
+        connection.execute(f"insert into pgembedd_internal.sample values ({at}, 1, {queued}, 1, '{queued} s', '2 s', 0, 0)")
     if embedded:
-        connection.execute(f"insert into pgembedd.activity values ({at}, 1, {embedded}, 0, 0, 5, '{lag_s} s')")
+        connection.execute(f"insert into pgembedd_internal.activity values ({at}, 1, {embedded}, 0, 0, 5, '{lag_s} s')")
 
 
 def test_history_in_minutes(documents: psycopg.Connection) -> None:
@@ -158,7 +158,7 @@ def test_wider_buckets_show_the_peak(documents: psycopg.Connection) -> None:
 
 
 def test_the_bucket_that_is_not_over_counts_for_as_long_as_it_has_been(documents: psycopg.Connection) -> None:
-    documents.execute("insert into pgembedd.activity values (now(), 1, 60, 0, 0, 0, '1 s')")
+    documents.execute("insert into pgembedd_internal.activity values (now(), 1, 60, 0, 0, 0, '1 s')")
     now = history(documents, "'documents', '2 days', '1 day'", "embedded, rows_per_minute, clock_timestamp() - at")[-1]
     assert now[0] == 60
     assert float(now[1]) == pytest.approx(60 / (now[2] / timedelta(minutes=1)), rel=0.1, abs=0.1)
@@ -196,7 +196,7 @@ def test_history_is_the_owners(roles: Roles, database: Database, documents: psyc
     documents.execute("select pgembedd.grant_worker(%s)", [role])
     with connect_as(database, role) as worker:
         worker.execute("select pgembedd.tick()")
-        for forbidden in ("select * from pgembedd.history()", "select * from pgembedd.sample"):
+        for forbidden in ("select * from pgembedd.history()", "select * from pgembedd_internal.sample"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 worker.execute(forbidden)
-    assert value(documents, "select count(*) from pgembedd.sample") == 2
+    assert value(documents, "select count(*) from pgembedd_internal.sample") == 2

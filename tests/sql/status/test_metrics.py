@@ -43,7 +43,7 @@ def test_a_database_without_pipelines_has_nothing_to_tell(connection: psycopg.Co
 
 def test_each_lane_has_its_number_and_its_age(documents: psycopg.Connection) -> None:
     documents.execute("update pgmq.q_pgembedd_backfill set enqueued_at = now() - interval '1 hour'")
-    documents.execute("update pgembedd.pipeline set state_since = now() - interval '1 hour'")
+    documents.execute("update pgembedd_internal.pipeline set state_since = now() - interval '1 hour'")
     documents.execute("insert into documents values (4, 'title', 'content'), (5, 'title', 'content')")
     line = told(documents)["documents"]
 
@@ -58,7 +58,7 @@ def test_what_was_done_and_what_failed_is_counted(documents: psycopg.Connection)
     fail(documents, again)
     fail(documents, never, "model", permanent=True)
     documents.execute("update documents set title = null, content = ' ' where id = 3")
-    documents.execute("delete from pgmq.q_pgembedd_jobs where message ->> 'id' = '3'")
+    documents.execute("delete from pgmq.q_pgembedd_fresh where message ->> 'id' = '3'")
     work(documents, [BACKFILL])
     line = told(documents)["documents"]
 
@@ -68,7 +68,7 @@ def test_what_was_done_and_what_failed_is_counted(documents: psycopg.Connection)
 
 
 def test_messages_that_belong_to_nobody_have_a_line_without_a_name(documents: psycopg.Connection) -> None:
-    documents.execute("""insert into pgmq.q_pgembedd_jobs (vt, message) values (now(), '{"id": 1, "table": "x"}')""")
+    documents.execute("""insert into pgmq.q_pgembedd_fresh (vt, message) values (now(), '{"id": 1, "table": "x"}')""")
     line = told(documents)[None]
     assert (line["state"], line["queued"]) == (None, 1)
 

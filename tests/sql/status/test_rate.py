@@ -24,7 +24,7 @@ def documents(connection: psycopg.Connection) -> None:
 def stored(connection: psycopg.Connection, seconds_ago: float, jobs: int, waited_s: float = 1000) -> None:
     """Notes a store of so many jobs that had been queued `waited_s` before it."""
     connection.execute(
-        "insert into pgembedd.activity (at, pipeline_id, written, cleared, unchanged, gone, lag)"
+        "insert into pgembedd_internal.activity (at, pipeline_id, written, cleared, unchanged, gone, lag)"
         " values (clock_timestamp() - make_interval(secs => %s), 1, %s, 0, 0, 0, make_interval(secs => %s))",
         [seconds_ago, jobs, waited_s],
     )

@@ -46,7 +46,7 @@ def pass_time(connection: psycopg.Connection, seconds: float) -> None:
     """Moves what was queued, resumed, stored and said by workers into the past; leases go on."""
     for change in (
         "pgembedd.pipeline set state_since = state_since - %s",
-        "pgmq.q_pgembedd_jobs set enqueued_at = enqueued_at - %s",
+        "pgmq.q_pgembedd_fresh set enqueued_at = enqueued_at - %s",
         "pgembedd.activity set at = at - %s",
         "pgembedd.worker set answered_at = answered_at - %s",
     ):
@@ -60,7 +60,7 @@ def worker(database: Database, *, busy_with: tuple[int, ...] = (), beats: bool =
         if beats:
             beat(made, busy_with=busy_with)
         else:
-            made.execute("select pgembedd.hear_embed_requests()")
+            made.execute("select pgembedd_internal.hear_embed_requests()")
         yield made
 
 
@@ -84,11 +84,11 @@ def test_no_worker(documents: psycopg.Connection) -> None:
     told = "2 jobs are due, and none was stored for 2 min. No worker is connected: start one with `pgembedd run`."
     assert shown(documents) == shown(documents, "overview()") == ("stalled", told)
     assert rows(documents, "select state from pgembedd.metrics()") == [("stalled",)]
-    assert value(documents, "select pgembedd._shown_state(p) from pgembedd.pipeline p") == "running", "wait_for() waits"
+    assert value(documents, "select pgembedd_internal._shown_state(p) from pgembedd_internal.pipeline p") == "running", "wait_for() waits"
 
 
 def test_not_within_a_minute_and_no_longer_once_a_row_is_stored(documents: psycopg.Connection) -> None:
-    documents.execute("update pgmq.q_pgembedd_jobs set enqueued_at = clock_timestamp() - interval '50 s'")
+    documents.execute("update pgmq.q_pgembedd_fresh set enqueued_at = clock_timestamp() - interval '50 s'")
     assert shown(documents) == ("running", None)
     pass_time(documents, 11)
     assert shown(documents)[0] == "stalled"
@@ -138,9 +138,9 @@ def test_a_worker_that_answers_has_ten_minutes(database: Database, documents: ps
     with worker(database, busy_with=(1,)) as beat:
         assert shown(documents) == ("running", None)
         pass_time(documents, LONG)
-        documents.execute("update pgembedd.worker set answered_at = clock_timestamp()")
+        documents.execute("update pgembedd_internal.worker set answered_at = clock_timestamp()")
         assert why(documents) == f"A worker works on them, or loads their model: {PLACE}."
-        beat.execute("update pgembedd.worker set busy_with = '{}'")
+        beat.execute("update pgembedd_internal.worker set busy_with = '{}'")
         assert why(documents).startswith("Workers answer and take none of them")
 
 
@@ -163,8 +163,8 @@ def test_workers_that_are_busy_with_other_pipelines(database: Database, document
         store(documents, [job])
         assert shown(documents) == ("running", None), "a turn may come late"
         pass_time(documents, LONG)
-        documents.execute("update pgembedd.activity set at = clock_timestamp()")
-        documents.execute("update pgembedd.worker set answered_at = clock_timestamp()")
+        documents.execute("update pgembedd_internal.activity set at = clock_timestamp()")
+        documents.execute("update pgembedd_internal.worker set answered_at = clock_timestamp()")
         assert why(documents) == "The workers are busy with other pipelines."
 
 
@@ -198,7 +198,7 @@ def test_the_time_before_it_was_resumed_does_not_count(database: Database, docum
 
 def test_a_heartbeat_takes_over_its_row_of_before_a_restart(database: Database, documents: psycopg.Connection) -> None:
     with worker(database, busy_with=(1,)) as session:
-        documents.execute("update pgembedd.worker set server_start = '2020-01-01'")
+        documents.execute("update pgembedd_internal.worker set server_start = '2020-01-01'")
         assert shown(documents)[0] == "stalled"
         beat(session, busy_with=(1,))
         assert shown(documents) == ("running", None)
@@ -218,7 +218,7 @@ def test_what_workers_give_back_says_why(database: Database, documents: psycopg.
         assert why(documents).startswith("Workers gave them back")
         fail(documents, other)
         let_leases_run_out(documents)
-        assert value(documents, "select count(*) from pgmq.q_pgembedd_jobs where headers::text like '%provider%'") == 0
+        assert value(documents, "select count(*) from pgmq.q_pgembedd_fresh where headers::text like '%provider%'") == 0
         release(documents, claim(documents))
 
 

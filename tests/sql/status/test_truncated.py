@@ -89,4 +89,4 @@ def test_content_that_raises_does_not_stop_it(connection: psycopg.Connection) ->
     [("", 0), ("word " * 100, 125), ("文" * 100, 100), ("слово" * 20, 62), ("é" * 100, 62)],
 )
 def test_how_long_a_text_is_said_to_be(connection: psycopg.Connection, text: str, tokens: int) -> None:
-    assert value(connection, "select pgembedd._tokens(%s)", text) == tokens
+    assert value(connection, "select pgembedd_internal._tokens(%s)", text) == tokens

@@ -145,7 +145,7 @@ def test_nor_for_one_that_stays_in_the_fresh_lane(connection: psycopg.Connection
     connection.execute("set auto_explain.log_nested_statements = on")
     connection.execute("update documents set title = 'z'")
     assert len(queued(connection)) == 30 + 1000
-    (plan,) = [plan for plan in plans if "insert into pgmq.q_pgembedd_jobs" in plan]
+    (plan,) = [plan for plan in plans if "insert into pgmq.q_pgembedd_fresh" in plan]
     assert f"{join} " in plan.split("Insert on", 1)[1]
     assert "Nested Loop" not in plan
 
@@ -176,10 +176,10 @@ def test_the_writers_settings_are_left_as_they_were(connection: psycopg.Connecti
             for statement in ("update documents set title = title || 'x'", "update documents set other = 1"):
                 connection.execute(statement)
                 assert value(connection, "select current_setting('enable_nestloop')") == before
-            connection.execute("select pgmq.drop_queue('pgembedd_jobs')")
+            connection.execute("select pgmq.drop_queue('pgembedd_fresh')")
             connection.execute("update documents set title = 'y'")
             assert value(connection, "select current_setting('enable_nestloop')") == before
-            connection.execute("select pgmq.create('pgembedd_jobs')")
+            connection.execute("select pgmq.create('pgembedd_fresh')")
         assert value(connection, "select current_setting('enable_nestloop')") == before
 
 
@@ -206,7 +206,7 @@ def test_a_users_trigger_during_our_store_still_counts(connection: psycopg.Conne
 def test_the_message_is_a_pointer(connection: psycopg.Connection) -> None:
     watched(connection)
     connection.execute("insert into documents values (5, 'secret', 'secret')")
-    message = value(connection, "select message from pgmq.q_pgembedd_jobs")
+    message = value(connection, "select message from pgmq.q_pgembedd_fresh")
     assert message == {"id": 5, "pipeline": 1}
 
 
@@ -232,7 +232,7 @@ def test_notify_only_while_a_worker_sleeps(connection: psycopg.Connection, other
 
     connection.execute("insert into documents values (1)")
     assert heard() == []
-    connection.execute("select pgembedd.set_idle(true)")
+    connection.execute("select pgembedd_internal.set_idle(true)")
     connection.execute("insert into documents values (2)")
     assert heard() == [FRESH]
     connection.execute("insert into documents select i from generate_series(3, 1003) i")
@@ -241,7 +241,7 @@ def test_notify_only_while_a_worker_sleeps(connection: psycopg.Connection, other
     assert heard() == []
     connection.execute("update documents set title = 'new' where id = 1")
     assert heard() == [FRESH]
-    connection.execute("select pgembedd.set_idle(false)")
+    connection.execute("select pgembedd_internal.set_idle(false)")
     connection.execute("insert into documents values (2000)")
     connection.execute("insert into documents select i from generate_series(2001, 3001) i")
     assert heard() == []

@@ -96,7 +96,7 @@ def test_the_sweep_does_not_wait_long_for_a_new_partition(
         other.execute("insert into late (id, title) values (30, 'x')")
         partitioned.execute("select pgembedd.sweep()")
     assert timeouts == ["100ms"], "for other locks it is 2 s"
-    assert rows(partitioned, "select state from pgembedd.pipeline") == [("running",)] * 2
+    assert rows(partitioned, "select state from pgembedd_internal.pipeline") == [("running",)] * 2
     assert value(partitioned, "select pgembedd.sweep()") == 1
 
 
@@ -109,7 +109,7 @@ def test_drop_pipeline_takes_the_triggers_of_partitions_along(partitioned: psyco
 
 def test_the_sweep_lets_go_of_a_detached_partition(partitioned: psycopg.Connection) -> None:
     create_pipeline(partitioned, embedding_table="chunks")
-    partitioned.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    partitioned.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     partitioned.execute("insert into documents (id, title) values (1, 'x'), (11, 'y')")
     work(partitioned)
     partitioned.execute("alter table documents detach partition low")
@@ -128,7 +128,7 @@ def test_a_detached_partition_does_no_harm(partitioned: psycopg.Connection) -> N
     partitioned.execute("alter table documents detach partition low")
     partitioned.execute("insert into low (id, title) values (1, 'x')")
     assert set(work(partitioned).values()) <= {"gone"}
-    assert value(partitioned, "select count(*) from pgembedd.dead_letter") == 0
+    assert value(partitioned, "select count(*) from pgembedd_internal.dead_letter") == 0
 
 
 def test_a_partition_that_is_attached_and_swept_at_once_misses_nothing(connection: psycopg.Connection) -> None:
@@ -140,7 +140,7 @@ def test_a_partition_that_is_attached_and_swept_at_once_misses_nothing(connectio
         connection.execute("select pgembedd.sweep(0)")
     connection.execute("insert into late values (1, 'a', 'b')")
     assert queued(connection) == [1]
-    connection.execute("select pgembedd.pin_model(1, 'made up')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     work(connection)
     connection.execute("delete from late")
     assert value(connection, "select count(*) from chunks") == 0

@@ -66,7 +66,7 @@ def test_what_is_cleared_at_once_is_cleared_there_too(connection: psycopg.Connec
 def test_chunks_are_kept_in_step(connection: psycopg.Connection, on_update: str) -> None:
     make_documents(connection, 5)
     create_pipeline(connection, enable_always=True, on_update=on_update, embedding_table="chunks")
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     work(connection)
     with as_replica(connection):
         connection.execute("delete from documents where id = 1")
@@ -126,7 +126,7 @@ def test_a_subscriber_embeds_what_is_replicated() -> None:
             publisher.execute("create publication everything for table documents")
             publisher.execute("select pg_create_logical_replication_slot('documents', 'pgoutput')")
             create_pipeline(subscriber, enable_always=True, embedding_table="chunks")
-            subscriber.execute("update pgembedd.pipeline set fingerprint = 'x'")
+            subscriber.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
             subscriber.execute(
                 f"create subscription documents connection '{source.conninfo}' publication everything"
                 " with (create_slot = false, slot_name = 'documents')"

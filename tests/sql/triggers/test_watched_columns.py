@@ -70,9 +70,9 @@ def test_locks_that_any_role_can_take_stop_nothing(
             )
         assert work(connection) == {1: "written"}
         assert value(connection, "select pgembedd.tick(0, 0)") == 0
-        assert value(connection, "select pgembedd._start_index_build()")
+        assert value(connection, "select pgembedd_internal._start_index_build()")
         beat(connection)
-        assert value(connection, "select pgembedd._listeners()") == [connection.info.backend_pid]
+        assert value(connection, "select pgembedd_internal._listeners()") == [connection.info.backend_pid]
         migrate(database.conninfo)
 
 
@@ -151,7 +151,7 @@ def test_several_pipelines_on_one_table(connection: psycopg.Connection) -> None:
     create_pipeline(connection, name="contents", content_columns=["content"], embedding_column="content_vector")
     work(connection)
     connection.execute("update documents set title = 'new' where id = 1")
-    assert column(connection, "select message -> 'pipeline' from pgmq.q_pgembedd_jobs") == [1]
+    assert column(connection, "select message -> 'pipeline' from pgmq.q_pgembedd_fresh") == [1]
     assert set(work(connection).values()) == {"written"}
     assert queued(connection) == []
 
@@ -205,7 +205,7 @@ def test_any_search_path(connection: psycopg.Connection, path: str) -> None:
     create_pipeline(connection, source="public.documents")
     connection.execute("reset search_path")
     assert work(connection) == {1: "written"}
-    assert value(connection, "select search_path from pgembedd.pipeline") == path
+    assert value(connection, "select search_path from pgembedd_internal.pipeline") == path
 
 
 def test_no_cast_of_the_users_runs_in_a_writers_transaction(connection: psycopg.Connection) -> None:

@@ -29,7 +29,7 @@ def impatient(documents: psycopg.Connection, other: psycopg.Connection) -> psyco
 def test_two_open_transactions(
     connection: psycopg.Connection, impatient: psycopg.Connection, isolation: str, idle: bool
 ) -> None:
-    connection.execute("select pgembedd.set_idle(%s)", [idle])
+    connection.execute("select pgembedd_internal.set_idle(%s)", [idle])
     connection.execute(f"begin isolation level {isolation}")
     impatient.execute(f"begin isolation level {isolation}")
     for round_ in (1, 2):
@@ -66,7 +66,7 @@ def test_a_worker_does_not_wait_for_a_writer(connection: psycopg.Connection, imp
         outcomes = dict(zip((job.id for job in jobs), store(connection, jobs), strict=True))
         assert outcomes == {number: "locked" if number == 3 else "written" for number in range(1, 11)}
         assert connection.execute("select pgembedd.tick(0, 0)").fetchall()
-    connection.execute("update pgmq.q_pgembedd_jobs set vt = now()")
+    connection.execute("update pgmq.q_pgembedd_fresh set vt = now()")
     assert work(connection) == {3: "written", 20: "unchanged"}  # which has no content
     assert None not in vectors(connection)[:10]
 

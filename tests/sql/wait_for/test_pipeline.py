@@ -49,7 +49,7 @@ def test_it_gives_up(documents: psycopg.Connection) -> None:
     ("statement", "message"),
     [
         (
-            "select pgembedd.stop_pipeline(1, 'Broken.')",
+            "select pgembedd_internal.stop_pipeline(1, 'Broken.')",
             'The pipeline "documents" is stopped, with 2 jobs waiting: Broken.',
         ),
         (

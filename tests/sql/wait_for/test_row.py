@@ -85,7 +85,7 @@ def test_a_job_that_is_released_for_another_read_is_still_waited_for(
     job = claim(other, BACKFILL)[1]
     contents = read(other, [job])
     other.execute("update documents set title = 'new' where id = 2")
-    empty_fresh = "delete from pgmq.q_pgembedd_jobs"
+    empty_fresh = "delete from pgmq.q_pgembedd_fresh"
     other.execute(empty_fresh)  # so that only the released one is left
     with waiting(documents, other, 2):
         assert store(other, [job], contents) == ["changed"]
@@ -122,7 +122,7 @@ def test_a_key_is_written_as_in_sql(connection: psycopg.Connection, type_: str, 
     connection.execute(f"create table documents (id {type_} primary key, title text, content text)")
     create_pipeline(connection)
     connection.execute(f"insert into documents values ({literal}, 'title')")
-    carried = value(connection, "select message ->> 'id' from pgmq.q_pgembedd_jobs")
+    carried = value(connection, "select message ->> 'id' from pgmq.q_pgembedd_fresh")
     for key in keys:
         with pytest.raises(psycopg.errors.QueryCanceled, match="still waits") as caught:
             wait_for(connection, key)
@@ -169,11 +169,11 @@ def test_a_mistyped_key(documents: psycopg.Connection) -> None:
 def test_a_dead_letter(documents: psycopg.Connection, other: psycopg.Connection) -> None:
     first, _ = claim(other, BACKFILL)
     message = 'The row 1 of the pipeline "documents" was given up (content): no'
-    with refused(message, "pgembedd.retry_failed('documents')"), waiting(documents, other, 1):
+    with refused(message, "pgembedd.retry_dead_letters('documents')"), waiting(documents, other, 1):
         fail(other, first, permanent=True)
     with refused(message):
         wait_for(documents, 1)
-    call(documents, "retry_failed")
+    call(documents, "retry_dead_letters")
     with refused(STILL.format(1)):
         wait_for(documents, 1)
     work(documents)
@@ -218,7 +218,7 @@ def test_a_row_that_is_deleted_meanwhile_needs_no_vector(
 
 def test_a_number_as_a_string_names_the_same_row(documents: psycopg.Connection) -> None:
     work(documents)
-    documents.execute("""select pgmq.send('pgembedd_jobs', '{"id": "2", "pipeline": 1}')""")
+    documents.execute("""select pgmq.send('pgembedd_fresh', '{"id": "2", "pipeline": 1}')""")
     wait_for(documents, 1)
     with refused(STILL.format(2)):
         wait_for(documents, 2)
@@ -236,7 +236,7 @@ def test_the_row_of_another_pipeline_is_not_waited_for(documents: psycopg.Connec
 def test_rows_in_chunks(connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
     create_pipeline(connection, embedding_table="chunks")
-    connection.execute("select pgembedd.pin_model(1, 'model')")
+    connection.execute("select pgembedd_internal.pin_model(1, 'model')")
     work(connection)
     wait_for(connection, 1)
     connection.execute("delete from chunks where id = 1")

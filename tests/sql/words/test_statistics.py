@@ -11,12 +11,12 @@ from tests.sql.search.test_words import by_words, make_texts, sample
 from tests.support.sql import call, rows, value, work
 from tests.support.waiting import eventually
 
-NOTED = "select documents, average_length from pgembedd.word_statistics"
+NOTED = "select documents, average_length from pgembedd_internal.word_statistics"
 
 
 def test_a_table_that_doubles_is_sampled_at_once(connection: psycopg.Connection) -> None:
     make_texts(connection, {})
-    connection.execute("update pgembedd.word_statistics set due_at = 'infinity'")
+    connection.execute("update pgembedd_internal.word_statistics set due_at = 'infinity'")
 
     def noted(count: int) -> bool:
         connection.execute("select pg_stat_force_next_flush()")
@@ -29,19 +29,19 @@ def test_a_table_that_doubles_is_sampled_at_once(connection: psycopg.Connection)
         )
         work(connection)
         eventually(partial(noted, sampled))
-        connection.execute("update pgembedd.word_statistics set due_at = 'infinity'")
+        connection.execute("update pgembedd_internal.word_statistics set due_at = 'infinity'")
 
 
 def test_a_sample_that_fails_is_not_taken_again_for_ten_minutes(connection: psycopg.Connection) -> None:
     make_texts(connection)
-    connection.execute("update pgembedd.word_statistics set documents = 0, due_at = 'infinity', changes = -1")
-    connection.execute("alter function pgembedd._note_words rename to gone")
+    connection.execute("update pgembedd_internal.word_statistics set documents = 0, due_at = 'infinity', changes = -1")
+    connection.execute("alter function pgembedd_internal._note_words rename to gone")
     tried = "select due_at < 'infinity', documents, clock_timestamp() + interval '9 minutes' < due_at "
-    eventually(lambda: (call(connection, "tick"), value(connection, tried + "from pgembedd.word_statistics"))[1])
-    assert rows(connection, tried + "from pgembedd.word_statistics") == [(True, 4, True)]
-    connection.execute("update pgembedd.word_statistics set due_at = 'infinity'")
+    eventually(lambda: (call(connection, "tick"), value(connection, tried + "from pgembedd_internal.word_statistics"))[1])
+    assert rows(connection, tried + "from pgembedd_internal.word_statistics") == [(True, 4, True)]
+    connection.execute("update pgembedd_internal.word_statistics set due_at = 'infinity'")
     call(connection, "tick")
-    assert rows(connection, tried + "from pgembedd.word_statistics") == [(False, 4, True)]
+    assert rows(connection, tried + "from pgembedd_internal.word_statistics") == [(False, 4, True)]
 
 
 def test_without_statistics_length_does_not_count(connection: psycopg.Connection) -> None:
@@ -65,13 +65,13 @@ def test_a_language_of_few_rows_at_the_end_is_searched_in(connection: psycopg.Co
         "case when n > 8000 then 'german' else 'english' end from generate_series(1, 8000 + %s) n",
         [rows_in_german],
     )
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     while value(connection, "select count(*) from documents where embedding is null"):
         work(connection)
     sample(connection)
     assert len(by_words(connection, "Häusern", k=1000)) == rows_in_german
     connection.execute("update documents set language = 'french' where id = 1")
     sample(connection)
-    assert rows(connection, "select configs from pgembedd.word_statistics") == [
+    assert rows(connection, "select configs from pgembedd_internal.word_statistics") == [
         (["pg_catalog.english", "pg_catalog.french", "pg_catalog.german"],)
     ]

@@ -71,7 +71,7 @@ def test_no_vector_is_lost_to_a_text_that_cannot_be_indexed(connection: psycopg.
     """Half a million different words of two bytes a letter are more than a tsvector holds."""
     connection.execute("create table documents (id int primary key, title text, content text)")
     create_pipeline(connection, text_config="simple", embedding_table=table)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute(
         "insert into documents values (1, 'needle', (select string_agg('и' || md5(i::text), ' ')"
         " from generate_series(1, 60000) i)), (2, 'small', 'text'), (3, 'needle', repeat('x', 3000000))"
@@ -97,10 +97,10 @@ def test_a_content_function_gives_the_words(connection: psycopg.Connection) -> N
 def test_a_formatting_counts_as_the_title_of_each_chunk(connection: psycopg.Connection) -> None:
     connection.execute("create table documents (id int primary key, title text, content text)")
     create_pipeline(connection, content_columns=["content"], embedding_table="chunks", formatting="$title: $chunk")
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute("insert into documents values (1, 'horses', E'one\\n\\ntwo'), (2, 'zebras', 'horses')")
     work(connection)
-    assert [(hit.key, hit.chunk_no) for hit in search(connection, query="horse", mode="text", per="chunk")] == [
+    assert [(hit.key, hit.chunk_index) for hit in search(connection, query="horse", mode="text", per="chunk")] == [
         (1, 0),
         (1, 1),
         (2, 0),
@@ -131,7 +131,7 @@ def test_a_table_that_lost_its_words_is_made_and_filled_again(connection: psycop
     call(connection, "sweep")
     call(connection, "sweep")
     assert by_words(connection, "invoice") == [2]
-    assert value(connection, "select state from pgembedd.pipeline") == "running"
+    assert value(connection, "select state from pgembedd_internal.pipeline") == "running"
 
 
 def test_vectors_that_are_adopted_get_their_words_by_sweeps(connection: psycopg.Connection) -> None:
@@ -143,20 +143,20 @@ def test_vectors_that_are_adopted_get_their_words_by_sweeps(connection: psycopg.
     assert len(words(connection)) == 3
     call(connection, "sweep", at_most=3)
     assert by_words(connection, "invoice") == [2]
-    assert value(connection, "select filled from pgembedd.word_statistics")
+    assert value(connection, "select filled from pgembedd_internal.word_statistics")
 
 
 def test_the_upkeep_counts_words(connection: psycopg.Connection) -> None:
     make_texts(connection, dict.fromkeys(range(1, 10), ("", "common words")))
     connection.execute("insert into documents values (10, '', 'rare one', 'english')")
     work(connection)
-    connection.execute("update pgembedd.word_statistics set due_at = '-infinity', changes = -1")
+    connection.execute("update pgembedd_internal.word_statistics set due_at = '-infinity', changes = -1")
     call(connection, "tick")
-    assert rows(connection, "select word, share from pgembedd.word_frequency order by 1") == [
+    assert rows(connection, "select word, share from pgembedd_internal.word_frequency order by 1") == [
         ("common", pytest.approx(0.9)),
         ("word", pytest.approx(0.9)),
     ]
-    assert rows(connection, "select documents, average_length from pgembedd.word_statistics") == [(10, 2)]
+    assert rows(connection, "select documents, average_length from pgembedd_internal.word_statistics") == [(10, 2)]
 
 
 def test_how_common_a_word_is_is_told_to_readers_only(
@@ -164,14 +164,14 @@ def test_how_common_a_word_is_is_told_to_readers_only(
 ) -> None:
     make_texts(connection, dict.fromkeys(range(1, 10), ("", "common words")))
     work(connection)
-    connection.execute("update pgembedd.word_statistics set due_at = '-infinity', changes = -1")
+    connection.execute("update pgembedd_internal.word_statistics set due_at = '-infinity', changes = -1")
     call(connection, "tick")
     reader, stranger = roles.make("reader"), roles.make("stranger")
     connection.execute(f"select pgembedd.grant_search(r) from unnest(array['{reader}', '{stranger}']::regrole[]) r")
     connection.execute(f"grant select on documents to {reader}")
     call(connection, "sweep")
-    pipeline_id = value(connection, "select id from pgembedd.pipeline")
-    shares = f"select pgembedd._search_shares({pipeline_id}, array['common', 'uncommon'])"
+    pipeline_id = value(connection, "select id from pgembedd_internal.pipeline")
+    shares = f"select pgembedd_internal._search_shares({pipeline_id}, array['common', 'uncommon'])"
     assert value(connection, shares) == pytest.approx([1, 2.5 / 9])
     connection.execute(f"set role {stranger}")
     assert value(connection, shares) == pytest.approx([2.5 / 5000] * 2)  # nor how many rows there are
@@ -209,7 +209,7 @@ def test_composite_keys_and_partitions(connection: psycopg.Connection, table: st
         create table new partition of documents for values from ('2020-01-01') to ('2040-01-01');
     """)
     create_pipeline(connection, embedding_table=table, create_index=True)
-    connection.execute("update pgembedd.pipeline set fingerprint = 'x'")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute(
         "insert into documents values ('x', '2010-01-01', 'horse', ''), ('x', '2030-01-01', '', 'horse')"
     )

@@ -185,7 +185,7 @@ class Demo:
 
     def _ensure_pipeline(self) -> str:
         """Creates the pipeline if it is missing; returns its model, which an existing pipeline keeps."""
-        if model := _value(self._connection, "select model from pgembedd.pipeline where name = %s", PIPELINE):
+        if model := _value(self._connection, "select model from pgembedd_internal.pipeline where name = %s", PIPELINE):
             return str(model)
         chosen = default_model(notify=lambda line: self._console.print(f"  {line}"))
         if chosen.notice:

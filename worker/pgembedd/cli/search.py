@@ -92,8 +92,8 @@ def print_hits(console: Console, hits: Sequence[Hit], where: Pipeline) -> None:
         console.print("Nothing was found; `pgembedd status` shows what is still queued.")
     for hit in hits:
         key = ", ".join(map(str, hit.key.values())) if isinstance(hit.key, dict) else str(hit.key)
-        if hit.chunk_no is not None:
-            key += f" #{hit.chunk_no}"
+        if hit.chunk_index is not None:
+            key += f" #{hit.chunk_index}"
         similarity = "-" if hit.similarity is None else f"{hit.similarity:.2f}"
         line = Text(f"{similarity:>10} {hit.score:7.4f}  ", style="cyan")
         snippet = " ".join((hit.snippet or "").split())

@@ -199,11 +199,11 @@ def _keep_vectors(
     """Keeps the vectors, except of rows in pgai's queue; then queues rows without a vector."""
     pending = _relation(connection, vectorizer.queue)
     if vectorizer.column:
-        yield call("pgembedd._import_pending", name, pending, done="rows queued that pgai had still to do: {}")
+        yield call("pgembedd_internal._import_pending", name, pending, done="rows queued that pgai had still to do: {}")
     else:
         chunks = _relation(connection, vectorizer.target)
         done = "rows taken over with their vectors: {}"
-        yield call("pgembedd._import_chunks", name, chunks, pending, model.fingerprint, done=done)
+        yield call("pgembedd_internal._import_chunks", name, chunks, pending, model.fingerprint, done=done)
     yield call("pgembedd.backfill", name, done="rows queued that have none: {}")
 
 

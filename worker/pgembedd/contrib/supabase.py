@@ -124,10 +124,10 @@ def _replace(
     name = pipeline["name"]
     return (
         Step(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(found.source))),  # quoted by the database
-        call("pgembedd._record_triggers", found.source, column, function, [one.name for one in triggers]),
+        call("pgembedd_internal._record_triggers", found.source, column, function, [one.name for one in triggers]),
         *(trigger.drop() for trigger in triggers),
         create_pipeline(pipeline | {"backfill": False}),
-        call("pgembedd._import_messages", name, done="waiting jobs taken along: {}"),
+        call("pgembedd_internal._import_messages", name, done="waiting jobs taken along: {}"),
         call("pgembedd.backfill", name, done="other rows queued, which have no vector: {}"),
     )
 
@@ -140,7 +140,7 @@ def _literally(text: str) -> str:
 def find_undo_plans(connection: psycopg.Connection) -> Iterator[Plan]:
     """Yields a plan for each imported column that puts its triggers and waiting jobs back."""
     for source, column, definitions in connection.execute(query("import_undo")):
-        undo = call("pgembedd._undo_import", source, column, done="waiting jobs put into embedding_jobs: {}")
+        undo = call("pgembedd_internal._undo_import", source, column, done="waiting jobs put into embedding_jobs: {}")
         created = tuple(f"created: {definition};" for definition in definitions)
         yield Plan(f'{source}, column "{column}"', (undo,), created)
 

@@ -24,7 +24,7 @@ def chunk_arrays(results: Sequence[Result]) -> dict[str, Any]:
     vectors = [row.vector for row in rows]
     return {
         "chunk_jobs": [row.job for row in rows],
-        "chunk_nos": [row.no for row in rows],
+        "chunk_indexes": [row.no for row in rows],
         "chunks": [row.piece.chunk.text for row in rows],
         "start_offsets": [row.piece.chunk.start for row in rows],
         "end_offsets": [row.piece.chunk.end for row in rows],

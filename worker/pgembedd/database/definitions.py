@@ -78,7 +78,7 @@ class Definitions:
         """Applies the script under the path that it is written for, then makes the functions for PostgREST."""
         execute_script(self._connection, script)
         for schema, name in exposed:
-            self._connection.execute("select pgembedd._expose(%s, %s)", [schema, name])
+            self._connection.execute("select pgembedd_internal._expose(%s, %s)", [schema, name])
 
     def _grant(self, new: Oids) -> None:
         columns = zip(*self._grants, strict=True) if self._grants else [()] * 6
@@ -135,6 +135,6 @@ class Definitions:
 
 def execute_script(connection: psycopg.Connection, script: bytes) -> None:
     """Executes files of sql/ under the path that they are written for, and pins the path again."""
-    connection.execute("set local search_path to pg_catalog, pgembedd, pg_temp")
+    connection.execute("set local search_path to pg_catalog, pgembedd_internal, pgembedd, pg_temp")
     connection.execute(script)
     connection.execute("set local search_path to pg_catalog, pg_temp")

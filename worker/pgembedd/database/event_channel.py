@@ -25,7 +25,7 @@ EVENTS = (
     "served",
     "change_begun",
     "switched",
-    "rolled_back",
+    "reverted",
     "index_built",
 )
 GAP = "gap"  # made here, not by the database, after the listening session was lost

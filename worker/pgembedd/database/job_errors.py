@@ -73,6 +73,6 @@ def _too_slow(
         reason,
         f"Code of the table's owner (the content function, triggers, checks) did not end within "
         f"{error.allowed_s:g} s: make it faster, or allow it more with PGEMBEDD_OWNER_TIMEOUT, then call "
-        f"pgembedd.retry_failed('{jobs[0].pipeline.name}').",
+        f"pgembedd.retry_dead_letters('{jobs[0].pipeline.name}').",
         slow=True,
     )

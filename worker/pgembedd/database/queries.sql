@@ -2,11 +2,12 @@
 
 -- name: due
 -- The running pipelines that have jobs due in one queue and can be served; waits a while for the first.
-select pipeline_id, queue from pgembedd.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s::text, %(idle)s)
-where pgembedd.interface({interface} => true)
+select pipeline_id, queue from pgembedd_internal.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s::text, %(idle)s)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: clean_session
--- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of functions.
+-- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of
+-- functions.
 reset all; deallocate all; close all; discard temp;
 select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false),
        pg_catalog.set_config('standard_conforming_strings', 'on', false),
@@ -52,14 +53,14 @@ where pg_catalog.current_setting('pgembedd.own_path', true) operator(pg_catalog.
 
 -- name: add_models
 -- The built-in models, of which SQL knows what stands here.
-insert into pgembedd.model
-select m.* from pg_catalog.jsonb_populate_recordset(null::pgembedd.model, %(models)s) m
+insert into pgembedd_internal.model
+select m.* from pg_catalog.jsonb_populate_recordset(null::pgembedd_internal.model, %(models)s) m
 
 -- name: foreign_owner
--- What in these schemas belongs to a role that this one does not trust, and that role; then the schemas that are missing,
--- in the same snapshot, as any role could have made and dropped one between two statements. Trusted are the role
--- itself, the roles that others made it a member of, superusers, the database's owner, the members of the role pgembedd.
--- A superuser trusts neither members nor what it is a member of: it did not ask for either.
+-- What in these schemas belongs to a role that this one does not trust, and that role; then the schemas that are
+-- missing, in the same snapshot, as any role could have made and dropped one between two statements. Trusted are the
+-- role itself, the roles that others made it a member of, superusers, the database's owner, the members of the role
+-- pgembedd. A superuser trusts neither members nor what it is a member of: it did not ask for either.
 with recursive mine(oid, super) as (
     select r.oid, r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user
     union select m.roleid, false from mine join pg_catalog.pg_auth_members m on m.member = mine.oid
@@ -89,7 +90,8 @@ union all (
 union all select m.name, null from unnest(%(schemas)s::name[]) as m(name) where m.name not in (select name from schema)
 
 -- name: limit_waits
--- For this transaction. Of two that wait for each other the migration gives way: it looks for that at once, where it may.
+-- For this transaction. Of two that wait for each other the migration gives way: it looks for that at once, where it
+-- may.
 select set_config('lock_timeout', %(lock_timeout)s, true),
        case when (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user)
             then set_config('deadlock_timeout', '10ms', true) end
@@ -114,8 +116,8 @@ select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n o
 where e.extname in ('vector', 'pgmq', 'pg_net', 'pg_cron', 'dblink')
 
 -- name: limit_session
--- The lower one of a limit in ms and the role's own, from now on the limit of each statement, of this transaction or the
--- session; the process that serves it.
+-- The lower one of a limit in ms and the role's own, from now on the limit of each statement, of this transaction or
+-- the session; the process that serves it.
 select l.limit_ms, pg_catalog.pg_backend_pid(),
        pg_catalog.set_config('statement_timeout', l.limit_ms::pg_catalog.text, %(in_transaction)s)
 from (select least(%(limit_ms)s::pg_catalog.int4, nullif(s.setting::pg_catalog.int4, 0)) as limit_ms
@@ -138,139 +140,139 @@ select pg_catalog.pg_terminate_backend(%(process)s)
 -- name: claim
 -- Take jobs of one pipeline under a lease.
 select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, dimensions, suspect, chunked, chunk_tokens,
-       chunk_overlap, splitter, traceparent, waited_s, attempt, (select pgembedd.allowed_s(%(pipeline_id)s))
-from pgembedd.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
-where pgembedd.interface({interface} => true)
+       chunk_overlap_tokens, splitter, traceparent, waited_s, attempt, (select pgembedd_internal.allowed_s(%(pipeline_id)s))
+from pgembedd_internal.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: claim_pushed
 -- Claim jobs that were posted: what each is, and the job where it was claimed.
 select null as subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id,
        (job).pipeline, (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked,
-       (job).chunk_tokens, (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt,
-       pgembedd.allowed_s((job).pipeline_id)
-from pgembedd.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
-where pgembedd.interface({interface} => true)
+       (job).chunk_tokens, (job).chunk_overlap_tokens, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt,
+       pgembedd_internal.allowed_s((job).pipeline_id)
+from pgembedd_internal.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: claim_changed
 -- Queue and claim what a webhook tells of; the same, with the pipeline of each.
 select subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id, (job).pipeline,
        (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked, (job).chunk_tokens,
-       (job).chunk_overlap, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt, pgembedd.allowed_s((job).pipeline_id)
-from pgembedd.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
-where pgembedd.interface({interface} => true)
+       (job).chunk_overlap_tokens, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt, pgembedd_internal.allowed_s((job).pipeline_id)
+from pgembedd_internal.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: queue_changed
 -- Queue what a webhook tells of, and claim nothing.
-select subject, state, reason from pgembedd.claim_changed(%(posted)s::text::jsonb, null)
+select subject, state, reason from pgembedd_internal.claim_changed(%(posted)s::text::jsonb, null)
 
 -- name: release_pushed
 -- Put posted jobs that found no room back, due again soon.
-select pgembedd.release_pushed(%(posted)s::text::jsonb, %(delay_s)s)
+select pgembedd_internal.release_pushed(%(posted)s::text::jsonb, %(delay_s)s)
 
 -- name: read
 -- The content of rows by key, in the order of the keys.
-select state, content, hash from pgembedd.read(%(pipeline_id)s, %(ids)s::text[]::jsonb[])
-where pgembedd.interface({interface} => true) order by n
+select state, content, hash from pgembedd_internal.read(%(pipeline_id)s, %(ids)s::text[]::jsonb[])
+where pgembedd_internal.interface({interface} => true) order by n
 
 -- name: read_chunks
 -- The content of rows by key for a pipeline with an embedding table, with what its chunks need.
 select state, content, hash, before, after, known
-from pgembedd.read_chunks(%(pipeline_id)s, %(ids)s::text[]::jsonb[])
-where pgembedd.interface({interface} => true) order by n
+from pgembedd_internal.read_chunks(%(pipeline_id)s, %(ids)s::text[]::jsonb[])
+where pgembedd_internal.interface({interface} => true) order by n
 
 -- name: store_chunks
 -- Write the chunks of rows and acknowledge their jobs, both or neither.
 select msg_id, outcome
-from pgembedd.store_chunks(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(hashes)s::bytea[],
-                           %(dropped)s::integer[], %(chunk_jobs)s::integer[], %(chunk_nos)s::integer[], %(chunks)s::text[],
+from pgembedd_internal.store_chunks(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(hashes)s::bytea[],
+                           %(dropped)s::integer[], %(chunk_jobs)s::integer[], %(chunk_indexes)s::integer[], %(chunks)s::text[],
                            %(start_offsets)s::integer[], %(end_offsets)s::integer[], %(chunk_hashes)s::bytea[],
                            %(embeddings)s::{vector}[], %(tokens)s::integer[], %(tokens_kept)s::integer[])
-where pgembedd.interface({interface} => true)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: store
 -- Write vectors and acknowledge their jobs, both or neither.
 select msg_id, outcome
-from pgembedd.store(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[],
+from pgembedd_internal.store(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[],
                     %(hashes)s::bytea[], %(embeddings)s::{vector}[], %(dropped)s::integer[])
-where pgembedd.interface({interface} => true)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: fail
 -- Record a failed attempt: retry later, or a dead letter.
 select outcome, attempts, extract(epoch from retry_in)::float8
-from pgembedd.fail(%(queue)s, %(msg_id)s, %(read_ct)s, %(reason)s, %(error)s, %(permanent)s)
+from pgembedd_internal.fail(%(queue)s, %(msg_id)s, %(read_ct)s, %(reason)s, %(error)s, %(permanent)s)
 
 -- name: release
 -- Give jobs back unworked; no attempt.
-select pgembedd.release(%(queue)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(delay_s)s, %(why)s)
+select pgembedd_internal.release(%(queue)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(delay_s)s, %(why)s)
 
 -- name: blocker
 -- The lock that keeps a pipeline's rows from being read and stored, with what this role may see of its holder.
 select b.relation, b.pid, b.waits_for, a.application_name,
        round(extract(epoch from clock_timestamp() - a.xact_start), 1)::float8
-from pgembedd.blocker(%(pipeline_id)s) b left join pg_catalog.pg_stat_activity a on a.pid = b.pid
+from pgembedd_internal.blocker(%(pipeline_id)s) b left join pg_catalog.pg_stat_activity a on a.pid = b.pid
 
 -- name: heartbeat
 -- This worker lives; whether an index waits that it may build.
-select pgembedd.heartbeat(
+select pgembedd_internal.heartbeat(
     %(worker)s, %(place)s, %(sessions)s::integer[], %(tasks)s::text[], %(busy_with)s::integer[])
 
 -- name: extend
 -- Keep jobs for another lease; the ids that are still ours come back.
-select pgembedd.extend(%(queue)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(lease_s)s)
-where pgembedd.interface({interface} => true)
+select pgembedd_internal.extend(%(queue)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(lease_s)s)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: mark_alone
 -- Note that a suspect is about to be worked alone.
-select pgembedd.mark_alone(%(queue)s, %(msg_id)s, %(read_ct)s)
+select pgembedd_internal.mark_alone(%(queue)s, %(msg_id)s, %(read_ct)s)
 
 -- name: pin_model
 -- Pin a pipeline to the model that serves it first; the pinned fingerprint comes back.
-select pgembedd.pin_model(%(pipeline_id)s, %(fingerprint)s)
+select pgembedd_internal.pin_model(%(pipeline_id)s, %(fingerprint)s)
 
 -- name: note_unserved
 -- Note why this worker cannot serve a pipeline.
-select pgembedd.note_unserved(%(pipeline_id)s, %(reason)s, %(tried)s, %(worker)s)
+select pgembedd_internal.note_unserved(%(pipeline_id)s, %(reason)s, %(tried)s, %(worker)s)
 
 -- name: note_served
 -- Take such a note back.
-select pgembedd.note_served(%(pipeline_id)s, %(loaded)s, %(worker)s)
+select pgembedd_internal.note_served(%(pipeline_id)s, %(loaded)s, %(worker)s)
 
 -- name: note_slow
 -- Code of the table's owner did not end in time.
-select pgembedd.note_slow(%(pipeline_id)s, %(allowed_s)s, %(timeout_s)s, %(tried)s)
+select pgembedd_internal.note_slow(%(pipeline_id)s, %(allowed_s)s, %(timeout_s)s, %(tried)s)
 
 -- name: note_slow_change
 -- The same of the pipelines whose keys a webhook has.
-select pgembedd.note_slow_change(%(posted)s::jsonb, %(timeout_s)s)
+select pgembedd_internal.note_slow_change(%(posted)s::jsonb, %(timeout_s)s)
 
 -- name: end_turn
 -- A row of a slow pipeline was done in time.
-select pgembedd.end_turn(%(pipeline_id)s)
+select pgembedd_internal.end_turn(%(pipeline_id)s)
 
 -- name: probe_model
 -- The probe vectors that a pipeline was first served with; these, if it has none.
-select pgembedd.probe_model(%(pipeline_id)s, %(vectors)s::real[])
+select pgembedd_internal.probe_model(%(pipeline_id)s, %(vectors)s::real[])
 
 -- name: use_provider
 -- Count a request to a provider, unless the budget of the day is used up.
-select pgembedd.use_provider(
+select pgembedd_internal.use_provider(
     %(provider)s::text, %(tokens)s::bigint, %(tokens_per_day)s::bigint, %(requests_per_day)s::bigint)
 
 -- name: correct_provider_use
 -- Correct the tokens of today by so many.
-select pgembedd.correct_provider_use(%(provider)s::text, %(tokens)s::bigint)
+select pgembedd_internal.correct_provider_use(%(provider)s::text, %(tokens)s::bigint)
 
 -- name: diagnose
 -- Stop a pipeline that cannot work at all; its reason, or null when nothing is wrong with it.
-select pgembedd.diagnose(%(pipeline_id)s)
+select pgembedd_internal.diagnose(%(pipeline_id)s)
 
 -- name: stop_pipeline
 -- Stop a pipeline for a reason found outside the database.
-select pgembedd.stop_pipeline(%(pipeline_id)s, %(reason)s)
+select pgembedd_internal.stop_pipeline(%(pipeline_id)s, %(reason)s)
 
 -- name: models
 -- What the running pipelines need of a model.
-select pipeline_id, pipeline, model, fingerprint, dimensions, noted from pgembedd.models()
+select pipeline_id, pipeline, model, fingerprint, dimensions, noted from pgembedd_internal.models()
 
 -- name: pipeline_names
 -- The names of all pipelines, as a role may ask that may only work.
@@ -286,7 +288,7 @@ select e.event from pgembedd.events(%(numbers)s::bigint[], %(since)s::text::pg_s
 
 -- name: set_idle
 -- Ask the triggers to NOTIFY, or tell them not to.
-select pgembedd.set_idle(%(idle)s)
+select pgembedd_internal.set_idle(%(idle)s)
 
 -- name: tick
 -- The upkeep, when it is due.
@@ -294,49 +296,49 @@ select pgembedd.tick(%(sweep_every_s)s)
 
 -- name: take_embed_requests
 -- Texts that wait in embed() for their vectors.
-select id, model, fingerprint, known, kind, content from pgembedd.take_embed_requests(%(at_most)s, %(worker)s)
-where pgembedd.interface({interface} => true)
+select id, model, fingerprint, known, kind, content from pgembedd_internal.take_embed_requests(%(at_most)s, %(worker)s)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: finish_embed_requests
 -- Their vectors, or why there is none.
-select pgembedd.finish_embed_requests(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[], %(worker)s)
-where pgembedd.interface({interface} => true)
+select pgembedd_internal.finish_embed_requests(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[], %(worker)s)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: decline_embed_request
 -- Leave it to another worker.
-select pgembedd.decline_embed_request(%(id)s, %(reason)s, %(worker)s)
+select pgembedd_internal.decline_embed_request(%(id)s, %(reason)s, %(worker)s)
 
 -- name: tend_indexes
 -- Which indexes are due by now, and which are done.
-select pgembedd._maintain_indexes()
+select pgembedd_internal._maintain_indexes()
 
 -- name: indexes_due
 -- Indexes that are due and that this role may build.
-select p.name from pgembedd.pipeline p
-where p.index_due_at <= clock_timestamp() and pgembedd._problem(p) is null
-  and pgembedd._may_index(pg_catalog.quote_ident(current_user)::regrole::oid, pgembedd._target(p))
+select p.name from pgembedd_internal.pipeline p
+where p.index_due_at <= clock_timestamp() and pgembedd_internal._problem(p) is null
+  and pgembedd_internal._may_index(pg_catalog.quote_ident(current_user)::regrole::oid, pgembedd_internal._target(p))
 order by p.index_due_at
 
 -- name: indexes_wanted
 -- Indexes that are outstanding, due or not, and those that were dropped.
-select p.name from pgembedd.pipeline p
-where p.index_due_at is not null or pgembedd._index_state(p) = 'dropped' order by p.index_due_at, p.id
+select p.name from pgembedd_internal.pipeline p
+where p.index_due_at is not null or pgembedd_internal._index_state(p) = 'dropped' order by p.index_due_at, p.id
 
 -- name: index_state
 -- What status says of a pipeline's index.
-select pgembedd._index_state(pgembedd._pipeline(%(name)s))
+select pgembedd_internal._index_state(pgembedd_internal._pipeline(%(name)s))
 
 -- name: index_lock
 -- Whether this session is now the only one that builds an index here.
-select pgembedd._start_index_build()
+select pgembedd_internal._start_index_build()
 
 -- name: index_unlock
 -- Let others build.
-select pgembedd._end_index_build()
+select pgembedd_internal._end_index_build()
 
 -- name: index_size
 -- What the memory of a build depends on.
-select pgembedd._vectors(p), p.dimensions, p.vector_type, p.m from pgembedd.pipeline p where p.name = %(name)s
+select pgembedd_internal._vectors(p), p.dimensions, p.vector_type, p.m from pgembedd_internal.pipeline p where p.name = %(name)s
 
 -- name: index_settings
 -- Room for a build in kB (at least what the server gives anyway), no timeout on it; what it is now.
@@ -352,7 +354,7 @@ select pgembedd.index_statements(%(name)s)
 
 -- name: drop_unfinished
 -- What a build of ours that was ended left behind.
-select pgembedd._drop_unfinished(p.id) from pgembedd.pipeline p where p.name = %(name)s
+select pgembedd_internal._drop_unfinished(p.id) from pgembedd_internal.pipeline p where p.name = %(name)s
 
 -- name: vector_schema
 -- Where the extension's types live.
@@ -373,18 +375,18 @@ select * from pgembedd.status order by pipeline
 
 -- name: provider_use_today
 -- What was asked of providers today.
-select provider, tokens, requests from pgembedd.provider_use where day = pgembedd._day() order by provider
+select provider, tokens, requests from pgembedd_internal.provider_use where day = pgembedd_internal._day() order by provider
 
 -- name: truncated
 -- Rows whose text was cut, those of which most is missing first.
 select t.pipeline, t.key::text, t.dropped_tokens, t.since from pgembedd.truncated t
-where %(name)s::text is null or t.pipeline = (pgembedd._pipeline(%(name)s)).name
+where %(name)s::text is null or t.pipeline = (pgembedd_internal._pipeline(%(name)s)).name
 order by t.dropped_tokens desc, t.pipeline, t.key limit %(limit)s
 
 -- name: truncated_share
 -- How many rows were cut in each pipeline, and of how many; large tables are not counted but estimated.
-select p.name, count(*), pgembedd._row_count(p)
-from pgembedd.pipeline p join pgembedd.row_state r on r.pipeline_id = p.id and r.state = 'truncated'
+select p.name, count(*), pgembedd_internal._row_count(p)
+from pgembedd_internal.pipeline p join pgembedd_internal.row_state r on r.pipeline_id = p.id and r.state = 'truncated'
 where %(name)s::text is null or p.name = %(name)s
 group by p.id order by p.name
 
@@ -398,41 +400,41 @@ from pgembedd.status s where s.pipeline = %(name)s
 -- Queue what has no vector.
 select pgembedd.backfill(%(name)s, %(force)s)
 
--- name: retry_failed
+-- name: retry_dead_letters
 -- Put dead letters back.
-select pgembedd.retry_failed(%(name)s, %(reason)s)
+select pgembedd.retry_dead_letters(%(name)s, %(reason)s)
 
 -- name: verify_rights
 -- Whether this role may verify at all: the owner of pgembedd, or a member.
-select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
+select pg_catalog.has_table_privilege('pgembedd_internal.pipeline', 'select')
    and pg_catalog.has_function_privilege('pgembedd.requeue(text, jsonb[])', 'execute')
 
 -- name: verify_targets
 -- What verify needs of each pipeline.
 select p.id, p.name, p.model, p.fingerprint, p.dimensions,
-       p.embedding_table is not null, p.chunk_tokens, p.chunk_overlap, p.splitter = 'markdown'
-from pgembedd.pipeline p order by p.name
+       p.embedding_table is not null, p.chunk_tokens, p.chunk_overlap_tokens, p.splitter = 'markdown'
+from pgembedd_internal.pipeline p order by p.name
 
 -- name: verify_check
 -- Raises what stands in the way of verifying a pipeline; how many rows it has, about.
-select pgembedd._check_verify(p), pgembedd._estimated_rows(p.source) from pgembedd._pipeline(%(name)s) p
+select pgembedd_internal._check_verify(p), pgembedd_internal._estimated_rows(p.source) from pgembedd_internal._pipeline(%(name)s) p
 
 -- name: verify_sample
 -- Keys at random: of rows, or of chunks that no row has.
-select k::text from pgembedd._sample_keys(%(name)s, %(sample)s, %(seed)s, %(orphans)s) k
+select k::text from pgembedd_internal._sample_keys(%(name)s, %(sample)s, %(seed)s, %(orphans)s) k
 
 -- name: verify_next
 -- The keys that come after one: of rows, or of chunks that no row has.
-select k::text from pgembedd._next_keys(%(name)s, %(after)s::jsonb, %(at_most)s, %(orphans)s) k
+select k::text from pgembedd_internal._next_keys(%(name)s, %(after)s::jsonb, %(at_most)s, %(orphans)s) k
 
 -- name: verify_look
 -- Rows by key as they are, in the order of the keys.
-select state, content, hash, noted, embeddings, before, after, chunk_nos, start_offsets, end_offsets, hashes, models
-from pgembedd._look_at(%(name)s, %(ids)s::text[]::jsonb[], %(with_queues)s) order by n
+select state, content, hash, noted, embeddings, before, after, chunk_indexes, start_offsets, end_offsets, hashes, models
+from pgembedd_internal._look_at(%(name)s, %(ids)s::text[]::jsonb[], %(with_queues)s) order by n
 
 -- name: verify_noted
 -- What is known of rows that cannot be read: dead, queued or nothing, in the order of the keys.
-select unnest(pgembedd._noted(pgembedd._pipeline(%(name)s), %(ids)s::text[]::jsonb[], true))
+select unnest(pgembedd_internal._noted(pgembedd_internal._pipeline(%(name)s), %(ids)s::text[]::jsonb[], true))
 
 -- name: requeue
 -- Queue rows by key.
@@ -466,9 +468,9 @@ where f.pronamespace = 'pgembedd'::regnamespace
 
 -- name: doctor_uses
 -- Whether this role may retry failed jobs, as an operator, and whether it may search.
-select coalesce(bool_or(f.proname = 'retry_failed'), false), coalesce(bool_or(f.proname = 'search'), false)
+select coalesce(bool_or(f.proname = 'retry_dead_letters'), false), coalesce(bool_or(f.proname = 'search'), false)
 from pg_catalog.pg_proc f
-where f.pronamespace = 'pgembedd'::regnamespace and f.proname in ('retry_failed', 'search')
+where f.pronamespace = 'pgembedd'::regnamespace and f.proname in ('retry_dead_letters', 'search')
   and pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: may_read_events
@@ -482,32 +484,32 @@ select n.nspowner::regrole::text from pg_catalog.pg_namespace n where n.nspname 
 
 -- name: doctor_role
 -- Who owns what runs beside code of tables' owners, the installer, and what is missing for the role without attributes.
-select pgembedd._runner()::text, pgembedd._owner_of_schema()::text, pgembedd._role_remedy()
+select pgembedd_internal._runner()::text, pgembedd_internal._owner_of_schema()::text, pgembedd_internal._role_remedy()
 
 -- name: doctor_queues
 -- Queues that should be there and are not.
-select q.name from unnest(array['pgembedd_jobs', 'pgembedd_backfill']) as q(name)
+select q.name from unnest(array['pgembedd_fresh', 'pgembedd_backfill']) as q(name)
 where not exists (
     select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'pgmq' and c.relname = 'q_' || q.name)
 
 -- name: doctor_may_look
 -- Whether this role may read the pipelines and what is wrong with each: the owner, or a member.
-select pg_catalog.has_table_privilege('pgembedd.pipeline', 'select')
+select pg_catalog.has_table_privilege('pgembedd_internal.pipeline', 'select')
    and pg_catalog.has_table_privilege('pgembedd.status', 'select')
-   and pg_catalog.has_function_privilege('pgembedd._problem(pgembedd.pipeline)', 'execute')
+   and pg_catalog.has_function_privilege('pgembedd_internal._problem(pgembedd_internal.pipeline)', 'execute')
 
 -- name: doctor_pipelines
 -- Each pipeline with what is wrong with it.
-select p.name, s.state, s.reason, pgembedd._problem(p), p.model, p.fingerprint, p.dimensions,
+select p.name, s.state, s.reason, pgembedd_internal._problem(p), p.model, p.fingerprint, p.dimensions,
        s.queued + s.backfill, s.dead, extract(epoch from s.oldest_age)::float8,
        s.index, extract(epoch from clock_timestamp() - p.index_due_at)::float8
-from pgembedd.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
+from pgembedd_internal.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
 
 -- name: doctor_sparse_indexes
 -- HNSW indexes of more than 500,000 vectors and fewer than 32 links, each with its pipeline, m, and how many.
 select p.name, f.index::text, o.m, c.reltuples::bigint
-from pgembedd.pipeline p, pgembedd._tables(p) t, pgembedd._fitting_indexes(p, t) f
+from pgembedd_internal.pipeline p, pgembedd_internal._tables(p) t, pgembedd_internal._fitting_indexes(p, t) f
 join pg_catalog.pg_class c on c.oid = f.index,
 lateral (select coalesce(min(option_value::integer) filter (where option_name = 'm'), 16)
          from pg_catalog.pg_options_to_table(c.reloptions)) as o(m)
@@ -516,19 +518,20 @@ order by 1, 2
 
 -- name: doctor_may_embed
 -- Whether this role may try what embed() does: the owner, or a member.
-select pg_catalog.has_table_privilege('pgembedd.loopback', 'select')
-   and pg_catalog.has_function_privilege('pgembedd._embed_problem()', 'execute')
+select pg_catalog.has_table_privilege('pgembedd_internal.loopback', 'select')
+   and pg_catalog.has_function_privilege('pgembedd_internal._embed_problem()', 'execute')
 
 -- name: doctor_embed
--- Whether embed() is set up, whether the role that it connects as exists, what would set it up, how many workers answer.
-select exists (select from pgembedd.loopback) and pgembedd._dblink() is not null,
-       (select l.username from pgembedd.loopback l where to_regrole(quote_ident(l.username)) is null),
-       pgembedd._embed_remedy(),
-       coalesce(cardinality(pgembedd._listeners()), 0)
+-- Whether embed() is set up, whether the role that it connects as exists, what would set it up, how many workers
+-- answer.
+select exists (select from pgembedd_internal.loopback) and pgembedd_internal._dblink() is not null,
+       (select l.username from pgembedd_internal.loopback l where to_regrole(quote_ident(l.username)) is null),
+       pgembedd_internal._embed_remedy(),
+       coalesce(cardinality(pgembedd_internal._listeners()), 0)
 
 -- name: doctor_embed_problem
 -- What keeps embed() from reaching its own database, found by trying.
-select pgembedd._embed_problem()
+select pgembedd_internal._embed_problem()
 
 -- name: doctor_workers
 -- How many workers answer in this database that claim jobs, or take posted ones.
@@ -557,19 +560,19 @@ order by n.nspname, c.relname, t.tgname
 select format('%%I.%%I', %(schema)s::text, %(table)s::text),
        (select format('%%I.%%I', n.nspname, f.proname) from pg_catalog.pg_proc f
         join pg_catalog.pg_namespace n on n.oid = f.pronamespace
-        where f.oid = pgembedd._named_function(s.oid, %(function)s)),
-       a.typname, a.atttypmod, p.name, pgembedd._indexed_distance(s.oid, %(column)s),
-       pgembedd._free_pipeline_name(s.oid, %(column)s), pgembedd._model_dimensions(%(model)s::text)
+        where f.oid = pgembedd_internal._named_function(s.oid, %(function)s)),
+       a.typname, a.atttypmod, p.name, pgembedd_internal._indexed_distance(s.oid, %(column)s),
+       pgembedd_internal._free_pipeline_name(s.oid, %(column)s), pgembedd_internal._model_dimensions(%(model)s::text)
 from (select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) as oid) s
 left join lateral (
     select t.typname, a.atttypmod from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
     where a.attrelid = s.oid and a.attname = %(column)s and a.attnum > 0 and not a.attisdropped) a on true
-left join pgembedd.pipeline p on p.source = s.oid and p.embedding_column = %(column)s
+left join pgembedd_internal.pipeline p on p.source = s.oid and p.embedding_column = %(column)s
 
 -- name: import_undo
 -- The columns whose triggers an import dropped, and those triggers.
 select t.source_name, t.embedding_column, array_agg(t.definition order by t.name)
-from pgembedd.imported_trigger t group by t.source_name, t.embedding_column order by 1, 2
+from pgembedd_internal.imported_trigger t group by t.source_name, t.embedding_column order by 1, 2
 
 -- name: guide_limits
 -- For one job of the guide; a policy that would hide its row is an error, or the row would be taken for gone.
@@ -657,7 +660,7 @@ select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text))::text
 
 -- name: import_name_taken
 -- Whether a pipeline is called that.
-select exists (select from pgembedd.pipeline p where p.name = %(name)s)
+select exists (select from pgembedd_internal.pipeline p where p.name = %(name)s)
 
 -- name: search
 -- Searches; the arguments are those that the caller gave.
@@ -670,9 +673,9 @@ where pgembedd.search_row(%(pipeline)s::text, k.key) is null order by k.nth
 
 -- name: answer_threshold
 -- From which similarity on ask() takes a source.
-select coalesce(s.min_similarity, pgembedd._answer_threshold(p.model))
+select coalesce(s.min_similarity, pgembedd_internal._answer_threshold(p.model))
 from pgembedd.search_pipelines(%(pipeline)s::text) p
-left join pgembedd.answer_settings s on s.pipeline operator(pg_catalog.=) p.pipeline
+left join pgembedd_internal.answer_settings s on s.pipeline operator(pg_catalog.=) p.pipeline
 
 -- name: search_many
 -- Searches several pipelines at once.
@@ -738,12 +741,12 @@ from pgembedd.history(since => '1 hour', bucket => '1 minute') order by pipeline
 -- name: failure_reasons
 -- Dead letters by pipeline and reason, the most frequent first.
 select f.pipeline, f.reason, count(*) as jobs, max(f.died_at) as last_at
-from pgembedd.failures f group by f.pipeline, f.reason order by count(*) desc, f.pipeline, f.reason limit %(limit)s
+from pgembedd.dead_letters f group by f.pipeline, f.reason order by count(*) desc, f.pipeline, f.reason limit %(limit)s
 
 -- name: failures
 -- Dead letters one by one, the latest first; of any pipeline, of none (''), or of one.
 select f.pipeline, f.key::text as key, f.reason, f.attempts, f.enqueued_at, f.died_at, left(f.error, %(length)s) as error
-from pgembedd.failures f
+from pgembedd.dead_letters f
 where (%(pipeline)s::text is null or coalesce(f.pipeline, '') = %(pipeline)s)
   and (%(reason)s::text is null or f.reason = %(reason)s)
 order by f.died_at desc, f.pipeline, f.key limit %(limit)s offset %(offset)s
@@ -761,40 +764,40 @@ select set_config('statement_timeout', %(milliseconds)s, true)
 -- name: claim_answers
 -- Take questions under a lease, none of those that this worker has: slow ones, or the others.
 select id, attempt, pipeline, model, question, history
-from pgembedd.claim_answers(%(at_most)s, %(lease_s)s, has => %(has)s::uuid[], slow => %(slow)s)
-where pgembedd.interface({interface} => true)
+from pgembedd_internal.claim_answers(%(at_most)s, %(lease_s)s, has => %(has)s::uuid[], slow => %(slow)s)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: read_answer
 -- What the prompt of a claimed question is made of; touches its table.
-select r.outcome, r.sources from pgembedd.read_answer(%(answer)s, %(attempt)s) r
+select r.outcome, r.sources from pgembedd_internal.read_answer(%(answer)s, %(attempt)s) r
 
 -- name: postpone_answer
 -- Put a question back whose rows were not read in time.
-select pgembedd.postpone_answer(%(answer)s, %(attempt)s, %(message)s, %(most)s)
+select pgembedd_internal.postpone_answer(%(answer)s, %(attempt)s, %(message)s, %(most)s)
 
 -- name: extend_answers
 -- Keep answers for another lease; the ids that are still ours come back.
-select pgembedd.extend_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(lease_s)s)
-where pgembedd.interface({interface} => true)
+select pgembedd_internal.extend_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(lease_s)s)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: write_answers
 -- Append events of any number of answers; the ids that are still ours come back.
-select pgembedd.write_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(events)s::text[], %(data)s::jsonb[])
-where pgembedd.interface({interface} => true)
+select pgembedd_internal.write_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(events)s::text[], %(data)s::jsonb[])
+where pgembedd_internal.interface({interface} => true)
 
 -- name: finish_answer
 -- Store a whole answer with its last events, both or neither.
-select pgembedd.finish_answer(%(answer)s, %(attempt)s, %(status)s, %(content)s, %(citations)s::integer[],
+select pgembedd_internal.finish_answer(%(answer)s, %(attempt)s, %(status)s, %(content)s, %(citations)s::integer[],
                               %(events)s::text[], %(data)s::jsonb[])
-where pgembedd.interface({interface} => true)
+where pgembedd_internal.interface({interface} => true)
 
 -- name: fail_answer
 -- End an attempt: retry later, or fail the answer.
-select pgembedd.fail_answer(%(answer)s, %(attempt)s, %(message)s, %(permanent)s, %(delay_s)s)
+select pgembedd_internal.fail_answer(%(answer)s, %(attempt)s, %(message)s, %(permanent)s, %(delay_s)s)
 
 -- name: release_answers
 -- Give questions back unanswered; no failure.
-select pgembedd.release_answers(%(answers)s::uuid[], %(attempts)s::integer[])
+select pgembedd_internal.release_answers(%(answers)s::uuid[], %(attempts)s::integer[])
 
 -- name: hear_answers
 -- Hear when an answer has something new. The payload is its id.
@@ -807,7 +810,7 @@ select pgembedd.ask({arguments}) as id
 -- name: answer
 -- What the caller may see of an answer; no row for one of others.
 select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.answer, a.reason,
-       coalesce((select e.data operator(pg_catalog.->) 'notes'::pg_catalog.text from pgembedd.answer_event e
+       coalesce((select e.data operator(pg_catalog.->) 'notes'::pg_catalog.text from pgembedd_internal.answer_event e
                  where e.answer operator(pg_catalog.=) a.id and e.event operator(pg_catalog.=) 'done'
                  order by e.seq desc limit 1), '[]'::pg_catalog.jsonb) as notes
 from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
@@ -825,14 +828,14 @@ select pgembedd.stop_answer(%(id)s) as stopped
 
 -- name: answer_is_untaken
 -- Whether no worker takes a question that is queued, and none is busy with another one.
-select pgembedd._is_untaken(%(id)s) as untaken
+select pgembedd_internal._is_untaken(%(id)s) as untaken
 
 -- name: answer_events
 -- What happened to some answers since an event of each.
 select e.answer, e.seq, e.event, e.data
 from rows from (pg_catalog.unnest(%(answers)s::pg_catalog.uuid[]),
                 pg_catalog.unnest(%(after)s::pg_catalog.int4[])) as w(answer, after)
-join pgembedd.answer_event e on e.answer operator(pg_catalog.=) w.answer and e.seq operator(pg_catalog.>) w.after
+join pgembedd_internal.answer_event e on e.answer operator(pg_catalog.=) w.answer and e.seq operator(pg_catalog.>) w.after
 order by e.answer, e.seq
 
 -- name: answer_sources
@@ -858,9 +861,9 @@ select pg_catalog.has_schema_privilege(%(role)s::regrole, n.oid, 'usage')
                                      and pg_catalog.has_table_privilege(%(role)s::regrole, c.oid, 'delete'))
                      from pg_catalog.pg_class c
                      where c.relnamespace = n.oid and c.relkind in ('r', 'p')
-                       and c.relname in ('meta', 'q_pgembedd_jobs', 'q_pgembedd_backfill')), true),
+                       and c.relname in ('meta', 'q_pgembedd_fresh', 'q_pgembedd_backfill')), true),
        e.extversion, coalesce(pg_catalog.pg_has_role(%(role)s::regrole, e.extowner, 'usage'), false),
-       array(select q.name from unnest(array['pgembedd_jobs', 'pgembedd_backfill']) as q(name)
+       array(select q.name from unnest(array['pgembedd_fresh', 'pgembedd_backfill']) as q(name)
              where not exists (select from pg_catalog.pg_class c
                                where c.relnamespace = n.oid and c.relname = 'q_' || q.name))
 from pg_catalog.pg_namespace n left join pg_catalog.pg_extension e on e.extname = 'pgmq'
@@ -899,7 +902,7 @@ begin
     for one in
         select x.oid::regclass as index, i.indrelid::regclass as queue
         from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
-        where i.indrelid in (to_regclass('pgmq.q_pgembedd_jobs'), to_regclass('pgmq.q_pgembedd_backfill'))
+        where i.indrelid in (to_regclass('pgmq.q_pgembedd_fresh'), to_regclass('pgmq.q_pgembedd_backfill'))
           and x.relname like 'q\_%\_by\_pipeline' and pg_catalog.pg_has_role(x.relowner, 'usage')
     loop
         execute pg_catalog.format('drop index %s', one.index);

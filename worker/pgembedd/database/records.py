@@ -36,7 +36,7 @@ class ServedPipeline:
     chunking: Chunking | None = None
 
 
-FRESH, BACKFILL = "pgembedd_jobs", "pgembedd_backfill"
+FRESH, BACKFILL = "pgembedd_fresh", "pgembedd_backfill"
 LANES: dict[str, Literal["fresh", "backfill"]] = {FRESH: "fresh", BACKFILL: "backfill"}
 """The queues of pgembedd, and the name of each in the model, metrics, logs and traces."""
 

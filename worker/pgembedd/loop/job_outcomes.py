@@ -74,7 +74,7 @@ class JobOutcomes:
             reason=failure.reason,
             attempts=attempt.attempts,
             retry_in_s=None if attempt.retry_in_s is None else round(attempt.retry_in_s, 1),
-            see="pgembedd.failures",
+            see="pgembedd.dead_letters",
         )
 
     def _release(self, held: Sequence[Job], deferred: Deferred) -> None:

@@ -50,7 +50,7 @@ def stored_outcome(word: str) -> Outcome:
 
 def failed_outcome(reason: str, outcome: str) -> Outcome:
     """Returns the outcome of a failed attempt, by its reason alone: the detail may hold content."""
-    then = "it was given up: see pgembedd.failures." if outcome == "dead" else "it waits for its next attempt."
+    then = "it was given up: see pgembedd.dead_letters." if outcome == "dead" else "it waits for its next attempt."
     return LOST if outcome == "lost" else Outcome("failed", f"It failed ({reason}); {then}")
 
 

@@ -1,6 +1,6 @@
 """The built-in models. A spec is the one place of what is known of a model.
 
-`pgembedd migrate` writes what SQL asks of them into the table `pgembedd.model`, and a test compares NOTICE and
+`pgembedd migrate` writes what SQL asks of them into the table `pgembedd_internal.model`, and a test compares NOTICE and
 docs/reference/models.md with them.
 """
 
@@ -153,7 +153,7 @@ def resolve(name: str) -> ModelSpec:
 
 
 def model_rows() -> list[dict[str, Any]]:
-    """Returns the rows of the table `pgembedd.model`. Names with a colon are Ollama's, without their tags."""
+    """Returns the rows of the table `pgembedd_internal.model`. Names with a colon are Ollama's, without their tags."""
     return [
         {
             "name": spec.name,

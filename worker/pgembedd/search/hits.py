@@ -24,7 +24,7 @@ class Hit:
     text_rank: int | None = None
     rerank_score: float | None = None
     snippet: str | None = None
-    chunk_no: int | None = None
+    chunk_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ INFO = "pgembedd"  # info={"pgembedd": True} on a model says that its table is m
 
 # No table has all of these by accident.
 EMBEDDING_TABLE_COLUMNS = frozenset(
-    {"chunk_no", "chunk", "start_offset", "end_offset", "content_hash", "tokens_kept", "embedded_at"}
+    {"chunk_index", "chunk", "start_offset", "end_offset", "content_hash", "tokens_kept", "embedded_at"}
 )
 WORDS_COLUMN = "pgembedd_words"
 

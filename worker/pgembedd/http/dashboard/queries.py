@@ -148,10 +148,10 @@ def failures(
     return found[:FAILURES_PER_PAGE], len(found) > FAILURES_PER_PAGE
 
 
-def retry_failed(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:
+def retry_dead_letters(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:
     """Retries dead letters; returns their number. Refusal for a pipeline (404) or a reason (422) that is not there."""
     try:
-        row = connection.execute(query("retry_failed"), {"name": pipeline, "reason": reason}).fetchone()
+        row = connection.execute(query("retry_dead_letters"), {"name": pipeline, "reason": reason}).fetchone()
     except psycopg.errors.InvalidParameterValue as error:
         if error.diag.column_name == "reason":
             raise Refusal(422, f"{error.diag.message_primary} {error.diag.message_hint}", param="reason") from error

@@ -84,7 +84,7 @@ def _add_forms(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         if not fields.keys() <= {"pipeline", "reason"}:  # a form without fields retries all
             raise Refusal(400, "The form cannot be read.")
         with queries.connection_for_page(service) as connection:
-            jobs = queries.retry_failed(connection, fields.get("pipeline") or None, fields.get("reason") or None)
+            jobs = queries.retry_dead_letters(connection, fields.get("pipeline") or None, fields.get("reason") or None)
         return RedirectResponse(f"/?retried={jobs}", 303)
 
     searches = search_hits.page_searches(service)

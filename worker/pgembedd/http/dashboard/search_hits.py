@@ -90,7 +90,7 @@ def as_sql(where: Pipeline, text: str, options: SearchOptions, limit: int) -> st
         given["filter"] = json.dumps(given["filter"], ensure_ascii=False)
     named = "".join(f", {name} => {_literal(value)}" for name, value in {"k": limit, **given}.items())
     return (
-        'select key, chunk_no, score, snippet, "row"\n'
+        'select key, chunk_index, score, snippet, "row"\n'
         f"from pgembedd.search({_literal(where.name)}, {_literal(text)}{named});"
     )
 

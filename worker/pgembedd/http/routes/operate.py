@@ -50,6 +50,6 @@ def router(service: ServiceContext) -> APIRouter:
     def retry(asked: RetryRequest) -> RetryAnswer:
         """Put dead letters back into their queue, with attempts counted again."""
         with queries.connection_for_page(service) as connection:
-            return RetryAnswer(retried=queries.retry_failed(connection, asked.pipeline, asked.reason))
+            return RetryAnswer(retried=queries.retry_dead_letters(connection, asked.pipeline, asked.reason))
 
     return routes

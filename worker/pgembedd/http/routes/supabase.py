@@ -39,7 +39,7 @@ class JobsAnswer(BaseModel):
 
 
 # The items require nothing: one that is no job is a failed job and does not affect the others.
-_EXAMPLE = {"jobId": 7, "queue": "pgembedd_jobs", "readCt": 1, "id": 1, "pipeline": 1}
+_EXAMPLE = {"jobId": 7, "queue": "pgembedd_fresh", "readCt": 1, "id": 1, "pipeline": 1}
 _ABOUT = "jobId, queue, readCt, id and pipeline, as process_embeddings() posts them; or what the guide's SQL posts."
 _JOBS = {"type": "array", "items": {"description": _ABOUT, "examples": [_EXAMPLE]}}
 
