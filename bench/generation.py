@@ -37,7 +37,7 @@ began = time.process_time()
 deltas = read()
 print((time.process_time() - began) / deltas)
 """
-SEEN = "select exists (select from pgembedd_internal.answer_event where answer = %s and event = 'delta')"
+SEEN = "select exists (select from pgembedd.answer_events where answer = %s and event = 'delta')"
 ENDED = "select status from pgembedd_internal.answer where id = any(%s) and status not in ('queued', 'generating')"
 
 

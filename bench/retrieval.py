@@ -48,7 +48,9 @@ def fill(connection: psycopg.Connection, conninfo: str, collection: Collection, 
         while waiting := _waiting(connection):
             workers.await_done(workers.done + min(PORTION, waiting))
     connection.execute("vacuum analyze")
-    connection.execute("select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p")  # as the upkeep does in a minute
+    connection.execute(
+        "select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p"
+    )  # as the upkeep does in a minute
 
 
 def _waiting(connection: psycopg.Connection) -> int:

@@ -107,7 +107,9 @@ class Bench:
             self._connection.execute(build.encode())
         self._connection.execute("update pgembedd_internal.pipeline set fingerprint = 'bench', index_due_at = null")
         self._connection.execute("vacuum analyze")
-        self._connection.execute("select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p")  # as the upkeep does
+        self._connection.execute(
+            "select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p"
+        )  # as the upkeep does
 
     def _fill_words(self) -> None:
         """As the upkeep does where vectors were there before the words."""

@@ -117,6 +117,121 @@ comment on column pgembedd.pipeline.retry_delay is
     'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
 """
 
+# The schema pgembedd is what others use: its functions and views. All else moves to a schema that may change with each
+# version, with what is granted on it and bound to it. The worker's functions are those of the first version.
+NAMES = r"""
+alter table pgembedd.pipeline rename column chunk_overlap to chunk_overlap_tokens;
+alter type pgembedd.job rename attribute chunk_overlap to chunk_overlap_tokens;
+alter table pgembedd.answer_event rename to answer_events;
+create schema pgembedd_internal;
+comment on schema pgembedd_internal is
+    'The tables and functions of pgembedd that are not its interface: each version may change them.';
+do $$
+declare
+    item text;
+begin
+    for item in
+        select format('alter routine %s set schema pgembedd_internal', p.oid::regprocedure)
+        from pg_catalog.pg_proc p
+        where p.pronamespace = 'pgembedd'::regnamespace
+          and (p.proname like E'\\_%' or p.proname in (
+              'due', 'models', 'pin_model', 'probe_model', 'note_unserved', 'note_served', 'use_provider',
+              'correct_provider_use', 'claim', 'claim_pushed', 'claim_changed', 'release_pushed', 'read', 'read_chunks',
+              'store', 'store_chunks', 'fail', 'extend', 'release', 'blocker', 'mark_alone', 'diagnose',
+              'stop_pipeline', 'set_idle', 'hear_embed_requests', 'take_embed_requests', 'finish_embed_requests',
+              'decline_embed_request', 'claim_answers', 'read_answer', 'extend_answers', 'release_answers',
+              'write_answers', 'finish_answer', 'fail_answer'))
+    loop
+        execute item;
+    end loop;
+    for item in
+        select format('alter %s %s set schema pgembedd_internal',
+            case c.relkind when 'r' then 'table' when 'v' then 'view' when 'S' then 'sequence' else 'type' end,
+            c.oid::regclass)
+        from pg_catalog.pg_class c
+        where c.relnamespace = 'pgembedd'::regnamespace and c.relname not in ('schema_revision', 'answer_events')
+          and (c.relkind in ('r', 'c') or c.relkind = 'v' and c.relname like E'\\_%'
+               or c.relkind = 'S' and not exists (
+                   select from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype = 'i'))
+    loop
+        execute item;
+    end loop;
+    for item in
+        select format('alter %s %s rename to %I', o.kind, o.old, o.new)
+        from (values ('view', to_regclass('pgembedd.failures')::text, 'dead_letters'),
+                     ('routine', to_regprocedure('pgembedd.retry_failed(text, text)')::text, 'retry_dead_letters'),
+                     ('routine', to_regprocedure('pgembedd.switch(text, boolean)')::text, 'switch_model'),
+                     ('routine', to_regprocedure('pgembedd.rollback(text, boolean)')::text, 'revert_model'))
+            as o(kind, old, new)
+        where o.old is not null
+    loop
+        execute item;
+    end loop;
+end $$;
+"""
+
+# The queue of changes is called as its lane. Statements that have begun find it by its old name, as a writer must not
+# fail: an INSERT that waits for the lock of this migration looks the name up again.
+QUEUE = r"""
+do $$
+declare
+    item record;
+begin
+    if to_regclass('pgmq.q_pgembedd_jobs') is null then return; end if;
+    for item in
+        select c.oid::regclass as relation, c.relkind, replace(c.relname, 'pgembedd_jobs', 'pgembedd_fresh') as new
+        from pg_catalog.pg_class c
+        where c.relnamespace = 'pgmq'::regnamespace and c.relkind in ('r', 'i', 'S')
+          and c.relname ~ '^[aq]_pgembedd_jobs'
+        order by c.relkind = 'r'
+    loop
+        execute format('alter %s %s rename to %I',
+            case item.relkind when 'r' then 'table' when 'i' then 'index' else 'sequence' end, item.relation, item.new);
+    end loop;
+    update pgmq.meta set queue_name = 'pgembedd_fresh' where queue_name = 'pgembedd_jobs';
+    update pgembedd_internal.installation
+    set created_queues = array_replace(created_queues, 'pgembedd_jobs', 'pgembedd_fresh');
+    update pgembedd_internal.dead_letter set queue = 'pgembedd_fresh' where queue = 'pgembedd_jobs';
+    create view pgmq.q_pgembedd_jobs as select * from pgmq.q_pgembedd_fresh;
+    comment on view pgmq.q_pgembedd_jobs is
+        'For statements that began before a migration to pgembedd 0.2.0. It may be dropped after that.';
+    for item in
+        select a.grantee::regrole as role from pg_catalog.pg_class c
+        cross join pg_catalog.aclexplode(c.relacl) a
+        where c.oid = 'pgmq.q_pgembedd_fresh'::regclass and a.privilege_type = 'INSERT'
+          and a.grantee not in (0, c.relowner)
+    loop
+        execute format('grant select, insert, update, delete on pgmq.q_pgembedd_jobs to %s', item.role);
+    end loop;
+end $$;
+"""
+
+# A chunk is numbered in its row.
+CHUNKS = r"""
+do $$
+declare
+    item record;
+begin
+    for item in
+        select c.oid::regclass as relation, c.relkind from pg_catalog.pg_class c
+        where exists (select from pg_catalog.pg_attribute a
+                      where a.attrelid = c.oid and a.attname = 'chunk_no' and not a.attisdropped)
+          and (c.oid in (select p.embedding_table from pgembedd_internal.pipeline p
+                         union all select p.words_table from pgembedd_internal.pipeline p)
+               or c.relkind = 'v' and exists (
+                   select from pg_catalog.pg_rewrite r
+                   join pg_catalog.pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                   join pgembedd_internal.pipeline p on d.refobjid = p.words_table
+                       or d.refobjid = p.embedding_table and c.relname like E'%\\_view'
+                   where r.ev_class = c.oid))
+        order by c.relkind
+    loop
+        execute format('alter %s %s rename column chunk_no to chunk_index',
+            case item.relkind when 'v' then 'view' else 'table' end, item.relation);
+    end loop;
+end $$;
+"""
+
 # Functions that take or return the rows of views, which 0001 drops before the functions.
 DROP_ROUTINES_OF_ROWS = """
 do $$
@@ -130,6 +245,49 @@ begin
     where c.relkind = 'v' and c.relnamespace = 'pgembedd'::regnamespace
       and p.pronamespace = 'pgembedd'::regnamespace;
     if list is not null then execute 'drop routine ' || list; end if;
+end $$;
+"""
+
+NAMES_OF_BEFORE = """
+do $$
+declare
+    item record;
+begin
+    for item in
+        select format('alter routine %s set schema pgembedd', p.oid::regprocedure) as statement
+        from pg_catalog.pg_proc p where p.pronamespace = 'pgembedd_internal'::regnamespace
+    loop
+        execute item.statement;
+    end loop;
+    for item in
+        select format('alter %s %s set schema pgembedd',
+            case c.relkind when 'r' then 'table' when 'v' then 'view' when 'S' then 'sequence' else 'type' end,
+            c.oid::regclass) as statement
+        from pg_catalog.pg_class c
+        where c.relnamespace = 'pgembedd_internal'::regnamespace
+          and (c.relkind in ('r', 'c', 'v') or c.relkind = 'S' and not exists (
+              select from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype = 'i'))
+    loop
+        execute item.statement;
+    end loop;
+    drop schema pgembedd_internal;
+    alter table pgembedd.pipeline rename column chunk_overlap_tokens to chunk_overlap;
+    alter type pgembedd.job rename attribute chunk_overlap_tokens to chunk_overlap;
+    alter table pgembedd.answer_events rename to answer_event;
+    if to_regclass('pgmq.q_pgembedd_fresh') is null then return; end if;
+    drop view if exists pgmq.q_pgembedd_jobs;
+    for item in
+        select c.oid::regclass as relation, c.relkind, replace(c.relname, 'pgembedd_fresh', 'pgembedd_jobs') as old
+        from pg_catalog.pg_class c
+        where c.relnamespace = 'pgmq'::regnamespace and c.relkind in ('r', 'i', 'S')
+          and c.relname ~ '^[aq]_pgembedd_fresh'
+        order by c.relkind = 'r'
+    loop
+        execute format('alter %s %s rename to %I',
+            case item.relkind when 'r' then 'table' when 'i' then 'index' else 'sequence' end, item.relation, item.old);
+    end loop;
+    update pgmq.meta set queue_name = 'pgembedd_jobs' where queue_name = 'pgembedd_fresh';
+    update pgembedd.installation set created_queues = array_replace(created_queues, 'pgembedd_fresh', 'pgembedd_jobs');
 end $$;
 """
 
@@ -165,10 +323,10 @@ drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES):
+    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, NAMES, QUEUE, CHUNKS):
         raw(op.get_bind()).execute(statements)
 
 
 def downgrade() -> None:
-    for statements in (DROP_ROUTINES_OF_ROWS, DOWNGRADE):
+    for statements in (NAMES_OF_BEFORE, DROP_ROUTINES_OF_ROWS, DOWNGRADE):
         raw(op.get_bind()).execute(statements)

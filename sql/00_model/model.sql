@@ -4,7 +4,7 @@
 --              row_state        rows that are an exception: blank, truncated, dead
 --              dead_letter      jobs that are given up, with reason and history
 --              worker           workers by their heartbeat; activity, sample, event: what they did, for status
---              answer           questions; answer_source: the rows they are answered from; answer_event: the answer
+--              answer           questions; answer_source: the rows they are answered from; answer_events: the answer
 -- Queues       pgembedd_fresh    of pgmq: changes of rows, the fresh lane
 --              pgembedd_backfill    everything else. A message names a pipeline and a key, {"pipeline": 1, "id": 7}
 --
@@ -13,7 +13,7 @@
 --              done             store() wrote the vector and deleted the message, in one transaction, and only where
 --                               the content still had the hash of what was embedded
 --              released         without an attempt: the row is locked or has changed, or the worker stops
---              failed           fail() noted the attempt in its headers, and it is due again after backoff()
+--              failed           fail() noted the attempt in its headers, and it is due again after _backoff()
 --              dead             after max_attempts; retry_dead_letters() queues it again
 -- Every act on a leased job names (msg_id, read_ct) of its claim. After another claim it does nothing: it is fenced.
 --

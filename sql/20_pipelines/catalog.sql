@@ -130,6 +130,12 @@ as $$
     from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
 $$;
 
+-- The schemas of our functions: what is for others, and what is our own.
+create or replace function pgembedd_internal._schemas() returns regnamespace[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select '{pgembedd,pgembedd_internal}'::regnamespace[] $$;
+
 -- The role that installed pgembedd.
 create or replace function pgembedd_internal._owner_of_schema() returns regrole
 language sql stable

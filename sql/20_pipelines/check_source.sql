@@ -18,7 +18,7 @@ begin
         raise exception using message = format('There is no table %s.', coalesce(made.source_name, 'NULL')),
             hint = 'Name it with its schema, and quote it as in SQL where it needs quoting: ''my_schema."My Table"''.',
             errcode = '22023';
-    elsif _schema_of(made.source) in ('pgembedd', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
+    elsif _schema_of(made.source) in ('pgembedd', 'pgembedd_internal', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
         raise exception using message = format('%s is not a table of yours.', made.source),
             hint = 'What pgembedd or Postgres itself writes to cannot be embedded.', errcode = '22023';
     elsif exists (select from pipeline p where p.embedding_table = made.source) then

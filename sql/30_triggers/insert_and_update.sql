@@ -109,7 +109,7 @@ begin
     select true into something from {new} left join {old} on true where {differs_at_all} limit 1;
     if something is null then return null; end if;
     if coalesce(current_setting('pgembedd.storing', true), '') <> '' and pg_trigger_depth() = 1
-        and has_schema_privilege('pgembedd', 'usage') then
+        and has_schema_privilege('pgembedd_internal', 'usage') then
         if current_setting('pgembedd.storing', true) = pgembedd_internal._storing_mark({id}) then return null; end if;
     end if;
     nestloop := current_setting('enable_nestloop');
@@ -123,7 +123,7 @@ begin
 end $$;
 
 -- The statement for code that has run code of a table's owner. What a statement names is looked up when it is reached:
--- where all is well, nothing in the schema pgembedd, on which other roles have rights (_grant_role).
+-- where all is well, nothing in the schema pgembedd_internal, on which other roles have rights (_grant_role).
 create or replace function pgembedd_internal._check_path_of_trigger() returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp

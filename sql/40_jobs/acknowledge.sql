@@ -21,10 +21,10 @@ begin
         execute format($q$
             update %s q set
                 vt = clock_timestamp() + case o.outcome when 'locked'
-                    then pgembedd_internal.backoff(pgembedd_internal._note(q.headers, 'deferrals') + 1, '250 ms', '1 min')
+                    then pgembedd_internal._backoff(pgembedd_internal._note(q.headers, 'deferrals') + 1, '250 ms', '1 min')
                     -- Content that is never twice the same, because it holds the time or a random number.
                     when 'changed' then case when pgembedd_internal._note(q.headers, 'changed') >= 3
-                        then pgembedd_internal.backoff(pgembedd_internal._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
+                        then pgembedd_internal._backoff(pgembedd_internal._note(q.headers, 'changed') - 2, '250 ms', '1 min') else '0' end
                     else '0' end,
                 headers = pgembedd_internal._with_notes(q.headers, jsonb_build_object(
                     'deferrals', pgembedd_internal._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,

@@ -42,7 +42,7 @@ begin
         return next; return;
     end if;
     select p.* into one from pipeline p where p.id::text = job.message ->> 'pipeline';
-    retry_in := coalesce(backoff(attempts, one.retry_delay, one.retry_max_delay, one.retry_factor), '0');
+    retry_in := coalesce(_backoff(attempts, one.retry_delay, one.retry_max_delay, one.retry_factor), '0');
     execute format($q$
         update %s q set vt = clock_timestamp() + $2, headers = pgembedd_internal._with_notes(q.headers, $3) where q.msg_id = $1
         $q$, _queue_table(queue)) using _record_failure.msg_id, retry_in, jsonb_build_object(

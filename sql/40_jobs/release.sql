@@ -11,7 +11,7 @@ declare
 begin
     execute format($q$
         update %s q
-        set vt = clock_timestamp() + pgembedd_internal.backoff(1, $3, $3),
+        set vt = clock_timestamp() + pgembedd_internal._backoff(1, $3, $3),
             headers = pgembedd_internal._with_notes(q.headers, jsonb_build_object(
                 'deferrals', pgembedd_internal._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
                 'why', left($4, 500)))

@@ -31,7 +31,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select (select v.version_num from schema_revision v), i.sql_digest,
            (select substr(f.proargnames[1], 2)::integer from pg_proc f
-            where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'interface')
+            where f.pronamespace = 'pgembedd_internal'::regnamespace and f.proname = 'interface')
     from installation i
 $$;
 comment on function pgembedd.schema_version is

@@ -88,7 +88,8 @@ as $$
 declare
     done text;
 begin
-    execute format('select pgembedd.%s', part) into done;
+    execute format('select %s.%s', case when starts_with(part, '_') then 'pgembedd_internal' else 'pgembedd' end, part)
+    into done;
     return nullif(done, '')::bigint;
 exception
     when lock_not_available or transaction_rollback or insufficient_resources then return null;

@@ -22,7 +22,7 @@ begin
                s.end_offsets, s.hashes, s.models
         from unnest($1, $2) with ordinality as i(id, noted, n)
         left join (select l.ns[r.n] as n, r.state, r.content, r.hash, {around}
-                   from living l, pgembedd.{read}({id}, l.ids) r) r on r.n = i.n
+                   from living l, pgembedd_internal.{read}({id}, l.ids) r) r on r.n = i.n
         left join jsonb_to_recordset($3) as s(
             n bigint, embeddings real[], chunk_indexes integer[], start_offsets integer[], end_offsets integer[],
             hashes bytea[], models text[]) on s.n = i.n

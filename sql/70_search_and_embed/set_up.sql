@@ -89,7 +89,7 @@ as $$
 declare
     item record;
 begin
-    execute format('grant usage on schema pgembedd to %I', username);
+    execute format('grant usage on schema pgembedd_internal to %I', username);
     execute format('grant execute on function pgembedd_internal._post_embed_request, '
                    'pgembedd_internal._await_vector, pgembedd_internal._forget_embed_request to %I', username);
     begin

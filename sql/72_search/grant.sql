@@ -19,7 +19,7 @@ language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
-    where f.pronamespace = 'pgembedd'::regnamespace
+    where f.pronamespace = any (_schemas())
       and (f.proname ~ '^_?(check_|explain_)?search' or f.proname in (
           'similar', '_asked', '_vector_of', '_unreadable_columns', '_check_whole_row',
           'processing_status', '_check_processing_rights', '_processing', '_row_version',

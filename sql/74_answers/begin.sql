@@ -51,7 +51,7 @@ declare
 begin
     update answer a set last_seq = a.last_seq + cardinality(events) where a.id = _add_events.answer
     returning a.last_seq into last;
-    insert into answer_event (answer, seq, attempt, event, data)
+    insert into answer_events (answer, seq, attempt, event, data)
     select _add_events.answer, last - cardinality(events) + e.nth, _add_events.attempt, e.event, e.data
     from unnest(events, data) with ordinality as e(event, data, nth);
     perform pg_notify('pgembedd_answers', _add_events.answer::text);

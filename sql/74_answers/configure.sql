@@ -102,7 +102,7 @@ as $$
 begin
     perform _check_role(role);
     perform grant_search(role);
-    execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_event, '
+    execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_events, '
                    'model, _readable_sources to %s', role);
     execute format('grant insert (id, role, subject) on answer_thread to %s', role);
     execute format('grant insert on thread_member, answer_source to %s', role);
@@ -119,7 +119,7 @@ language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select f.oid::regprocedure from pg_proc f
-    where f.pronamespace = 'pgembedd'::regnamespace and f.proname in (
+    where f.pronamespace = any (_schemas()) and f.proname in (
         'ask', 'answer', 'answer_sources', 'share_thread', 'unshare_thread', '_check_own_thread',
         '_check_role', '_check_question', '_check_language_model', '_is_readable_source', '_subject',
         '_find_sources', '_without_operators', '_answer_threshold', '_known_model', '_answer_title', '_answer_url',

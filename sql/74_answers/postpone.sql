@@ -19,7 +19,7 @@ begin
     end if;
     told := left(format('%s It waits, and is tried ever more rarely, after those of others.', message), 1000);
     update answer a set status = 'queued', reason = told,
-        due_at = clock_timestamp() + backoff(times, '2 s', '1 min')
+        due_at = clock_timestamp() + _backoff(times, '2 s', '1 min')
     where a.id = postpone_answer.answer;
     perform _add_events(answer, attempt, '{status}',
         array[jsonb_build_object('status', 'queued', 'attempt', attempt, 'reason', told)]);

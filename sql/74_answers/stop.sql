@@ -36,9 +36,9 @@ declare
     one pgembedd_internal.answer;
 begin
     update answer a set finished_at = clock_timestamp(),
-        answer = (select string_agg(e.data ->> 'text', '' order by e.seq) from answer_event e
+        answer = (select string_agg(e.data ->> 'text', '' order by e.seq) from answer_events e
                   where e.answer = a.id and e.event = 'delta' and e.attempt = a.attempt),
-        citations = array(select (e.data ->> 'n')::integer from answer_event e
+        citations = array(select (e.data ->> 'n')::integer from answer_events e
                           where e.answer = a.id and e.event = 'citation' and e.attempt = a.attempt order by e.seq)
     where a.id = _end_stopped.answer and a.status = 'stopped' and a.finished_at is null
     returning a.* into one;

@@ -2,7 +2,7 @@
 create or replace view pgembedd.answers with (security_barrier) as
     select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt,
            coalesce(a.answer, (
-               select string_agg(e.data ->> 'text', '' order by e.seq) from pgembedd_internal.answer_event e
+               select string_agg(e.data ->> 'text', '' order by e.seq) from pgembedd.answer_events e
                where e.answer = a.id and e.event = 'delta' and e.attempt = a.attempt)) as answer,
            a.reason, a.citations, a.usage, a.asked_at, a.finished_at
     from pgembedd_internal.answer a join pgembedd_internal.answer_thread t on t.id = a.thread
@@ -21,7 +21,7 @@ as $$
     select jsonb_build_object(
         'id', a.id, 'thread', a.thread, 'status', a.status, 'answer', a.answer, 'reason', a.reason,
         'citations', a.citations, 'finished_at', a.finished_at, 'notes', (
-            select e.data -> 'notes' from answer_event e where e.answer = a.id and e.event = 'done'
+            select e.data -> 'notes' from answer_events e where e.answer = a.id and e.event = 'done'
             order by e.seq desc limit 1))
     from answers a where a.id = $1
 $$;

@@ -69,7 +69,7 @@ begin
         return 'dead';
     end if;
     update answer a set status = 'queued', failures = failed, reason = left(message, 1000),
-        due_at = clock_timestamp() + coalesce(make_interval(secs => delay_s), backoff(failed))
+        due_at = clock_timestamp() + coalesce(make_interval(secs => delay_s), _backoff(failed))
     where a.id = fail_answer.answer;
     perform _add_events(answer, attempt, '{status}',
         array[jsonb_build_object('status', 'queued', 'attempt', attempt, 'reason', left(message, 1000))]);

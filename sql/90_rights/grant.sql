@@ -21,7 +21,7 @@ declare
     vector_schema text := (
         select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
 begin
-    execute format('grant usage on schema pgembedd to %s', role);
+    execute format('grant usage on schema pgembedd, pgembedd_internal to %s', role);
     if not has_schema_privilege(role, vector_schema, 'usage') then
         execute format('grant usage on schema %I to %s', vector_schema, role);
     end if;

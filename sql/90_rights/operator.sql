@@ -6,10 +6,10 @@ as $$
 begin
     perform _check_role(role);
     perform grant_search(role);  -- what it finds is what it may read
-    execute format('grant select on pipeline, model, failures, truncated to %s', role);
+    execute format('grant select on pipeline, model, dead_letters, truncated to %s', role);
     perform _grant_functions(role, array(
         select f.oid from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace
+        where f.pronamespace = any (_schemas())
           and f.proname in ('overview', 'history', 'metrics', 'retry_dead_letters', 'schema_version', 'events',
                             'workers', '_shown')));
 end $$;

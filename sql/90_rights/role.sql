@@ -92,19 +92,19 @@ as $$
 declare
     item text;
 begin
-    revoke all on all tables in schema pgembedd from pgembedd;
-    revoke all on all sequences in schema pgembedd from pgembedd;
+    revoke all on all tables in schema pgembedd, pgembedd_internal from pgembedd;
+    revoke all on all sequences in schema pgembedd, pgembedd_internal from pgembedd;
     for item in
         select f.oid::regprocedure::text from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proowner <> 'pgembedd'::regrole
+        where f.pronamespace = any (_schemas()) and f.proowner <> 'pgembedd'::regrole
           and exists (select from aclexplode(f.proacl) a where a.grantee = 'pgembedd'::regrole)
     loop
         execute format('revoke all on routine %s from pgembedd', item);
     end loop;
-    grant usage on schema pgembedd, pgembedd_code to pgembedd;
+    grant usage on schema pgembedd, pgembedd_internal, pgembedd_code to pgembedd;
     grant select, insert, update, delete on row_state, dead_letter, missed, activity, sample, event, embed_request,
         worker, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer,
-        answer_source, answer_event, provider_use, provider_probe to pgembedd;
+        answer_source, answer_events, provider_use, provider_probe to pgembedd;
     grant truncate on embed_request to pgembedd;
     grant select on pipeline, installation, schema_revision, status, _figures, answer_settings, model to pgembedd;
     grant update (fingerprint, state, state_reason, state_since, unserved_reason, unserved_since, unserved_at,
@@ -124,8 +124,8 @@ begin
     -- statement, which fails where a role is missing.
     perform _grant_functions('pgembedd', array(
         select f.oid from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace and f.prokind = 'f'
-          and (f.proname like E'\\_%' or f.proname = 'backoff')));
+        where f.pronamespace = any (_schemas()) and f.prokind = 'f'
+          and f.proname like E'\\_%'));
 end $$;
 
 -- Not with `pgembedd` in the path: so the names are written in full.
@@ -140,7 +140,7 @@ begin
         select f.oid::regprocedure::text as signature,
                case when k.name is null then 'pgembedd'::regrole else pgembedd_internal._owner_of_schema() end as owner
         from pg_proc f left join pgembedd_internal._functions_of_installer() k on k.name = f.proname
-        where f.pronamespace = 'pgembedd'::regnamespace and f.prosecdef
+        where f.pronamespace = any (pgembedd_internal._schemas()) and f.prosecdef
           and (k.name is null) <> (f.proowner = 'pgembedd'::regrole)
     loop
         perform pgembedd_internal._set_owner(function.signature, function.owner);

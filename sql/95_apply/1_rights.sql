@@ -3,14 +3,14 @@ declare
     role regrole;
     granting text;
 begin
-    revoke all on all routines in schema pgembedd from public;
+    revoke all on all routines in schema pgembedd, pgembedd_internal from public;
     -- A restore grants on the schema in one statement, which fails where one role does not exist, as embed()'s own role
     -- never does on another server. A role that may call a function was named by one of our functions.
     for role in
         select distinct a.grantee::regrole from pg_proc f cross join aclexplode(f.proacl) a
-        where f.pronamespace = 'pgembedd'::regnamespace and a.grantee not in (0, f.proowner)
+        where f.pronamespace = any (_schemas()) and a.grantee not in (0, f.proowner)
     loop
-        execute format('grant usage on schema pgembedd to %s', role);
+        execute format('grant usage on schema pgembedd, pgembedd_internal to %s', role);
     end loop;
     -- Roles that were given rights by our functions are given them again: this version may have more functions, and a
     -- restore's grants left out tables in the same way. A role that may call `claim` works, and so on.
@@ -20,7 +20,7 @@ begin
         select a.grantee::regrole, g.granting
         from (values ('claim', 'grant_worker'), ('overview', 'grant_operator'), ('search', 'grant_search'),
                      ('ask', 'grant_ask')) as g(function, granting)
-        join pg_proc f on f.pronamespace = 'pgembedd'::regnamespace and f.proname = g.function
+        join pg_proc f on f.pronamespace = any (_schemas()) and f.proname = g.function
         cross join aclexplode(f.proacl) a
         where a.grantee not in (0, f.proowner, pgembedd_internal._owner_of_schema())
     loop

@@ -305,7 +305,9 @@ def test_the_example_of_up_names_a_model_that_can_be_had(database: Database, tmp
     with database.connect() as connection:
         connection.execute("create table public.docs (id int primary key, title text, body text)")
         connection.execute(statement)
-        assert connection.execute("select model, dimensions from pgembedd_internal.pipeline").fetchall() == [(MODEL, 384)]
+        assert connection.execute("select model, dimensions from pgembedd_internal.pipeline").fetchall() == [
+            (MODEL, 384)
+        ]
 
 
 @pytest.mark.slow

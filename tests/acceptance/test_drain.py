@@ -147,7 +147,10 @@ def test_sigterm_at_any_moment_leaves_no_lease_and_no_read_without_its_outcome(
         for queue in ("jobs", "backfill"):
             # A row that the other lane was writing is put off for a moment.
             leased = f"select count(*) from pgmq.q_pgembedd_{queue} where vt > clock_timestamp() "
-            assert value(connection, leased + "and pgembedd_internal._note(headers, 'deferrals') = 0") == 0, (queue, written)
+            assert value(connection, leased + "and pgembedd_internal._note(headers, 'deferrals') = 0") == 0, (
+                queue,
+                written,
+            )
     with WorkerProcess(database.conninfo):
         await_quiet(connection)
     assert stale(connection, model) == []

@@ -28,7 +28,7 @@ from tests.support.sql import value
 # The trap is a sequence: what it has counted outlives a transaction that fails.
 PLANT = f"""
     create schema pgembedd;
-    grant usage on schema pgembedd to public;
+    grant usage on schema pgembedd, pgembedd_internal to public;
     create sequence pgembedd.caught;
     grant all on sequence pgembedd.caught to public;
     create function pgembedd.caught(note text) returns text language sql as
@@ -144,7 +144,7 @@ def test_what_a_stranger_made_in_our_schema_is_refused(roles: Roles, database: D
     ):
         with database.connect() as admin:
             admin.execute(
-                f"grant usage, create on schema pgembedd to {stranger}; grant create on schema public to {stranger}"
+                f"grant usage, create on schema pgembedd, pgembedd_internal to {stranger}; grant create on schema public to {stranger}"
             )
             with connect_as(database, stranger) as theirs:
                 theirs.execute(MADE[what.split()[0]].encode())
@@ -197,11 +197,11 @@ def test_roles_that_are_trusted(roles: Roles, database: Database) -> None:
     installer, worker = roles.make("installer"), roles.make("worker")
     give = """
         do $$ declare one record; begin
-            for one in select oid::regprocedure as name from pg_proc where pronamespace = 'pgembedd'::regnamespace
+            for one in select oid::regprocedure as name from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
                        and proowner <> 'pgembedd'::regrole loop
                 execute format('alter routine %s owner to {role}', one.name);
             end loop;
-            for one in select oid::regclass as name from pg_class c where relnamespace = 'pgembedd'::regnamespace
+            for one in select oid::regclass as name from pg_class c where relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
                        and relkind in ('r', 'v', 'c') loop
                 if (select relkind from pg_class where oid = one.name) = 'c' then
                     execute format('alter type %s owner to {role}', one.name);
@@ -221,7 +221,7 @@ def test_roles_that_are_trusted(roles: Roles, database: Database) -> None:
         admin.execute("select pgembedd.grant_worker(%s)", [worker])
         checked(worker)
         admin.execute(give.format(role=installer).encode())
-        admin.execute(f"grant select on all tables in schema pgembedd to {worker}")
+        admin.execute(f"grant select on all tables in schema pgembedd, pgembedd_internal to {worker}")
         told = f"The schema pgembedd belongs to the role {installer}"
         for role in (None, worker):
             with sentence(SchemaError, told):

@@ -80,7 +80,9 @@ def test_both_answer_questions_from_sql(database: Database, connection: psycopg.
     expected = model.embed(["hello world"], kind="query").vectors[0]
     for arguments, command in (((), "serve"), (("--http",), "run")):
         with service(database.conninfo, *arguments, command=command):
-            eventually(lambda: connection.execute("select pgembedd_internal._listeners() is not null").fetchall() == [(True,)])
+            eventually(
+                lambda: connection.execute("select pgembedd_internal._listeners() is not null").fetchall() == [(True,)]
+            )
             ((vector,),) = connection.execute(question).fetchall()
             assert np.array_equal(np.float32(vector), expected)
         eventually(lambda: connection.execute("select pgembedd_internal._listeners() is null").fetchall() == [(True,)])

@@ -68,14 +68,18 @@ def queue(connection: psycopg.Connection, question: str, *excerpts: str) -> UUID
 
 def finished(connection: psycopg.Connection, one: UUID) -> tuple[Any, ...]:
     """Status, text, citations, reason and attempt, once it is finished."""
-    eventually(lambda: value(connection, "select finished_at is not null from pgembedd_internal.answer where id = %s", one))
+    eventually(
+        lambda: value(connection, "select finished_at is not null from pgembedd_internal.answer where id = %s", one)
+    )
     return rows(
         connection, "select status, answer, citations, reason, attempt from pgembedd_internal.answer where id = %s", one
     )[0]
 
 
 def shown(connection: psycopg.Connection, one: UUID) -> list[tuple[int, str, dict[str, Any]]]:
-    return rows(connection, "select seq, event, data from pgembedd_internal.answer_event where answer = %s order by seq", one)
+    return rows(
+        connection, "select seq, event, data from pgembedd.answer_events where answer = %s order by seq", one
+    )
 
 
 @dataclass
@@ -253,7 +257,7 @@ def test_a_stopped_answer_ends_the_servers_work(
     one = queue(connection, "How?", "Open the settings.")
     with answering(database, ollama.url, lease_s=1):
         assert ollama.hanging.wait(PATIENCE_S)
-        deltas = "select count(*) from pgembedd_internal.answer_event where event = 'delta'"
+        deltas = "select count(*) from pgembedd.answer_events where event = 'delta'"
         eventually(lambda: value(connection, deltas) == len(first))
         assert value(connection, "select pgembedd.stop_answer(%s)", one) is True
         assert ollama.left.wait(PATIENCE_S)
@@ -271,7 +275,7 @@ FAILS_ONCE = """
         if nextval('public.deltas') = 1 then raise 'no room'; end if;
         return new;
     end $$;
-    create trigger refuse before insert on pgembedd_internal.answer_event for each row when (new.event = 'delta')
+    create trigger refuse before insert on pgembedd.answer_events for each row when (new.event = 'delta')
     execute function refuse();
     grant all on sequence deltas to public
 """
@@ -300,7 +304,7 @@ def test_answers_are_made_at_once_within_the_bound_and_handed_back_at_the_end(
     ollama.stream(*said("Open"), Hang())
     with answering(database, ollama.url, lease_s=1, language_at_once=3) as run:
         asked = [queue(connection, "How?", "Open the settings.") for _ in range(5)]
-        deltas = "select count(*) from pgembedd_internal.answer_event where event = 'delta'"
+        deltas = "select count(*) from pgembedd.answer_events where event = 'delta'"
         eventually(lambda: value(connection, deltas) == 3)
         due = "select min(due_at) from pgembedd_internal.answer where status = 'generating'"
         before = value(connection, due)

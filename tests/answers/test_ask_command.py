@@ -86,7 +86,9 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         _answers_are_measured(database, ollama, tmp_path / "questions")
     with database.connect() as connection:
         alone = pgembedd("ask", QUESTION, database=database.conninfo)
-        newest, status = rows(connection, "select id, status from pgembedd_internal.answer order by asked_at desc limit 1")[0]
+        newest, status = rows(
+            connection, "select id, status from pgembedd_internal.answer order by asked_at desc limit 1"
+        )[0]
         untaken = f"No worker has taken the question {newest}. It stays queued; start a worker with a language model "
         assert alone.refused(1) == f"pgembedd: {untaken}(`pgembedd run` with AI_INFERENCE_API_HOST)."
         assert status == "queued"

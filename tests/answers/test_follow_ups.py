@@ -51,7 +51,9 @@ def status(connection: psycopg.Connection, answer: UUID) -> str:
 
 def bodies(connection: psycopg.Connection, answer: UUID) -> list[str]:
     """The texts that the answer is made of, the best first."""
-    return column(connection, "select excerpt from pgembedd_internal.answer_source where answer = %s order by n", answer)
+    return column(
+        connection, "select excerpt from pgembedd_internal.answer_source where answer = %s order by n", answer
+    )
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def test_an_outage_costs_no_second_request(
         one = queue(connection, "How?", "Open the settings.")
     with answering(database, ollama.url, lease_s=LEASE_S):
         with database.connect() as connection:
-            deltas = "select count(*) from pgembedd_internal.answer_event where event = 'delta'"
+            deltas = "select count(*) from pgembedd.answer_events where event = 'delta'"
             eventually(lambda: value(connection, deltas) == 1)
             # Its reply is on the way: else the worker would not know, and write the delta once more.
             idle = "select bool_and(state = 'idle') from pg_stat_activity where application_name = 'pgembedd ask'"

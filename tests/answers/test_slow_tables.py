@@ -116,19 +116,25 @@ def test_who_asks_about_a_table_that_cannot_be_read_keeps_no_others_waiting(
         ask_much(database, mallory, "owned", QUESTIONS, as_users=as_users)
         ended.enter_context(answering(database, ollama.url, owner_timeout_s=5.0, language_at_once=2))
         with ATTACKS[attack](database, mallory):
-            eventually(lambda: value(connection, "select exists (select from pgembedd_internal.answer where postponed > 0)"))
+            eventually(
+                lambda: value(connection, "select exists (select from pgembedd_internal.answer where postponed > 0)")
+            )
             for _ in range(3):
                 for role in others:
                     ask_much(database, role, "documents", 1, as_users=False)
                 eventually(lambda: value(connection, UNANSWERED, others) == 0)
-            read = "select count(*) from pgembedd_internal.answer_event e join pgembedd_internal.answer a on a.id = e.answer"
+            read = "select count(*) from pgembedd.answer_events e join pgembedd_internal.answer a on a.id = e.answer"
             of_mallory = f"{read} where a.role = %s and e.event = 'delta'"
             assert value(connection, of_mallory, mallory) == 0
             told = value(
-                connection, "select min(reason) from pgembedd_internal.answer where role = %s and reason is not null", mallory
+                connection,
+                "select min(reason) from pgembedd_internal.answer where role = %s and reason is not null",
+                mallory,
             )
             assert "tried ever more rarely, after those of others" in told
-        connection.execute("update pgembedd_internal.answer set due_at = now() where status = 'queued' and role = %s", [mallory])
+        connection.execute(
+            "update pgembedd_internal.answer set due_at = now() where status = 'queued' and role = %s", [mallory]
+        )
         # One slot at a time, which hangs in the language model here, and never the last.
         eventually(lambda: value(connection, of_mallory, mallory) == 1)
         for role in others:
@@ -138,14 +144,18 @@ def test_who_asks_about_a_table_that_cannot_be_read_keeps_no_others_waiting(
 
 
 def hold(connection: psycopg.Connection) -> tuple[UUID, int]:
-    ((answer, attempt),) = rows(connection, "select id, attempt from pgembedd_internal.claim_answers(1, 60, slow => true)")
+    ((answer, attempt),) = rows(
+        connection, "select id, attempt from pgembedd_internal.claim_answers(1, 60, slow => true)"
+    )
     return answer, attempt
 
 
 def test_a_question_whose_rows_are_never_read_waits_longer_and_fails(database: Database, mallory: str) -> None:
     ask_much(database, mallory, "owned", 1, as_users=False)
     with database.connect() as connection:
-        ((answer, attempt),) = rows(connection, "select id, attempt from pgembedd_internal.claim_answers(1, 60, slow => false)")
+        ((answer, attempt),) = rows(
+            connection, "select id, attempt from pgembedd_internal.claim_answers(1, 60, slow => false)"
+        )
         waited = []
         for times in range(1, 5):
             postpone = "select pgembedd_internal.postpone_answer(%s, %s, 'Its rows could not be read within 60 s.', 4)"

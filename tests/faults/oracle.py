@@ -152,9 +152,9 @@ def _compare_failures(
     connection: psycopg.Connection, subject: Subject, contents: Mapping[Key, str], findings: Findings
 ) -> None:
     """Dead letters that name a row of ours; those of garbage name none."""
-    state, reason = rows(connection, "select state, state_reason from pgembedd_internal.pipeline where name = %s", subject.name)[
-        0
-    ]
+    state, reason = rows(
+        connection, "select state, state_reason from pgembedd_internal.pipeline where name = %s", subject.name
+    )[0]
     if state != "running":
         findings.failed.append(f"{subject.name} is {state}: {reason}")
     for key, why, error in rows(

@@ -44,7 +44,9 @@ class Asked:
     def newest(self) -> UUID:
         """The id of the last question; zeros before the first."""
         with self.database.connect() as connection:
-            return next(iter(column(connection, "select id from pgembedd_internal.answer order by asked_at desc")), UUID(int=0))
+            return next(
+                iter(column(connection, "select id from pgembedd_internal.answer order by asked_at desc")), UUID(int=0)
+            )
 
     def tell(self, answer: UUID, event: str, **data: Any) -> None:
         """An event as the worker writes it."""
@@ -60,7 +62,9 @@ class Asked:
     def finish(self, answer: UUID) -> None:
         """What follows the last part of an answer."""
         done = {"status": "complete", "citations": [1], "tokens": {"prompt": 7, "answer": 5}}
-        finish = "select pgembedd_internal.finish_answer(%s, 1, 'complete', %s, '{1}', array['done'], array[%s]::jsonb[])"
+        finish = (
+            "select pgembedd_internal.finish_answer(%s, 1, 'complete', %s, '{1}', array['done'], array[%s]::jsonb[])"
+        )
         with self.database.connect() as connection:
             assert value(connection, finish, answer, "".join(SENTENCES), json.dumps(done))
 
@@ -114,7 +118,9 @@ def while_answering(asked: Asked, work: Callable[[], Any]) -> Any:
             waiting = pool.submit(work)
 
             def fresh() -> list[UUID]:
-                return [id_ for (id_,) in rows(connection, "select id from pgembedd_internal.answer") if id_ not in before]
+                return [
+                    id_ for (id_,) in rows(connection, "select id from pgembedd_internal.answer") if id_ not in before
+                ]
 
             eventually(lambda: bool(fresh()) or waiting.done())
             for answer in fresh():

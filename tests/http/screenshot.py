@@ -74,7 +74,10 @@ def _failures(connection: psycopg.Connection) -> None:
     connection.execute("delete from pgmq.q_pgembedd_backfill where (message ->> 'id')::int > 4")
     connection.execute("delete from pgmq.q_pgembedd_fresh where (message ->> 'id')::int > 24")
     reason = 'public.tickets has no column "body" any more. Rename it back, or drop the pipeline.'
-    connection.execute("select pgembedd_internal.stop_pipeline(id, %s) from pgembedd_internal.pipeline where name = 'tickets'", (reason,))
+    connection.execute(
+        "select pgembedd_internal.stop_pipeline(id, %s) from pgembedd_internal.pipeline where name = 'tickets'",
+        (reason,),
+    )
 
 
 def _shoot(address: str) -> None:

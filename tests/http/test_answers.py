@@ -117,12 +117,12 @@ def test_an_error_of_the_reading_has_no_number_so_that_nothing_is_missed_later(a
         answer = UUID(first.event()[1]["answer"])
         first.event()
         with asked.database.connect() as connection:
-            connection.execute(f"revoke select on pgembedd_internal.answer_event from {asked.role}")
+            connection.execute(f"revoke select on pgembedd.answer_events from {asked.role}")
             try:
                 asked.claim(answer)
                 assert first.event()[0] == "error"
             finally:
-                connection.execute(f"grant select on pgembedd_internal.answer_event to {asked.role}")
+                connection.execute(f"grant select on pgembedd.answer_events to {asked.role}")
     asked.finish(answer)
     with opened(asked, "GET", f"/answers/{answer}?after={first.ids[-1]}") as again:
         assert [word for word, _ in again.rest()] == ["status", "status", "done"]
@@ -174,7 +174,7 @@ def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monk
 
     def read(questions: Questions, after: dict[UUID, int]) -> Any:
         if "bob" in questions.rights and lost.is_set():
-            raise SearchError("permission denied for table answer_event", None, "42501")
+            raise SearchError("permission denied for table answer_events", None, "42501")
         return real(questions, after)
 
     monkeypatch.setattr(Questions, "events", read)
@@ -350,7 +350,9 @@ def test_a_busy_worker_is_waited_for(asked: Asked) -> None:
             assert value(connection, untaken, waiting) is False
             asked.finish(claimed)
             assert value(connection, untaken, waiting) is False
-            connection.execute("update pgembedd_internal.answer set finished_at = '2000-01-01' where id = %s", [claimed])
+            connection.execute(
+                "update pgembedd_internal.answer set finished_at = '2000-01-01' where id = %s", [claimed]
+            )
             assert value(connection, untaken, waiting) is True
         asked.write(waiting)
 

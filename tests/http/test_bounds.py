@@ -21,7 +21,7 @@ from pgembedd.settings import HttpSettings, limits
 from tests.support.embedders import only
 from tests.support.roles import Roles
 from tests.support.search import make_source
-from tests.support.sql import column, rows, value
+from tests.support.sql import column, qualified, rows, value
 from tests.support.transaction import connection
 from tests.support.worker import brisk
 
@@ -171,7 +171,7 @@ def test_every_parameter_of_every_function_has_a_bound(roles: Roles, connection:
             listed = ", ".join(
                 f"{'variadic ' if name == 'keys' else ''}{name} => {written}" for name, written in last_is_variadic
             )
-            statement = f"{'call' if kind == 'p' else 'select'} pgembedd.{function}({listed})"
+            statement = f"{'call' if kind == 'p' else 'select'} {qualified(function)}({listed})"
             if sentence := fault_of(connection, statement, function, parameter):
                 wrong.append((function, parameter, too_large[:40], sentence))
     assert not wrong, "\n".join(map(str, wrong))

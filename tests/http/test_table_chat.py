@@ -75,7 +75,9 @@ def test_a_pipeline_is_a_chat_model_of_openais_client(asked: Asked, chat: openai
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert chunks[-1].usage.completion_tokens == 5
     with asked.database.connect() as connection:
-        threads = rows(connection, "select question, thread from pgembedd_internal.answer order by asked_at desc limit 2")
+        threads = rows(
+            connection, "select question, thread from pgembedd_internal.answer order by asked_at desc limit 2"
+        )
     assert threads[0][1] == threads[1][1]
     assert [question for question, _ in threads] == ["And [how] long?", QUESTION]
 

@@ -108,7 +108,9 @@ def test_rows_that_fail_in_the_database_fail_alone(
         assert len(claims) == 1, "the good ones were embedded in the very claim that had the bad ones"
         assert missing(connection) == BAD
         await_given_up(connection)
-        failures = rows(connection, "select key, reason, attempts, jsonb_array_length(history) from pgembedd.dead_letters")
+        failures = rows(
+            connection, "select key, reason, attempts, jsonb_array_length(history) from pgembedd.dead_letters"
+        )
         assert sorted(failures) == [(i, cause.reason, 5, 5) for i in BAD]
         connection.execute(cause.mended_by)
         assert call(connection, "retry_dead_letters", name="documents") == len(BAD)

@@ -85,7 +85,9 @@ def test_leases_are_extended_while_owners_code_holds_all_other_sessions(
         insert(connection, range(101, 120))
         eventually(lambda: backends(connection, STORING) == 2)
         now = value(connection, "select clock_timestamp()")
-        extended = f"application_name = 'pgembedd leases' and query ~ 'pgembedd_internal.extend' and query_start > '{now}'"
+        extended = (
+            f"application_name = 'pgembedd leases' and query ~ 'pgembedd_internal.extend' and query_start > '{now}'"
+        )
         eventually(lambda: backends(connection, extended) == 1)
         assert backends(connection, STORING) == 2
         connection.execute("delete from gate")

@@ -245,7 +245,9 @@ def test_a_killed_workers_question_is_answered_by_the_next(
         asked = caller.submit(embed, own, "x", ", timeout => '10 min'")
         assert gate.reached.wait(PATIENCE_S)
         with WorkerProcess(database.conninfo), hearing(connection, 2):
-            connection.execute("delete from pgembedd_internal.worker w using pgembedd_internal.embed_request q where w.id = q.taken_by")
+            connection.execute(
+                "delete from pgembedd_internal.worker w using pgembedd_internal.embed_request q where w.id = q.taken_by"
+            )
             vector = asked.result(PATIENCE_S)
         gate.open()
     assert np.array_equal(vector, model.embed(["x"], kind="query").vectors[0])

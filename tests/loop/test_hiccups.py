@@ -68,7 +68,7 @@ def test_an_error_at_each_statement_of_each_thread(
         await_quiet(connection)
         assert (missing(connection), stale(connection, model)) == ([], [])
     for thread, statement in (("heartbeat", "extend("), ("fetch", "claim("), ("fetch", "read("), ("deliver", "store(")):
-        assert any(at[0] == thread and f"pgembedd.{statement}" in at[1] for at in raised), (thread, statement)
+        assert any(at[0] == thread and f"pgembedd_internal.{statement}" in at[1] for at in raised), (thread, statement)
 
 
 def test_a_connection_that_is_lost_while_a_worker_starts(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

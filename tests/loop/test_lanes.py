@@ -126,7 +126,11 @@ def test_a_fresh_row_waits_for_no_read_and_no_store_of_a_backfill(
     with database.connect() as user:
         user.execute("select pg_advisory_lock(1)")
         with worker_thread(database, only(model), claim_size=8):
-            eventually(lambda: backends(connection, f"wait_event = 'PgSleep' and query like '%pgembedd.{stage}%'") == 1)
+            eventually(
+                lambda: (
+                    backends(connection, f"wait_event = 'PgSleep' and query like '%pgembedd_internal.{stage}%'") == 1
+                )
+            )
             insert(connection, [1], text="fresh")
             await_embedded(connection, [1])
             assert missing(connection, "slow") == list(range(100, 1101))

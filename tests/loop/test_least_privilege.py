@@ -41,7 +41,9 @@ def test_a_whole_run_with_least_privilege(apart: Database, roles: Roles, model: 
         connection.execute("update pgembedd_internal.pipeline set max_attempts = 1")
         with connect_as(apart, worker) as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
             other.execute("select from documents")
-        connection.execute("update pgembedd_internal.installation set swept_at = '-infinity', retained_at = '-infinity'")
+        connection.execute(
+            "update pgembedd_internal.installation set swept_at = '-infinity', retained_at = '-infinity'"
+        )
         with worker_thread(conninfo_as(apart, worker), only(Wrapped(model)), lease_s=1):
             await_quiet(connection)
         assert missing(connection) == [5, 7]

@@ -161,7 +161,9 @@ def test_what_is_asked_of_a_provider_in_a_day_is_added_up_to_its_budget(database
         assert [ledger.take("by tokens", 3, 6, 9) for _ in range(2)] == [True, False]
         ledger.correct("by requests", -100)
     with database.connect() as connection:
-        used = rows(connection, "select provider, tokens, requests from pgembedd_internal.provider_use order by provider")
+        used = rows(
+            connection, "select provider, tokens, requests from pgembedd_internal.provider_use order by provider"
+        )
     assert used == [("by requests", 0, 2), ("by tokens", 7, 3)]
 
 

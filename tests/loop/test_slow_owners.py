@@ -175,7 +175,10 @@ def test_other_pipelines_go_on(
             others_go_on(connection)
             assert hits(log) - before <= MOST_HITS
             assert value(connection, "select state from pgembedd.status where pipeline = 'one'") == "running"
-            reason = value(connection, "select pgembedd_internal._shown_reason(p) from pgembedd_internal.pipeline p where name = 'slow'")
+            reason = value(
+                connection,
+                "select pgembedd_internal._shown_reason(p) from pgembedd_internal.pipeline p where name = 'slow'",
+            )
             assert reason.startswith("Code of the owner of public.slow did not end within 0.")
             owner.execute(slow(""))
             assert_mended(connection)

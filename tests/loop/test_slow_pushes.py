@@ -82,7 +82,9 @@ def test_of_a_slow_pipeline_one_posted_job_is_claimed_and_the_others_are_put_bac
         posted = value(connection, "select jsonb_agg(j)::text from pgembedd_internal._claim_for_push(100, 300) j")
         again = json.dumps([{**json.loads(posted)[0], "jobId": 10**6}])
         assert [outcome.word for outcome in pusher.post(again).result()] == ["done"]
-        assert not value(connection, "select pgembedd_internal._pauses(p) from pgembedd_internal.pipeline p"), "it took no turn"
+        assert not value(connection, "select pgembedd_internal._pauses(p) from pgembedd_internal.pipeline p"), (
+            "it took no turn"
+        )
         assert [outcome.word for outcome in pusher.post(posted).result()] == ["written"]
 
 

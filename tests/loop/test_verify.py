@@ -263,10 +263,10 @@ def test_whoever_may_act_for_both_owners_may_verify(
     connection.execute("alter table documents enable row level security")
     connection.execute("select pgembedd.resume('documents')")
     connection.execute(f"""
-        grant usage on schema pgembedd, pgmq to {verifier};
-        grant execute on all functions in schema pgembedd to {verifier};
-        grant select, insert on all tables in schema pgembedd, pgmq to {verifier};
-        grant usage, select on all sequences in schema pgembedd, pgmq to {verifier}""")
+        grant usage on schema pgembedd, pgembedd_internal, pgmq to {verifier};
+        grant execute on all functions in schema pgembedd, pgembedd_internal to {verifier};
+        grant select, insert on all tables in schema pgembedd, pgembedd_internal, pgmq to {verifier};
+        grant usage, select on all sequences in schema pgembedd, pgembedd_internal, pgmq to {verifier}""")
     with psycopg.connect(conninfo_as(database, verifier), autocommit=True) as opened:
         with pytest.raises(ConfigurationError, match=f"documents belongs to {owner}, and {verifier} may not act"):
             found(opened)

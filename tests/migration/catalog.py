@@ -9,7 +9,7 @@ import psycopg
 
 Catalog = dict[tuple[str, str], str]
 
-_SCHEMA = "pg_namespace n on n.nspname in ('pgembedd', 'pgembedd_code') and n.oid ="
+_SCHEMA = "pg_namespace n on n.nspname in ('pgembedd', 'pgembedd_internal', 'pgembedd_code') and n.oid ="
 
 
 def _grants(acl: str) -> str:

@@ -58,6 +58,7 @@ def _pg_dump(server: EmbeddedPostgres, database: Database) -> str:
             "--schema-only",
             "--no-owner",
             "--schema=pgembedd",
+            "--schema=pgembedd_internal",
             "--schema=pgembedd_code",
             database.conninfo,
         ],

@@ -29,7 +29,7 @@ _ROUTINES = r"""
            exists (select from pg_depend d join pg_rewrite r on r.oid = d.objid
                    where d.classid = 'pg_rewrite'::regclass and d.refobjid = p.oid)
     from pg_proc p
-    where p.pronamespace = 'pgembedd'::regnamespace and p.proname not in ('_subject', '_is_readable_source')
+    where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and p.proname not in ('_subject', '_is_readable_source')
 """
 _VIEWS = r"""
     select c.oid::regclass::text, pg_get_viewdef(c.oid), c.relowner::regrole::text, array_to_string(c.reloptions, ', '),
@@ -40,7 +40,7 @@ _VIEWS = r"""
                        from pg_attribute a, aclexplode(a.attacl) x where a.attrelid = c.oid) a
                  where a.grantee <> c.relowner)
     from pg_class c join pg_type t on t.oid = c.reltype
-    where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v'
+    where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and c.relkind = 'v'
       -- Without those whose rows are parameters, which no older version has.
       and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass
                       and d.refclassid = 'pg_type'::regclass and d.refobjid in (t.oid, t.typarray))
@@ -179,6 +179,6 @@ def _routines(connection: psycopg.Connection) -> list[_Routine]:
 
 def _identities(connection: psycopg.Connection) -> set[str]:
     found = connection.execute(
-        "select oid::regprocedure::text from pg_proc where pronamespace = 'pgembedd'::regnamespace"
+        "select oid::regprocedure::text from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
     )
     return {identity for (identity,) in found}

@@ -15,12 +15,12 @@ OF_COMMANDS = re.compile(r"doctor_|import_|verify_|index_|indexes_|drop_unfinish
 # Statements whose columns are read by their names: later ones may follow.
 READ_BY_NAME = {"status", "overview"}
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_CALLED_BY_NAME = re.compile(r"pgembedd\.(\w+)\(\{arguments\}\)")
+_CALLED_BY_NAME = re.compile(r"pgembedd(?:_internal)?\.(\w+)\(\{arguments\}\)")
 _ROUTINES = """
     select p.proname::text, pg_get_function_result(p.oid),
            array(select n || ' ' || t::text from unnest(p.proargnames[:p.pronargs], p.proargtypes::regtype[]) a(n, t)),
            p.proargnames[:p.pronargs - p.pronargdefaults]
-    from pg_proc p where p.pronamespace = 'pgembedd'::regnamespace and p.proname = any (%s)
+    from pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and p.proname = any (%s)
 """
 
 
@@ -58,7 +58,7 @@ def statements(text: str, interface: int) -> dict[str, str]:
     return {
         name: text.replace("{interface}", f"n{interface}")
         for name, text in found.items()
-        if "pgembedd." in text and "{arguments}" not in text and not OF_COMMANDS.match(name)
+        if re.search(r"pgembedd(_internal)?\.", text) and "{arguments}" not in text and not OF_COMMANDS.match(name)
     }
 
 

@@ -17,7 +17,7 @@ from tests.support.sql import create_pipeline, make_documents, rows, value
 
 # What our schemas and what is made beside them depend on, but for what is Postgres's own, ours, or an extension's.
 FOREIGN = """
-    with ours(oid) as (select unnest(array['pgembedd', 'pgembedd_code', 'pgmq']::regnamespace[])),
+    with ours(oid) as (select unnest(array['pgembedd', 'pgembedd_internal', 'pgembedd_code', 'pgmq']::regnamespace[])),
     dependent as (
         select d.classid, d.objid, d.refclassid, d.refobjid from pg_depend d where d.deptype in ('n', 'a', 'i'))
     select distinct pg_describe_object(d.classid, d.objid, 0), pg_describe_object(d.refclassid, d.refobjid, 0)

@@ -86,12 +86,12 @@ USED = f"""
     create view best as select * from found order by how_good desc limit 1;
     create view running as select pipeline, state from pgembedd.status;
     create view waiting as select s.* from pgembedd.processing_status('documents', '1', '2') s;
-    create table notes (id int primary key, wait interval default pgembedd_internal.backoff(1));
+    create table notes (id int primary key, wait interval default pgembedd_internal._backoff(1));
     alter table notes enable row level security;
     create policy seen on notes for select using (exists (
         select from pgembedd.processing_status('documents', to_jsonb(id)) p where p.status = 'embedded'));
-    create policy added on notes for insert with check (pgembedd_internal.backoff(id) > interval '0');
-    create rule also as on delete to notes do also select pgembedd_internal.backoff(old.id);
+    create policy added on notes for insert with check (pgembedd_internal._backoff(id) > interval '0');
+    create rule also as on delete to notes do also select pgembedd_internal._backoff(old.id);
 """
 MADE = """
     select n.nspname || '.' || p.proname, pg_get_functiondef(p.oid), p.proowner::regrole::text, p.proacl::text
@@ -114,10 +114,12 @@ MADE = """
 
 def use(connection: psycopg.Connection, user: str, web: str) -> None:
     """What the user made in the schema `mine`, and our functions in the schema `api`."""
-    connection.execute(f"grant usage on schema pgembedd to {user}; grant select on documents to {user}, {web}")
+    connection.execute(
+        f"grant usage on schema pgembedd, pgembedd_internal to {user}; grant select on documents to {user}, {web}"
+    )
     connection.execute(f"select pgembedd.grant_operator('{user}'), pgembedd.grant_search('{web}')")
     connection.execute(f"grant select on pgembedd.status to {user} with grant option")
-    connection.execute(f"grant execute on all functions in schema pgembedd to {user}")
+    connection.execute(f"grant execute on all functions in schema pgembedd, pgembedd_internal to {user}")
     connection.execute(f"create schema api; create schema mine authorization {user}")
     connection.execute("select pgembedd.expose_search('api')")
     connection.execute(
@@ -182,7 +184,7 @@ def test_revisions_of_users_run_before_and_after(
 
 # What cannot be bound anew, by what the sentence says of it.
 IN_THE_WAY = {
-    "materialized view mine.seen stands on pgembedd_internal.backoff(": "create materialized view seen as {wait}",
+    "materialized view mine.seen stands on pgembedd_internal._backoff(": "create materialized view seen as {wait}",
     "constraint checked_check on table mine.checked": "create table checked (n int check (({wait}) > '0'))",
     "column name of table mine.made": "create table made (name text generated always as ({code}) stored)",
     "index mine.by_code stands on": "create table coded (n int); create index by_code on coded ({code})",

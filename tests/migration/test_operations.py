@@ -20,7 +20,7 @@ from tests.migration.alembic_project import Project, examples, fresh_models
 from tests.support.databases import Database
 from tests.support.refusals import sentence
 from tests.support.roles import PASSWORD, Roles
-from tests.support.sql import rows, value
+from tests.support.sql import qualified, rows, value
 
 UPGRADE = 'op.create_embedding_pipeline("documents", "documents", content_columns=["title"], {})'
 
@@ -40,7 +40,7 @@ def test_the_options_are_those_of_the_function(
                unnest(proargnames[:pronargs], proargtypes::oid[]) with ordinality as p(name, type, nth)
         where oid = %s::regproc order by nth
     """
-    there = rows(connection, parameters, f"pgembedd.{function}")
+    there = rows(connection, parameters, f"{qualified(function)}")
     assert there == [*((name, "text") for name in own), *options.items()]
 
 

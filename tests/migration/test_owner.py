@@ -104,12 +104,14 @@ def test_an_older_version_keeps_its_owner_whichever_role_upgrades_it(own_roles: 
         migrate(bare.conninfo)
         assert differences(fresh, catalog(connection)) == {}
         age(connection, "another parameter")
-        connection.execute(f"grant usage on schema pgembedd to {other}; create schema theirs authorization {other}")
-        connection.execute(f"grant execute on all functions in schema pgembedd to {other}")
+        connection.execute(
+            f"grant usage on schema pgembedd, pgembedd_internal to {other}; create schema theirs authorization {other}"
+        )
+        connection.execute(f"grant execute on all functions in schema pgembedd, pgembedd_internal to {other}")
         with connect_as(bare, other) as theirs:
-            theirs.execute("create view theirs.wait as select pgembedd_internal.backoff(1)")
+            theirs.execute("create view theirs.wait as select pgembedd_internal._backoff(1)")
         said = (
-            "view theirs.wait stands on pgembedd_internal.backoff(integer,interval,interval,double precision,text) "
+            "view theirs.wait stands on pgembedd_internal._backoff(integer,interval,interval,double precision,text) "
             "(permission denied for schema"
         )
         with sentence(ConfigurationError, said):
@@ -167,7 +169,7 @@ def owners_of_functions(connection: psycopg.Connection) -> set[str]:
     return set(
         column(
             connection,
-            """select proowner::regrole::text from pg_proc where pronamespace = 'pgembedd'::regnamespace
+            """select proowner::regrole::text from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
                and proname in ('claim', 'read', 'store', 'tick', 'overview')""",
         )
     )

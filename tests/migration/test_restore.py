@@ -191,9 +191,7 @@ def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, database: D
         copy_over(server, database, as_owner.conninfo, form, *ANYBODYS)
         check(as_owner)
         with copy.connect() as admin:
-            functions = (
-                "select distinct proowner::regrole::text from pg_proc where pronamespace = 'pgembedd'::regnamespace"
-            )
+            functions = "select distinct proowner::regrole::text from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
             assert column(admin, functions) == [owner]
             worker = "select has_function_privilege('pgembedd_worker', 'pgembedd_internal.models()', 'execute')"
             assert value(admin, worker), "migrate grants again what the dump left out"

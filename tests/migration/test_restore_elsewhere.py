@@ -44,8 +44,8 @@ GRANTED_TO_OTHERS = """
     where a.grantee not in (o.owner, 'pgembedd'::regrole)
 """
 LATER = """
-    grant usage on schema pgembedd, pgmq to reporting;
-    grant select on all tables in schema pgembedd to reporting;
+    grant usage on schema pgembedd, pgembedd_internal, pgmq to reporting;
+    grant select on all tables in schema pgembedd, pgembedd_internal to reporting;
     grant select on all tables in schema pgmq to reporting;
 """
 
@@ -189,7 +189,7 @@ def test_what_a_writers_statement_needs_is_granted_to_one_role(roles: Roles, emp
             connection, "select prosrc from pg_proc where proname ~ '_on_' and proowner = 'pgembedd'::regrole"
         )
         assert len(used) == 2 * len(TABLES) + 2
-        names = {name for text in used for name in re.findall(r"\bpgembedd\.(\w+)[^\w']", text)}
+        names = {name for text in used for name in re.findall(r"\bpgembedd_internal\.(\w+)[^\w']", text)}
         assert names == GUARDED
 
 

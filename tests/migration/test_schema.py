@@ -55,7 +55,7 @@ def test_every_body_is_valid(connection: psycopg.Connection) -> None:
     """sql/ is loaded without looking at the bodies, because they name functions that come later."""
     connection.execute("set check_function_bodies = on")
     definitions = connection.execute(
-        "select pg_get_functiondef(oid) from pg_proc where pronamespace = 'pgembedd'::regnamespace"
+        "select pg_get_functiondef(oid) from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
     ).fetchall()
     assert len(definitions) > 200
     for (definition,) in definitions:
@@ -66,7 +66,9 @@ def test_the_bodies_are_looked_at(connection: psycopg.Connection) -> None:
     definition = "create function pgembedd_internal._odd() returns int language sql as 'select none from nowhere'"
     connection.execute("set check_function_bodies = off")
     connection.execute(definition.encode())
-    (again,) = connection.execute("select pg_get_functiondef('pgembedd_internal._odd()'::regprocedure)").fetchone() or ("",)
+    (again,) = connection.execute("select pg_get_functiondef('pgembedd_internal._odd()'::regprocedure)").fetchone() or (
+        "",
+    )
     connection.execute("set check_function_bodies = on")
     with pytest.raises(psycopg.errors.UndefinedTable):
         connection.execute(again.encode())

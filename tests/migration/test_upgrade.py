@@ -34,7 +34,7 @@ DAMAGE = """
     drop trigger pgembedd_1_update on documents;
     create or replace function pgembedd_code.pipeline_1_on_insert() returns trigger
         language plpgsql as 'begin return null; end';
-    grant execute on all functions in schema pgembedd to public;
+    grant execute on all functions in schema pgembedd, pgembedd_internal to public;
     comment on function pgembedd.pause(text) is null;
 """
 
@@ -77,7 +77,7 @@ def test_an_upgrade_replaces_what_had_other_parameters_and_columns(
 ) -> None:
     reader = roles.make("reader")
     granted = f"""
-        grant usage on schema pgembedd to {reader};
+        grant usage on schema pgembedd, pgembedd_internal to {reader};
         grant execute on function pgembedd.pause(text) to {reader} with grant option;
         grant select on pgembedd.status, pgembedd.dead_letters to {reader};
         grant select on pgembedd.status to public;
@@ -133,7 +133,9 @@ def test_a_view_on_a_search_of_fewer_parameters_follows(
     """The short form of tests/migration/test_older_version.py."""
     reader = roles.make("reader")
     make_source(connection, 3)
-    functions = "select p::text, pg_get_functiondef(p) from pgembedd_internal._search_functions() p where p::text like %s"
+    functions = (
+        "select p::text, pg_get_functiondef(p) from pgembedd_internal._search_functions() p where p::text like %s"
+    )
     ((search, definition),) = rows(connection, functions, "pgembedd.search(text%")
     older = definition.replace(", marks text[] DEFAULT '{**,**}'::text[])", ")")
     connection.execute(f"drop function {search}; {older}; create schema api".encode())
@@ -275,17 +277,19 @@ def test_old_queues_of_the_extension_are_found_again() -> None:
             connection.execute("""select pgmq.send('pgembedd_fresh', '{"id": 1}')""")
             migrate(conninfo)
             assert value(connection, "select count(*) from pgmq.q_pgembedd_fresh") == 1
-            assert value(connection, "select created_queues from pgembedd_internal.installation") == ["pgembedd_backfill"]
+            assert value(connection, "select created_queues from pgembedd_internal.installation") == [
+                "pgembedd_backfill"
+            ]
 
 
 DESCRIBED = """
     select o.name from (
         select p.proname::text as name, obj_description(p.oid, 'pg_proc') as said from pg_proc p
-        where p.pronamespace = 'pgembedd'::regnamespace and not starts_with(p.proname, '_')
+        where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and not starts_with(p.proname, '_')
           and p.oid not in (select pgembedd_internal._worker_functions())
         union all
         select c.relname, obj_description(c.oid, 'pg_class') from pg_class c
-        where c.relnamespace = 'pgembedd'::regnamespace and c.relkind in ('v', 'r', 'S')
+        where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and c.relkind in ('v', 'r', 'S')
           and c.relname not in ('schema_revision', 'pipeline_id_seq', 'dead_letter_id_seq')) o
     where coalesce(o.said, '') = '' order by 1
 """

@@ -124,10 +124,12 @@ def use(database: Database, installer: str) -> None:
         connection.execute("insert into documents values (3, 'x')")
         assert set(sql.work(connection).values()) == {"written"}
         connection.execute("select pgembedd.tick(0, 0)")
-        connection.execute("update pgembedd_internal.installation set indexes_at = '-infinity', retained_at = '-infinity'")
+        connection.execute(
+            "update pgembedd_internal.installation set indexes_at = '-infinity', retained_at = '-infinity'"
+        )
         connection.execute("select pgembedd.tick(0, 0), pgembedd.sweep(), pgembedd.retention()")
-        for source in ("status", "failures", "truncated", "overview()", "metrics()", "models()", "history()"):
-            sql.rows(connection, f"select * from pgembedd.{source}")
+        for source in ("status", "dead_letters", "truncated", "overview()", "metrics()", "models()", "history()"):
+            sql.rows(connection, f"select * from {sql.qualified(source)}")
         sql.rows(connection, "select pgembedd.index_statements('documents')")
         # What the upkeep and a worker's thread call, whose errors are lines of a log.
         connection.execute("select pgembedd_internal._maintain_indexes(), pgembedd_internal._has_builder('documents')")

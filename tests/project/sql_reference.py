@@ -1,4 +1,4 @@
-"""The parts of docs/reference/sql.md that sql/ determines: signatures, callers, comments, parameters, columns, tables.
+"""The parts of docs/reference/sql.md that sql/ determines: signatures, callers, comments, parameters, columns.
 
 `python -m tests.project.sql_reference` writes them; a test compares. Under the heading of a routine or view they are
 the first block and the paragraph after it. Tables have marks around them, and the last cell of each row of parameters
@@ -14,7 +14,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "sql.md"
-DUMP = ROOT / "tests" / "migration" / "schema.sql"
 SECTION = re.compile(r"(^### (\w+)\n\n)```\n(?:(?!```).*\n)+```\n\n(?:.+\n)+", re.MULTILINE)
 TABLE = re.compile(r"(<!-- sql: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 ROUTINE = re.compile(
@@ -99,7 +98,7 @@ def callers(name: str) -> str:
     """The roles other than the owner that may call a routine or read a view."""
     found = []
     for function, role in CALLERS.items():
-        body = re.search(rf"^create or replace function pgembedd\.{function}\(.*?\$\$(.*?)\$\$", sources(), re.M | re.S)
+        body = re.search(rf"^create or replace function pgembedd(?:_internal)?\.{function}\(.*?\$\$(.*?)\$\$", sources(), re.M | re.S)
         assert body is not None, function
         granted = " ".join(re.findall(r"grant select on ([\w, ]+)", body[1])) if name in views() else body[1]
         patterns = re.findall(r"~ '([^']+)'", granted)
@@ -163,14 +162,6 @@ def rows(declared: tuple[str, ...], before: str, head: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def tables() -> str:
-    """The tables and sequences, by the comments of the migrations as the committed dump has them."""
-    comment = r"^COMMENT ON (?:TABLE|SEQUENCE) pgembedd\.(\w+) IS '((?:[^']|'')*)';"
-    found = re.findall(comment, DUMP.read_text(encoding="utf-8"), re.MULTILINE)
-    lines = [f"| `{name}` | {text.replace(chr(39) * 2, chr(39))} |" for name, text in sorted(found)]
-    return "\n".join(["| table | |", "|---|---|", *lines]) + "\n"
-
-
 def table(what: str, before: str) -> str:
     """A table of the page as it is to be."""
     match what.split(" of "):
@@ -178,8 +169,7 @@ def table(what: str, before: str) -> str:
             return rows(routines()[name][0].parameters, before, ["parameter", "type", "default"])
         case ["columns", name]:
             return rows(routines()[name][0].columns(), before, ["column", "type"])
-        case _:
-            return tables()
+    raise ValueError(what)
 
 
 def rendered(page: str) -> str:

@@ -85,7 +85,10 @@ REFUSALS = {
         "select pgembedd.requeue('documents', array['\"x\"'::jsonb])",
     ],
     "resume": ["select pgembedd.resume('nope')"],
-    "retry_dead_letters": ["select pgembedd.retry_dead_letters('nope')", "select pgembedd.retry_dead_letters('documents', 'nope')"],
+    "retry_dead_letters": [
+        "select pgembedd.retry_dead_letters('nope')",
+        "select pgembedd.retry_dead_letters('documents', 'nope')",
+    ],
     "rollback": ["select pgembedd.revert_model('nope')", "select pgembedd.revert_model('documents')"],
     "search": [
         "select pgembedd.search('nope', 'x')",

@@ -13,7 +13,7 @@ FUNCTIONS = """
     select p.oid::regprocedure::text, c.message
     from pg_proc p join pg_language l on l.oid = p.prolang
     cross join lateral plpgsql_check_function_tb(p.oid, fatal_errors => false) c
-    where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace)
+    where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace, 'pgembedd_code'::regnamespace)
       and l.lanname = 'plpgsql' and p.prorettype <> 'trigger'::regtype
       and (c.level = 'error' or c.message ~ '^unused variable|shadowed')
 """

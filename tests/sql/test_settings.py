@@ -17,7 +17,7 @@ from pgembedd.database.queries import query
 from tests.sql.odd_settings import ODD, OF_SUPERUSERS, configure, odd_settings
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as, conninfo_as
-from tests.support.sql import call, column, create_pipeline, learn_vector, made_up, rows, value, work
+from tests.support.sql import call, column, create_pipeline, learn_vector, made_up, qualified, rows, value, work
 
 # Types whose texts depend on settings, and keys of them.
 KEYS = {
@@ -141,7 +141,7 @@ def upkeep(of: People, database: Database) -> None:
     before = code(of.installer)
     with database.connect(options="-c quote_all_identifiers=off -c search_path=public") as other:
         for session, look in ((of.worker, "tick(0, 0)"), (of.installer, "sweep()"), (other, "sweep()")):
-            assert value(session, f"select pgembedd.{look}") in (0, None), look
+            assert value(session, f"select {qualified(look)}") in (0, None), look
             assert code(of.installer) == before, look
     of.installer.execute("alter table public.texts rename to renamed; alter table public.floats add more int")
     call(of.installer, "sweep")

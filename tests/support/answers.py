@@ -36,7 +36,9 @@ def ask(connection: psycopg.Connection, question: str = "what is it", thread: UU
 
 
 def events(connection: psycopg.Connection, answer: UUID) -> list[Any]:
-    return rows(connection, "select seq, event, data from pgembedd_internal.answer_event where answer = %s order by seq", answer)
+    return rows(
+        connection, "select seq, event, data from pgembedd.answer_events where answer = %s order by seq", answer
+    )
 
 
 def as_worker(connection: psycopg.Connection, statement: str, *values: Any) -> list[Any]:

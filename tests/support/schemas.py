@@ -11,7 +11,7 @@ from tests.support.sql import column
 
 FUNCTIONS = """
     select oid::regprocedure::text from pg_proc
-    where pronamespace = 'pgembedd'::regnamespace and proname = any (%s::text[])
+    where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and proname = any (%s::text[])
 """
 
 
@@ -21,13 +21,12 @@ def without(connection: psycopg.Connection, *names: str) -> Iterator[None]:
     found = column(connection, FUNCTIONS, list(names))
     assert len(found) >= len(names), names
     for function in found:
-        name = function.removeprefix("pgembedd.").partition("(")[0]
-        connection.execute(
-            f"alter routine pgembedd.{function.removeprefix('pgembedd.')} rename to away_{name}".encode()
-        )
+        name = function.partition("(")[0].partition(".")[2]
+        connection.execute(f"alter routine {function} rename to away_{name}".encode())
     try:
         yield
     finally:
         for function in found:
-            name, _, rest = function.removeprefix("pgembedd.").partition("(")
-            connection.execute(f"alter routine pgembedd.away_{name}({rest} rename to {name}".encode())
+            schema, _, rest = function.partition(".")
+            name, _, arguments = rest.partition("(")
+            connection.execute(f"alter routine {schema}.away_{name}({arguments} rename to {name}".encode())

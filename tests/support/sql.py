@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -22,6 +24,7 @@ from psycopg import sql
 from psycopg.types import TypeInfo
 
 from pgembedd.database.jobs import job_of
+from pgembedd.database.own_version import sql_files
 from pgembedd.database.queries import query
 from pgembedd.database.records import BACKFILL as BACKFILL
 from pgembedd.database.records import FRESH as FRESH
@@ -129,19 +132,32 @@ def create_pipeline(connection: psycopg.Connection, **options: Any) -> Any:
     return call(connection, "create_pipeline", **defaults | options)
 
 
+@cache
+def _schemas() -> dict[str, str]:
+    """The schema of each of our routines and views, by name."""
+    defined = re.compile(r"^create or replace (?:function|procedure|view) (\w+)\.(\w+)", re.MULTILINE)
+    found = (defined.findall(path.read_text(encoding="utf-8")) for path in sql_files())
+    return {name: schema for schema, name in chain.from_iterable(found)}
+
+
+def qualified(call: str) -> str:
+    """A call of one of our routines, a view or a table, with its schema."""
+    return f"{_schemas().get(call.partition('(')[0], 'pgembedd_internal')}.{call}"
+
+
 def call(connection: psycopg.Connection, function: str, **options: Any) -> Any:
     """A function of the interface with named arguments."""
     arguments = ", ".join(f"{name} => %({name})s" for name in options)
-    rows = connection.execute(f"select pgembedd.{function}({arguments})", options).fetchall()
+    rows = connection.execute(f"select {qualified(function)}({arguments})", options).fetchall()
     return rows[0][0]
 
 
 def look_twice(connection: psycopg.Connection, look: str = "sweep()") -> Any:
     """The result of the second of two looks, the first of which was two seconds ago, and stopped nothing."""
-    value(connection, f"select pgembedd.{look}")
+    value(connection, f"select {qualified(look)}")
     assert column(connection, "select name from pgembedd_internal.pipeline where state = 'stopped'") == []
     connection.execute("update pgembedd_internal.pipeline set problem_since = problem_since - interval '2 s'")
-    return value(connection, f"select pgembedd.{look}")
+    return value(connection, f"select {qualified(look)}")
 
 
 def queued(connection: psycopg.Connection, queue: str = FRESH) -> list[Any]:

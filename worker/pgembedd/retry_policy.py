@@ -29,7 +29,7 @@ class RetryPolicy:
     """The delays between attempts: `first_s` seconds, then `factor` times as long each time, at most `longest_s`.
 
     Each is varied by a random share of up to `jitter`, so that many that failed at once do not come back at once.
-    There are at most so many `attempts`, None for no end. `pgembedd_internal.backoff()` is the same in SQL.
+    There are at most so many `attempts`, None for no end. `pgembedd_internal._backoff()` is the same in SQL.
     """
 
     first_s: float

@@ -50,7 +50,9 @@ class Storm(Fault):
     def heal(self, scene: Scene) -> None:
         """The look of the sweep, which is off: a change that no worker has met is followed by the next one."""
         with scene.admin() as connection:
-            connection.execute("select pgembedd_internal.diagnose(p.id) from pgembedd_internal.pipeline p where p.state = 'running'")
+            connection.execute(
+                "select pgembedd_internal.diagnose(p.id) from pgembedd_internal.pipeline p where p.state = 'running'"
+            )
 
 
 class LockedTable(Fault):

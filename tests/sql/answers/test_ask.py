@@ -57,8 +57,10 @@ def test_a_question_is_answered_from_what_the_asker_found(connection: psycopg.Co
     assert column(connection, "select n from pgembedd.answer_sources(%s)", answer) == [2, 3]
     connection.execute("reset role; select pgembedd.retention()")
     assert column(connection, "select n from pgembedd_internal.answer_source order by 1") == [2, 3]
-    connection.execute("update pgembedd_internal.answer set keep_until = 'yesterday'; select pgembedd_internal._forget_answers()")
-    assert value(connection, "select count(*) from pgembedd_internal.answer_event") == 0
+    connection.execute(
+        "update pgembedd_internal.answer set keep_until = 'yesterday'; select pgembedd_internal._forget_answers()"
+    )
+    assert value(connection, "select count(*) from pgembedd.answer_events") == 0
 
 
 def test_an_excerpt_is_shown_while_its_row_says_the_same(connection: psycopg.Connection, asker: str) -> None:
@@ -208,7 +210,10 @@ def test_an_attempt_that_ends_is_followed_by_another_and_cannot_write(
     assert not finish(connection, answer, 1)
     both = "select pgembedd_internal.write_answers(%s, '{1,2}', '{delta,delta}', '{\"{}\",\"{}\"}')"
     assert as_worker(connection, both, [answer, answer]) == [(answer,)]
-    assert as_worker(connection, "select pgembedd_internal.write_answers(%s, '{1}', '{delta}', '{\"{}\"}')", [answer]) == []
+    assert (
+        as_worker(connection, "select pgembedd_internal.write_answers(%s, '{1}', '{delta}', '{\"{}\"}')", [answer])
+        == []
+    )
     extend = "select pgembedd_internal.extend_answers(%s, %s, 60)"
     assert as_worker(connection, extend, [answer], [1]) == []
     assert as_worker(connection, extend, [answer], [2]) == [(answer,)]
@@ -275,9 +280,9 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
             call(connection, "configure_answers", pipeline="documents", **settings)
     call(connection, "configure_answers", pipeline="documents", keep="100 years")
     assert value(connection, "select keep = interval '100 years' from pgembedd_internal.answer_settings")
-    assert value(connection, 'select pgembedd_internal._answer_url(\'https://e.com/{a}?q={b}\', \'{"a": "ü/ b", "b": 1}\')') == (
-        "https://e.com/%C3%BC%2F%20b?q=1"
-    )
+    assert value(
+        connection, 'select pgembedd_internal._answer_url(\'https://e.com/{a}?q={b}\', \'{"a": "ü/ b", "b": 1}\')'
+    ) == ("https://e.com/%C3%BC%2F%20b?q=1")
     call(connection, "drop_pipeline", name="documents")
     assert value(connection, "select count(*) from pgembedd_internal.answer_settings") == 0
     assert value(connection, "select count(*) from pgembedd.answers where id = %s", uuid4()) == 0

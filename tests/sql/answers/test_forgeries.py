@@ -14,7 +14,7 @@ from tests.support.answers import ask, asker, claim, events
 from tests.support.refusals import refused
 from tests.support.roles import Roles
 from tests.support.search import QUERY
-from tests.support.sql import call, column, create_pipeline, rows, value
+from tests.support.sql import call, column, create_pipeline, qualified, rows, value
 from tests.support.transaction import connection
 
 __all__ = ["asker", "connection"]
@@ -51,7 +51,9 @@ def add(connection: psycopg.Connection, answer: UUID, key: Any, texts_hash: int 
 
 
 def hash_of(connection: psycopg.Connection, key: int) -> int:
-    found: int = value(connection, "select hash from pgembedd_internal._readable_rows('documents', array[%s])", Jsonb(key))
+    found: int = value(
+        connection, "select hash from pgembedd_internal._readable_rows('documents', array[%s])", Jsonb(key)
+    )
     return found
 
 
@@ -120,7 +122,7 @@ def test_an_asker_writes_no_other_column_than_these(connection: psycopg.Connecti
     whole = {"answer_source": "INSERT", "thread_member": "INSERT"}
     asked = (
         "select c.relname, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0"
-        " and not a.attisdropped where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'r'"
+        " and not a.attisdropped where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and c.relkind = 'r'"
         " and has_column_privilege(%s, c.oid, a.attnum, %s)"
     )
     inserts = {one for one in rows(connection, asked, asker, "insert") if one[0] not in whole}
@@ -156,7 +158,9 @@ def test_a_question_names_a_language_model_of_the_list(
     for named in allowed:
         ask_with = "select pgembedd.ask('documents', 'what is it', embedding => %s, model => %s)"
         assert value(connection, ask_with, QUERY, named)
-        assert value(connection, "select pgembedd_internal._begin_answer(%s)", forge(connection, model=named)) is not None
+        assert (
+            value(connection, "select pgembedd_internal._begin_answer(%s)", forge(connection, model=named)) is not None
+        )
     with refused(sentence, hint):
         connection.execute("select pgembedd.ask('documents', 'what is it', model => 'large')")
     forged = forge(connection, model="large")
@@ -184,8 +188,8 @@ def test_claims_without_a_subject_ask_nothing_and_see_nothing(
         ask(connection)
     with refused(told, "Ask with the token of a user"):
         ask(connection, thread=thread)
-    for table in ("answers", "answer", "answer_event", "answer_thread", "thread_member", "_readable_sources"):
-        assert rows(connection, f"select * from pgembedd.{table}") == [], table
+    for table in ("answers", "answer", "answer_events", "answer_thread", "thread_member", "_readable_sources"):
+        assert rows(connection, f"select * from {qualified(table)}") == [], table
     for statement, words in (
         ("select pgembedd.stop_answer(%s)", f"There is no answer {answer}, or it is of others."),
         ("select pgembedd.share_thread(%s, current_user::regrole)", "There is no thread"),
@@ -212,5 +216,6 @@ def test_a_subject_is_bounded_wherever_it_comes_from(connection: psycopg.Connect
         ask(connection)
     with refused(told):
         connection.execute(
-            "insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, %s, %s)", [uuid4(), asker, "x" * 1001]
+            "insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, %s, %s)",
+            [uuid4(), asker, "x" * 1001],
         )

@@ -16,7 +16,7 @@ from tests.support.answers import ask, asker
 from tests.support.refusals import refused
 from tests.support.roles import Roles
 from tests.support.search import make_source
-from tests.support.sql import rows, value
+from tests.support.sql import qualified, rows, value
 from tests.support.transaction import connection
 
 __all__ = ["asker", "connection"]
@@ -32,7 +32,10 @@ def test_claims_that_cannot_be_read_are_one_sentence(connection: psycopg.Connect
         ("select pgembedd.ask('documents', 'what is it')", []),
         ("select pgembedd.stop_answer(%s)", [answer]),
         ("select * from pgembedd.answer_sources(%s)", [answer]),
-        *((f"select * from pgembedd.{table}", []) for table in ("answers", "answer", "answer_event", "answer_thread")),
+        *(
+            (f"select * from {qualified(table)}", [])
+            for table in ("answers", "answer", "answer_events", "answer_thread")
+        ),
         ("insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, current_user, '')", [uuid4()]),
     ]
     for statement, values in statements:
@@ -52,14 +55,14 @@ def test_answers_are_watched_through_a_publication_by_those_who_may_see_them(
     ((schema, table, columns),) = rows(connection, published)
     assert (schema, table, columns) == (
         "pgembedd",
-        "answer_event",
+        "answer_events",
         ["answer", "seq", "attempt", "event", "data", "at"],
     )
     connection.execute(f"set local role {asker}")
     become = "select set_config('request.jwt.claims', %s, true)"
     connection.execute(become, ['{"sub": "ada", "role": "authenticated"}'])
     answer = ask(connection)
-    seen = "select seq, event from pgembedd_internal.answer_event where answer = %s order by seq"
+    seen = "select seq, event from pgembedd.answer_events where answer = %s order by seq"
     assert rows(connection, seen, answer) == [(1, "status"), (2, "sources")]
     connection.execute(become, ['{"sub": "bob", "role": "authenticated"}'])
     assert rows(connection, seen, answer) == []
@@ -91,8 +94,8 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
 
     def seen() -> tuple[int, ...]:
         return tuple(
-            value(connection, f"select count(*) from pgembedd.{table}")
-            for table in ("answers", "answer", "answer_event", "answer_thread")
+            value(connection, f"select count(*) from {qualified(table)}")
+            for table in ("answers", "answer", "answer_events", "answer_thread")
         )
 
     become(asker, "ada")
@@ -101,7 +104,7 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
     assert seen() == (1, 1, 2, 1)
     for function in ("share_thread", "unshare_thread"):
         with refused("There is no role NULL."):
-            connection.execute(f"select pgembedd.{function}(%s, null)".encode(), [thread])
+            connection.execute(f"select {qualified(function)}(%s, null)".encode(), [thread])
     for role, subject in ((asker, "bob"), (asker, ""), (other, "ada"), (other, "")):
         become(role, subject)
         assert seen() == (0, 0, 0, 0)

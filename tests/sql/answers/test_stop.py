@@ -113,7 +113,9 @@ def test_an_asker_who_does_not_commit_keeps_no_worker_waiting(
             assert value(asking, STOP, first) is True
             two = ["delta", "delta"], [Jsonb({"text": "So"})] * 2
             assert as_worker(connection, WRITE, [first, second], [1, 1], *two) == [(second,)]
-            extended = as_worker(connection, "select pgembedd_internal.extend_answers(%s, '{1,1}', 60)", [first, second])
+            extended = as_worker(
+                connection, "select pgembedd_internal.extend_answers(%s, '{1,1}', 60)", [first, second]
+            )
             assert extended == [(second,)]
             assert not finish(connection, first, 1)
             as_worker(connection, "select pgembedd_internal.release_answers(%s, '{1,1}')", [first, second])

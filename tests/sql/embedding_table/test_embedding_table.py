@@ -80,7 +80,9 @@ def test_a_row_has_one_row_for_each_chunk(chunked: psycopg.Connection) -> None:
     insert(chunked, 1, "one", "two words")
     assert work(chunked) == {1: "written"}
     assert chunks(chunked) == [(1, 0, "one"), (1, 1, "two words")]
-    found = rows(chunked, "select start_offset, end_offset, tokens, tokens_kept, model from chunks order by chunk_index")
+    found = rows(
+        chunked, "select start_offset, end_offset, tokens, tokens_kept, model from chunks order by chunk_index"
+    )
     assert found == [(0, 3, 1, 1, "model-1"), (5, 14, 2, 2, "model-1")]
     assert value(chunked, "select bool_and(content_hash = sha256(convert_to(chunk, 'UTF8'))) from chunks")
     assert value(

@@ -18,6 +18,7 @@ from tests.support.sql import (
     look_twice,
     make_documents,
     owned_table,
+    qualified,
     queued,
     read,
     rows,
@@ -88,9 +89,9 @@ def test_whoever_cannot_see_all_rows_gets_an_error_and_not_a_part(
     connection.execute(f"""
         insert into documents values (1, 'x'); delete from pgmq.q_pgembedd_fresh;
         grant {owner} to {member};
-        grant usage on schema pgembedd, pgmq to {member};
-        grant execute on all functions in schema pgembedd to {member};
-        grant all on all tables in schema pgembedd, pgmq to {member};
+        grant usage on schema pgembedd, pgembedd_internal, pgmq to {member};
+        grant execute on all functions in schema pgembedd, pgembedd_internal to {member};
+        grant all on all tables in schema pgembedd, pgembedd_internal, pgmq to {member};
     """)
     with connect_as(database, member) as theirs:
         assert rows(theirs, "select * from documents") == []
@@ -283,9 +284,9 @@ def test_another_role_cannot_register_a_table_that_is_not_its_own(
     owner, stranger = roles.make("owner"), roles.make("stranger")
     owned_table(connection, owner)
     connection.execute(f"""
-        grant usage on schema pgembedd, pgmq to {stranger};
-        grant execute on all functions in schema pgembedd to {stranger};
-        grant all on all tables in schema pgembedd, pgmq to {stranger};
+        grant usage on schema pgembedd, pgembedd_internal, pgmq to {stranger};
+        grant execute on all functions in schema pgembedd, pgembedd_internal to {stranger};
+        grant all on all tables in schema pgembedd, pgembedd_internal, pgmq to {stranger};
     """)
     with (
         connect_as(database, stranger) as theirs,
@@ -324,7 +325,11 @@ def test_a_table_that_takes_the_place_of_ours_runs_nothing_as_the_owner(
         own.execute("alter table documents rename to moved")
         theirs.execute(f"create view documents as select planted.trap() as id; grant all on documents to {owner}")
         own.execute("truncate moved")
-        for call in ("read_chunks(1, array['1'::jsonb])", "_coverage(p, 0) from pgembedd_internal.pipeline p", "retention()"):
+        for call in (
+            "read_chunks(1, array['1'::jsonb])",
+            "_coverage(p, 0) from pgembedd_internal.pipeline p",
+            "retention()",
+        ):
             with contextlib.suppress(psycopg.errors.UndefinedTable):
-                connection.execute(f"select pgembedd.{call}")
+                connection.execute(f"select {qualified(call)}")
         assert column(theirs, "select who from planted.seen") == []

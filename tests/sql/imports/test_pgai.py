@@ -92,9 +92,9 @@ def test_a_column_destination_is_adopted(pgai: psycopg.Connection) -> None:
     done = carried_out(pgai, plans(pgai))
     assert "rows queued that pgai had still to do: 1" in done
     assert sorted(queued(pgai, BACKFILL)) == [2, 3]
-    assert rows(pgai, "select name, model, vector_type, embedding_column, content_columns from pgembedd_internal.pipeline") == [
-        ("my_blog", "gte-small", "vector", "vec", ["body"])
-    ]
+    assert rows(
+        pgai, "select name, model, vector_type, embedding_column, content_columns from pgembedd_internal.pipeline"
+    ) == [("my_blog", "gte-small", "vector", "vec", ["body"])]
     assert work(pgai, embed=embed) == {2: "written", 3: "written"}
     assert value(pgai, f"select vec = {VECTOR} from blog where id = 1")
 
@@ -137,7 +137,9 @@ def test_a_disabled_vectorizer_is_paused_and_its_index_is_like_pgais(pgai: psyco
     configuration(pgai, vectorizer, "indexing", hnsw)
     pgai.execute("update ai.vectorizer set disabled = true")
     carried_out(pgai, plans(pgai))
-    assert rows(pgai, "select state, distance, m, ef_construction from pgembedd_internal.pipeline") == [("paused", "l2", 8, 32)]
+    assert rows(pgai, "select state, distance, m, ef_construction from pgembedd_internal.pipeline") == [
+        ("paused", "l2", 8, 32)
+    ]
 
 
 def test_another_model_is_embedded_anew_on_request(pgai: psycopg.Connection) -> None:

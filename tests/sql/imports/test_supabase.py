@@ -173,7 +173,9 @@ def test_what_was_done_is_done_and_what_came_since_is_the_guides(guide: psycopg.
     guide.execute("update pgmq.q_pgembedd_fresh set enqueued_at = '2020-01-01' where message ->> 'id' = '4'")
     (job, other) = claim(guide)
     call(guide, "pause", name="documents.embedding")
-    guide.execute("select pgembedd_internal._dead_letter('pgembedd_fresh', %s, 1, 'content', 'told', 5)", [other.msg_id])
+    guide.execute(
+        "select pgembedd_internal._dead_letter('pgembedd_fresh', %s, 1, 'content', 'told', 5)", [other.msg_id]
+    )
     guide.execute("insert into documents (id, title, content) values (6, 'six', 'text')")
     vectors = rows(guide, "select id, embedding::text from documents order by id")
     assert undo(guide) == ["waiting jobs put into embedding_jobs: 3"]

@@ -68,7 +68,7 @@ def test_backoff_stays_in_its_bounds(
 ) -> None:
     wait: timedelta = value(
         connection,
-        "select pgembedd_internal.backoff(%s, make_interval(secs => %s), make_interval(secs => %s), %s)",
+        "select pgembedd_internal._backoff(%s, make_interval(secs => %s), make_interval(secs => %s), %s)",
         attempts,
         base_s,
         cap_s,
@@ -79,7 +79,9 @@ def test_backoff_stays_in_its_bounds(
 
 
 def test_backoff_spreads(connection: psycopg.Connection) -> None:
-    waits = column(connection, "select extract(epoch from pgembedd_internal.backoff(1))::float8 from generate_series(1, 200)")
+    waits = column(
+        connection, "select extract(epoch from pgembedd_internal._backoff(1))::float8 from generate_series(1, 200)"
+    )
     assert len(set(waits)) > 150
     assert 1.5 <= min(waits) < 1.7 < 2.3 < max(waits) <= 2.5
 

@@ -53,7 +53,9 @@ def test_the_pause_doubles_for_the_worker_that_tried(connection: psycopg.Connect
         connection.execute(QUEUE, (1, True))
         pauses.append(value(connection, PAUSE_S))
     assert pauses == [120, 240, 480, 960, 960, 960]
-    connection.execute("update pgembedd_internal.pipeline set slow_ends = clock_timestamp(), slow_until = clock_timestamp()")
+    connection.execute(
+        "update pgembedd_internal.pipeline set slow_ends = clock_timestamp(), slow_until = clock_timestamp()"
+    )
     let_leases_run_out(connection)
     assert len(claim(connection)) == 4, "it is forgotten"
     assert value(connection, "select slow_reason from pgembedd_internal.pipeline") is None
@@ -65,9 +67,13 @@ def test_several_pause_as_many_times_as_long(connection: psycopg.Connection, oth
     for i in range(others):
         connection.execute(f"create table other_{i} (id int primary key, title text)")
         create_pipeline(connection, name=f"other_{i}", source=f"other_{i}", content_columns=["title"])
-        connection.execute("select pgembedd_internal.note_slow(id, 60, 60, false) from pgembedd_internal.pipeline where id > 1")
+        connection.execute(
+            "select pgembedd_internal.note_slow(id, 60, 60, false) from pgembedd_internal.pipeline where id > 1"
+        )
     connection.execute(QUEUE, (60, False))
-    paused = "select extract(epoch from slow_until - clock_timestamp())::float8 from pgembedd_internal.pipeline where id = 1"
+    paused = (
+        "select extract(epoch from slow_until - clock_timestamp())::float8 from pgembedd_internal.pipeline where id = 1"
+    )
     assert value(connection, paused) > (1 + others) * 60 - 60
 
 
@@ -94,5 +100,7 @@ def test_a_slow_owner_stops_the_upkeep_of_no_other(database: Database, connectio
             upkeep.execute("select pgembedd.tick()")
         assert upkeep.execute("select pgembedd.tick()").fetchone() == (None,), "it notes at which pipeline that was"
         assert upkeep.execute("select pgembedd.tick()").fetchone() == (1,)
-        (told,) = upkeep.execute("select pgembedd_internal._shown_reason(p) from pgembedd_internal.pipeline p where id = 1").fetchall()
+        (told,) = upkeep.execute(
+            "select pgembedd_internal._shown_reason(p) from pgembedd_internal.pipeline p where id = 1"
+        ).fetchall()
         assert told[0].startswith("The upkeep did not end in time")

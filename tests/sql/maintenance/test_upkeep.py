@@ -14,6 +14,7 @@ from tests.support.sql import (
     empty,
     fail,
     make_documents,
+    qualified,
     queued,
     rows,
     store,
@@ -99,7 +100,9 @@ def test_retention(documents: psycopg.Connection) -> None:
     assert rows(documents, "select key, state from pgembedd_internal.row_state") == [(4, "blank")]
     assert rows(documents, "select * from pgembedd_internal.dead_letter") == []
     assert value(documents, "select count(*) from pgembedd_internal.activity") == 2
-    assert value(documents, "select array_agg(pgembedd_internal._day() - day) from pgembedd_internal.provider_use") == [31]
+    assert value(documents, "select array_agg(pgembedd_internal._day() - day) from pgembedd_internal.provider_use") == [
+        31
+    ]
 
 
 def due(connection: psycopg.Connection) -> None:
@@ -113,7 +116,9 @@ def test_the_tick_does_what_is_due(documents: psycopg.Connection) -> None:
     assert value(documents, "select pgembedd.tick()") is None
     documents.execute("update pgembedd_internal.installation set swept_at = now() - interval '61 s'")
     assert value(documents, "select pgembedd.tick()") == 3
-    assert value(documents, "select now() - least(swept_at, retained_at) < interval '1 min' from pgembedd_internal.installation")
+    assert value(
+        documents, "select now() - least(swept_at, retained_at) < interval '1 min' from pgembedd_internal.installation"
+    )
     empty(documents)
     assert value(documents, "select pgembedd.tick(0)") == 3
 
@@ -135,8 +140,10 @@ def test_a_part_of_the_upkeep_that_fails_keeps_no_other_from_its_turn(documents:
     }.items():
         with documents.transaction(force_rollback=True):
             due(documents)
-            documents.execute("update pgembedd_internal.installation set sample_due_at = '-infinity', indexes_at = '-infinity'")
-            documents.execute(f"alter function pgembedd.{part} rename to gone")  # whatever it fails of
+            documents.execute(
+                "update pgembedd_internal.installation set sample_due_at = '-infinity', indexes_at = '-infinity'"
+            )
+            documents.execute(f"alter function {qualified(part)} rename to gone")  # whatever it fails of
             swept = value(documents, "select pgembedd.tick()")
             ((sampled, forgotten),) = rows(documents, done)
             assert (swept == 3, sampled, forgotten) == tuple(
@@ -145,7 +152,9 @@ def test_a_part_of_the_upkeep_that_fails_keeps_no_other_from_its_turn(documents:
 
 
 def test_an_unlogged_table_with_a_broken_index_is_emptied(documents: psycopg.Connection) -> None:
-    documents.execute("select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 min')")
+    documents.execute(
+        "select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 min')"
+    )
     documents.execute("""
         create function broken() returns trigger language plpgsql as $$
         begin raise exception 'index is broken' using errcode = 'index_corrupted'; end $$;

@@ -67,7 +67,8 @@ def work_both(connection: psycopg.Connection, new: str = "documents.next") -> No
 def found(connection: psycopg.Connection) -> dict[int, list[float]]:
     """Returns the vectors as an application reads them."""
     table = value(
-        connection, "select coalesce(embedding_table, source)::text from pgembedd_internal.pipeline where name = 'documents'"
+        connection,
+        "select coalesce(embedding_table, source)::text from pgembedd_internal.pipeline where name = 'documents'",
     )
     assert table in ("documents", "chunks")
     return {
@@ -101,7 +102,7 @@ def test_nothing_that_became_of_the_pipeline_goes_to_the_next_one(documents: psy
     columns = (
         "select attname, format_type(atttypid, null) from pg_attribute where attrelid = %s::regclass and attnum > 0"
     )
-    types = {name: type_ for name, type_ in rows(documents, columns, "pgembedd.pipeline") if name not in made}
+    types = {name: type_ for name, type_ in rows(documents, columns, "pgembedd_internal.pipeline") if name not in made}
     odd = [
         f"{name} = '{ODD[type_]}'" for name, type_ in types.items() if type_ in ODD and name not in ("state", "shadow")
     ]
@@ -209,7 +210,8 @@ def test_other_dimensions_and_another_type(documents: psycopg.Connection) -> Non
 
 def found_vectors(connection: psycopg.Connection) -> list[list[float]]:
     table = value(
-        connection, "select coalesce(embedding_table, source)::text from pgembedd_internal.pipeline where name = 'documents'"
+        connection,
+        "select coalesce(embedding_table, source)::text from pgembedd_internal.pipeline where name = 'documents'",
     )
     return [[float(x) for x in vector.to_list()] for (vector,) in rows(connection, f"select embedding from {table}")]
 

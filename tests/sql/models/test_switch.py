@@ -53,7 +53,9 @@ def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
         waiting.result()
         writer.execute("update documents set id = 20 where id = 2")
         writer.commit()
-    beside = value(documents, "select embedding_table::text from pgembedd_internal.pipeline where shadow_of is not null")
+    beside = value(
+        documents, "select embedding_table::text from pgembedd_internal.pipeline where shadow_of is not null"
+    )
     for table in ("chunks", beside):
         assert column(documents, f"select distinct id from {table}") == [3]
 

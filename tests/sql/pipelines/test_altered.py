@@ -104,7 +104,9 @@ def test_what_leaves_the_contents_alone_queues_nothing(documents: psycopg.Connec
 
 def test_a_restored_dump_is_noted_anew(documents: psycopg.Connection) -> None:
     """Tables and transactions have other numbers then."""
-    documents.execute("update pgembedd_internal.pipeline set content_shape = jsonb_set(content_shape, '{of}', '\"elsewhere\"')")
+    documents.execute(
+        "update pgembedd_internal.pipeline set content_shape = jsonb_set(content_shape, '{of}', '\"elsewhere\"')"
+    )
     documents.execute("alter table documents alter content type text using reverse(content)")
     assert sweep(documents) == 0
     documents.execute("alter table documents alter content type text using reverse(content)")

@@ -28,7 +28,9 @@ def test_a_command_gives_up_soon_behind_a_long_transaction(
     if command == "resume":
         connection.execute("select pgembedd.pause('documents')")
         connection.execute(f"drop trigger {value(connection, ON_UPDATE)} on documents")
-    before = value(connection, "select array_agg((p.name, p.state) order by p.id)::text from pgembedd_internal.pipeline p")
+    before = value(
+        connection, "select array_agg((p.name, p.state) order by p.id)::text from pgembedd_internal.pipeline p"
+    )
     with other.transaction(force_rollback=True):
         other.execute("update documents set title = 'later'")
         connection.execute(f"set statement_timeout = '{PATIENCE_S}s'")

@@ -102,7 +102,8 @@ def test_long_names_of_wide_letters_make_index_names(connection: psycopg.Connect
     options = {"content_columns": ["content"], "embedding_column": embedding, "create_index": True}
     create_pipeline(connection, source=table, **options)
     created = column(
-        connection, "select relname from pg_class, pgembedd_internal.pipeline where oid = any (created_indexes::regclass[])"
+        connection,
+        "select relname from pg_class, pgembedd_internal.pipeline where oid = any (created_indexes::regclass[])",
     )
     assert sorted(name.rpartition("_")[2] for name in created) == ["hnsw", "missing"]
 

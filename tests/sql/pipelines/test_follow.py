@@ -291,9 +291,9 @@ def test_an_owner_who_may_not_be_acted_for_stops_the_pipeline(roles: Roles, data
         make_documents(connection, 1)
         create_pipeline(connection)
         connection.execute(f"alter function pgembedd_internal._follow_as_installer owner to {installer}")
-        connection.execute(f"grant all on schema pgembedd, pgmq, public to {installer}")
+        connection.execute(f"grant all on schema pgembedd, pgembedd_internal, pgmq, public to {installer}")
         for kind in ("tables", "functions", "sequences"):
-            connection.execute(f"grant all on all {kind} in schema pgembedd, pgmq to {installer}")
+            connection.execute(f"grant all on all {kind} in schema pgembedd, pgembedd_internal, pgmq to {installer}")
         connection.execute(f"grant all on documents to {installer}; alter table documents owner to {stranger}")
         look_twice(connection)
         assert f"The table public.documents is now public.documents of {stranger}" in reason(connection)

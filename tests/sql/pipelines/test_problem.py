@@ -14,6 +14,7 @@ from tests.support.sql import (
     create_pipeline,
     look_twice,
     make_documents,
+    qualified,
     queued,
     reason,
     rows,
@@ -129,7 +130,7 @@ def test_the_upkeep_outlives_a_broken_pipeline(two: psycopg.Connection, kind: st
     two.execute("insert into letters values (100, ' ')")
     store(two, [job for job in claim(two) if job.pipeline == "letters"])
     two.execute("delete from letters")
-    two.execute(f"select pgembedd.{function}")
+    two.execute(f"select {qualified(function)}")
     if "tick" in function or "retention" in function:
         assert rows(two, "select * from pgembedd_internal.row_state") == []
     assert letters_go_on(two)
@@ -180,9 +181,9 @@ def test_a_column_that_is_missing_for_a_moment_stops_nothing(two: psycopg.Connec
     for _ in range(3):
         two.execute("alter table documents rename title to headline")
         for _ in range(2):
-            assert value(two, f"select pgembedd.{look}") == (0 if look == "sweep()" else "altered")
+            assert value(two, f"select {qualified(look)}") == (0 if look == "sweep()" else "altered")
         two.execute("alter table documents rename headline to title")
-        assert value(two, f"select pgembedd.{look}") == (0 if look == "sweep()" else "followed")
+        assert value(two, f"select {qualified(look)}") == (0 if look == "sweep()" else "followed")
         two.execute("update pgembedd_internal.pipeline set problem_since = problem_since - interval '2 s'")
     assert state(two) == "running"
 
@@ -205,10 +206,10 @@ def test_a_pipeline_goes_on_by_itself_once_its_table_is_mended(
     two.execute(f"alter table documents {broken}")
     look_twice(two)
     two.execute("insert into documents (id) values (100)")
-    two.execute(f"select pgembedd.{look}")
+    two.execute(f"select {qualified(look)}")
     assert state(two) == "stopped"
     two.execute(f"alter table documents {mended}; update documents set title = 'new' where id = 100")
-    two.execute(f"select pgembedd.{look}")
+    two.execute(f"select {qualified(look)}")
     assert state(two) == "running"
     work(two)
     assert value(two, "select embedding is not null from documents where id = 100")

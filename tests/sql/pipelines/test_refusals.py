@@ -201,7 +201,7 @@ def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> N
     ("source", "message"),
     [
         ("pgmq.q_pgembedd_fresh", "pgmq.q_pgembedd_fresh is not a table of yours."),
-        ("pgembedd.pipeline", "pipeline is not a table of yours."),
+        ("pgembedd_internal.pipeline", "pipeline is not a table of yours."),
         ("chunks", "public.chunks is the embedding table of a pipeline."),
     ],
 )

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from tests.support.databases import Database
 from tests.support.roles import Roles, connect_as
-from tests.support.sql import call, create_pipeline, owned_table, value, work
+from tests.support.sql import call, create_pipeline, owned_table, qualified, value, work
 from tests.support.transaction import connection
 
 __all__ = ["connection"]
@@ -56,7 +56,7 @@ def test_what_is_planted_in_a_table_gains_nothing(
         theirs.execute("insert into documents values (1, 'text'), (2, ' ')")
     work(connection)
     for function in ("tick(0, 0)", "sweep()", "retention()", "diagnose(1)"):
-        connection.execute(f"select pgembedd.{function}")
+        connection.execute(f"select {qualified(function)}")
         assert not superuser(connection, owner), function
     change = {"type": "UPDATE", "schema": "public", "table": "documents", "record": {"id": 1}, "old_record": {"id": 2}}
     connection.execute("select * from pgembedd_internal.claim_changed(%s, 60)", [Jsonb(change)])
@@ -76,7 +76,7 @@ def test_the_owner_of_generated_code_cannot_alter_it(
     owner = roles.make("owner")
     owned_table(connection, owner)
     create_pipeline(connection)
-    connection.execute(f"grant usage on schema pgembedd to {owner}")  # as who searches needs it
+    connection.execute(f"grant usage on schema pgembedd, pgembedd_internal to {owner}")  # as who searches needs it
     with (
         connect_as(database, owner) as theirs,
         pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for schema pgembedd_code"),

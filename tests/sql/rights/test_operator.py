@@ -9,7 +9,7 @@ from tests.sql.rights.test_worker import MAY_EXECUTE, MAY_TOUCH, names
 from tests.support.databases import Database
 from tests.support.prepared import prepared
 from tests.support.roles import Roles, connect_as
-from tests.support.sql import BACKFILL, claim, create_pipeline, fail, make_documents, rows, value
+from tests.support.sql import BACKFILL, claim, create_pipeline, fail, make_documents, qualified, rows, value
 from tests.support.transaction import connection
 
 __all__ = ["connection"]
@@ -26,7 +26,7 @@ FUNCTIONS = {
 }
 SEARCHER = {"schema_version()"}
 """Those that a role of grant_search() has, too."""
-RELATIONS = {"pipeline", "model", "failures", "truncated"}
+RELATIONS = {"pipeline", "model", "dead_letters", "truncated"}
 
 
 @prepared
@@ -53,7 +53,7 @@ def test_an_operator_has_exactly_this(operator: str, roles: Roles, documents: ps
     assert names(documents, MAY_TOUCH, operator) == RELATIONS
     for right in ("insert", "update", "delete", "truncate"):
         for relation in RELATIONS:
-            assert not value(documents, f"select has_table_privilege('{operator}', 'pgembedd.{relation}', '{right}')")
+            assert not value(documents, f"select has_table_privilege('{operator}', '{qualified(relation)}', '{right}')")
 
 
 def test_an_operator_sees_what_the_owner_sees(operator: str, database: Database, documents: psycopg.Connection) -> None:
@@ -66,7 +66,11 @@ def test_an_operator_sees_what_the_owner_sees(operator: str, database: Database,
         assert value(theirs, "select source from pgembedd.overview()") == "public.documents"
         assert len(rows(theirs, "select pipeline, key, error from pgembedd.dead_letters")) == 2
         assert value(theirs, "select count(*) from pgembedd.history('documents')") > 60
-        for forbidden in ("select * from documents", "select * from pgembedd.status", "select * from pgembedd_internal.sample"):
+        for forbidden in (
+            "select * from documents",
+            "select * from pgembedd.status",
+            "select * from pgembedd_internal.sample",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 theirs.execute(forbidden)
 

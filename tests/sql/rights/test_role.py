@@ -39,7 +39,7 @@ def test_what_runs_with_other_rights_belongs_to_the_role(connection: psycopg.Con
     owners = rows(
         connection,
         """select proname, proowner::regrole::text from pg_proc
-           where prosecdef and pronamespace = 'pgembedd'::regnamespace""",
+           where prosecdef and pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)""",
     )
     assert len(owners) > 30
     assert {name for name, owner in owners if owner != "pgembedd"} == INSTALLERS

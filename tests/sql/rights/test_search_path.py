@@ -13,6 +13,7 @@ from tests.support.sql import (
     create_pipeline,
     made_up,
     make_documents,
+    qualified,
     rows,
     vectors,
     work,
@@ -87,7 +88,7 @@ def test_what_shadows_ours_is_not_called(
         "resume('documents')",
         "retry_dead_letters()",
     ):
-        connection.execute(f"select pgembedd.{function}")
+        connection.execute(f"select {qualified(function)}")
     assert set(work(other).values()) == {"written"}
     connection.execute("reset search_path")
     assert column(connection, "select what from public.caught") == []
@@ -98,7 +99,7 @@ def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -
     """But create_pipeline and _asked_pipeline, _text_config, answer, wait_for; what checks the path; a user's code."""
     unpinned = column(
         documents,
-        """select distinct proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and not exists (
+        """select distinct proname from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and not exists (
            select from unnest(proconfig) c
            where c in ('search_path=pg_catalog, pgembedd_internal, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
            order by 1""",
@@ -111,7 +112,7 @@ def test_definers_that_read_users_tables_have_row_security_off(documents: psycop
     without = column(
         documents,
         """select proname from pg_proc where prosecdef
-           and pronamespace in ('pgembedd'::regnamespace, 'pgembedd_code'::regnamespace)
+           and pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace, 'pgembedd_code'::regnamespace)
            and not coalesce('row_security=off' = any (proconfig), false) order by 1""",
     )
     assert not {"claim", "read", "store", "sweep", "retention", "pipeline_1_read", "pipeline_1_write"} & set(without)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 
@@ -78,14 +80,14 @@ WORKER_FUNCTIONS = {
 
 MAY_EXECUTE = """
     select p.oid::regprocedure::text from pg_proc p
-    where p.pronamespace in ('pgembedd'::regnamespace, 'pgmq'::regnamespace)
+    where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace, 'pgmq'::regnamespace)
       and has_schema_privilege(%(role)s, p.pronamespace, 'usage') and has_function_privilege(%(role)s, p.oid, 'execute')
 """
 
 
 MAY_TOUCH = """
     select c.oid::regclass::text from pg_class c
-    where c.relnamespace in ('pgembedd'::regnamespace, 'pgmq'::regnamespace, 'public'::regnamespace)
+    where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace, 'pgmq'::regnamespace, 'public'::regnamespace)
       and case c.relkind when 'S' then has_sequence_privilege(%(role)s, c.oid, 'usage, select, update')
           when 'i' then false when 'c' then false
           else has_table_privilege(%(role)s, c.oid, 'select, insert, update, delete, truncate, references, trigger')
@@ -94,7 +96,8 @@ MAY_TOUCH = """
 
 
 def names(connection: psycopg.Connection, query: str, role: str) -> set[str]:
-    return {row[0].removeprefix("pgembedd.") for row in connection.execute(query, {"role": role}).fetchall()}
+    of_ours = re.compile(r"^pgembedd(_internal)?\.")
+    return {of_ours.sub("", row[0]) for row in connection.execute(query, {"role": role}).fetchall()}
 
 
 @prepared
@@ -115,7 +118,7 @@ def test_public_has_nothing(roles: Roles, documents: psycopg.Connection) -> None
     for schema in ("pgembedd", "pgmq"):
         assert value(documents, f"select has_schema_privilege('{nobody}', '{schema}', 'usage')") is False
     # Not even with the schema opened by mistake.
-    documents.execute(f"grant usage on schema pgembedd to {nobody}")
+    documents.execute(f"grant usage on schema pgembedd, pgembedd_internal to {nobody}")
     assert {name for name in names(documents, MAY_EXECUTE, nobody) if not name.startswith("pgmq.")} == set()
 
 
@@ -175,7 +178,7 @@ def test_another_role_cannot_attach_our_trigger_function(
 ) -> None:
     stranger = roles.make("stranger")
     documents.execute(f"grant create on schema public to {stranger}")
-    documents.execute(f"grant usage on schema pgembedd to {stranger}")
+    documents.execute(f"grant usage on schema pgembedd, pgembedd_internal to {stranger}")
     with connect_as(database, stranger) as theirs:
         theirs.execute("create table theirs (id int primary key, title text, content text, embedding halfvec(3))")
         for function in ("on_insert", "on_update", "clear"):

@@ -153,7 +153,9 @@ def test_the_condition_of_a_filter_is_that_of_its_sql(connection: psycopg.Connec
     """The short form of the next one, without the searches."""
     connection.execute(SOURCE)
     for filter, condition in FILTERS:
-        made = value(connection, "select pgembedd_internal._search_filter('documents'::regclass, %s)", json.dumps(filter))
+        made = value(
+            connection, "select pgembedd_internal._search_filter('documents'::regclass, %s)", json.dumps(filter)
+        )
         kept = [
             {id_ for (id_,) in rows(connection, f"select id from documents s where {one}")} for one in (made, condition)
         ]

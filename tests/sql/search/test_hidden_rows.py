@@ -60,7 +60,7 @@ CALLS: dict[str, list[str]] = {
     ],
 }
 CALLED = """
-    select distinct p.proname from pg_proc p where p.pronamespace = 'pgembedd'::regnamespace
+    select distinct p.proname from pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
         and has_function_privilege('{}', p.oid, 'execute') and (p.prosecdef or p.proname not like '\\_%') order by 1
 """
 

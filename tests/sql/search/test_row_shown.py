@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.search import QUERY, Hit, make_source, search
-from tests.support.sql import connected, value
+from tests.support.sql import connected, qualified, value
 from tests.support.transaction import connection
 
 __all__ = ["connection"]
@@ -111,7 +111,7 @@ def peak_mb(connection: psycopg.Connection) -> int:
 
 
 CALLS = [
-    f"select {shown} from pgembedd.{function}"
+    f"select {shown} from {qualified(function)}"
     for shown in ("count(*)", 'jsonb_agg("row")')
     for function in (
         "search('documents', null, 1000, embedding => %(vector)s::vector)",

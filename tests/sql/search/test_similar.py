@@ -141,8 +141,8 @@ def test_functions_for_postgrest(roles: Roles, database: Database, connection: p
         for statement in ("search('documents', 'x')", "similar('documents', '1')", "search_many('{documents}', 'x')"):
             with refused(f"The role {name} may not search.", f"call pgembedd.grant_search('{name}')"):
                 asking.execute(f"select * from api.{statement}".encode())
-            connection.execute(f"grant usage on schema pgembedd to {name}")
-        connection.execute(f"revoke usage on schema pgembedd from {name}")
+            connection.execute(f"grant usage on schema pgembedd, pgembedd_internal to {name}")
+        connection.execute(f"revoke usage on schema pgembedd, pgembedd_internal from {name}")
         connection.execute("select pgembedd.grant_search(%s)", [name])
         assert column(
             asking, "select key from api.search(pipeline => 'documents', query => 'invoice', mode => 'text')"

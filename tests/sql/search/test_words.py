@@ -38,7 +38,9 @@ def make_texts(connection: psycopg.Connection, texts: dict[int, tuple[str, str]]
 
 
 def sample(connection: psycopg.Connection) -> None:
-    connection.execute("select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p where words_table is not null")
+    connection.execute(
+        "select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p where words_table is not null"
+    )
 
 
 def by_words(connection: psycopg.Connection, query: str, **options: Any) -> list[Any]:
@@ -325,7 +327,9 @@ def test_a_column_names_the_configuration_of_each_row(connection: psycopg.Connec
     assert set(by_words(connection, "house")) == {3, 4}
     connection.execute("alter table documents rename language to tongue")
     call(connection, "sweep")
-    connection.execute("update pgembedd_internal.pipeline set problem_since = '-infinity'")  # it has been so for a while
+    connection.execute(
+        "update pgembedd_internal.pipeline set problem_since = '-infinity'"
+    )  # it has been so for a while
     call(connection, "sweep")
     assert value(connection, "select state from pgembedd_internal.pipeline") == "stopped"
 

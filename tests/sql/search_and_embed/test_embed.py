@@ -44,7 +44,10 @@ class Hand:
 
     def take(self, at_most: int = 8) -> list[str]:
         """The ids of the questions taken."""
-        return [str(one) for one in column(self.connection, "select id from pgembedd_internal.take_embed_requests(%s)", at_most)]
+        return [
+            str(one)
+            for one in column(self.connection, "select id from pgembedd_internal.take_embed_requests(%s)", at_most)
+        ]
 
     def take_one(self) -> str:
         """The id of the only question, once it is there."""
@@ -179,7 +182,9 @@ def test_while_a_model_is_being_changed_the_present_one_is_meant(asker: psycopg.
     asker.execute("select pgembedd.change_model('documents', 'another', dimensions => 3)")
     with asking(asker) as one:
         question = hand.take_one()
-        assert rows(hand.connection, "select model, fingerprint from pgembedd_internal.embed_request") == [("gte-small", "old")]
+        assert rows(hand.connection, "select model, fingerprint from pgembedd_internal.embed_request") == [
+            ("gte-small", "old")
+        ]
         hand.answer(question)
     assert one.answer == VECTOR
 
@@ -315,7 +320,9 @@ def test_a_workers_refusal_is_the_callers_error(asker: psycopg.Connection, hand:
 
 def test_the_text_goes_as_soon_as_it_is_answered(asker: psycopg.Connection, hand: Hand) -> None:
     question = "00000000-0000-4000-8000-000000000000"
-    asker.execute("select pgembedd_internal._post_embed_request(%s, 'm', null, 'query', 'a secret', '1 min')", [question])
+    asker.execute(
+        "select pgembedd_internal._post_embed_request(%s, 'm', null, 'query', 'a secret', '1 min')", [question]
+    )
     assert hand.take() == [question]
     hand.answer(question)
     assert rows(asker, "select content, embedding is not null from pgembedd_internal.embed_request") == [(None, True)]
@@ -427,7 +434,9 @@ def test_a_statement_timeout_ends_it_and_no_connection_stays(asker: psycopg.Conn
 
 def test_a_question_that_nobody_waits_for_goes_with_the_next_look(asker: psycopg.Connection, hand: Hand) -> None:
     for tidy in ("select pgembedd_internal.take_embed_requests()", "select pgembedd.tick()"):
-        asker.execute("select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')")
+        asker.execute(
+            "select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')"
+        )
         asker.execute(tidy.encode())
         assert kept(asker) == 0
 
@@ -522,7 +531,9 @@ def test_a_restore_that_lost_the_rights_on_the_schema_is_mended(
 ) -> None:
     app = roles.make("app")
     asker.execute("select pgembedd.grant_embed(%s)", [app])
-    asker.execute(f"revoke all on schema pgembedd from {app}".encode())  # as after errors of pg_restore's
+    asker.execute(
+        f"revoke all on schema pgembedd, pgembedd_internal from {app}".encode()
+    )  # as after errors of pg_restore's
     migrate(database.conninfo)
     with connect_as(database, app) as caller, asking(caller) as one:
         hand.answer(hand.take_one())
@@ -535,7 +546,7 @@ def test_the_second_connection_may_ask_and_nothing_else(database: Database, aske
     with psycopg.connect(conninfo, autocommit=True) as theirs:
         may = """
             select p.proname from pg_proc p
-            where p.pronamespace = 'pgembedd'::regnamespace and has_function_privilege(p.oid, 'execute')
+            where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and has_function_privilege(p.oid, 'execute')
         """
         assert set(column(theirs, may)) == {"_post_embed_request", "_await_vector", "_forget_embed_request"}
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

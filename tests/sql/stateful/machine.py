@@ -14,7 +14,7 @@ from tests.sql.stateful.expected import Key, Row, Shape
 from tests.sql.stateful.workers import CLAIMS, Workers
 from tests.sql.stateful.writers import KEYS, NOW_AND_THEN, ROWS, TEXTS, WHEN, Writers
 from tests.support.databases import Database
-from tests.support.sql import LANES, call, let_leases_run_out, value
+from tests.support.sql import LANES, call, let_leases_run_out, qualified, value
 
 ROUNDS = 30  # of settling: every job is read, and its row may be unchanged
 
@@ -71,7 +71,7 @@ class Machine(Workers, Writers):
             self.backfill(upkeep == "force" and self.late is None)
             return
         arguments = {"tick": "0, 0"}.get(upkeep, "")
-        self.user.execute(f"select pgembedd.{upkeep}({arguments})")
+        self.user.execute(f"select {qualified(upkeep)}({arguments})")
         if upkeep != "sweep":
             self.forget_gone()
 

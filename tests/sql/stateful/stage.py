@@ -52,7 +52,9 @@ def switch_without_patience(connection: psycopg.Connection) -> None:
 
 def clear_away(connection: psycopg.Connection) -> None:
     """Nothing of it stays, and no job, so that the database can be used again."""
-    for name in [row[0] for row in rows(connection, "select name from pgembedd_internal.pipeline order by shadow_of is null")]:
+    for name in [
+        row[0] for row in rows(connection, "select name from pgembedd_internal.pipeline order by shadow_of is null")
+    ]:
         call(connection, "drop_pipeline", name=name, drop_vectors=True)
     connection.execute("drop table if exists documents")
     connection.execute("truncate pgembedd_internal.dead_letter, pgembedd_internal.activity")
@@ -63,12 +65,16 @@ def clear_away(connection: psycopg.Connection) -> None:
 def stored(connection: psycopg.Connection, pipeline_id: int) -> dict[Key, Stored]:
     """The vectors that a pipeline wrote, by key; keys without any are left out."""
     ((table, column),) = rows(
-        connection, "select embedding_table::text, embedding_column from pgembedd_internal.pipeline where id = %s", pipeline_id
+        connection,
+        "select embedding_table::text, embedding_column from pgembedd_internal.pipeline where id = %s",
+        pipeline_id,
     )
     if table is None:
         found = rows(connection, f"select tenant, slug, null, {column} from documents where {column} is not null")
     else:
-        found = rows(connection, f"select tenant, slug, chunk, embedding from {table} order by tenant, slug, chunk_index")
+        found = rows(
+            connection, f"select tenant, slug, chunk, embedding from {table} order by tenant, slug, chunk_index"
+        )
     by_key = defaultdict(list)
     for tenant, slug, chunk, embedding in found:
         by_key[tenant, slug].append((chunk, tuple(float(x) for x in embedding.to_list())))
@@ -77,7 +83,9 @@ def stored(connection: psycopg.Connection, pipeline_id: int) -> dict[Key, Stored
 
 def chunk_faults(connection: psycopg.Connection, pipeline_id: int, shape: Shape) -> list[tuple[Any, ...]]:
     """Chunks whose number, offsets, hash or model do not fit their source row."""
-    (table,) = rows(connection, "select embedding_table::text from pgembedd_internal.pipeline where id = %s", pipeline_id)[0]
+    (table,) = rows(
+        connection, "select embedding_table::text from pgembedd_internal.pipeline where id = %s", pipeline_id
+    )[0]
     content = "s.content" if shape.titled else "concat_ws(E'\\n\\n', s.title, s.content)"
     before = "coalesce(s.title, '') || ': '" if shape.titled else "''"
     return rows(
@@ -99,11 +107,15 @@ def waiting(connection: psycopg.Connection) -> set[tuple[str, int, int]]:
 
 def exceptions(connection: psycopg.Connection) -> dict[tuple[int, Key], str]:
     """row_state by pipeline and key."""
-    found = rows(connection, "select pipeline_id, key ->> 'tenant', key ->> 'slug', state from pgembedd_internal.row_state")
+    found = rows(
+        connection, "select pipeline_id, key ->> 'tenant', key ->> 'slug', state from pgembedd_internal.row_state"
+    )
     return {(pipeline, (int(tenant), slug)): state for pipeline, tenant, slug, state in found}
 
 
 def letters(connection: psycopg.Connection) -> dict[tuple[int, Key], str]:
     """Reasons of dead letters by pipeline and key."""
-    found = rows(connection, "select pipeline_id, key ->> 'tenant', key ->> 'slug', reason from pgembedd_internal.dead_letter")
+    found = rows(
+        connection, "select pipeline_id, key ->> 'tenant', key ->> 'slug', reason from pgembedd_internal.dead_letter"
+    )
     return {(pipeline, (int(tenant), slug)): reason for pipeline, tenant, slug, reason in found}

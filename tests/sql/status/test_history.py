@@ -95,7 +95,8 @@ def test_a_sample_that_cannot_be_taken_leaves_the_upkeep_alone(
         documents.execute("select pgembedd.tick()")
     assert rows(documents, "select * from pgembedd_internal.sample") == []
     assert value(
-        documents, "select retained_at > '-infinity' and sample_due_at > '-infinity' from pgembedd_internal.installation"
+        documents,
+        "select retained_at > '-infinity' and sample_due_at > '-infinity' from pgembedd_internal.installation",
     )
 
 
@@ -127,7 +128,9 @@ def put(connection: psycopg.Connection, minutes: int, queued: int | None, embedd
     at = f"date_trunc('minute', now()) - interval '{minutes} min' + interval '1 s'"
     connection.execute(f"insert into pgembedd_internal.sample values ({at}, null, 9, 9, null, null, 9, 9)")
     if queued is not None:
-        connection.execute(f"insert into pgembedd_internal.sample values ({at}, 1, {queued}, 1, '{queued} s', '2 s', 0, 0)")
+        connection.execute(
+            f"insert into pgembedd_internal.sample values ({at}, 1, {queued}, 1, '{queued} s', '2 s', 0, 0)"
+        )
     if embedded:
         connection.execute(f"insert into pgembedd_internal.activity values ({at}, 1, {embedded}, 0, 0, 5, '{lag_s} s')")
 

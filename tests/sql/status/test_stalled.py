@@ -20,6 +20,7 @@ from tests.support.sql import (
     fail,
     let_leases_run_out,
     make_documents,
+    qualified,
     release,
     rows,
     store,
@@ -66,7 +67,7 @@ def worker(database: Database, *, busy_with: tuple[int, ...] = (), beats: bool =
 
 def shown(connection: psycopg.Connection, source: str = "status") -> tuple[str, str | None]:
     connection.execute("select pg_stat_clear_snapshot()")
-    ((state, reason),) = rows(connection, f"select state, reason from pgembedd.{source} where pipeline = 'documents'")
+    ((state, reason),) = rows(connection, f"select state, reason from {qualified(source)} where pipeline = 'documents'")
     return state, reason
 
 
@@ -84,7 +85,9 @@ def test_no_worker(documents: psycopg.Connection) -> None:
     told = "2 jobs are due, and none was stored for 2 min. No worker is connected: start one with `pgembedd run`."
     assert shown(documents) == shown(documents, "overview()") == ("stalled", told)
     assert rows(documents, "select state from pgembedd.metrics()") == [("stalled",)]
-    assert value(documents, "select pgembedd_internal._shown_state(p) from pgembedd_internal.pipeline p") == "running", "wait_for() waits"
+    assert (
+        value(documents, "select pgembedd_internal._shown_state(p) from pgembedd_internal.pipeline p") == "running"
+    ), "wait_for() waits"
 
 
 def test_not_within_a_minute_and_no_longer_once_a_row_is_stored(documents: psycopg.Connection) -> None:

@@ -37,7 +37,9 @@ def test_a_sample_that_fails_is_not_taken_again_for_ten_minutes(connection: psyc
     connection.execute("update pgembedd_internal.word_statistics set documents = 0, due_at = 'infinity', changes = -1")
     connection.execute("alter function pgembedd_internal._note_words rename to gone")
     tried = "select due_at < 'infinity', documents, clock_timestamp() + interval '9 minutes' < due_at "
-    eventually(lambda: (call(connection, "tick"), value(connection, tried + "from pgembedd_internal.word_statistics"))[1])
+    eventually(
+        lambda: (call(connection, "tick"), value(connection, tried + "from pgembedd_internal.word_statistics"))[1]
+    )
     assert rows(connection, tried + "from pgembedd_internal.word_statistics") == [(True, 4, True)]
     connection.execute("update pgembedd_internal.word_statistics set due_at = 'infinity'")
     call(connection, "tick")

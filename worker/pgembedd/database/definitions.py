@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from pgembedd.database.owners import OURS
 from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError
 
@@ -54,7 +55,7 @@ class Definitions:
         """Makes the definitions that are installed those of the script; ConfigurationError for what is in the way."""
         installed = self._rows("our_definitions")
         before = Oids.of(installed)
-        exposed = [(schema, name) for _, _, schema, name in installed if schema != "pgembedd"]
+        exposed = [(schema, name) for _, _, schema, name in installed if schema not in OURS]
         self._run("clear_comments", before)
         superseded, unfollowed = self._compare(before, script, exposed)
         bound = {row[:3]: row for row in self._bound(superseded, unfollowed)}

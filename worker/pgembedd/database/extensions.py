@@ -164,7 +164,7 @@ def remove_pgmq(connection: psycopg.Connection) -> None:
 
     `vector` always stays: users' columns are of its types. `pg_net` and `pg_cron` stay too.
     """
-    row = connection.execute("select pgmq_install, created_queues from pgembedd_internal.installation").fetchone()
+    row = connection.execute("select pgmq_install, created_queues from pgembedd.installation").fetchone()
     if row is None or not _has_pgmq(connection):
         return
     origin, queues = row

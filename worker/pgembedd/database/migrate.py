@@ -105,7 +105,9 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch, models: list[dict
         refuse_newer(current)
         definitions = Definitions(driver)
         if _destination(context) is None and _has_imports(driver):
-            driver.execute("select pgembedd_internal._undo_imports()")  # by the functions that are there before the downgrade
+            driver.execute(
+                "select pgembedd_internal._undo_imports()"
+            )  # by the functions that are there before the downgrade
         if _destination(context) not in ("", current):
             _lock_relations(driver)
         context.run_migrations()
@@ -205,4 +207,6 @@ def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
     definitions.apply(_script(vector_schema, applied_last=False))
     execute_script(connection, _script(vector_schema, applied_last=True))
     connection.execute("set local check_function_bodies to default")
-    connection.execute("update pgembedd_internal.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),))
+    connection.execute(
+        "update pgembedd_internal.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),)
+    )

@@ -37,7 +37,5 @@ def _found(pattern: str, *path: str) -> str:
 
 HEAD = _head()
 """The revision of the newest migration."""
-INTERFACE = int(_found(r"function pgembedd\.interface\(n(\d+) ", "40_jobs", "interface.sql"))
+INTERFACE = int(_found(r"function pgembedd_internal\.interface\(n(\d+) ", "40_jobs", "interface.sql"))
 """The number of the interface between workers and the database."""
-WORKER_FUNCTIONS = _found(r"f\.proname in \((.+?)\)", "90_rights", "worker.sql")
-"""The names of the functions that a worker calls, as literals of SQL."""

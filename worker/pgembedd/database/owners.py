@@ -11,7 +11,7 @@ import psycopg
 from pgembedd.database.queries import query
 from pgembedd.errors import ForeignSchemaError, SchemaError
 
-OURS = ("pgembedd", "pgembedd_code")
+OURS = ("pgembedd", "pgembedd_internal", "pgembedd_code")
 # Those of extensions that have one of their own, made by CREATE EXTENSION where it is missing.
 _THEIRS = ("pgmq", "net", "cron")
 

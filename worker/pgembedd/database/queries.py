@@ -1,6 +1,6 @@
 """Loads the named statements of queries.sql: `-- name: x` starts one.
 
-`{interface}` is this program's, and `{worker_functions}` are those that its workers call: sql/ has both.
+`{interface}` is this program's, which sql/ has.
 """
 
 import re
@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import LiteralString
 
-from pgembedd.database.own_version import INTERFACE, WORKER_FUNCTIONS
+from pgembedd.database.own_version import INTERFACE
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -18,7 +18,7 @@ def _all() -> dict[str, LiteralString]:
     parts = _NAME.split(files("pgembedd.database").joinpath("queries.sql").read_text(encoding="utf-8"))
     # Of our own files: as literal as the rest.
     return {
-        name: body.strip().replace("{interface}", f"n{INTERFACE}").replace("{worker_functions}", WORKER_FUNCTIONS)
+        name: body.strip().replace("{interface}", f"n{INTERFACE}")
         for name, body in zip(parts[1::2], parts[2::2], strict=True)
     }
 

@@ -75,13 +75,13 @@ schema(oid, owner, name) as (
     select n.oid, n.nspowner, n.nspname from pg_catalog.pg_namespace n where n.nspname = any (%(schemas)s::name[])),
 item(classid, oid, owner) as (
     select 'pg_proc'::regclass, f.oid, f.proowner from schema s
-    join pg_catalog.pg_proc f on f.pronamespace = s.oid where s.name in ('pgembedd', 'pgmq')
+    join pg_catalog.pg_proc f on f.pronamespace = s.oid where s.name in ('pgembedd', 'pgembedd_internal', 'pgmq')
     union all select 'pg_class'::regclass, c.oid, c.relowner from schema s
-    join pg_catalog.pg_class c on c.relnamespace = s.oid where s.name = 'pgembedd'
+    join pg_catalog.pg_class c on c.relnamespace = s.oid where s.name in ('pgembedd', 'pgembedd_internal')
     union all select 'pg_type'::regclass, t.oid, t.typowner from schema s
-    join pg_catalog.pg_type t on t.typnamespace = s.oid where s.name = 'pgembedd'
+    join pg_catalog.pg_type t on t.typnamespace = s.oid where s.name in ('pgembedd', 'pgembedd_internal')
     union all select 'pg_operator'::regclass, o.oid, o.oprowner from schema s
-    join pg_catalog.pg_operator o on o.oprnamespace = s.oid where s.name = 'pgembedd')
+    join pg_catalog.pg_operator o on o.oprnamespace = s.oid where s.name in ('pgembedd', 'pgembedd_internal'))
 select pg_describe_object('pg_namespace'::regclass, s.oid, 0), s.owner::regrole::text
 from schema s where s.owner not in (select oid from trusted)
 union all (
@@ -101,7 +101,7 @@ select set_config('lock_timeout', %(lock_timeout)s, true),
 select format(case c.relkind when 'v' then 'alter view %1$s owner to %2$s;' else 'lock table only %1$s;' end,
               c.oid::regclass, c.relowner::regrole)
 from pg_catalog.pg_class c
-where c.relnamespace = to_regnamespace('pgembedd') and c.relkind in ('v', 'r')
+where c.relnamespace in (to_regnamespace('pgembedd'), to_regnamespace('pgembedd_internal')) and c.relkind in ('v', 'r')
 order by c.relkind = 'r', c.oid
 
 -- name: lock_holders
@@ -462,8 +462,9 @@ order by x.nth
 -- name: worker_functions_missing
 -- How many of the functions that grant_worker() grants this role may not call.
 select count(*) from pg_catalog.pg_proc f
-where f.pronamespace = 'pgembedd'::regnamespace
-  and f.proname in ({worker_functions})
+where (f.pronamespace = 'pgembedd_internal'::regnamespace and f.proname not like E'\\_%%'
+       or f.pronamespace = 'pgembedd'::regnamespace
+          and f.proname in ('tick', 'metrics', 'schema_version', 'events', 'workers'))
   and not pg_catalog.has_function_privilege(f.oid, 'execute')
 
 -- name: doctor_uses
@@ -810,7 +811,7 @@ select pgembedd.ask({arguments}) as id
 -- name: answer
 -- What the caller may see of an answer; no row for one of others.
 select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.answer, a.reason,
-       coalesce((select e.data operator(pg_catalog.->) 'notes'::pg_catalog.text from pgembedd_internal.answer_event e
+       coalesce((select e.data operator(pg_catalog.->) 'notes'::pg_catalog.text from pgembedd.answer_events e
                  where e.answer operator(pg_catalog.=) a.id and e.event operator(pg_catalog.=) 'done'
                  order by e.seq desc limit 1), '[]'::pg_catalog.jsonb) as notes
 from pgembedd.answers a where a.id operator(pg_catalog.=) %(id)s
@@ -835,7 +836,7 @@ select pgembedd_internal._is_untaken(%(id)s) as untaken
 select e.answer, e.seq, e.event, e.data
 from rows from (pg_catalog.unnest(%(answers)s::pg_catalog.uuid[]),
                 pg_catalog.unnest(%(after)s::pg_catalog.int4[])) as w(answer, after)
-join pgembedd_internal.answer_event e on e.answer operator(pg_catalog.=) w.answer and e.seq operator(pg_catalog.>) w.after
+join pgembedd.answer_events e on e.answer operator(pg_catalog.=) w.answer and e.seq operator(pg_catalog.>) w.after
 order by e.answer, e.seq
 
 -- name: answer_sources
@@ -902,7 +903,7 @@ begin
     for one in
         select x.oid::regclass as index, i.indrelid::regclass as queue
         from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
-        where i.indrelid in (to_regclass('pgmq.q_pgembedd_fresh'), to_regclass('pgmq.q_pgembedd_backfill'))
+        where i.indrelid in (to_regclass('pgmq.q_pgembedd_jobs'), to_regclass('pgmq.q_pgembedd_backfill'))
           and x.relname like 'q\_%\_by\_pipeline' and pg_catalog.pg_has_role(x.relowner, 'usage')
     loop
         execute pg_catalog.format('drop index %s', one.index);
@@ -923,14 +924,15 @@ where s.name operator(pg_catalog.=) any ('{shared_preload_libraries,cron.databas
 select o.* from (
     select 'routine' as kind, p.oid, n.nspname::text, p.proname::text
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'pgembedd'
+    where n.nspname in ('pgembedd', 'pgembedd_internal')
        or pg_catalog.obj_description(p.oid, 'pg_proc') = 'Made by pgembedd.expose_search().'
           and pg_catalog.pg_has_role(p.proowner, 'usage') and pg_catalog.has_schema_privilege(n.oid, 'create')
           and p.proowner in (select s.nspowner from pg_catalog.pg_namespace s where s.nspname = 'pgembedd'
                              union select r.oid from pg_catalog.pg_roles r where r.rolsuper)
     union all
-    select 'view', c.oid, 'pgembedd', c.relname
-    from pg_catalog.pg_class c where c.relnamespace = 'pgembedd'::regnamespace and c.relkind = 'v') o
+    select 'view', c.oid, n.nspname::text, c.relname
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname in ('pgembedd', 'pgembedd_internal') and c.relkind = 'v') o
 where not exists (
     select from pg_catalog.pg_depend d
     where d.classid = case o.kind when 'view' then 'pg_catalog.pg_class'::regclass
@@ -1064,8 +1066,9 @@ where p.oid = any (%(routines)s)
 -- name: clear_comments
 -- The statements that take the comments from our routines and views: this version writes its own.
 select pg_catalog.format('comment on routine %%s is null;', p.oid::regprocedure) from pg_catalog.pg_proc p
+join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_description d on d.classoid = 'pg_catalog.pg_proc'::regclass and d.objoid = p.oid
-where p.pronamespace = 'pgembedd'::regnamespace and p.oid = any (%(routines)s)
+where n.nspname in ('pgembedd', 'pgembedd_internal') and p.oid = any (%(routines)s)
 union all
 select pg_catalog.format(case d.objsubid when 0 then 'comment on view %%s is null;'
                                          else 'comment on column %%s.%%I is null;' end, c.oid::regclass, a.attname)
@@ -1078,7 +1081,7 @@ where c.oid = any (%(views)s)
 -- The statements that give to the owner of the schema what another role installed, as an administrator may have done.
 select pg_catalog.format('alter routine %%s owner to %%s;', p.oid::regprocedure, n.nspowner::regrole)
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-where p.oid = any (%(routines)s) and n.nspname = 'pgembedd' and p.proowner <> n.nspowner
+where p.oid = any (%(routines)s) and n.nspname in ('pgembedd', 'pgembedd_internal') and p.proowner <> n.nspowner
   and p.proowner is distinct from pg_catalog.to_regrole('pgembedd')
 union all
 select pg_catalog.format('alter view %%s owner to %%s;', c.oid::regclass, n.nspowner::regrole)
@@ -1086,25 +1089,28 @@ from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamesp
 where c.oid = any (%(views)s) and c.relowner <> n.nspowner
 
 -- name: grant_definitions
--- The statements that grant on new definitions what was granted on those of their names.
-with definition as (
-    select 'routine' as kind, p.oid, n.nspname::text as schema, p.proname::text as name,
-           p.oid::regprocedure::text as identity
-    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace where p.oid = any (%(routines)s)
+-- The statements that grant on new definitions what was granted on those of their names, in either schema of ours.
+with ours as (
+    select '{pgembedd,pgembedd_internal}'::text[] as schemas
+), definition as (
+    select 'routine' as kind, p.oid, p.proname::text as name, p.oid::regprocedure::text as identity,
+           case when n.nspname = any (o.schemas) then o.schemas else array[n.nspname::text] end as schemas
+    from ours o, pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where p.oid = any (%(routines)s)
     union all
-    select 'table', c.oid, n.nspname, c.relname, c.oid::regclass::text
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = any (%(views)s)
+    select 'table', c.oid, c.relname, c.oid::regclass::text, o.schemas
+    from ours o, pg_catalog.pg_class c where c.oid = any (%(views)s)
 ), granted as (
     select * from unnest(%(schemas)s::text[], %(names)s::text[], %(parts)s::text[], %(privileges)s::text[],
                          %(roles)s::text[], %(grantables)s::boolean[])
         as g(schema, name, part, privilege, role, is_grantable)
 )
 select pg_catalog.format('revoke all on routine %%s from public;', d.identity) from definition d
-where d.kind = 'routine' and exists (select from granted g where (g.schema, g.name) = (d.schema, d.name))
+where d.kind = 'routine' and exists (select from granted g where g.name = d.name and g.schema = any (d.schemas))
 union all
 select pg_catalog.format('grant %%s %%s on %%s %%s to %%s %%s;', g.privilege, '(' || quote_ident(g.part) || ')', d.kind,
                          d.identity, g.role, case when g.is_grantable then 'with grant option' end)
-from definition d join granted g on (g.schema, g.name) = (d.schema, d.name)
+from definition d join granted g on g.name = d.name and g.schema = any (d.schemas)
 where (g.privilege = 'EXECUTE') = (d.kind = 'routine')  -- a view may have the name of a routine
   and (g.part is null or exists (
       select from pg_catalog.pg_attribute a where a.attrelid = d.oid and a.attname = g.part))

@@ -14,7 +14,7 @@ from pgvector.sqlalchemy import HALFVEC, VECTOR  # importing them teaches SQLAlc
 from sqlalchemy import Column, Index, Table
 from sqlalchemy.types import NullType
 
-OUR_SCHEMAS = frozenset({"pgembedd", "pgembedd_code", "pgmq"})
+OUR_SCHEMAS = frozenset({"pgembedd", "pgembedd_internal", "pgembedd_code", "pgmq"})
 INFO = "pgembedd"  # info={"pgembedd": True} on a model says that its table is made by a pipeline
 
 # No table has all of these by accident.
