@@ -77,9 +77,7 @@ def finished(connection: psycopg.Connection, one: UUID) -> tuple[Any, ...]:
 
 
 def shown(connection: psycopg.Connection, one: UUID) -> list[tuple[int, str, dict[str, Any]]]:
-    return rows(
-        connection, "select seq, event, data from pgembedd.answer_events where answer = %s order by seq", one
-    )
+    return rows(connection, "select seq, event, data from pgembedd.answer_events where answer = %s order by seq", one)
 
 
 @dataclass

@@ -24,7 +24,7 @@ from tests.http.asked import QUESTION, SENTENCES, Asked, asked, while_answering
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.roles import conninfo_as
-from tests.support.sql import column, qualified, rows, value
+from tests.support.sql import column, rows, value
 from tests.support.user_tokens import SECRET
 from tests.support.waiting import eventually
 
@@ -111,8 +111,8 @@ WAYS: dict[str, Callable[[Asked, str | None], Any]] = {
 def left(few: Asked) -> list[Any]:
     """All that a question leaves."""
     with few.database.connect() as connection:
-        tables = ("answer", "answer_thread", "answer_source", "answer_events", "embed_request")
-        return [value(connection, f"select count(*) from {qualified(table)}") for table in tables]
+        tables = ("answer", "answer_thread", "answer_source", "embed_request")
+        return [value(connection, f"select count(*) from pgembedd_internal.{table}") for table in tables]
 
 
 def refuse_all(few: Asked, user: str | None, status: int, words: str) -> None:

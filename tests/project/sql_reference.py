@@ -98,7 +98,9 @@ def callers(name: str) -> str:
     """The roles other than the owner that may call a routine or read a view."""
     found = []
     for function, role in CALLERS.items():
-        body = re.search(rf"^create or replace function pgembedd(?:_internal)?\.{function}\(.*?\$\$(.*?)\$\$", sources(), re.M | re.S)
+        body = re.search(
+            rf"^create or replace function pgembedd(?:_internal)?\.{function}\(.*?\$\$(.*?)\$\$", sources(), re.M | re.S
+        )
         assert body is not None, function
         granted = " ".join(re.findall(r"grant select on ([\w, ]+)", body[1])) if name in views() else body[1]
         patterns = re.findall(r"~ '([^']+)'", granted)

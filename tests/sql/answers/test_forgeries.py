@@ -14,10 +14,12 @@ from tests.support.answers import ask, asker, claim, events
 from tests.support.refusals import refused
 from tests.support.roles import Roles
 from tests.support.search import QUERY
-from tests.support.sql import call, column, create_pipeline, qualified, rows, value
+from tests.support.sql import call, column, create_pipeline, rows, value
 from tests.support.transaction import connection
 
 __all__ = ["asker", "connection"]
+
+OURS = ("answer", "answer_thread", "thread_member", "_readable_sources")
 
 pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
 
@@ -188,8 +190,8 @@ def test_claims_without_a_subject_ask_nothing_and_see_nothing(
         ask(connection)
     with refused(told, "Ask with the token of a user"):
         ask(connection, thread=thread)
-    for table in ("answers", "answer", "answer_events", "answer_thread", "thread_member", "_readable_sources"):
-        assert rows(connection, f"select * from {qualified(table)}") == [], table
+    for table in ("pgembedd.answers", "pgembedd.answer_events", *(f"pgembedd_internal.{one}" for one in OURS)):
+        assert rows(connection, f"select * from {table}") == [], table
     for statement, words in (
         ("select pgembedd.stop_answer(%s)", f"There is no answer {answer}, or it is of others."),
         ("select pgembedd.share_thread(%s, current_user::regrole)", "There is no thread"),

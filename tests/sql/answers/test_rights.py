@@ -21,6 +21,8 @@ from tests.support.transaction import connection
 
 __all__ = ["asker", "connection"]
 
+SEEN = ("pgembedd.answers", "pgembedd_internal.answer", "pgembedd.answer_events", "pgembedd_internal.answer_thread")
+
 pytestmark = pytest.mark.usefixtures("roles")  # first, as what is granted to them has to be undone before they go
 
 
@@ -32,10 +34,7 @@ def test_claims_that_cannot_be_read_are_one_sentence(connection: psycopg.Connect
         ("select pgembedd.ask('documents', 'what is it')", []),
         ("select pgembedd.stop_answer(%s)", [answer]),
         ("select * from pgembedd.answer_sources(%s)", [answer]),
-        *(
-            (f"select * from {qualified(table)}", [])
-            for table in ("answers", "answer", "answer_events", "answer_thread")
-        ),
+        *((f"select * from {table}", []) for table in SEEN),
         ("insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, current_user, '')", [uuid4()]),
     ]
     for statement, values in statements:
@@ -93,10 +92,7 @@ def test_an_answer_is_seen_by_those_it_is_shared_with(roles: Roles, connection: 
         connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
 
     def seen() -> tuple[int, ...]:
-        return tuple(
-            value(connection, f"select count(*) from {qualified(table)}")
-            for table in ("answers", "answer", "answer_events", "answer_thread")
-        )
+        return tuple(value(connection, f"select count(*) from {table}") for table in SEEN)
 
     become(asker, "ada")
     answer = ask(connection)
