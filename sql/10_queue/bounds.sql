@@ -41,7 +41,7 @@ begin
         raise exception using
             message = format('%s has %s characters, and at most %s are taken.', names[i], length(texts[i]),
             _most(names[i])),
-            hint = 'Give a shorter text.', errcode = '22023';
+            hint = 'Give a shorter text.', errcode = 'program_limit_exceeded';
     end loop;
 end $$;
 
@@ -54,7 +54,7 @@ begin
         raise exception using
             message = format('%s has %s, and at most %s are taken.', name, _counted(members, 'member'),
             _most_members(name)),
-            hint = 'Give fewer at a time.', errcode = '22023';
+            hint = 'Give fewer at a time.', errcode = 'program_limit_exceeded';
     end if;
 end $$;
 
@@ -66,7 +66,7 @@ begin
     if pg_column_size(value) > _most(name) then
         raise exception using
             message = format('%s has %s bytes, and at most %s are taken.', name, pg_column_size(value), _most(name)),
-            hint = 'Give a smaller one.', errcode = '22023';
+            hint = 'Give a smaller one.', errcode = 'program_limit_exceeded';
     end if;
 end $$;
 

@@ -32,13 +32,13 @@ begin
             message = format('%s holds vectors of %s dimensions, and those of the model %s have %s.', what,
                 made.dimensions, made.model, of_model),
             hint = format('Name another %s: it is created, and these vectors stay. Or name a model of %s dimensions.',
-                place, made.dimensions), errcode = '22023';
+                place, made.dimensions), errcode = 'datatype_mismatch';
     elsif adopt is null then
         raise exception using message = format('%s holds vectors already.', what),
             hint =
                 format('Name another %s: it is created, and these vectors stay. Or say adopt => true to keep them and '
                    'embed what is missing, if they are of the model %s; adopt => false deletes them all at once, and '
-                   'has every row embedded again.', place, made.model), errcode = '22023';
+                   'has every row embedded again.', place, made.model), errcode = 'object_not_in_prerequisite_state';
     end if;
 end $$;
 
@@ -78,19 +78,19 @@ begin
         return null;
     elsif taken is not null then
         raise exception using message = format('%s is filled by the pipeline "%s" already.', relation, taken),
-            hint = 'Name another embedding_table.', errcode = '22023';
+            hint = 'Name another embedding_table.', errcode = 'object_in_use';
     elsif _owner(relation) <> _owner(made.source) then  -- as whom it would be written
         raise exception using
             message = format('%s belongs to %s, and %s to %s.', relation, _owner(relation), made.source,
             _owner(made.source)),
             hint =
                 format('ALTER TABLE %s OWNER TO %s, or name another embedding_table.', relation, _owner(made.source)),
-            errcode = '22023';
+            errcode = 'insufficient_privilege';
     elsif _layout_problem(made, relation) is not null then
         raise exception using
             message = format('%s is there already, and is no embedding table of %s: %s.', relation, made.source,
             _layout_problem(made, relation)),
-            hint = 'Name another embedding_table: it is created.', errcode = '22023';
+            hint = 'Name another embedding_table: it is created.', errcode = 'duplicate_table';
     elsif _holds_vectors(made, relation) then
         ignored := _check_existing_vectors(made, relation::text, 'embedding_table', adopt);
     end if;

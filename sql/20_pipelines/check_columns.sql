@@ -9,13 +9,13 @@ begin
     if function is null and content_columns is not null then  -- the fourth argument by position
         raise exception using message = format('content_columns are given, and then %L as content_function.', given),
             hint = format('Give one of the two. If it is a model, name the argument: model => %L.', given),
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     elsif function is null then
         raise exception using message = format('There is no function %s(%s).', given, source),
-            hint = 'content_function takes one row of the source and returns text.', errcode = '22023';
+            hint = 'content_function takes one row of the source and returns text.', errcode = 'undefined_function';
     elsif not exists (select from pg_proc f where f.oid = function and f.prokind = 'f' and not f.proretset) then
         raise exception using message = format('%s(%s) is no function that returns one value.', given, source),
-            hint = 'content_function takes one row of the source and returns text.', errcode = '22023';
+            hint = 'content_function takes one row of the source and returns text.', errcode = 'wrong_object_type';
     end if;
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);
@@ -35,7 +35,7 @@ begin
             message = _cut(format('%s has no column %s, named in %s.', made.source, missing, option)),
             hint = format('It has: %s.', (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a
                                    where a.attrelid = made.source and a.attnum > 0 and not a.attisdropped)),
-            errcode = '22023';
+            errcode = 'undefined_column';
     end if;
 end $$;
 

@@ -15,19 +15,19 @@ begin
     if num_nonnulls(made.content_columns, made.content_function) <> 1 or made.content_columns = '{}' then
         raise exception using
             message = 'Say what is to be embedded: content_columns or content_function, one of the two.',
-            hint = 'For example content_columns => array[''title'', ''content''].', errcode = '22023';
+            hint = 'For example content_columns => array[''title'', ''content''].', errcode = 'invalid_parameter_value';
     elsif unknown.option is not null then
         raise exception using
             message = format('%s %s is not known.', unknown.option, coalesce(quote_literal(unknown.value), 'NULL')),
-            hint = unknown.hint, errcode = '22023';
+            hint = unknown.hint, errcode = 'invalid_parameter_value';
     elsif not made.triggers and (made.on_update = 'clear' or made.enable_always) then
         raise exception using message = format('%s is done by triggers, and this pipeline is to have none.',
                 case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end),
-            hint = 'Leave out triggers => false, or this option.', errcode = '22023';
+            hint = 'Leave out triggers => false, or this option.', errcode = 'invalid_parameter_value';
     elsif made.max_attempts is null or made.max_attempts not between 1 and 100 then
         raise exception using
             message = format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')),
-            hint = 'Take 1 to 100.', errcode = '22023';
+            hint = 'Take 1 to 100.', errcode = 'invalid_parameter_value';
     elsif (made.retry_delay >= '0' and made.retry_delay <= made.retry_max_delay and made.retry_max_delay <= '30 days'
            and made.retry_factor between 1 and 100) is not true then
         raise exception using
@@ -35,7 +35,7 @@ begin
             coalesce(made.retry_delay::text, 'NULL'), coalesce(made.retry_factor::text, 'NULL'),
             coalesce(made.retry_max_delay::text, 'NULL')),
             hint = 'Take a retry_delay of 0 or more, a retry_factor of 1 to 100, and a retry_max_delay that is no less '
-                   'than the retry_delay and at most 30 days.', errcode = '22023';
+                   'than the retry_delay and at most 30 days.', errcode = 'invalid_parameter_value';
     end if;
 end $$;
 
@@ -46,24 +46,24 @@ as $$
 begin
     if made.embedding_column = '' then
         raise exception using message = 'The pipeline needs an embedding_column.',
-            hint = 'It is created when missing.', errcode = '22023';
+            hint = 'It is created when missing.', errcode = 'invalid_parameter_value';
     elsif octet_length(made.embedding_column) > 63 then
         raise exception using
             message = format('The embedding_column "%s" is longer than a name can be.', made.embedding_column),
-            hint = 'Take at most 63 bytes.', errcode = '22023';
+            hint = 'Take at most 63 bytes.', errcode = 'name_too_long';
     elsif exists (select from pg_attribute a
                   where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum < 0) then
         raise exception using message = format('"%s" is a system column of every table.', made.embedding_column),
-            hint = 'Name another embedding_column.', errcode = '22023';
+            hint = 'Name another embedding_column.', errcode = 'duplicate_column';
     elsif made.m is null or made.m not between 2 and 100
        or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
         raise exception using message = format('m = %s and ef_construction = %s do not make an HNSW index.',
                 coalesce(made.m::text, 'NULL'), coalesce(made.ef_construction::text, 'NULL')),
-            hint = 'm goes from 2 to 100, ef_construction from twice m to 1000.', errcode = '22023';
+            hint = 'm goes from 2 to 100, ef_construction from twice m to 1000.', errcode = 'invalid_parameter_value';
     elsif made.embedding_column = any (made.content_columns || made.watch_columns || made.key_columns) then
         raise exception using message = format('The column "%s" cannot be content or key and hold the vector, too.',
             made.embedding_column),
-            hint = 'Name another embedding_column: it is created when missing.', errcode = '22023';
+            hint = 'Name another embedding_column: it is created when missing.', errcode = 'invalid_parameter_value';
     end if;
 end $$;
 
@@ -75,10 +75,11 @@ begin
     if index_when not in ('auto', 'now', 'later') then
         raise exception using message = format('index_when %s is not known.', quote_literal(index_when)),
             hint = 'now makes the index at once, later after the backfill, auto decides by the size of the table.',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     elsif index_within is null or index_within < interval '0' then
         raise exception using message = format('index_within %s is no time to build an index in.',
             coalesce(quote_literal(index_within), 'NULL')),
-            hint = 'It is how long the backfill may put the index off; one day unless given.', errcode = '22023';
+            hint = 'It is how long the backfill may put the index off; one day unless given.',
+            errcode = 'invalid_parameter_value';
     end if;
 end $$;

@@ -11,9 +11,9 @@ begin
             message = format('%s belongs to %s, and %s may not act for that role.', made.source, source_owner,
             quote_ident(current_user)),
             hint = format('Run this as %s or as a superuser, or GRANT %s TO %s.', source_owner, source_owner,
-                quote_ident(current_user)), errcode = '22023';
+                quote_ident(current_user)), errcode = 'insufficient_privilege';
     elsif _hidden_from_owner(made.source) is not null then
-        raise exception using message = _hidden_from_owner(made.source), errcode = '22023';
+        raise exception using message = _hidden_from_owner(made.source), errcode = 'feature_not_supported';
     end if;
 end $$;
 

@@ -9,42 +9,43 @@ begin
         raise exception using
             message = format('The pipeline name %s is not usable.', coalesce(quote_literal(made.name), 'NULL')),
             hint = 'Take letters, digits, "_", "-" and ".", at most 63, not starting with "-" or ".".',
-            errcode = '22023';
+            errcode = 'invalid_name';
     elsif exists (select from pipeline p where p.name = made.name) then
         raise exception using message = format('There is a pipeline "%s" already.', made.name),
             hint = format('Choose another name, or remove it with select pgembedd.drop_pipeline(%L).', made.name),
-            errcode = '22023';
+            errcode = 'duplicate_object';
     elsif made.source is null then
         raise exception using message = format('There is no table %s.', coalesce(made.source_name, 'NULL')),
             hint = 'Name it with its schema, and quote it as in SQL where it needs quoting: ''my_schema."My Table"''.',
-            errcode = '22023';
-    elsif _schema_of(made.source) in ('pgembedd', 'pgembedd_internal', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
+            errcode = 'undefined_table';
+    elsif _schema_of(made.source) in (
+        'pgembedd', 'pgembedd_internal', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
         raise exception using message = format('%s is not a table of yours.', made.source),
-            hint = 'What pgembedd or Postgres itself writes to cannot be embedded.', errcode = '22023';
+            hint = 'What pgembedd or Postgres itself writes to cannot be embedded.', errcode = 'wrong_object_type';
     elsif exists (select from pipeline p where p.embedding_table = made.source) then
         raise exception using message = format('%s is the embedding table of a pipeline.', made.source),
-            hint = 'Register the table that the texts are in.', errcode = '22023';
+            hint = 'Register the table that the texts are in.', errcode = 'wrong_object_type';
     elsif kind not in ('r', 'p') then
         raise exception using message = format('%s is %s, not a table.', made.source, case kind
             when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
             when 'i' then 'an index' when 'S' then 'a sequence' else 'no ordinary relation' end),
-            hint = 'Register the table that the rows are written to.', errcode = '22023';
+            hint = 'Register the table that the rows are written to.', errcode = 'wrong_object_type';
     elsif _inherits(made.source) then
         raise exception using
             message = format('%s takes part in table inheritance, or is one partition of a table.', made.source),
             hint = 'Register the partitioned table itself; tables with inheritance children are not supported.',
-            errcode = '22023';
+            errcode = 'feature_not_supported';
     elsif (select relpersistence from pg_class where oid = made.source) = 't' then
         raise exception using message = format('%s is a temporary table.', made.source),
-            hint = 'The worker could not see its rows; register a permanent table.', errcode = '22023';
+            hint = 'The worker could not see its rows; register a permanent table.', errcode = 'wrong_object_type';
     elsif exists (select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am a on a.oid = c.relam
                   where i.indrelid = made.source and i.indisprimary and a.amname <> 'btree') then
         raise exception using message = format('%s has a primary key WITHOUT OVERLAPS.', made.source),
             hint = 'The queue names a row by a value that stays the same; '
-            'a table with an ordinary primary key can be registered.', errcode = '22023';
+            'a table with an ordinary primary key can be registered.', errcode = 'feature_not_supported';
     elsif not exists (select from _key_columns(made.source)) then
         raise exception using message = format('%s has no primary key.', made.source),
             hint = 'The queue names rows by their primary key: add one with ALTER TABLE ... ADD PRIMARY KEY.',
-            errcode = '22023';
+            errcode = 'object_not_in_prerequisite_state';
     end if;
 end $$;

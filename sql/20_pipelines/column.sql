@@ -16,7 +16,7 @@ begin
     where a.attrelid = made.source and a.attname = made.embedding_column and not a.attisdropped;
     if taken is not null then
         raise exception using message = format('%s is filled by the pipeline "%s" already.', named, taken),
-            hint = 'Two pipelines cannot share a column: name another embedding_column.', errcode = '22023';
+            hint = 'Two pipelines cannot share a column: name another embedding_column.', errcode = 'object_in_use';
     elsif actual is null then
         execute format('alter table %s add column %I %s', made.source, made.embedding_column, wanted);
     elsif actual <> wanted then
@@ -28,9 +28,9 @@ begin
                 then format(' Or say vector_type => %L, as this one has it.', there.vector_type)
                 when there.width > 0
                 then format(' A column of %s dimensions takes a model whose vectors have as many.', there.width)
-                else '' end, errcode = '22023';
+                else '' end, errcode = 'datatype_mismatch';
     elsif there.generated then
         raise exception using message = format('%s is a generated column, which cannot be written.', named),
-            hint = 'Name another embedding_column.', errcode = '22023';
+            hint = 'Name another embedding_column.', errcode = 'generated_always';
     end if;
 end $$;

@@ -11,7 +11,7 @@ begin
     if (_shadow(gone)).id is not null then
         raise exception using message = format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
             hint = format('Drop that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
-                (_shadow(gone)).name), errcode = '22023';
+                (_shadow(gone)).name), errcode = 'dependent_objects_still_exist';
     end if;
     -- First: a running build holds a lock that dropping a trigger would wait for.
     if _exists(gone.source) then

@@ -8,7 +8,7 @@ begin
     select p.* into found_one from pipeline p where p.name = $1;
     if found_one.id is null then
         raise exception using message = _cut(format('There is no pipeline "%s".', name)),
-            hint = _pipelines_there(), errcode = '22023';
+            hint = _pipelines_there(), errcode = 'undefined_object';
     end if;
     return found_one;
 end $$;
@@ -44,7 +44,8 @@ declare
     problem constant text := _problem(pipeline);
 begin
     if problem is not null then
-        raise exception using message = format(refusal, pipeline.name, problem), errcode = '22023';
+        raise exception using message = format(refusal, pipeline.name, problem),
+            errcode = 'object_not_in_prerequisite_state';
     end if;
 end $$;
 

@@ -49,21 +49,21 @@ begin
     select k.* into known from _known_model(made.model) k;
     if coalesce(made.model, '') = '' then
         raise exception using message = 'The pipeline needs a model.',
-            hint = 'Leave it out for gte-small, or see `pgembedd model list`.', errcode = '22023';
+            hint = 'Leave it out for gte-small, or see `pgembedd model list`.', errcode = 'invalid_parameter_value';
     elsif _model_meant(made.model) is not null then
         raise exception using message = format('%s is a model of a provider''s.', made.model),
             hint = format('Say whose: model => %L. Its texts leave this machine, so an operator enables the provider.',
-                _model_meant(made.model)), errcode = '22023';
+                _model_meant(made.model)), errcode = 'invalid_parameter_value';
     elsif known.name is not null and known.dimensions is null then
         raise exception using message = format('%s reranks texts and has no vectors.', made.model),
-            hint = format('Take one of %s.', _model_names()), errcode = '22023';
+            hint = format('Take one of %s.', _model_names()), errcode = 'wrong_object_type';
     elsif made.dimensions is null then
         raise exception using message = format('The dimensions of the model %s are not known here.', made.model),
-            hint = 'Say how many its vectors have, as in dimensions => 1536.', errcode = '22023';
+            hint = 'Say how many its vectors have, as in dimensions => 1536.', errcode = 'invalid_parameter_value';
     elsif made.dimensions not between 1 and (case made.vector_type when 'halfvec' then 4000 else 2000 end) then
         raise exception using
             message = format('%s dimensions cannot be indexed as %s.', made.dimensions, made.vector_type),
-            hint = 'HNSW takes up to 4000 for halfvec and 2000 for vector.', errcode = '22023';
+            hint = 'HNSW takes up to 4000 for halfvec and 2000 for vector.', errcode = 'invalid_parameter_value';
     end if;
     -- What keeps workers from serving the pipeline, as long as they have no files of that model.
     if strpos(made.model, ':') = 0 and known.name is null then

@@ -10,34 +10,36 @@ begin
     elsif made.embedding_column is not null then
         raise exception using
             message = 'Say where the vectors are to go: embedding_column or embedding_table, one of the two.',
-            hint = 'embedding_table holds one row a chunk, embedding_column one vector a row.', errcode = '22023';
+            hint = 'embedding_table holds one row a chunk, embedding_column one vector a row.',
+            errcode = 'invalid_parameter_value';
     elsif _table_name(made) is null then
         raise exception using
             message = format('The embedding_table %s is no name of a table.', quote_literal(made.embedding_table_name)),
-            hint = 'Quote it as in SQL where it needs quoting: ''my_schema."My Embeddings"''.', errcode = '22023';
+            hint = 'Quote it as in SQL where needed: ''my_schema."My Embeddings"''.', errcode = 'invalid_name';
     elsif coalesce(made.splitter, '') not in ('text', 'markdown') then
         raise exception using
             message = format('splitter %s is not known.', coalesce(quote_literal(made.splitter), 'NULL')),
-            hint = 'Take text or markdown.', errcode = '22023';
+            hint = 'Take text or markdown.', errcode = 'invalid_parameter_value';
     elsif made.chunk_tokens not between 16 and 100000 then
         raise exception using message = format('chunk_tokens %s is out of range.', made.chunk_tokens),
-            hint = 'Take 16 or more; without it, a chunk is as long as the model reads.', errcode = '22023';
+            hint = 'Take 16 or more; without it, a chunk is as long as the model reads.',
+            errcode = 'invalid_parameter_value';
     elsif made.chunk_overlap_tokens < 0 or made.chunk_overlap_tokens > 0 and made.chunk_tokens is null then
         raise exception using
             message = format('chunk_overlap_tokens %s does not go without chunk_tokens.', made.chunk_overlap_tokens),
             hint = 'Say how long a chunk is, too: for example chunk_tokens => 256, chunk_overlap_tokens => 32.',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     elsif made.chunk_overlap_tokens * 2 > made.chunk_tokens then
         raise exception using
             message = format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap_tokens),
-            hint = 'chunk_overlap_tokens is at most half of chunk_tokens.', errcode = '22023';
+            hint = 'chunk_overlap_tokens is at most half of chunk_tokens.', errcode = 'invalid_parameter_value';
     end if;
     select c.name into option from _chunk_columns(made) c where c.name = any (made.key_columns) limit 1;
     if option is not null then
         raise exception using
             message = format('The key column "%s" of %s is called like a column of the embedding table.', option,
                 made.source),
-            hint = 'Rename it, or take an embedding_column.', errcode = '22023';
+            hint = 'Rename it, or take an embedding_column.', errcode = 'duplicate_column';
     end if;
 end $$;
 
@@ -56,13 +58,14 @@ begin
         raise exception using
             message = format('%s needs an embedding_table: a column of the source holds one vector a row.', option),
             hint = format('For example embedding_table => %L.',
-                (select relname from pg_class where oid = made.source) || '_embeddings'), errcode = '22023';
+                (select relname from pg_class where oid = made.source) || '_embeddings'),
+            errcode = 'invalid_parameter_value';
     elsif made.formatting is not null
         and (select count(*) from _formatting_pieces(made.formatting) p where p.name = 'chunk') <> 1
     then
         raise exception using
             message = format('The formatting %s does not hold $chunk once.', quote_literal(made.formatting)),
             hint = 'It says what is put around each chunk: for example formatting => ''$title: $chunk''.',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     end if;
 end $$;

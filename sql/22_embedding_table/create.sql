@@ -38,7 +38,7 @@ declare
 begin
     if to_regnamespace(quote_ident(named[1])) is null then
         raise exception using message = format('There is no schema %I for the embedding_table.', named[1]),
-            hint = format('CREATE SCHEMA %I, or name another.', named[1]), errcode = '22023';
+            hint = format('CREATE SCHEMA %I, or name another.', named[1]), errcode = 'invalid_schema_name';
     end if;
     execute format('create table %s (%s, %s, primary key (%s, chunk_index))', table_name, _key_definitions(made.source),
         (select string_agg(format('%I %s not null%s', c.name, c.type,

@@ -43,7 +43,7 @@ begin
     if 'pgembedd_words' = any (made.key_columns) then
         raise exception using
             message = format('The key column "pgembedd_words" of %s is called like that of its words.', made.source),
-            hint = 'Rename it, or take text_config => ''none'', for no search by words.', errcode = '22023';
+            hint = 'Rename it, or take text_config => ''none'', for no search by words.', errcode = 'duplicate_column';
     elsif _text_config_oid(made.text_config) is null then
         if not exists (
             select from pg_attribute a join pg_type t on t.oid = _base_type(a.atttypid)
@@ -54,7 +54,7 @@ begin
                 message = format('There is no text search configuration %s.', quote_literal(made.text_config)),
                 hint =
                     format(E'Take one of \\dF, a column of %s that names one for each row, or none, for no search by '
-                       'words.', made.source), errcode = '22023';
+                       'words.', made.source), errcode = 'undefined_object';
         end if;
         made.text_config_column := made.text_config;
         made.text_config := _text_config(current_setting('default_text_search_config'));

@@ -16,7 +16,7 @@ begin
         problem := _problem(one);
         if problem is not null then
             raise exception using message = format('The index of "%s" cannot be built: %s', name, problem),
-                errcode = '22023';
+                errcode = 'object_not_in_prerequisite_state';
         end if;
         update pipeline p
         set index_due_at = least(p.index_due_at, clock_timestamp()),

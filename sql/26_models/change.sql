@@ -84,16 +84,16 @@ declare
 begin
     if current.shadow_of is not null then
         raise exception using message = format('"%s" stands beside another pipeline itself.', current.name),
-            hint = 'Name that one.', errcode = '22023';
+            hint = 'Name that one.', errcode = 'object_not_in_prerequisite_state';
     elsif successor.id is not null then
         raise exception using message = format('"%s" has "%s" beside it already.', current.name, successor.name),
             hint =
                 format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
-                successor.name), errcode = '22023';
+                successor.name), errcode = 'object_not_in_prerequisite_state';
     elsif _problem(current) is not null then
         raise exception using
             message = format('The model of "%s" cannot be changed: %s', current.name, _problem(current)),
-            errcode = '22023';
+            errcode = 'object_not_in_prerequisite_state';
     end if;
 end $$;
 
@@ -110,17 +110,18 @@ begin
         raise exception using message = format('The name "%s" is too long: with ".previous" behind it, which the old '
                                'side is called after a switch, it would have more than 63 characters.', current.name),
             hint = 'Drop the pipeline, and create it again under a name of at '
-            'most 54 characters with adopt => true; the vectors stay.', errcode = '22023';
+            'most 54 characters with adopt => true; the vectors stay.', errcode = 'name_too_long';
     end if;
     foreach suffix in array array['next', 'previous'] loop
         if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
             raise exception using message = format('There is a pipeline "%s.%s" already.', current.name, suffix),
                 hint = format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix),
-                errcode = '22023';
+                errcode = 'duplicate_object';
         end if;
         for taken in
             select format('%s has a column %I', current.source, a.attname) as what,
-                   format('ALTER TABLE %s RENAME COLUMN %I TO ...', current.source, a.attname) as remedy
+                   format('ALTER TABLE %s RENAME COLUMN %I TO ...', current.source, a.attname) as remedy,
+                   'duplicate_column' as code
             from pg_attribute a
             where a.attrelid = current.source and a.attname = _suffixed_name(current.embedding_column, suffix)
               and not a.attisdropped
@@ -128,7 +129,7 @@ begin
             select format('There is a relation %s', c.oid::regclass),
                    format('ALTER %s %s RENAME TO ...',
                        case c.relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'i' then 'INDEX'
-                                      else 'TABLE' end, c.oid::regclass)
+                                      else 'TABLE' end, c.oid::regclass), 'duplicate_table'
             from pg_class e join pg_class c on c.relnamespace = e.relnamespace
             where e.oid = current.embedding_table
               and c.relname in (_suffixed_name(e.relname, suffix),
@@ -136,7 +137,7 @@ begin
             order by 2 desc
         loop
             raise exception using message = format('%s already, which is where vectors would go.', taken.what),
-                hint = format('Give it another name, under which it stays: %s', taken.remedy), errcode = '22023';
+                hint = format('Give it another name, under which it stays: %s', taken.remedy), errcode = taken.code;
         end loop;
     end loop;
 end $$;

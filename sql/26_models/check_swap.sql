@@ -12,10 +12,11 @@ begin
         return successor;
     elsif _successor.shadow = 'next' then
         raise exception using message = format('There is nothing to switch "%s" to.', current.name),
-            hint = 'Begin with pgembedd.change_model().', errcode = '22023';
+            hint = 'Begin with pgembedd.change_model().', errcode = 'object_not_in_prerequisite_state';
     end if;
     raise exception using message = format('There is nothing to take "%s" back to.', current.name),
-        hint = 'revert_model() undoes switch_model(), until the previous pipeline is dropped.', errcode = '22023';
+        hint = 'revert_model() undoes switch_model(), until the previous pipeline is dropped.',
+        errcode = 'object_not_in_prerequisite_state';
 end $$;
 
 -- Refuses a switch that would lose rows which have a vector here and none there. Rows without a vector on both sides
@@ -34,12 +35,12 @@ declare
 begin
     if problem is not null then
         raise exception using message = format('"%s" is not fit to take over: %s', successor.name, problem),
-            errcode = '22023';
+            errcode = 'object_not_in_prerequisite_state';
     elsif _index_state(current) = 'valid' and _index_state(successor) <> 'valid' then
         raise exception using
             message = format('The index of "%s" is not there yet (%s).', successor.name, _index_state(successor)),
             hint = format('Wait for it, or build it: pgembedd index %s. force => true does without.', successor.name),
-            errcode = '22023';
+            errcode = 'object_not_in_prerequisite_state';
     end if;
     missing := _ask(current, format('select pg_catalog.to_jsonb(pg_catalog.count(*)) from %s s where (%s) and not (%s)',
         current.source, _lacks_vector(successor), _lacks_vector(current)));
@@ -49,7 +50,7 @@ begin
                 format('rows of "%s" have', current.name)), successor.name),
             hint = format('See pgembedd.status, and pgembedd.dead_letters for rows that cannot be '
                    'embedded; call pgembedd.wait_for(%L). force => true does without them.', successor.name),
-            errcode = '22023';
+            errcode = 'object_not_in_prerequisite_state';
     end if;
 end $$;
 
@@ -81,7 +82,8 @@ begin
             raise exception using message = format('%s up to date, but still queued for "%s".', _counted(behind,
                     format('row of "%s" is', current.name), format('rows of "%s" are', current.name)), successor.name),
                 hint = format('Call pgembedd.wait_for(%L), and see that a worker '
-                       'runs. force => true shows their old vectors until then.', successor.name), errcode = '22023';
+                       'runs. force => true shows their old vectors until then.', successor.name),
+                errcode = 'object_not_in_prerequisite_state';
         end if;
         perform pg_sleep(0.1);
     end loop;

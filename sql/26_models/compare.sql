@@ -19,11 +19,11 @@ declare
 begin
     if successor.id is null then
         raise exception using message = format('"%s" stands alone; there is nothing to compare it with.', name),
-            hint = 'Begin with pgembedd.change_model().', errcode = '22023';
+            hint = 'Begin with pgembedd.change_model().', errcode = 'object_not_in_prerequisite_state';
     elsif sample is null or sample not between 1 and 1000 or k is null or k not between 1 and 100 then
         raise exception using message = format('sample = %s and k = %s do not make a comparison.',
                 coalesce(sample::text, 'NULL'), coalesce(k::text, 'NULL')),
-            hint = 'sample goes from 1 to 1000, k from 1 to 100.', errcode = '22023';
+            hint = 'sample goes from 1 to 1000, k from 1 to 100.', errcode = 'invalid_parameter_value';
     end if;
     keys := array(select jsonb_array_elements(_ask(current, format(
         'select coalesce(pg_catalog.jsonb_agg(r.key), ''[]'') from (select %s as key from %s s '

@@ -20,7 +20,7 @@ begin
                     message = format('Others use %s, or what holds its vectors, all the time; nothing was changed.',
                     current.source),
                     hint = 'See pg_stat_activity for transactions that stay open, and call it again.',
-                    errcode = '22023';
+                    errcode = 'lock_not_available';
             end if;
         end;
         perform _wait_until_free(current.source, _swap_mode(current));
@@ -65,7 +65,7 @@ begin
     if (_successor(_pipeline(current.name), successor.shadow)).id <> successor.id then
         raise exception using
             message = format('"%s" is not the pipeline any more that it was a moment ago.', successor.name),
-            hint = 'See pgembedd.status.', errcode = '22023';
+            hint = 'See pgembedd.status.', errcode = 'object_not_in_prerequisite_state';
     end if;
     perform set_config('lock_timeout', '500ms', true);
     execute format('lock table %s in %s mode', current.source, _swap_mode(current));

@@ -31,7 +31,7 @@ begin
 exception when data_exception or integrity_constraint_violation then  -- of a domain, too
     raise exception using message = _cut(format('One of the ids is no key of %s: %s.', one.source, sqlerrm)),
         hint = 'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.',
-        errcode = '22023';
+        errcode = 'invalid_parameter_value';
 end $$;
 comment on function pgembedd.requeue is
     'Queue rows by key, whether they have a vector or not; those '

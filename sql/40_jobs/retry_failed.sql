@@ -45,7 +45,6 @@ begin
     perform _check_texts('{reason}', array[reason]);
     if reason <> all (known) and not exists (select from dead_letter d where d.reason = _check_reason.reason) then
         raise exception 'No job fails for the reason %.', quote_literal(reason)
-            using errcode = 'invalid_parameter_value', column = 'reason',
-            hint = format('There are: %s.', array_to_string(known, ', '));
+            using errcode = 'invalid_parameter_value', hint = format('There are: %s.', array_to_string(known, ', '));
     end if;
 end $$;

@@ -15,7 +15,7 @@ declare
 begin
     if at_most is null or at_most < 0 then
         raise exception using message = format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')),
-            hint = 'at_most is 0 or more.', errcode = '22023';
+            hint = 'at_most is 0 or more.', errcode = 'invalid_parameter_value';
     end if;
     perform _upkeep('_open_queues()'), _upkeep('_mirror_all_rights()'), _upkeep('_resume_mended()');
     for one in

@@ -59,12 +59,12 @@ begin
         or extract(month from bucket) > 0 then
         raise exception using
             message = format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
-            hint = 'Take a second or more, in seconds, minutes, hours or days.', errcode = '22023';
+            hint = 'Take a second or more, in seconds, minutes, hours or days.', errcode = 'invalid_parameter_value';
     elsif since is null or not isfinite(since) or since < bucket
         or extract(epoch from since) / extract(epoch from bucket) > 10000 then
         raise exception using message = format('since => %s makes no history in buckets of %s.',
                 coalesce(quote_literal(since), 'NULL'), bucket),
             hint = 'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     end if;
 end $$;

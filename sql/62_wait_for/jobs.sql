@@ -55,6 +55,6 @@ begin
             using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
     elsif timeout is null then
         raise exception using message = 'The timeout is NULL: wait_for would never give up.',
-            hint = 'Give an interval, for example ''1 minute''.', errcode = '22023';
+            hint = 'Give an interval, for example ''1 minute''.', errcode = 'null_value_not_allowed';
     end if;
 end $$;

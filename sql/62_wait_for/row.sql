@@ -79,12 +79,12 @@ begin
     exception when data_exception or integrity_constraint_violation then  -- of a domain, too
         raise exception using
             message = _cut(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm)),
-            hint = _key_in_words(pipeline), errcode = '22023';
+            hint = _key_in_words(pipeline), errcode = 'invalid_parameter_value';
     end;
     if found_one is null then
         raise exception using
             message = _cut(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL'))),
-            hint = _key_in_words(pipeline), errcode = '22023';
+            hint = _key_in_words(pipeline), errcode = 'no_data_found';
     end if;
     key := found_one -> 0;
     fresh := _jobs_of_row(pipeline.id, 'pgembedd_fresh', key);
@@ -132,7 +132,7 @@ exception when invalid_text_representation then
     raise exception using
         message = _cut(format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id),
             pipeline.source)),
-        hint = _key_in_words(pipeline), errcode = '22023';
+        hint = _key_in_words(pipeline), errcode = 'invalid_parameter_value';
 end $$;
 
 create or replace function pgembedd_internal._key_in_words(pipeline pgembedd_internal.pipeline) returns text

@@ -13,7 +13,7 @@ begin
     perform _check_texts('{publication}', array[publication]);
     if not exists (select from pg_publication p where p.pubname = publication) then
         raise exception using message = format('There is no publication "%s".', publication),
-            hint = 'Name one; Supabase''s Realtime listens to supabase_realtime.', errcode = '22023';
+            hint = 'Name one; Supabase''s Realtime listens to supabase_realtime.', errcode = 'undefined_object';
     elsif not exists (select from pg_publication_tables t
                       where t.pubname = publication
                         and format('%I.%I', t.schemaname, t.tablename)::regclass = published) then

@@ -55,7 +55,7 @@ begin
         if model is not null and model <> one.model then
             raise exception using
                 message = format('The pipeline "%s" has the model %s, not %s.', one.name, one.model, model),
-                hint = 'Name the pipeline or the model, not both.', errcode = '22023';
+                hint = 'Name the pipeline or the model, not both.', errcode = 'invalid_parameter_value';
         end if;
         wanted_model := one.model;
         wanted_fingerprint := one.fingerprint;
@@ -71,14 +71,14 @@ begin
     if wanted_model is null then
         raise exception using message = 'There is no pipeline, so nothing says which model is meant.',
             hint = 'Name one with model => ''gte-small'', or make a pipeline with pgembedd.create_pipeline().',
-            errcode = '22023';
+            errcode = 'undefined_object';
     elsif cardinality(models) > 1 then
         raise exception using message = format('The pipelines have several models: %s.', array_to_string(models, ', ')),
-            hint = 'Name the one that you search, with pipeline => ''...''.', errcode = '22023';
+            hint = 'Name the one that you search, with pipeline => ''...''.', errcode = 'invalid_parameter_value';
     elsif cardinality(fingerprints) > 1 then
         raise exception using message = format('Pipelines hold vectors of several states of %s: %s.', wanted_model,
             array_to_string(fingerprints, ', ')),
-            hint = 'Name the one that you search, with pipeline => ''...''.', errcode = '22023';
+            hint = 'Name the one that you search, with pipeline => ''...''.', errcode = 'invalid_parameter_value';
     end if;
 end $$;
 

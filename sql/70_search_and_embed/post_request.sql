@@ -10,25 +10,26 @@ declare
 begin
     if _blank(request.content) then
         raise exception using message = 'The text is blank, so it has no vector.',
-            hint = 'Give pgembedd.embed() some words; NULL gives NULL.', errcode = '22023';
+            hint = 'Give pgembedd.embed() some words; NULL gives NULL.', errcode = 'invalid_parameter_value';
     elsif request.kind is null or request.kind not in ('query', 'document') then
         raise exception using
             message = format('The kind %s is not known.', coalesce(quote_literal(request.kind), 'NULL')),
-            hint = 'It is ''query'' or ''document''.', errcode = '22023';
+            hint = 'It is ''query'' or ''document''.', errcode = 'invalid_parameter_value';
     elsif timeout is null or timeout <= '0' or timeout > '10 min' then
         raise exception using message = format('The timeout %s is not usable.', coalesce(timeout::text, 'NULL')),
-            hint = 'It is more than 0 and at most 10 minutes.', errcode = '22023';
+            hint = 'It is more than 0 and at most 10 minutes.', errcode = 'invalid_parameter_value';
     elsif pg_is_in_recovery() then
         raise exception using message = 'pgembedd.embed() does not work on a standby, where no request can be posted.',
-            hint = 'Call it on the primary; here pgembedd.search() takes the vector as embedding.', errcode = '22023';
+            hint = 'Call it on the primary; here pgembedd.search() takes the vector as embedding.',
+            errcode = 'object_not_in_prerequisite_state';
     end if;
     if not exists (select from loopback) or _dblink() is null then
         raise exception using message = 'pgembedd.embed() is not set up in this database.',
-            hint = _embed_remedy(), errcode = '22023';
+            hint = _embed_remedy(), errcode = 'object_not_in_prerequisite_state';
     end if;
     problem := _no_listener();
     if problem is not null then
-        raise exception '%', problem using errcode = 'object_not_in_prerequisite_state',
+        raise exception '%', problem using errcode = 'insufficient_resources',
             hint = 'Start one with `pgembedd run`, or `pgembedd serve` where it is only to serve embed().';
     end if;
 end $$;
@@ -68,12 +69,12 @@ begin
         raise;
     end;
     if outcome.refusal is not null then
-        raise exception '%', outcome.refusal using errcode = 'object_not_in_prerequisite_state';
+        raise exception '%', outcome.refusal using errcode = 'insufficient_resources';
     elsif outcome.embedding is null then
         raise exception 'No vector came within %, though % connected.', timeout,
             case cardinality(coalesce(_listeners(), '{}')) when 1 then 'a worker is'
                 else cardinality(coalesce(_listeners(), '{}')) || ' workers are' end
-            using errcode = 'object_not_in_prerequisite_state',
+            using errcode = 'insufficient_resources',
             hint = 'They are busy, still loading the model, or have not answered for some seconds: ask again, '
                    'give it longer with timeout => ..., or start another worker.';
     end if;

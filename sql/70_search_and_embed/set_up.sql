@@ -14,13 +14,13 @@ begin
     perform _check_texts('{host,username,password,options}', array[host, username, password, options]);
     if port is not null and port not between 1 and 65535 then
         raise exception using message = format('%s is no port.', port),
-            hint = 'It is a number from 1 to 65535.', errcode = '22023';
+            hint = 'It is a number from 1 to 65535.', errcode = 'invalid_parameter_value';
     elsif username is null and password is not null then
         raise exception using message = 'A password was given without a username.',
-            hint = 'Give both, or neither: then a role is made.', errcode = '22023';
+            hint = 'Give both, or neither: then a role is made.', errcode = 'invalid_parameter_value';
     elsif username is not null and to_regrole(quote_ident(username)) is null then
         raise exception using message = format('There is no role "%s".', username),
-            hint = 'Create it with LOGIN, or leave the username out: then one is made.', errcode = '22023';
+            hint = 'Create it with LOGIN, or leave the username out: then one is made.', errcode = 'undefined_object';
     end if;
     if username is null then
         password := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');

@@ -52,7 +52,7 @@ begin
     if target.embedding_no is null or target.source_schema is null then
         raise exception using
             message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
-            errcode = '22023';
+            errcode = 'object_not_in_prerequisite_state';
     end if;
     target.distance_to := format(
         '(%%1$s.%s operator(%s.%s) $%%2$s::%s.%s)', replace(target.embedding, '%', '%%'),
@@ -79,15 +79,15 @@ begin
         select p.* into one from pipeline p where p.name = $1;
         if one.id is null then
             raise exception using message = _cut(format('There is no pipeline "%s".', name)),
-                hint = _pipelines_there(), errcode = '22023';
+                hint = _pipelines_there(), errcode = 'undefined_object';
         elsif one.source <> source then
             raise exception using message = format('The pipeline "%s" is of %s, not of %s.', name, one.source, source),
-                hint = 'Name one of the table, or leave the pipeline out.', errcode = '22023';
+                hint = 'Name one of the table, or leave the pipeline out.', errcode = 'invalid_parameter_value';
         end if;
         return one;
     elsif source is null then
         raise exception using message = 'Say what is to be searched: a pipeline''s name, or null::some_table.',
-            hint = 'For example pgembedd.search(''documents'', ''some words'').', errcode = '22023';
+            hint = 'For example pgembedd.search(''documents'', ''some words'').', errcode = 'null_value_not_allowed';
     end if;
     names := array(select p.name from pipeline p where p.source = $2 and p.shadow_of is null order by p.name);
     if cardinality(names) <> 1 then
@@ -95,7 +95,8 @@ begin
             message = case when names = '{}' then format('%s has no pipeline, so there is nothing to search.', source)
                  else format('%s has several pipelines: %s.', source, array_to_string(names, ', ')) end,
             hint = case when names = '{}' then 'pgembedd.create_pipeline() makes one.'
-                 else format('Name the one to be searched: pipeline => %L.', names[1]) end, errcode = '22023';
+                 else format('Name the one to be searched: pipeline => %L.', names[1]) end,
+            errcode = case when names = '{}' then 'undefined_object' else 'invalid_parameter_value' end;
     end if;
     return (select p from pipeline p where p.name = names[1]);
 end $$;

@@ -55,7 +55,7 @@ begin
     asked := _search_words_asked(target, asked);
     if _blank(asked.plain) then
         raise exception using message = 'The query only says which words must not occur.',
-            hint = 'Say what is searched, too.', errcode = '22023';
+            hint = 'Say what is searched, too.', errcode = 'invalid_parameter_value';
     end if;
     if asked.excluded is not null and asked.per = 'row' and target.chunked then
         asked.words_condition := format('(%s) and not exists (%s)', asked.condition,
@@ -94,11 +94,11 @@ declare
 begin
     if asked.mode is null or asked.mode not in ('hybrid', 'semantic', 'text') then
         raise exception using message = format('The mode %L is not known.', asked.mode),
-            hint = 'There are hybrid, semantic and text.', errcode = '22023';
+            hint = 'There are hybrid, semantic and text.', errcode = 'invalid_parameter_value';
     elsif asked.mode = 'text' and target.words is null then
         raise exception using message = target.no_words,
             hint = 'Search with mode => ''semantic'', or create the pipeline again with a text_config; the vectors '
-                'stay with adopt => true.', errcode = '22023';
+                'stay with adopt => true.', errcode = 'object_not_in_prerequisite_state';
     elsif asked.mode = 'text' and not readable then
         raise exception 'The role % may not read %, without which it cannot search by words.',
             quote_ident(current_user), target.words using errcode = 'insufficient_privilege',
@@ -111,7 +111,8 @@ begin
         if asked.mode = 'text' then
             raise exception using message = format('The words of "%s" have not got the row level security of %s yet.',
                        target.name, target.source),
-                hint = 'The next sweep gives it to them; mode => ''semantic'' needs none.', errcode = '22023';
+                hint = 'The next sweep gives it to them; mode => ''semantic'' needs none.',
+                errcode = 'object_not_in_prerequisite_state';
         end if;
         raise notice 'The words of "%" have not got the row level security of % yet, so only the meaning is searched.',
             target.name, target.source;

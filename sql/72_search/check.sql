@@ -11,27 +11,29 @@ begin
     ignored := _check_texts('{query,mode,per}', array[asked.query, asked.mode, asked.per]);
     if asked.k is null or asked.k not between 1 and 1000 then
         raise exception using message = format('k %s is out of range.', coalesce(asked.k::text, 'NULL')),
-            hint = 'It is how many hits are wanted, 1 to 1000.', errcode = '22023';
+            hint = 'It is how many hits are wanted, 1 to 1000.', errcode = 'invalid_parameter_value';
     elsif asked.per is null or asked.per not in ('row', 'chunk') then
         raise exception using message = format('per %L is not known.', asked.per),
-            hint = 'row gives each row once, with its best chunk; chunk gives every chunk.', errcode = '22023';
+            hint = 'row gives each row once, with its best chunk; chunk gives every chunk.',
+            errcode = 'invalid_parameter_value';
     elsif asked.snippet_length is null or asked.snippet_length not between 0 and 10000 then
         raise exception using
             message = format('snippet_length %s is out of range.', coalesce(asked.snippet_length::text, 'NULL')),
-            hint = 'It is in characters, 0 (no snippet) to 10000.', errcode = '22023';
+            hint = 'It is in characters, 0 (no snippet) to 10000.', errcode = 'invalid_parameter_value';
     elsif (vector is null or asked.mode = 'text') and (asked.query is null or _blank(asked.query)) then
         raise exception using message = 'The query is empty.',
-            hint = 'Say in some words what is searched, or give its vector as embedding.', errcode = '22023';
+            hint = 'Say in some words what is searched, or give its vector as embedding.',
+            errcode = 'invalid_parameter_value';
     elsif _search_similarity_range(target.distance, asked.min_similarity) is not null then
         raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),
-            hint = _search_similarity_range(target.distance, asked.min_similarity), errcode = '22023';
+            hint = _search_similarity_range(target.distance, asked.min_similarity), errcode = 'invalid_parameter_value';
     elsif cardinality(vector) <> target.dimensions then
         raise exception using message = format('The vector has %s, and those of the pipeline "%s" have %s.',
                 _counted(cardinality(vector), 'dimension'), target.name, target.dimensions),
-            hint = 'Give a vector of the pipeline''s model.', errcode = '22023';
+            hint = 'Give a vector of the pipeline''s model.', errcode = 'invalid_parameter_value';
     elsif target.distance = 'cosine' and 0 = all (vector) then
         raise exception using message = 'The vector has zeros alone, and the cosine of that is not defined.',
-            hint = 'Give a vector of the pipeline''s model.', errcode = '22023';
+            hint = 'Give a vector of the pipeline''s model.', errcode = 'invalid_parameter_value';
     end if;
 end $$;
 
@@ -45,24 +47,27 @@ declare
 begin
     if asked.mode = 'text' and asked.min_similarity is not null then
         raise exception using message = 'min_similarity needs the query''s vector, and the mode text asks for none.',
-            hint = 'Take mode => ''hybrid'' with weights => ''{0,1}''.', errcode = '22023';
+            hint = 'Take mode => ''hybrid'' with weights => ''{0,1}''.', errcode = 'invalid_parameter_value';
     elsif weights is null or array_ndims(weights) <> 1 or cardinality(weights) <> 2 or array_position(weights, null) > 0
        or (least(weights[1], weights[2]) >= 0 and greatest(weights[1], weights[2]) between 1e-6 and 1e6) is not true
        or array_lower(weights, 1) <> 1 then
         raise exception using message = _cut(format('The weights %L are not known.', weights)),
             hint = 'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. '
                 'Say ''{1,1}''.',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     elsif asked.rrf_k is null or asked.rrf_k not between 1 and 10000 then
         raise exception using message = format('rrf_k %s is out of range.', coalesce(asked.rrf_k::text, 'NULL')),
-            hint = 'It goes from 1 to 10000; the larger, the less the first places count.', errcode = '22023';
+            hint = 'It goes from 1 to 10000; the larger, the less the first places count.',
+            errcode = 'invalid_parameter_value';
     elsif asked.after not between 0 and 1000 then
         raise exception using message = format('after %s is out of range.', asked.after),
-            hint = 'It is how many hits to leave out, of a window of 1000: 0 for the first page.', errcode = '22023';
+            hint = 'It is how many hits to leave out, of a window of 1000: 0 for the first page.',
+            errcode = 'invalid_parameter_value';
     elsif asked.marks is null or cardinality(asked.marks) <> 2 or asked.marks[1] is null
           or asked.marks[2] is null then
         raise exception using message = _cut(format('The marks %L are not known.', asked.marks)),
-            hint = 'They are two texts, put before and after a word: for example ''{**,**}''.', errcode = '22023';
+            hint = 'They are two texts, put before and after a word: for example ''{**,**}''.',
+            errcode = 'invalid_parameter_value';
     end if;
 end $$;
 
@@ -151,7 +156,7 @@ begin
         raise exception using message = format('%s is not the type of a table''s rows.', type),
             hint =
                 'Search null::some_table, or a pipeline by its name: pgembedd.search(''documents'', ''some words'').',
-            errcode = '22023';
+            errcode = 'wrong_object_type';
     end if;
     return relation;
 end $$;
@@ -186,7 +191,7 @@ declare
 begin
     if source is null then
         raise exception using message = format('The model of "%s" was changed at this moment.', name),
-            hint = 'Search again.', errcode = '22023';
+            hint = 'Search again.', errcode = 'serialization_failure';
     elsif not _sees_all_rows(source, source) then
         return null;
     elsif to_regclass('pgmq.q_pgembedd_backfill') is null then

@@ -11,13 +11,13 @@ begin
     perform _check_texts('{schema}', array[schema]);
     if to_regnamespace(quote_ident(schema)) is null then
         raise exception using message = format('There is no schema %s.', coalesce(quote_ident(schema), 'NULL')),
-            hint = 'Name one that PostgREST serves.', errcode = '22023';
+            hint = 'Name one that PostgREST serves.', errcode = 'invalid_schema_name';
     end if;
     select p.proname into other from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where n.nspname = schema and p.proname = any (names) and not _is_exposed(p.oid) limit 1;
     if other is not null then
         raise exception using message = format('There is a function %I.%I already.', schema, other),
-            hint = 'Name another schema that PostgREST serves.', errcode = '22023';
+            hint = 'Name another schema that PostgREST serves.', errcode = 'duplicate_function';
     end if;
     perform _expose(schema, name) from unnest(names) as name;
 end $$;
@@ -56,7 +56,7 @@ begin
         exposed := format('%I.%I(%s)', schema, name, item.types);
         if to_regprocedure(exposed) is not null and not _is_exposed(to_regprocedure(exposed)) then
             raise exception using message = format('There is a function %s already.', exposed),
-                hint = 'Give it another name.', errcode = '22023';
+                hint = 'Give it another name.', errcode = 'duplicate_function';
         end if;
         -- Where a migration could not make it again, as it is another role's.
         for other in

@@ -12,14 +12,14 @@ begin
     perform _check_json('filter', filter);
     if jsonb_path_exists(filter, 'strict $.**{65}') then
         raise exception using message = 'The filter is nested more than 64 levels deep.',
-            hint = 'Objects and arrays count.', errcode = '22023';
+            hint = 'Objects and arrays count.', errcode = 'program_limit_exceeded';
     elsif (select count(*) from jsonb_path_query(filter, 'strict $.** ? (@.type() == "object").keyvalue()'))
           > _most_members('filter') then
         raise exception using message = 'The filter has more than 1000 columns and operators.',
-            hint = '$in takes any number of values within the size of a filter.', errcode = '22023';
+            hint = '$in takes any number of values within the size of a filter.', errcode = 'program_limit_exceeded';
     end if;
     return _search_conditions(source, filter);
-exception when invalid_parameter_value then
+exception when invalid_parameter_value or undefined_column or datatype_mismatch or program_limit_exceeded then
     get stacked diagnostics remedy = pg_exception_hint;
     if remedy = '' then raise; end if;
     -- Without the functions in between.
@@ -33,7 +33,7 @@ as $$
 begin
     if jsonb_typeof(filter) <> 'object' then
         raise exception using message = format('The filter %s is no object.', _shortened(filter)),
-            hint = 'For example {"section": "faq", "year": {"$gte": 2020}}.', errcode = '22023';
+            hint = 'For example {"section": "faq", "year": {"$gte": 2020}}.', errcode = 'invalid_parameter_value';
     end if;
     return coalesce((
         select string_agg(format('(%s)', case
@@ -50,7 +50,8 @@ as $$
 begin
     if jsonb_typeof(filters) <> 'array' or filters = '[]' then
         raise exception using message = format('%s takes an array of filters, not %s.', word, _shortened(filters)),
-            hint = format('For example {"%s": [{"section": "faq"}, {"year": 2020}]}.', word), errcode = '22023';
+            hint = format('For example {"%s": [{"section": "faq"}, {"year": 2020}]}.', word),
+            errcode = 'invalid_parameter_value';
     end if;
     return (select string_agg(format('(%s)', _search_conditions(source, f)), case word when '$and' then ' and '
                                                                                  else ' or ' end)
@@ -68,14 +69,14 @@ begin
     if starts_with(name, '$') then
         raise exception using message = format('The filter''s operator %s is not known here.', name),
             hint = 'Around conditions there are $and, $or and $not; the others stand below a column.',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     end if;
     operand := _search_operand(source, name);
     if jsonb_typeof(condition) <> 'object' then
         return _search_condition(operand, '$eq', condition);
     elsif condition = '{}' then
         raise exception using message = format('The filter says nothing about "%s".', name),
-            hint = 'Give a value, or an operator with a value: {"$gte": 2020}.', errcode = '22023';
+            hint = 'Give a value, or an operator with a value: {"$gte": 2020}.', errcode = 'invalid_parameter_value';
     end if;
     return (select string_agg(_search_condition(operand, m.key, m.value), ' and ') from jsonb_each(condition) m);
 end $$;

@@ -28,7 +28,7 @@ begin
         raise exception using message = format('%s has no column "%s" that you may filter by.', source::regclass, name),
             hint = coalesce('There are: '
                      || (select string_agg(c.name, ', ' order by c.number) from _search_columns(source) c) || '.',
-                     'There is none that you may read.'), errcode = '22023';
+                     'There is none that you may read.'), errcode = 'undefined_column';
     end if;
     operand.name := name;
     operand.base := found_one.base;

@@ -44,7 +44,7 @@ declare
 begin
     if operator <> all (known) then
         raise exception using message = format('The filter''s operator %s is not known.', operator),
-            hint = format('There are %s.', array_to_string(known, ', ')), errcode = '22023';
+            hint = format('There are %s.', array_to_string(known, ', ')), errcode = 'invalid_parameter_value';
     elsif operator in ('$like', '$ilike') and operand.kind <> 'json' and not operand.is_text
         or operator = '$contains' and operand.kind = 'plain'
         or operand.kind <> 'json' and operand.operators is null
@@ -54,7 +54,7 @@ begin
             operand.type_name),
             hint =
                 '$like and $ilike are for texts, $contains for arrays and jsonb, comparisons for types with an order.',
-            errcode = '22023';
+            errcode = 'datatype_mismatch';
     elsif wanted = 'value' and jsonb_typeof(value) = 'null'
         or wanted = 'pair' and (jsonb_typeof(value) <> 'array' or jsonb_array_length(value) <> 2 or value @> '[null]')
         or wanted in ('array', 'string', 'boolean') and jsonb_typeof(value) <> wanted
@@ -64,11 +64,11 @@ begin
             when 'string' then 'a string' else 'true or false' end, _shortened(value)),
             hint = format('For example {%s: {"%s": %s}}.', to_jsonb(operand.name), operator, case wanted
                 when 'value' then '2020' when 'pair' then '[1, 2]' when 'array' then '["a", "b"]'
-                when 'string' then '"a%"' else 'true' end), errcode = '22023';
+                when 'string' then '"a%"' else 'true' end), errcode = 'invalid_parameter_value';
     elsif wanted = 'string' and value #>> '{}' ~ E'(^|[^\\\\])(\\\\\\\\)*\\\\$' then
         raise exception using
             message = format('The pattern %s for "%s" ends with a backslash.', _shortened(value), operand.name),
-            hint = 'Write it twice, as one has what follows taken as it is.', errcode = '22023';
+            hint = 'Write it twice, as one has what follows taken as it is.', errcode = 'invalid_parameter_value';
     end if;
 end $$;
 

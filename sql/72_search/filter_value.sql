@@ -40,12 +40,12 @@ begin
     if written > _most('filter') then
         raise exception using message = format('The values of "%s" in the filter have %s characters, more than %s.',
             operand.name, written, _most('filter')),
-            hint = 'Give fewer values, or join the hits with a table of them.', errcode = '22023';
+            hint = 'Give fewer values, or join the hits with a table of them.', errcode = 'program_limit_exceeded';
     elsif operand.kind = 'array' and jsonb_array_length(choices) > _most_members('filter') then
         raise exception using
             message = format('"%s" is compared with %s arrays, and at most %s are taken.', operand.name,
             jsonb_array_length(choices), _most_members('filter')),
-            hint = '$contains looks for values within arrays.', errcode = '22023';
+            hint = '$contains looks for values within arrays.', errcode = 'program_limit_exceeded';
     end if;
 end $$;
 
@@ -110,7 +110,7 @@ begin
     if refusal is not null then
         raise exception using message = format('The filter compares "%s", which is %s, with %s.', operand.name,
             operand.type_name, _shortened(value)),
-            hint = refusal, errcode = '22023';
+            hint = refusal, errcode = 'invalid_parameter_value';
     end if;
     return case when operand.written = operand.type then literal else format('%s::%s', literal, operand.type) end;
 end $$;

@@ -29,7 +29,7 @@ begin
        or (select count(distinct p) from unnest(pipelines) p) <> cardinality(pipelines) then
         raise exception using message = format('The pipelines %L cannot be searched at once.', pipelines),
             hint = 'Name one to twenty different ones: for example array[''articles'', ''tickets''].',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     end if;
     alike := (select count(distinct (t.model, t.distance)) = 1
               from unnest(pipelines) p cross join lateral _search_target(p, null, false) t);
@@ -52,7 +52,8 @@ begin
         from found f
         order by sum desc, f.similarity desc nulls last, array_position(pipelines, f.name), f.own_score desc
         limit greatest(k, 1);  -- search() refuses less, and is not called where no hit is wanted
-exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state then
+exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state or undefined_object
+        or undefined_column or datatype_mismatch or program_limit_exceeded or insufficient_resources then
     get stacked diagnostics remedy = pg_exception_hint;
     if remedy = '' then raise; end if;
     raise exception using message = sqlerrm, errcode = sqlstate, hint = remedy;  -- without the statement above

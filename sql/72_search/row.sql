@@ -15,11 +15,11 @@ begin
         raise exception using
             message = format('%s is no key of "%s".', coalesce(_shortened(key), 'NULL'), target.name),
             hint = case when several then format('It is an object of %s.', array_to_string(target.key_names, ', '))
-                 else 'It is the value that a search returns as key.' end, errcode = '22023';
+                 else 'It is the value that a search returns as key.' end, errcode = 'invalid_parameter_value';
     elsif bytes not between 1000 and 100000000 then
         raise exception using message = format('bytes %s is out of range.', bytes),
             hint = 'It is how much is shown of a large row, 1000 to 100000000; without it, all of it.',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     end if;
     ignored := _check_search_rights(target);
     ignored := _check_search_key(target, key);
@@ -45,5 +45,5 @@ begin
 exception when data_exception then
     raise exception using
         message = _cut(format('%s is no key of "%s": %s.', _shortened(key), target.name, sqlerrm)),
-        hint = 'It is the value that a search returns as key.', errcode = '22023';
+        hint = 'It is the value that a search returns as key.', errcode = 'invalid_parameter_value';
 end $$;

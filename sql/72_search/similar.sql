@@ -59,7 +59,7 @@ begin
                    coalesce(_shortened(key), 'NULL')),
             hint =
                 'A key is given as a search returns it: for example to_jsonb(7), or {"a": 1, "b": 2} for two columns.',
-            errcode = '22023';
+            errcode = 'no_data_found';
     end if;
     return embedding;
 end $$;

@@ -28,5 +28,5 @@ begin
                          else format('A question about "%s" may name the language model %s, not %s.', pipeline,
                                      array_to_string(allowed, ' or '), model) end,
         hint = 'Leave it out; the owner of pgembedd allows others with configure_answers(models => ...).',
-        errcode = '22023';
+        errcode = 'invalid_parameter_value';
 end $$;

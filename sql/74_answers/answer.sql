@@ -25,7 +25,7 @@ begin
         exit when state operator(pg_catalog.->>) 'finished_at' is not null;
         if pgembedd_internal._is_untaken(asked) then
             raise exception 'No worker has taken the question %.', asked
-                using errcode = 'object_not_in_prerequisite_state',
+                using errcode = 'insufficient_resources',
                     hint = 'It stays queued; start a worker with a language model: '
                            '`pgembedd run` with AI_INFERENCE_API_HOST.';
         elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then

@@ -40,7 +40,8 @@ begin
     perform _find_sources(one, target, searched, question, filter, k, embedding);
     perform _begin_answer(one);
     return one;
-exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state then
+exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state or undefined_object
+        or undefined_column or datatype_mismatch or program_limit_exceeded or insufficient_resources then
     get stacked diagnostics remedy = pg_exception_hint;
     if remedy = '' then raise; end if;
     raise exception using message = sqlerrm, errcode = sqlstate, hint = remedy;  -- without the statements above
@@ -61,13 +62,13 @@ begin
             using errcode = 'insufficient_privilege', hint = 'Ask with the token of a user, whose sub says who asks.';
     elsif question is null or _blank(_without_operators(question)) then
         raise exception using message = 'The question is empty.',
-            hint = 'Ask something in some words.', errcode = '22023';
+            hint = 'Ask something in some words.', errcode = 'invalid_parameter_value';
     elsif k is null or k not between 1 and 50 then
         raise exception using message = format('k %s is out of range.', coalesce(k::text, 'NULL')),
-            hint = 'It is how many sources an answer may have, 1 to 50.', errcode = '22023';
+            hint = 'It is how many sources an answer may have, 1 to 50.', errcode = 'invalid_parameter_value';
     elsif thread is not null and not exists (select from answer_thread t where t.id = thread) then
         raise exception using message = format('There is no thread %s, or it is of others.', thread),
-            hint = 'Leave it out to begin one; share_thread() lets others go on with it.', errcode = '22023';
+            hint = 'Leave it out to begin one; share_thread() lets others go on with it.', errcode = 'undefined_object';
     end if;
 end $$;
 

@@ -17,7 +17,7 @@ begin
                               where a.status in ('queued', 'generating') and a.role = one.role
                                 and a.subject = one.subject limit 101) w) > 100 then
         raise exception using message = 'A hundred questions of yours wait for their answers.',
-            hint = 'Ask again when some are answered.', errcode = '22023';
+            hint = 'Ask again when some are answered.', errcode = 'configuration_limit_exceeded';
     end if;
     perform _check_language_model(one.pipeline, one.model);
     update answer a set model = coalesce(a.model, s.model),

@@ -31,15 +31,16 @@ begin
         raise exception using message = format('%s has no column "%s".', one.source, unknown),
             hint =
                 'title_column is a column of the table; url_template names some in braces: https://example.com/{id}.',
-            errcode = '22023';
+            errcode = 'undefined_column';
     elsif url_template !~ '^https?://' then
         raise exception using message = format('%s is no URL.', quote_literal(url_template)),
-            hint = 'It begins with https:// or http://.', errcode = '22023';
+            hint = 'It begins with https:// or http://.', errcode = 'invalid_parameter_value';
     elsif keep <= interval '0' or keep > interval '100 years' or keep is null then
-        raise exception using message = 'keep is an interval above zero, of 100 years at most.', errcode = '22023';
+        raise exception using message = 'keep is an interval above zero, of 100 years at most.',
+            errcode = 'invalid_parameter_value';
     elsif _search_similarity_range(one.distance, min_similarity) is not null then
         raise exception using message = format('min_similarity %s is out of range.', min_similarity),
-            hint = _search_similarity_range(one.distance, min_similarity), errcode = '22023';
+            hint = _search_similarity_range(one.distance, min_similarity), errcode = 'invalid_parameter_value';
     end if;
     insert into answer_settings
     values (one.name, model, url_template, title_column, min_similarity, keep, coalesce(models, '{}'))
@@ -90,7 +91,7 @@ begin
     if not exists (select from answer_thread t
                    where t.id = thread and t.role = current_user and t.subject = _subject()) then
         raise exception using message = format('There is no thread %s that you have begun.', thread),
-            hint = 'Only its first asker shares it.', errcode = '22023';
+            hint = 'Only its first asker shares it.', errcode = 'undefined_object';
     end if;
 end $$;
 

@@ -102,21 +102,21 @@ declare
 begin
     if jsonb_typeof(change) is distinct from 'object' then
         raise exception using message = 'The webhook is not an object.',
-            hint = 'It has type, schema, table, record and old_record.', errcode = '22023';
+            hint = 'It has type, schema, table, record and old_record.', errcode = 'invalid_parameter_value';
     elsif jsonb_typeof(change -> 'schema') is distinct from 'string'
           or jsonb_typeof(change -> 'table') is distinct from 'string' then
         raise exception using message = 'The webhook does not name its table.',
-            hint = 'It has schema and table, both strings.', errcode = '22023';
+            hint = 'It has schema and table, both strings.', errcode = 'invalid_parameter_value';
     elsif coalesce(change ->> 'type', '') not in ('INSERT', 'UPDATE', 'DELETE') then
         raise exception using message = 'The type of the webhook is none of INSERT, UPDATE and DELETE.',
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     end if;
     select string_agg(format('"%s"', r.name), ', ') into missing
     from (values ('record', 'DELETE'), ('old_record', 'INSERT')) as r(name, without)
     where r.without <> change ->> 'type' and jsonb_typeof(change -> r.name) is distinct from 'object';
     if missing is not null then
         raise exception using message = format('A webhook of type %s has %s, an object.', change ->> 'type', missing),
-            errcode = '22023';
+            errcode = 'invalid_parameter_value';
     end if;
 end $$;
 
@@ -159,7 +159,7 @@ begin
         raise exception using
             message = format('The %s of the webhook has no %s, which is in the primary key of %s.', which, missing,
             pipeline.source_name),
-            hint = 'Have the webhook send the whole row.', errcode = '22023';
+            hint = 'Have the webhook send the whole row.', errcode = 'invalid_parameter_value';
     end if;
     begin
         key := _ask_named(pipeline, 'key', given);
@@ -167,7 +167,7 @@ begin
     end;
     if key is null then
         raise exception using message = format('The %s of the webhook has a key that no row of %s can have.', which,
-            pipeline.source_name), errcode = '22023';
+            pipeline.source_name), errcode = 'invalid_parameter_value';
     end if;
     return key;
 end $$;

@@ -19,7 +19,7 @@ declare
 begin
     if jsonb_typeof(jobs) is distinct from 'array' then
         raise exception using message = 'The jobs are not an array.',
-            hint = 'Post what process_embeddings() posts.', errcode = '22023';
+            hint = 'Post what process_embeddings() posts.', errcode = 'invalid_parameter_value';
     end if;
     claimed := array(select c from _claim_posted(jobs, lease_s) c);
     perform _release_waiting(jobs);

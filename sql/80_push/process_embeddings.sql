@@ -14,23 +14,26 @@ begin
     select p.* into target from push p;
     if target.url is null then
         raise exception using message = 'There is no URL to push jobs to.',
-            hint = 'Name one: select pgembedd.set_push(''https://.../functions/v1/embed'').', errcode = '22023';
+            hint = 'Name one: select pgembedd.set_push(''https://.../functions/v1/embed'').',
+            errcode = 'object_not_in_prerequisite_state';
     elsif not _has_pg_net() then
         raise exception using message = 'pg_net is not installed in this database.',
-            hint = 'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.', errcode = '22023';
+            hint = 'CREATE EXTENSION pg_net; or run workers that pull: `pgembedd run`.',
+            errcode = 'object_not_in_prerequisite_state';
     elsif not has_schema_privilege('net', 'usage') then
         raise exception using message = format('%s may not use pg_net.', quote_ident(current_user)),
-            hint = format('As an administrator: GRANT USAGE ON SCHEMA net TO %I;', current_user), errcode = '22023';
+            hint = format('As an administrator: GRANT USAGE ON SCHEMA net TO %I;', current_user),
+            errcode = 'insufficient_privilege';
     elsif batch_size is null or batch_size not between 1 and 1000 or max_requests is null
         or max_requests not between 1 and 1000 then
         raise exception using
             message = format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'NULL'),
             coalesce(batch_size::text, 'NULL')),
-            hint = 'Take 1 to 1000 of each.', errcode = '22023';
+            hint = 'Take 1 to 1000 of each.', errcode = 'invalid_parameter_value';
     elsif timeout_milliseconds is null or timeout_milliseconds < 1000 then
         raise exception using
             message = format('%s milliseconds are too short a time.', coalesce(timeout_milliseconds::text, 'NULL')),
-            hint = 'Take 1000 or more.', errcode = '22023';
+            hint = 'Take 1000 or more.', errcode = 'invalid_parameter_value';
     end if;
     select jsonb_agg(j) into jobs from _claim_for_push(batch_size * max_requests, timeout_milliseconds / 1000) j;
     perform net.http_post(

@@ -12,16 +12,17 @@ begin
         return _schedule_push();
     elsif url !~ E'^https?://[^/\\s]+(/\\S*)?$' then
         raise exception using message = format('%s is not the URL of an endpoint.', quote_literal(url)),
-            hint = 'Write https://host/functions/v1/embed.', errcode = '22023';
+            hint = 'Write https://host/functions/v1/embed.', errcode = 'invalid_parameter_value';
     elsif url ~ '^https?://[^/]*@' then
         raise exception using message = 'The URL holds a password.',
-            hint = 'Give it as token, which only the owner can read.', errcode = '22023';
+            hint = 'Give it as token, which only the owner can read.', errcode = 'invalid_parameter_value';
     elsif token collate "C" ~ '[^!-~]' or token = '' then
         raise exception using message = 'The token has a character that no header may have, or none at all.',
-            hint = 'Take letters, digits and signs.', errcode = '22023';
+            hint = 'Take letters, digits and signs.', errcode = 'invalid_parameter_value';
     elsif every is null or every !~ '^([1-9]|[1-5][0-9]) seconds?$' and every !~ E'^\\S+( \\S+){4}$' then
         raise exception using message = format('%s is no schedule of pg_cron.', coalesce(quote_literal(every), 'NULL')),
-            hint = 'Take ''10 seconds'' (1 to 59), or five fields as in ''* * * * *''.', errcode = '22023';
+            hint = 'Take ''10 seconds'' (1 to 59), or five fields as in ''* * * * *''.',
+            errcode = 'invalid_parameter_value';
     end if;
     insert into push (url, token, every) values (set_push.url, set_push.token, set_push.every)
     on conflict (only_row) do update set url = excluded.url, token = excluded.token, every = excluded.every;

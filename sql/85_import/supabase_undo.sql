@@ -100,7 +100,7 @@ exception when undefined_object or undefined_function or undefined_table or unde
     raise exception using message = format('The trigger "%s" cannot be created again: %s.', item.name, sqlerrm),
         hint =
             format('Mend that; or, to give the guide up, delete from pgembedd_internal.imported_trigger where source_name = %L.',
-            item.source_name), errcode = '22023';
+            item.source_name), errcode = 'object_not_in_prerequisite_state';
 end $$;
 
 -- Undoes the import of one column: drops its pipeline, if there still is one. Returns how many jobs the guide has got.
@@ -118,20 +118,20 @@ begin
     if kept.source is null then
         raise exception using
             message = format('The column "%s" of %s was not imported.', embedding_column, source_name),
-            errcode = '22023';
+            errcode = 'undefined_object';
     elsif not _exists(kept.source) then
         raise exception using message = format('The table %s was dropped, and its triggers with it.', source_name),
             hint = format('Delete from pgembedd_internal.imported_trigger where source_name = %L.', source_name),
-            errcode = '22023';
+            errcode = 'undefined_table';
     elsif kept.source::text <> kept.source_name then
         raise exception using
             message = format('The table %s is called %s now, and its triggers were not.', source_name, kept.source),
             hint =
                 format('Give it its name back; or, to give the guide up, delete from pgembedd_internal.imported_trigger where '
-                'source_name = %L.', source_name), errcode = '22023';
+                'source_name = %L.', source_name), errcode = 'object_not_in_prerequisite_state';
     elsif to_regclass('pgmq.q_embedding_jobs') is null then
         raise exception using message = 'The guide''s queue is gone, which its triggers write to.',
-            hint = 'Make it again: select pgmq.create(''embedding_jobs'').', errcode = '22023';
+            hint = 'Make it again: select pgmq.create(''embedding_jobs'').', errcode = 'undefined_table';
     end if;
     execute format('lock table %s in access exclusive mode', kept.source);
     select p.* into one from pipeline p
@@ -159,13 +159,14 @@ begin
     if (_shadow(one)).shadow = 'previous' then
         raise exception using
             message = format('The vectors of the guide are those of "%s" now.', (_shadow(one)).name),
-            hint = format('Put them back first: select pgembedd.revert_model(%L).', one.name), errcode = '22023';
+            hint = format('Put them back first: select pgembedd.revert_model(%L).', one.name),
+            errcode = 'object_not_in_prerequisite_state';
     elsif now_type <> kept.column_type then
         raise exception using
             message = format('The column "%s" of %s is %s now, and the guide wrote %s.', kept.embedding_column,
                              kept.source_name, now_type, kept.column_type),
             hint = format('Give it its type back; or, to give the guide up, delete from pgembedd_internal.imported_trigger '
-                          'where source_name = %L.', kept.source_name), errcode = '22023';
+                          'where source_name = %L.', kept.source_name), errcode = 'datatype_mismatch';
     end if;
 end $$;
 

@@ -6,7 +6,7 @@ as $$
 begin
     if role is null or not exists (select from pg_roles r where r.oid = role) then
         raise exception using message = format('There is no role %s.', coalesce(role::text, 'NULL')),
-            hint = 'Name one that exists, in quotes: ''embedder''.', errcode = '22023';
+            hint = 'Name one that exists, in quotes: ''embedder''.', errcode = 'undefined_object';
     end if;
 end $$;
 

@@ -14,7 +14,7 @@ begin
                 case when exists (select from _owned_elsewhere('pgembedd'::regrole))
                      then 'Do not drop or rename it: another database of this server uses it.'
                      else 'Or rename it, where it is another program''s: ALTER ROLE pgembedd RENAME TO ...;' end),
-            errcode = '22023';
+            errcode = 'duplicate_object';
     end if;
 end $$;
 

@@ -95,7 +95,7 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         embeds = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))))
         with running(embeds):
             eventually(lambda: value(connection, "select pgembedd_internal._listeners() is not null"))
-            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="No worker has taken"):
+            with pytest.raises(psycopg.errors.InsufficientResources, match="No worker has taken"):
                 value(connection, "call pgembedd.answer('documents', %s)", QUESTION)
 
 

@@ -234,13 +234,14 @@ def test_what_cannot_be_asked(asked: Asked) -> None:
     no_scope = {"authorization": f"Bearer {SEARCHES}"}
     assert asked.client.post("/answers", json=question, headers=no_scope).status_code == 403
     for body, status in [
-        (question | {"pipeline": "nothing"}, 422),
+        (question | {"pipeline": "nothing"}, 404),
         (question | {"k": 0}, 422),
         (question | {"question": "x\0"}, 422),
         (question | {"question": "x\ud800"}, 422),
         (question | {"model": "\ud800"}, 422),
         (question | {"filter": {"title": "\ud800"}}, 422),
         (question | {"thread": "1"}, 422),
+        (question | {"thread": str(uuid4())}, 404),
         ({"question": QUESTION}, 422),
         (question | {"filter": {"no such column": 1}}, 422),
         (question | {"question": "word " * 300_000}, 422),

@@ -12,6 +12,7 @@ import pytest
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from pgembedd.errors import is_refused_call
 from pgembedd.http.app import build_app
 from pgembedd.http.context import ServiceContext
 from pgembedd.mcp.tools import TOOLS
@@ -184,7 +185,7 @@ def fault_of(connection: psycopg.Connection, statement: str, function: str, para
     except psycopg.Error as error:
         sentence, hint = error.diag.message_primary or "", error.diag.message_hint or ""
         named = parameter in sentence or "pipeline" in sentence or (function, parameter) in COMPARED
-        if error.sqlstate == "22023" and named and len(sentence) <= 1_000 and len(hint) <= 1_000:
+        if is_refused_call(error.diag) and named and len(sentence) <= 1_000 and len(hint) <= 1_000:
             return None
         return f"{error.sqlstate} {sentence[:200]}"
     return None if (function, parameter) in COMPARED else "it is taken"

@@ -202,7 +202,7 @@ def test_a_browser_sends_what_supabase_js_sends(searched: Searched) -> None:
     [
         ({"query": " "}, 422, "The query is empty."),
         ({"query": "a\0b"}, 422, "The query holds a character that no text in Postgres can."),
-        ({"pipeline": "gone"}, 422, 'There is no pipeline "gone".'),
+        ({"pipeline": "gone"}, 404, 'There is no pipeline "gone".'),
         ({"k": 0}, 422, "k: "),
         ({"k": 1001}, 422, "k: "),
         ({"k": "5"}, 422, "k: "),
@@ -233,7 +233,6 @@ def test_a_bad_request_gets_the_sentence_of_sql(
         ({"query": None}, "query: It is missing."),
         ({"pipeline": None}, "pipeline: It is missing."),
         ({"query": " "}, "The query is empty."),
-        ({"pipeline": "gone"}, 'There is no pipeline "gone".'),
         ({"k": "0"}, "k: Input should be greater than or equal to 1."),
         ({"k": "many"}, "k: Input should be a valid integer"),
         ({"mode": "guess"}, "The mode 'guess' is not known."),

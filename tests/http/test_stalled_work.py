@@ -154,7 +154,7 @@ def test_a_locked_table(database: Database, connection: psycopg.Connection, mode
 
 
 def refusal_of(ask: Callable[[], object]) -> str:
-    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
+    with pytest.raises(psycopg.errors.InsufficientResources) as caught:
         ask()
     return str(caught.value.diag.message_primary)
 

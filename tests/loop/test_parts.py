@@ -20,7 +20,7 @@ from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Job, ServedPipeline, by_due
 from pgembedd.database.sessions import Sessions
-from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
+from pgembedd.errors import REFUSALS, ConfigurationError, DatabaseUnavailableError, Deferred, RowFailure
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.in_flight import InFlight
 
@@ -214,6 +214,13 @@ def test_what_an_error_decides(error: Exception, problem: str | None, decided: t
         assert caught.value.why == problem
     if isinstance(caught.value, RowFailure):
         assert caught.value.reason == "write"
+
+
+@pytest.mark.parametrize("code", sorted(REFUSALS))
+def test_a_code_that_refusals_have_is_a_rows_failure_like_any_other(code: str) -> None:
+    """A content function may raise it as well."""
+    with pytest.raises(RowFailure), translate_errors("content", Diagnosed(None), [job(1)]):
+        raise errors.lookup(code)("x")
 
 
 def test_what_stands_in_the_way_of_our_own_tables_is_tried_again() -> None:

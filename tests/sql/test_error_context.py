@@ -166,7 +166,7 @@ def test_every_public_function_is_here(documents: psycopg.Connection) -> None:
     ],
 )
 def test_a_long_value_is_not_repeated(documents: psycopg.Connection, statement: str) -> None:
-    with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+    with pytest.raises(psycopg.Error) as caught:
         documents.execute(statement)
     assert len(caught.value.diag.message_primary or "") <= 1000
     assert len(caught.value.diag.message_hint or "") <= 1000

@@ -5,6 +5,25 @@ Every message is one sentence that names the object and the remedy. No code pars
 
 from typing import Any
 
+# What our functions refuse a call with, next to 22023 and 42501, which are the server's own, too. docs/reference/sql.md
+# says what each is raised for. Transient codes are none of them: 40001, 53000, 53400, 55P03 and 57014.
+REFUSALS = {
+    *("22004", "42602", "42622", "54000"),  # a value: null, no name, too long a name, too large
+    *("3F000", "42703", "42704", "42883", "42P01", "P0002"),  # nothing has that name, or key
+    *("42701", "42710", "42723", "42P07"),  # something has that name already
+    *("0A000", "25001", "2BP01", "428C9", "42804", "42809", "55000", "55006"),  # of another type, or in another state
+}
+_ALSO_OF_SERVER = ("22023", "42501")
+
+
+def is_refused_call(diagnosis: Any) -> bool:
+    """Tells from an error's `diag` that the call is at fault: its arguments, names or rights, or the state it meets.
+
+    The server raises most of these codes, too, for a table that is altered meanwhile, say: those are no refusals.
+    """
+    state = diagnosis.sqlstate
+    return state in _ALSO_OF_SERVER or (state in REFUSALS and diagnosis.source_function == "exec_stmt_raise")
+
 
 def refusal_text(diagnosis: Any) -> str:
     """Returns the sentence and the hint of an error's `diag`, "" where it has neither: in libpq's own errors."""
@@ -106,17 +125,22 @@ class ProviderBusyError(OverloadedError):
 class SearchError(PgembeddError):
     """A search that was refused or failed in the database: one sentence, and a hint where Postgres gave one."""
 
-    def __init__(self, sentence: str, hint: str | None = None, sqlstate: str | None = None) -> None:
-        """`sqlstate` is Postgres's code, None for a lost connection and for arguments that never reached Postgres."""
+    def __init__(
+        self, sentence: str, hint: str | None = None, sqlstate: str | None = None, *, refused: bool = False
+    ) -> None:
+        """`sqlstate` is Postgres's code, None for a lost connection and for arguments that never reached Postgres.
+
+        `refused` says that it is a refusal by a function of pgembedd's (`is_refused_call`).
+        """
         super().__init__(f"{sentence} {hint}" if hint else sentence)
-        self.sentence, self.hint, self.sqlstate = sentence, hint, sqlstate
+        self.sentence, self.hint, self.sqlstate, self._refused = sentence, hint, sqlstate, refused
         if self.is_refusal:
             self.exit_code = ConfigurationError.exit_code
 
     @property
     def is_refusal(self) -> bool:
-        """True where the arguments or the rights of the caller are at fault (SQLSTATE class 22, 42501)."""
-        return self.sqlstate is not None and (self.sqlstate.startswith("22") or self.sqlstate == "42501")
+        """True where the call is at fault: its arguments, names or rights, or the state of what it names."""
+        return self._refused or (self.sqlstate or "").startswith("22") or self.sqlstate == "42501"
 
 
 class GenerationError(PgembeddError):

@@ -443,7 +443,7 @@ def test_the_embedding_table_has_the_index_and_the_source_has_none(database: Dat
 )
 def test_options_that_do_not_go_together(chunkless: psycopg.Connection, options: dict[str, Any], message: str) -> None:
     before = rows(chunkless, "select relname from pg_class order by 1")
-    with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
+    with pytest.raises(psycopg.Error) as refused:
         create_chunked(chunkless, **options)
     assert message in str(refused.value).replace("public.", "")
     assert rows(chunkless, "select relname from pg_class order by 1") == before
@@ -459,7 +459,7 @@ def test_a_column_has_no_chunks(chunkless: psycopg.Connection, option: dict[str,
 
 def test_a_key_called_like_a_column_of_ours_is_refused(chunkless: psycopg.Connection) -> None:
     chunkless.execute("create table notes (chunk int primary key, content text)")
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r'The key column "chunk" of (public\.)?notes'):
+    with pytest.raises(psycopg.errors.DuplicateColumn, match=r'The key column "chunk" of (public\.)?notes'):
         create_chunked(chunkless, source="notes")
 
 

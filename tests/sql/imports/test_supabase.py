@@ -463,7 +463,7 @@ def test_a_column_that_was_shrunk_by_hand_goes_on(connection: psycopg.Connection
     assert rows(connection, "select dimensions, vector_type from pgembedd_internal.pipeline") == [(384, "halfvec")]
     assert work(connection, embed=embed) == {1: "written"}
     connection.execute("alter table documents alter embedding type halfvec")
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="halfvec now, but the pipeline writes"):
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="halfvec now, but the pipeline writes"):
         call(connection, "resume", name="documents")
 
 

@@ -214,7 +214,7 @@ def test_a_table_that_cannot_be_indexed_is_refused(connection: psycopg.Connectio
     put_off(connection)
     connection.execute("alter table documents rename embedding to vector")
     assert run_statements(connection) == []
-    with pytest.raises(errors.InvalidParameterValue, match="no column"):
+    with pytest.raises(errors.ObjectNotInPrerequisiteState, match="no column"):
         run_statements(connection, "documents")
     connection.execute("drop table documents")
     assert index_state(connection) is None

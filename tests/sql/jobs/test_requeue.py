@@ -77,7 +77,7 @@ def test_what_is_no_key_is_refused(documents: psycopg.Connection, wrong: Any) ->
 
 
 def test_a_pipeline_that_is_not_there(documents: psycopg.Connection) -> None:
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match='no pipeline "nope"'):
+    with pytest.raises(psycopg.errors.UndefinedObject, match='no pipeline "nope"'):
         requeue(documents, 1, name="nope")
 
 

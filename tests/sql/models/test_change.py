@@ -151,7 +151,7 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
 def test_a_switch_before_the_shadow_is_complete_is_refused(documents: psycopg.Connection) -> None:
     begin(documents)
     with pytest.raises(
-        psycopg.errors.InvalidParameterValue, match=r'10 rows of "documents" have no vector in "documents\.next"'
+        psycopg.errors.ObjectNotInPrerequisiteState, match=r'10 rows of "documents" have no vector in "documents\.next"'
     ):
         call(documents, "switch", name="documents")
     assert found(documents) == old(range(1, 11))
@@ -236,7 +236,7 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
         ("rollback", 'There is nothing to take "documents" back to'),
         ("compare_models", '"documents" stands alone'),
     ]:
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=message):
             call(documents, function, name="documents")
     begin(documents)
     for function, name, message in [
@@ -245,7 +245,7 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
         ("drop_pipeline", "documents", '"documents" has "documents.next" beside it'),
         ("rollback", "documents", 'There is nothing to take "documents" back to'),
     ]:
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
+        with pytest.raises(psycopg.Error, match=message):
             call(documents, function, name=name)
 
 
@@ -260,7 +260,7 @@ def test_a_column_in_the_way_is_named(database: Database, suffix: str) -> None:
     with connected(database) as connection:
         connection.execute(f"create table documents (id int primary key, content text, embedding_{suffix} halfvec(3))")
         create_pipeline(connection, content_columns=["content"])
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"has a column embedding_{suffix} already"):
+        with pytest.raises(psycopg.errors.DuplicateColumn, match=f"has a column embedding_{suffix} already"):
             begin(connection)
 
 
@@ -272,7 +272,7 @@ def test_a_table_in_the_way_is_named(database: Database, taken: str) -> None:
         connection.execute(f"create {taken} as select 1 as one")
         kind, name = taken.split()
         with pytest.raises(
-            psycopg.errors.InvalidParameterValue,
+            psycopg.errors.DuplicateTable,
             match=f"There is a relation public.{name} already(?s:.*)ALTER {kind.upper()} public.{name} RENAME TO",
         ):
             begin(connection)
@@ -284,7 +284,8 @@ def test_vectors_that_a_dropped_side_left_are_named(documents: psycopg.Connectio
     call(documents, "switch", name="documents")
     call(documents, "drop_pipeline", name="documents.previous")
     with pytest.raises(
-        psycopg.errors.InvalidParameterValue, match=r"_previous(_view)? already, which is where vectors would go"
+        (psycopg.errors.DuplicateColumn, psycopg.errors.DuplicateTable),
+        match=r"_previous(_view)? already, which is where vectors would go",
     ):
         begin(documents)
 
@@ -293,7 +294,7 @@ def test_a_name_without_room_for_the_other_side_is_refused(database: Database) -
     with connected(database) as connection:
         connection.execute("create table documents (id int primary key, content text)")
         create_pipeline(connection, name="n" * 55, content_columns=["content"])
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 54 characters"):
+        with pytest.raises(psycopg.errors.NameTooLong, match="at most 54 characters"):
             call(connection, "change_model", name="n" * 55, model="new-model")
 
 

@@ -97,7 +97,9 @@ def test_of_two_switches_at_once_one_is_refused(database: Database, documents: p
             second = pool.submit(call, other, "switch", name="documents", force=True)
             waits = "select exists (select from pg_locks where not granted)"
             eventually(lambda: value(watching, waits))
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match='There is nothing to switch "documents" to'):
+        with pytest.raises(
+            psycopg.errors.ObjectNotInPrerequisiteState, match='There is nothing to switch "documents" to'
+        ):
             second.result()
     assert rows(documents, "select name, fingerprint from pgembedd_internal.pipeline order by name") == [
         ("documents", "new"),
@@ -110,7 +112,7 @@ def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: p
     documents.execute("update documents set content = 'changed' where id = 1")
     store(documents, [job for job in claim(documents) if job.pipeline == "documents"])
     with pytest.raises(
-        psycopg.errors.InvalidParameterValue,
+        psycopg.errors.ObjectNotInPrerequisiteState,
         match=r'1 row of "documents" is up to date, but still queued for "documents\.next"',
     ):
         documents.execute(

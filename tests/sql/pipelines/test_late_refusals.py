@@ -33,7 +33,7 @@ def chunked(connection: psycopg.Connection) -> None:
 @pytest.mark.parametrize("table", ["documents", "chunks"])
 def test_a_pipeline_without_its_table(chunked: psycopg.Connection, asked: str, table: str) -> None:
     chunked.execute(f"drop table {table} cascade")
-    with pytest.raises(psycopg.errors.InvalidParameterValue) as refusal:
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as refusal:
         chunked.execute(ASKED[asked])
     what = "The table public.documents" if table == "documents" else "The embedding table public.chunks"
     assert (refusal.value.diag.message_primary or "").startswith(f"{what} was dropped. Remove the pipeline with")
@@ -66,7 +66,7 @@ def test_nobody_waits_for_ever(connection: psycopg.Connection, arguments: str) -
     make_documents(connection, 1)
     create_pipeline(connection)
     connection.execute("set statement_timeout = '1min'")
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="wait_for would never give up"):
+    with pytest.raises(psycopg.errors.NullValueNotAllowed, match="wait_for would never give up"):
         connection.execute(f"call pgembedd.wait_for('documents', {arguments})")
 
 

@@ -208,7 +208,7 @@ def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> N
 def test_tables_that_are_written_by_ourselves(connection: psycopg.Connection, source: str, message: str) -> None:
     make_documents(connection)
     create_pipeline(connection, embedding_table="chunks")
-    with pytest.raises(psycopg.errors.InvalidParameterValue) as refusal:
+    with pytest.raises(psycopg.errors.WrongObjectType) as refusal:
         create_pipeline(connection, name="second", source=source, content_columns=["message"])
     assert refusal.value.diag.message_primary == message
 

@@ -77,7 +77,7 @@ def test_an_operator_sees_what_the_owner_sees(operator: str, database: Database,
 
 def test_an_operator_puts_back(operator: str, database: Database, documents: psycopg.Connection) -> None:
     with connect_as(database, operator) as theirs:
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match="There is no pipeline"):
+        with pytest.raises(psycopg.errors.UndefinedObject, match="There is no pipeline"):
             theirs.execute("select pgembedd.retry_dead_letters('nobody')")
         assert value(theirs, "select pgembedd.retry_dead_letters('documents', 'write')") == 0
         assert value(theirs, "select pgembedd.retry_dead_letters('documents')") == 2

@@ -279,7 +279,7 @@ def test_a_table_with_several_pipelines_needs_a_name(connection: psycopg.Connect
 def test_a_table_that_was_dropped_is_told_of(connection: psycopg.Connection) -> None:
     make_source(connection, 10)
     connection.execute("drop table documents")
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="was dropped"):
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="was dropped"):
         search(connection)
 
 

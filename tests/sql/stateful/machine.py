@@ -113,7 +113,7 @@ class Machine(Workers, Writers):
         back = self.name(beside).endswith(".previous")
         try:
             call(self.user, "rollback" if back else "switch", name="documents", force=force)
-        except psycopg.errors.InvalidParameterValue:
+        except psycopg.errors.ObjectNotInPrerequisiteState:
             assert not force
             assert loss or behind or beside in self.paused
             event("switch refused")

@@ -48,7 +48,7 @@ def _wait_for(questions: Questions, answer: UUID, timeout_s: float) -> None:
     until = time.monotonic() + timeout_s
     for event in _followed(questions, answer, partial(time.sleep, POLL_S)):
         if event is UNTAKEN_EVENT:
-            raise SearchError(f"{UNTAKEN}.", f"It was stopped: {REMEDY}, and ask again.", "55000")
+            raise SearchError(f"{UNTAKEN}.", f"It was stopped: {REMEDY}, and ask again.", "53000")
         if event is None and time.monotonic() > until:
             raise SearchError(
                 f"There was no answer after {timeout_s:g} s.",

@@ -17,7 +17,14 @@ from importlib.resources import files
 
 import click
 
-from pgembedd.errors import ConfigurationError, DatabaseUnavailableError, PgembeddError, SchemaError, refusal_text
+from pgembedd.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    PgembeddError,
+    SchemaError,
+    is_refused_call,
+    refusal_text,
+)
 
 NAMES = (
     *("migrate", "up", "run", "serve", "health", "demo", "status", "events", "truncated", "search", "ask", "eval"),
@@ -126,7 +133,7 @@ def fail(sentence: str, exit_code: int) -> None:
 def database_error(error: Exception) -> tuple[str, int] | None:
     """Returns the message of Postgres with its hint, and the exit code; None for an error of another kind.
 
-    The code is 2 for a refused argument or right, 3 for a lost connection, 4 for a function that is missing, else 1.
+    The code is 2 for a refused call, 3 for a lost connection, 4 for a function that is missing, else 1.
     """
     import psycopg
 
@@ -138,8 +145,8 @@ def database_error(error: Exception) -> tuple[str, int] | None:
     if lacks_function(error):
         return LACKING, SchemaError.exit_code
     sentence = refusal_text(error.diag) or str(error).strip() or type(error).__name__
-    if isinstance(error, psycopg.errors.InvalidParameterValue):
+    if isinstance(error, psycopg.errors.InsufficientPrivilege) and not error.diag.message_hint:
+        return f"{sentence}. {_WHOM_TO_ASK}", ConfigurationError.exit_code
+    if is_refused_call(error.diag):
         return sentence, ConfigurationError.exit_code
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return sentence if error.diag.message_hint else f"{sentence}. {_WHOM_TO_ASK}", ConfigurationError.exit_code
     return sentence, DatabaseUnavailableError.exit_code if is_connection_error(error) else 1

@@ -21,7 +21,7 @@ from pgembedd.database.own_version import HEAD, folder, sql_digest, sql_files
 from pgembedd.database.owners import check_extension_owners, check_owners
 from pgembedd.database.queries import query
 from pgembedd.database.schema_check import check_schema, refuse_newer
-from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
+from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError, is_refused_call
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -169,11 +169,9 @@ def _explain_errors() -> Iterator[None]:
     except psycopg.errors.DependentObjectsStillExist as error:
         users = "; ".join((error.diag.message_detail or "").splitlines())
         raise ConfigurationError(f"The migration stopped: {users}. Drop that, and run it again.") from error
-    except (
-        psycopg.errors.InsufficientPrivilege,
-        psycopg.errors.FeatureNotSupported,
-        psycopg.errors.InvalidParameterValue,  # our own refusals
-    ) as error:
+    except psycopg.Error as error:
+        if not (is_refused_call(error.diag) or isinstance(error, psycopg.errors.FeatureNotSupported)):
+            raise
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
         sentence = (error.diag.message_primary or "").removesuffix(".")
         raise ConfigurationError(f"The migration stopped: {sentence}.{hint}") from error

@@ -58,7 +58,10 @@ def _search(
 
 
 def _is_refused(error: SearchError) -> bool:
-    return error.sqlstate == psycopg.errors.InvalidParameterValue.sqlstate
+    return error.is_refusal and error.sqlstate in (
+        psycopg.errors.InvalidParameterValue.sqlstate,
+        psycopg.errors.ObjectNotInPrerequisiteState.sqlstate,  # a pipeline without a search by words
+    )
 
 
 def evaluate(

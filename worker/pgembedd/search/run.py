@@ -10,7 +10,7 @@ from psycopg.adapt import Loader
 from psycopg.rows import dict_row
 
 from pgembedd.database.schema_check import lacks_function
-from pgembedd.errors import SearchError
+from pgembedd.errors import SearchError, is_refused_call
 from pgembedd.search.calls import Call, Result, search_call
 from pgembedd.search.hits import Hits
 from pgembedd.search.options import SearchOptions
@@ -84,7 +84,7 @@ def raise_search_error(error: psycopg.Error) -> NoReturn:
             "SELECT on the source."
         )
     ended = sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
-    raise SearchError(ended, hint, error.sqlstate) from error
+    raise SearchError(ended, hint, error.sqlstate, refused=is_refused_call(error.diag)) from error
 
 
 def _integer(text: str) -> int | str:

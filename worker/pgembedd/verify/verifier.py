@@ -12,7 +12,7 @@ import psycopg
 
 from pgembedd.database.queries import query
 from pgembedd.database.records import Chunking, ServedPipeline
-from pgembedd.errors import ConfigurationError, ModelMismatchError, refusal_text
+from pgembedd.errors import ConfigurationError, ModelMismatchError, is_refused_call, refusal_text
 from pgembedd.model.embedder import Embedder
 from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.verify.report import WRONG, Report, Verdict
@@ -100,7 +100,9 @@ def check(connection: psycopg.Connection, pipeline: ServedPipeline) -> int:
     """Returns the approximate number of rows. ConfigurationError where the pipeline cannot be verified."""
     try:
         rows: int = _all(connection, "verify_check", pipeline)[0][1]
-    except psycopg.errors.InvalidParameterValue as refused:
+    except psycopg.Error as refused:
+        if not is_refused_call(refused.diag):
+            raise
         raise ConfigurationError(refusal_text(refused.diag)) from refused
     return rows
 

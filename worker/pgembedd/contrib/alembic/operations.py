@@ -13,11 +13,9 @@ from sqlalchemy import DDL, text
 from sqlalchemy.exc import DBAPIError
 
 from pgembedd.contrib.alembic.arguments import OperationError, call, checked, literal, options_of
-from pgembedd.errors import refusal_text
+from pgembedd.errors import is_refused_call, refusal_text
 
-# invalid_parameter_value is what our functions refuse with, insufficient_privilege what the server does;
-# lock_not_available is what becomes of a wait for a table that is in use.
-_REFUSALS = {"22023", "42501", "55P03"}
+_LOCK_NOT_AVAILABLE = "55P03"  # what becomes of a wait for a table that is in use
 
 
 class _PipelineOp(MigrateOperation):
@@ -109,7 +107,7 @@ def _run(operations: Operations, operation: _PipelineOp) -> None:
         operations.execute(DDL(call(function, arguments).replace("%", "%%")))  # type: ignore[no-untyped-call]
     except DBAPIError as error:
         diagnosis = getattr(error.orig, "diag", None)
-        if getattr(diagnosis, "sqlstate", None) not in _REFUSALS:
+        if diagnosis is None or not (is_refused_call(diagnosis) or diagnosis.sqlstate == _LOCK_NOT_AVAILABLE):
             raise
         raise OperationError(refusal_text(diagnosis)) from error
 

@@ -152,8 +152,8 @@ def retry_dead_letters(connection: psycopg.Connection, pipeline: str | None, rea
     """Retries dead letters; returns their number. Refusal for a pipeline (404) or a reason (422) that is not there."""
     try:
         row = connection.execute(query("retry_dead_letters"), {"name": pipeline, "reason": reason}).fetchone()
-    except psycopg.errors.InvalidParameterValue as error:
-        if error.diag.column_name == "reason":
-            raise Refusal(422, f"{error.diag.message_primary} {error.diag.message_hint}", param="reason") from error
+    except (psycopg.errors.InvalidParameterValue, psycopg.errors.ProgramLimitExceeded) as error:
+        raise Refusal(422, f"{error.diag.message_primary} {error.diag.message_hint}", param="reason") from error
+    except psycopg.errors.UndefinedObject as error:
         raise Refusal(404, "There is no pipeline of this name.", "pipeline_not_found", param="pipeline") from error
     return int(row[0]) if row else 0

@@ -176,12 +176,22 @@ def refusal_of_database(error: DatabaseRefusedError, remedy: str = SERVICE_REMED
 
 
 # By SQLSTATE, or its class: status, and one word for programs.
-_SEARCH_ERRORS = {
+_SEARCH_REFUSALS = {
     "22": (422, "search_refused"),
     "42501": (403, "rights_missing"),
+    "42703": (422, "search_refused"),
+    "42704": (404, "not_found"),
+    "42804": (422, "search_refused"),
+    "42809": (422, "search_refused"),
+    "54000": (422, "search_refused"),
+    "55000": (409, "conflict"),
+    "P0002": (404, "not_found"),
+}
+_SEARCH_ERRORS = {
     "42883": (503, "schema_missing"),
     "3F000": (503, "schema_missing"),
-    "55000": (503, "no_worker"),
+    "53000": (503, "no_worker"),
+    "53400": (429, "too_many_requests"),
     "55P03": (503, "busy"),
     "40": (503, "busy"),
     "53": (503, "busy"),
@@ -192,9 +202,11 @@ _SEARCH_ERRORS = {
 def _search_refusal(error: SearchError) -> Refusal:
     """Returns Postgres's sentence where it is about the search; an error of a user's code may hold a row's text."""
     state = error.sqlstate or ""
-    status, code = _SEARCH_ERRORS.get(state) or _SEARCH_ERRORS.get(state[:2]) or (409, "search_failed")
-    if status == 409:
-        return Refusal(409, f"The search failed in the database (SQLSTATE {state or 'unknown'}).", code)
+    known = _SEARCH_REFUSALS if error.is_refusal else _SEARCH_ERRORS
+    answer = known.get(state) or known.get(state[:2])
+    if answer is None:
+        return Refusal(409, f"The search failed in the database (SQLSTATE {state or 'unknown'}).", "search_failed")
+    status, code = answer
     return Refusal(status, str(error), code)
 
 

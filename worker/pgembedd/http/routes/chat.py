@@ -126,7 +126,7 @@ async def _from_table(
     try:
         viewer = await tables.ask(request, caller, model, messages)
     except SearchError as error:
-        refused = (error.sqlstate or "").startswith("22")  # not for want of rights
+        refused = error.is_refusal and error.sqlstate != "42501"  # not for want of rights
         served = await model_names(service, caller) if refused else None
         if served is None or model in served.tables:
             raise
