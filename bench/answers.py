@@ -47,7 +47,7 @@ FINISH = "select pgembedd_internal.finish_answer(%s, %s, 'complete', '', '{}', a
 async def watch(port: int, answer: str) -> list[float]:
     """Returns how long each delta took from its writing to here."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-    writer.write(f"GET /answers/{answer} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    writer.write(f"GET /api/v1/answers/{answer} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     delays = []
     while line := await reader.readline():
         if line.startswith(b'data: {"text"'):

@@ -88,7 +88,7 @@ def test_a_pipeline_that_is_not_there(database: Database, connection: psycopg.Co
     ("command", "sentence"),
     [
         (("eval", "x", "y", "--tolerance", "nan"), "Invalid value for '--tolerance': 'nan' is no number."),
-        (("ask", "x", "--timeout", "nan"), "Invalid value for '--timeout': 'nan' is no number."),
+        (("ask", "x", "--timeout-s", "nan"), "Invalid value for '--timeout-s': 'nan' is no number."),
         (("ask", "x", "--k", "few"), "Invalid value for '--k' / '-n': 'few' is not a valid integer."),
         (("verify", "--sample", "few"), "Invalid value for '--sample': 'few' is not a valid integer."),
     ],

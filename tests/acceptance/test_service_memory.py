@@ -23,20 +23,20 @@ MOST_MB = 700  # above what the service takes once its model is loaded
 MANY = list(range(0, 600_000, 2))
 SEARCH = {"pipeline": "documents", "query": "word", "mode": "text"}
 WORST: list[tuple[str, Any, int]] = [
-    ("/search", SEARCH | {"k": 1000, "snippet_length": 10_000, "marks": ["<" * 64, ">" * 64]}, 200),
-    ("/search", SEARCH | {"marks": ["<" * 20_000, ""]}, 422),
-    ("/search", SEARCH | {"k": 1000, "filter": {"id": {"$in": MANY}}}, 200),
-    ("/search", SEARCH | {"k": 1000, "filter": {"$not": {"id": {"$nin": MANY}}}}, 200),
-    ("/search", SEARCH | {"filter": {"data.a": {"$in": MANY}}}, 200),
-    ("/search", SEARCH | {"query": "word " * 19_000}, 200),
-    ("/search", SEARCH | {"query": "word " * 700_000}, 422),
-    ("/search", {**SEARCH, "filter": {"id": {"$in": [[]] * 1_000_000}}}, 422),
+    ("/api/v1/search", SEARCH | {"k": 1000, "snippet_length": 10_000, "marks": ["<" * 64, ">" * 64]}, 200),
+    ("/api/v1/search", SEARCH | {"marks": ["<" * 20_000, ""]}, 422),
+    ("/api/v1/search", SEARCH | {"k": 1000, "filter": {"id": {"$in": MANY}}}, 200),
+    ("/api/v1/search", SEARCH | {"k": 1000, "filter": {"$not": {"id": {"$nin": MANY}}}}, 200),
+    ("/api/v1/search", SEARCH | {"filter": {"data.a": {"$in": MANY}}}, 200),
+    ("/api/v1/search", SEARCH | {"query": "word " * 19_000}, 200),
+    ("/api/v1/search", SEARCH | {"query": "word " * 700_000}, 422),
+    ("/api/v1/search", {**SEARCH, "filter": {"id": {"$in": [[]] * 1_000_000}}}, 422),
     ("/embed", {"input": "word " * 800_000}, 200),
     ("/embed", {"input": ["word " * 300] * 700}, 200),
     ("/embed", {"input": [""] * 1_000_000}, 422),
     ("/v1/embeddings", {"input": [1] * 1_500_000}, 400),
     ("/v1/rerank", {"query": "word " * 700_000, "documents": ["x"]}, 422),
-    ("/answers", {"pipeline": "documents", "question": "word " * 700_000}, 422),
+    ("/api/v1/answers", {"pipeline": "documents", "question": "word " * 700_000}, 422),
 ]
 
 
@@ -79,6 +79,6 @@ def test_the_worst_request_of_each_kind_takes_bounded_memory(
                 assert answer.status_code == status, shown
                 assert status == 200 or len(answer.content) < 1_000, shown
                 assert peak_mb(process) < before + MOST_MB, shown
-            largest = client.post("/search", json=WORST[0][1])
+            largest = client.post("/api/v1/search", json=WORST[0][1])
             assert len(largest.json()["hits"]) == ROWS
             assert len(largest.content) < ROWS * (32_768 + 4 * 10_000)

@@ -75,7 +75,11 @@ def check_searches(url: str, port: int, postgres_dir: Path, monkeypatch: pytest.
         connection.execute("call pgembedd.wait_for('documents')")
     asked = {"pipeline": "documents", "query": "how do I reset my password", "k": 5}
     found = httpx.post(
-        f"http://127.0.0.1:{port}/search", json=asked, headers={"Authorization": "Bearer -"}, timeout=60, verify=PLAIN
+        f"http://127.0.0.1:{port}/api/v1/search",
+        json=asked,
+        headers={"Authorization": "Bearer -"},
+        timeout=60,
+        verify=PLAIN,
     )
     assert [hit["row"]["title"] for hit in found.json()["hits"]] == ["Passwords"], found.text
     monkeypatch.setenv("PGEMBEDD_POSTGRES_DIR", str(postgres_dir))

@@ -10,7 +10,7 @@ from pgembedd.answers.citations import Citations
 from pgembedd.answers.delimiters import Undelimited, delimited
 from pgembedd.answers.generation import Written
 from pgembedd.answers.prompt import Source, make_prompt
-from pgembedd.language import Chunk
+from pgembedd.language import GenerationPart
 
 MARK = "<<0123456789abcdef>>"
 
@@ -60,5 +60,7 @@ def test_what_a_model_repeats_of_its_prompt_is_in_no_event() -> None:
     prompt = make_prompt("Why?", [Source(1, "Title", "It is so.")], [], 4000)
     written = Written("a-model", prompt, Citations(prompt.sent))
     repeated = prompt.messages[0]["content"].partition("\n\n")[2]
-    events = [event for letter in repeated for event in written.add(Chunk({"response": letter}))] + written.end()
+    events = [
+        event for letter in repeated for event in written.add(GenerationPart({"response": letter}))
+    ] + written.end()
     assert "".join(event.data["text"] for event in events) == written.text == "Title\nIt is so.\n"

@@ -12,7 +12,7 @@ from pgembedd.answers.citations import REPEATED_CHARACTERS, REPETITIONS, Citatio
 from pgembedd.answers.generation import Written
 from pgembedd.answers.prompt import REFUSAL, Source, Turn, estimate, make_prompt
 from pgembedd.errors import GenerationError
-from pgembedd.language import Chunk
+from pgembedd.language import GenerationPart
 
 
 def sources(*excerpts: str) -> list[Source]:
@@ -88,7 +88,7 @@ def test_citations_are_checked_against_what_was_sent(parts: list[str], valid: li
 def test_a_finished_answer_says_what_its_reader_has_to_know(text: str, reason: str, notes: list[str]) -> None:
     prompt = make_prompt("Why?", sources("It is so."), [], 4000)
     written = Written("a-model", prompt, Citations(prompt.sent))
-    written.add(Chunk({"response": text, "done": True, "done_reason": reason}))
+    written.add(GenerationPart({"response": text, "done": True, "done_reason": reason}))
     written.end()
     assert written.done()[1].data["notes"] == notes
 

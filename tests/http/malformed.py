@@ -16,11 +16,11 @@ SECRET = "a-text-that-is-nobody-elses"
 PATHS = [
     "/embed",
     "/v1/embeddings",
-    "/api/retry",
+    "/api/v1/retry",
     "/functions/v1/embed",
     "/webhooks/database",
     "/retry",
-    "/search",
+    "/api/v1/search",
 ]
 FIELDS = ["input", "model", "pipeline", "kind", "mean_pool", "normalize", "truncate", "dimensions", "encoding_format",
           "jobId", "id", "schema", "table", "type", "record", "old_record", "queue", "readCt"]  # fmt: skip
@@ -174,7 +174,7 @@ def form(r: random.Random) -> Malformed:
             b"text=%00",
         ]
     )
-    path = r.choice(["/retry", "/search"])
+    path = r.choice(["/retry", "/hits"])
     return Malformed(
         "form",
         posted(path, body, kind=r.choice(["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])),
@@ -187,7 +187,7 @@ def path(r: random.Random) -> Malformed:
         "/embed/", "/" + "a" * 9000, "/v1/models/%2e%2e", "/v1/models/" + "%ff" * 2000, f"/{SECRET}",
         "/embed?input=%00%ff", "/embed", "/embed?" + "a=1&" * 5000, "*", "/embed?input=" + "%20" * 50,
         "/embed?model=%ff&input=x", "/?page=9999999999999999999999", "/failures?pipeline=%00", "/failures?page=-1",
-        "/events?event=%00", "/v1/models/%0d%0aX-Injected:%201", "http://[::1/embed", "/\\embed", "/;/embed",
+        "/api/v1/events?event=%00", "/v1/models/%0d%0aX-Injected:%201", "http://[::1/embed", "/\\embed", "/;/embed",
         "/page.css/..", "/static/../auth.py", "/\xff", "/?retried=x",
     ]  # fmt: skip
     return Malformed("path", head(f"GET {r.choice(paths)} HTTP/1.1"), legal=True)

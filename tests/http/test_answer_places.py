@@ -54,7 +54,7 @@ def watch(few: Asked, ended: ExitStack, user: str | None) -> UUID:
 
     def asked_for() -> bool:
         with ExitStack() as opened:
-            asking = few.client.stream("POST", "/answers", headers=few.headers(user), json=BODY)
+            asking = few.client.stream("POST", "/api/v1/answers", headers=few.headers(user), json=BODY)
             response = opened.enter_context(asking)
             if response.status_code == 200:
                 answers.append(UUID(response.headers["location"].rpartition("/")[2]))
@@ -81,7 +81,7 @@ def over_mcp(few: Asked, user: str | None) -> str:
 
 
 def over_answers(few: Asked, user: str | None) -> httpx.Response:
-    with few.client.stream("POST", "/answers", headers=few.headers(user), json=BODY) as response:
+    with few.client.stream("POST", "/api/v1/answers", headers=few.headers(user), json=BODY) as response:
         if response.status_code != 200:  # else it has no end
             response.read()
     return response
@@ -132,7 +132,7 @@ def test_one_user_has_a_share_of_the_places_and_others_keep_theirs(few: Asked) -
     with ExitStack() as ended:
         mine = [watch(few, ended, "eve") for _ in range(OF_USER)]
         refuse_all(few, "eve", 429, f"You watch {OF_USER} answers already; try again when one has ended.")
-        watched = few.client.get(f"/answers/{mine[0]}", headers=few.headers("eve"))
+        watched = few.client.get(f"/api/v1/answers/{mine[0]}", headers=few.headers("eve"))
         assert watched.status_code == 429
         for user in ("ann", "bob"):
             with ExitStack() as own:

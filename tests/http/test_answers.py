@@ -68,44 +68,44 @@ def opened(asked: Asked, method: str, path: str, user: str | None = "ann", **giv
 
 
 def test_an_answer_is_watched_live_later_and_from_an_event_on(asked: Asked) -> None:
-    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+    with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         status, data = first.event()
         assert (status, data["status"]) == ("status", "searching")
         answer = UUID(data["answer"])
-        assert first.response.headers["location"] == f"/answers/{answer}"
+        assert first.response.headers["location"] == f"/api/v1/answers/{answer}"
         word, shown = first.event()
         assert word == "sources"
         assert [source["n"] for source in shown["sources"]] == list(range(1, len(shown["sources"]) + 1))
         assert shown["sources"][0]["key"] == 1
-        with opened(asked, "GET", f"/answers/{answer}") as second:
+        with opened(asked, "GET", f"/api/v1/answers/{answer}") as second:
             assert [second.event()[0] for _ in range(2)] == ["status", "sources"]
             asked.claim(answer)
             assert first.event() == second.event()
             asked.tell(answer, "delta", text=SENTENCES[0])
             assert first.event() == second.event() == ("delta", {"text": SENTENCES[0]})
-            with opened(asked, "GET", f"/answers/{answer}?after={second.ids[-1]}") as third:
+            with opened(asked, "GET", f"/api/v1/answers/{answer}?after={second.ids[-1]}") as third:
                 asked.tell(answer, "delta", text=SENTENCES[1])
                 asked.finish(answer)
                 ends = [one.rest() for one in (first, second, third)]
     assert [word for word, _ in ends[0]] == ["delta", "status", "done"]
     assert ends[0][1][1]["status"] == "complete"
     assert ends[0] == ends[1] == ends[2]
-    with opened(asked, "GET", f"/answers/{answer}") as late:
+    with opened(asked, "GET", f"/api/v1/answers/{answer}") as late:
         everything = late.rest()
     assert [word for word, _ in everything] == ["status", "sources", "status", "delta", "delta", "status", "done"]
     assert late.ids == sorted(set(late.ids))
-    with opened(asked, "GET", f"/answers/{answer}", headers={"last-event-id": str(late.ids[-2])}) as last:
+    with opened(asked, "GET", f"/api/v1/answers/{answer}", headers={"last-event-id": str(late.ids[-2])}) as last:
         assert last.rest() == everything[-1:]
     for after in (late.ids[-1], 1_000_000):
-        over = asked.client.get(f"/answers/{answer}?after={after}", headers=asked.headers("ann"))
+        over = asked.client.get(f"/api/v1/answers/{answer}?after={after}", headers=asked.headers("ann"))
         assert (over.status_code, over.content) == (204, b"")
 
     # Of a user, of another user, of the operator's token, which has no user; of no one.
     strangers: list[tuple[str | None, str, int]] = [
-        ("bob", f"/answers/{answer}", 404),
-        (None, f"/answers/{answer}", 404),
-        ("ann", f"/answers/{uuid4()}", 404),
-        ("ann", "/answers/1", 422),
+        ("bob", f"/api/v1/answers/{answer}", 404),
+        (None, f"/api/v1/answers/{answer}", 404),
+        ("ann", f"/api/v1/answers/{uuid4()}", 404),
+        ("ann", "/api/v1/answers/1", 422),
     ]
     for user, path, code in strangers:
         refused = asked.client.get(path, headers=asked.headers(user))
@@ -113,7 +113,7 @@ def test_an_answer_is_watched_live_later_and_from_an_event_on(asked: Asked) -> N
 
 
 def test_an_error_of_the_reading_has_no_number_so_that_nothing_is_missed_later(asked: Asked) -> None:
-    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+    with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
         first.event()
         with asked.database.connect() as connection:
@@ -124,14 +124,14 @@ def test_an_error_of_the_reading_has_no_number_so_that_nothing_is_missed_later(a
             finally:
                 connection.execute(f"grant select on pgembedd.answer_events to {asked.role}")
     asked.finish(answer)
-    with opened(asked, "GET", f"/answers/{answer}?after={first.ids[-1]}") as again:
+    with opened(asked, "GET", f"/api/v1/answers/{answer}?after={first.ids[-1]}") as again:
         assert [word for word, _ in again.rest()] == ["status", "status", "done"]
 
 
 def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+    with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
     url = conninfo_as(asked.database, asked.role)
     for pooled in (False, True):
@@ -149,7 +149,7 @@ def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_S", 0.0)
-    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+    with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
     with psycopg.connect(conninfo_as(asked.database, asked.role), autocommit=True) as ann:
         ann.execute("select set_config('request.jwt.claims', %s, false)", ['{"sub": "ann"}'])
@@ -157,18 +157,20 @@ def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_
         for user in ("bob", "eve"):
             ann.execute("select pgembedd.share_thread(%s, %s, %s)", [thread, asked.role, user])
         with (
-            opened(asked, "GET", f"/answers/{answer}", "bob") as bob,
-            opened(asked, "GET", f"/answers/{answer}", "eve") as eve,
+            opened(asked, "GET", f"/api/v1/answers/{answer}", "bob") as bob,
+            opened(asked, "GET", f"/api/v1/answers/{answer}", "eve") as eve,
         ):
             assert [each.event()[0] for each in (bob, eve, bob, eve)] == ["status", "status", "sources", "sources"]
             ann.execute("select pgembedd.unshare_thread(%s, %s, 'bob')", [thread, asked.role])
             asked.write(answer)
             assert [word for word, _ in eve.rest()] == ["status", "delta", "delta", "citation", "status", "done"]
-            assert bob.rest() == [("error", {"message": "The answer is not shared with you any more."})]
+            assert bob.rest() == [
+                ("error", {"error": "answer_failed", "message": "The answer is not shared with you any more."})
+            ]
 
 
 def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+    with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
     real, lost = Questions.events, threading.Event()
 
@@ -183,8 +185,8 @@ def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monk
         thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]
         ann.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, asked.role])
     with (
-        opened(asked, "GET", f"/answers/{answer}", "ann") as first,
-        opened(asked, "GET", f"/answers/{answer}", "bob") as second,
+        opened(asked, "GET", f"/api/v1/answers/{answer}", "ann") as first,
+        opened(asked, "GET", f"/api/v1/answers/{answer}", "bob") as second,
     ):
         assert [each.event()[0] for each in (first, second)] == ["status", "status"]
         lost.set()
@@ -194,12 +196,12 @@ def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monk
 
 
 def test_an_answer_is_stopped_by_its_asker_while_others_watch(asked: Asked) -> None:
-    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+    with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
         asked.claim(answer)
         asked.tell(answer, "delta", text=SENTENCES[0])
-        path = f"/answers/{answer}/stop"
-        for user, address in [("bob", path), (None, path), ("ann", f"/answers/{uuid4()}/stop")]:
+        path = f"/api/v1/answers/{answer}/stop"
+        for user, address in [("bob", path), (None, path), ("ann", f"/api/v1/answers/{uuid4()}/stop")]:
             other = asked.client.post(address, headers=asked.headers(user))
             assert (other.status_code, other.json()["error"]) == (404, "answer_not_found")
         no_scope = {"authorization": f"Bearer {SEARCHES}"}
@@ -219,20 +221,20 @@ def test_an_answer_is_stopped_by_its_asker_while_others_watch(asked: Asked) -> N
         thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]
         ann.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, asked.role])
     again_asked = {"pipeline": "documents", "question": QUESTION, "thread": str(thread)}
-    with opened(asked, "POST", "/answers", json=again_asked) as second:
+    with opened(asked, "POST", "/api/v1/answers", json=again_asked) as second:
         answer = UUID(second.event()[1]["answer"])
-        refused = asked.client.post(f"/answers/{answer}/stop", headers=asked.headers("bob"))
+        refused = asked.client.post(f"/api/v1/answers/{answer}/stop", headers=asked.headers("bob"))
         assert (refused.status_code, refused.json()["error"]) == (403, "rights_missing"), refused.text
         asked.write(answer)
         assert second.rest()[-1][1]["status"] == "complete"
-    finished = asked.client.post(f"/answers/{answer}/stop", headers=asked.headers("ann"))
+    finished = asked.client.post(f"/api/v1/answers/{answer}/stop", headers=asked.headers("ann"))
     assert (finished.status_code, finished.json()["status"]) == (200, "complete")
 
 
 def test_what_cannot_be_asked(asked: Asked) -> None:
     question = {"pipeline": "documents", "question": QUESTION}
     no_scope = {"authorization": f"Bearer {SEARCHES}"}
-    assert asked.client.post("/answers", json=question, headers=no_scope).status_code == 403
+    assert asked.client.post("/api/v1/answers", json=question, headers=no_scope).status_code == 403
     for body, status in [
         (question | {"pipeline": "nothing"}, 404),
         (question | {"k": 0}, 422),
@@ -247,7 +249,7 @@ def test_what_cannot_be_asked(asked: Asked) -> None:
         (question | {"question": "word " * 300_000}, 422),
     ]:
         headers = asked.headers("ann") | {"content-type": "application/json"}
-        refused = asked.client.post("/answers", content=json.dumps(body), headers=headers)
+        refused = asked.client.post("/api/v1/answers", content=json.dumps(body), headers=headers)
         assert refused.status_code == status, (body, refused.text)
         assert refused.json()["message"].endswith("."), refused.text
 
@@ -318,7 +320,7 @@ def test_a_question_that_no_worker_takes_says_so_and_stays_queued(asked: Asked) 
     )
     asked.forget_all()
     began = time.monotonic()
-    with opened(asked, "POST", "/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+    with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
         first.event()
         word, data = first.event()
@@ -340,8 +342,8 @@ def test_a_busy_worker_is_waited_for(asked: Asked) -> None:
     asked.forget_all()
     question = {"pipeline": "documents", "question": QUESTION}
     with (
-        opened(asked, "POST", "/answers", json=question) as busy,
-        opened(asked, "POST", "/answers", json=question) as waits,
+        opened(asked, "POST", "/api/v1/answers", json=question) as busy,
+        opened(asked, "POST", "/api/v1/answers", json=question) as waits,
     ):
         claimed, waiting = (UUID(each.event()[1]["answer"]) for each in (busy, waits))
         asked.claim(claimed)

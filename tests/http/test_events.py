@@ -1,4 +1,4 @@
-"""`GET /events`: over a real socket, from a real database, told by a real worker."""
+"""`GET /api/v1/events`: over a real socket, from a real database, told by a real worker."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def nothing(name: str) -> Any:
 
 
 class Stream:
-    """An open /events, line by line."""
+    """An open /api/v1/events, line by line."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -81,7 +81,7 @@ class Stream:
 @contextmanager
 def following(client: httpx.Client, query: str = "", **headers: str) -> Iterator[Stream]:
     """Follow the events; from here on nothing is missed."""
-    with client.stream("GET", f"/events{query}", headers=headers) as response:
+    with client.stream("GET", f"/api/v1/events{query}", headers=headers) as response:
         assert response.status_code == 200, response.read()
         opened = Stream(response)
         while opened.block().get("") != "listening":
@@ -130,8 +130,8 @@ def test_filters(service: httpx.Client, connection: psycopg.Connection) -> None:
 
 
 def test_an_event_that_there_is_not_is_refused(service: httpx.Client) -> None:
-    answer = service.get("/events?event=stored&event=secret")
-    assert (answer.status_code, answer.json()["error"]) == (400, "unknown_event")
+    answer = service.get("/api/v1/events?event=stored&event=secret")
+    assert (answer.status_code, answer.json()["error"]) == (422, "unknown_event")
     assert "dead_letter" in answer.json()["message"]
     assert "secret" not in answer.text
 
@@ -196,7 +196,7 @@ def test_a_reader_that_comes_back_misses_nothing(service: httpx.Client, connecti
 def test_a_reader_that_comes_too_late_is_told_of_the_gap(
     service: httpx.Client, connection: psycopg.Connection, last: str
 ) -> None:
-    with service.stream("GET", "/events", headers={b"last-event-id": last.encode()}) as response:
+    with service.stream("GET", "/api/v1/events", headers={b"last-event-id": last.encode()}) as response:
         opened = Stream(response)
         assert opened.event()["event"] == "gap"
         eventually(lambda: value(connection, LISTENS) == 1)
@@ -248,35 +248,35 @@ def test_a_stream_that_stays_open_is_no_slow_request(database: Database) -> None
             opened.block()
         eventually(lambda: requests.ended)
     ((route, status, seconds),) = requests.ended
-    assert (route, status) == ("/events", 200)
+    assert (route, status) == ("/api/v1/events", 200)
     assert seconds <= answer_s
 
 
 def test_too_many_readers(database: Database) -> None:
     with serving(nothing, database.conninfo, http_max_listeners=1) as client:
         with following(client):
-            answer = client.get("/events")
+            answer = client.get("/api/v1/events")
             assert (answer.status_code, answer.json()["error"]) == (503, "busy")
             assert int(answer.headers["retry-after"]) > 0
         eventually(lambda: _taken(client))
 
 
 def _taken(client: httpx.Client) -> bool:
-    with client.stream("GET", "/events") as response:
+    with client.stream("GET", "/api/v1/events") as response:
         return response.status_code == 200
 
 
 def test_events_are_for_administrators(database: Database) -> None:
     with serving(nothing, database.conninfo, http_token=TOKEN) as client:
-        assert client.get("/events", headers={"authorization": "Bearer wrong"}).status_code == 401
+        assert client.get("/api/v1/events", headers={"authorization": "Bearer wrong"}).status_code == 401
         with following(client):
             pass
 
 
 def test_without_a_database_there_are_no_events() -> None:
     with serving(nothing) as client:
-        answer = client.get("/events")
-    assert (answer.status_code, answer.json()["error"]) == (503, "no_events")
+        answer = client.get("/api/v1/events")
+    assert (answer.status_code, answer.json()["error"]) == (501, "no_events")
 
 
 def named(log: list[EventDict], event: str) -> list[EventDict]:
@@ -290,7 +290,7 @@ def deaf(client: httpx.Client) -> Iterator[socket.socket]:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
         opened.settimeout(PATIENCE_S)
         opened.connect((client.base_url.host, client.base_url.port or 0))
-        opened.sendall(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        opened.sendall(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
         received = b""
         while b": listening" not in received:
             part = opened.recv(1000)

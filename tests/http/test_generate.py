@@ -1,4 +1,4 @@
-"""`/generate` and `/functions/v1/generate`: the text of a language model, streamed on."""
+"""`/api/v1/generate` and `/functions/v1/generate`: the text of a language model, streamed on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.servers.ollama import WORDS, StandInOllama, line
 from tests.support.servers.stand_in import Cut, Hang, json_answer, leave_while_it_hangs
 from tests.support.waiting import PATIENCE_S, eventually
 
-GUIDES, FRAMED = "/functions/v1/generate", "/generate"
+GUIDES, FRAMED = "/functions/v1/generate", "/api/v1/generate"
 TEXT = "".join(WORDS)
 
 
@@ -68,9 +68,9 @@ def test_a_pair_that_is_split_between_parts_is_its_character(client: httpx.Clien
 
 
 def test_framed_events(client: httpx.Client, ollama: StandInOllama) -> None:
-    answer = client.get(FRAMED, params={"prompt": "How?", "model": "llama3"})
+    answer = client.get(FRAMED, params={"prompt": "How?", "language_model": "llama3"})
 
-    deltas = [("delta", {"response": word}) for word in WORDS]
+    deltas = [("delta", {"text": word}) for word in WORDS]
     assert read_events(answer.text) == [*deltas, ("done", {"done_reason": "stop"})]
     assert ollama.received[0].body["model"] == "llama3"
 
@@ -192,7 +192,7 @@ def test_without_a_server_the_answer_says_what_to_set(model: Session) -> None:
     with serving(only(model)) as client:
         for path in (GUIDES, FRAMED):
             refused = client.get(path, params={"prompt": "How?"})
-            assert (refused.status_code, refused.json()["error"]) == (503, "no_language_model")
+            assert (refused.status_code, refused.json()["error"]) == (501, "no_language_model")
             assert "AI_INFERENCE_API_HOST" in refused.json()["message"]
 
 

@@ -109,7 +109,7 @@ def test_a_database_that_is_away_is_not_ready_and_embedding_goes_on(model: Sessi
 def test_a_database_that_refuses_the_service_is_not_ready_and_names_no_role(database: Database, model: Session) -> None:
     with serving(only(model), make_conninfo(database.conninfo, password="guessed")) as client:
         assert checks(client, "/readyz")[1]["database"] == "The database refuses the connection: the log says why."
-        answer = client.get("/api/status")
+        answer = client.get("/api/v1/status")
         assert (answer.status_code, answer.json()["error"]) == (502, "database_refused")
         assert "Correct the connection string of this service (DATABASE_URL)" in answer.json()["message"]
 

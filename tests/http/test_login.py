@@ -86,13 +86,15 @@ def test_a_bearer_token_opens_the_page_too(visitor: Visitor) -> None:
 
 def test_the_search_of_programs_takes_no_password(visitor: Visitor) -> None:
     visitor.log_in(TOKEN)
-    answer = visitor.client.post("/search", json={"pipeline": "documents", "query": "x"})
+    answer = visitor.client.post("/api/v1/search", json={"pipeline": "documents", "query": "x"})
 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert visitor.get("/hits").headers["location"] == "/search"
 
 
-@pytest.mark.parametrize("path", ["/api/status", "/api/search", "/embed?input=x", "/events", "/metrics", "/v1/models"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/status", "/api/v1/search", "/embed?input=x", "/api/v1/events", "/metrics", "/v1/models"]
+)
 def test_programs_paths_take_no_password(visitor: Visitor, path: str) -> None:
     """A browser would send it along with any page's request."""
     visitor.log_in(TOKEN)
@@ -131,7 +133,7 @@ def test_a_form_of_another_sites_page_is_refused(visitor: Visitor, path: str, he
 def test_a_retry_by_another_sites_page_is_refused(visitor: Visitor, headers: dict[str, str]) -> None:
     def retried(**headers: str) -> int:
         given = {"authorization": f"Bearer {TOKEN}", **headers}
-        return visitor.client.post("/api/retry", json={}, headers=given).status_code
+        return visitor.client.post("/api/v1/retry", json={}, headers=given).status_code
 
     assert retried() == 200
     assert retried(origin=str(visitor.client.base_url).rstrip("/"), **{"sec-fetch-site": "same-origin"}) == 200
@@ -144,7 +146,7 @@ def test_a_page_that_cors_allows_may_retry_with_its_token(database: Database, mo
 
         def retried(sent: str) -> int:
             headers = {"origin": sent, "sec-fetch-site": "cross-site"}
-            return client.post("/api/retry", json={}, headers=headers).status_code
+            return client.post("/api/v1/retry", json={}, headers=headers).status_code
 
         assert [retried(origin), retried("https://other.example")] == [200, 403]
 

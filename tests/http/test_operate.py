@@ -1,4 +1,4 @@
-"""/api/status and /api/retry: what the page does, for programs."""
+"""/api/v1/status and /api/v1/retry: what the page does, for programs."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def client(database: Database, model: Session) -> Iterator[httpx.Client]:
 
 @pytest.mark.slow
 def test_status_and_retry(client: httpx.Client, database: Database) -> None:
-    status = client.get("/api/status").json()["pipelines"]
+    status = client.get("/api/v1/status").json()["pipelines"]
     assert [one["pipeline"] for one in status] == ["broken", "documents"]
     assert {name: status[0][name] for name in ("state", "dead", "backfill", "oldest_age_s", "coverage", "lag_s")} == {
         "state": "running", "dead": 3, "backfill": 0, "oldest_age_s": None, "coverage": 0.0, "lag_s": None,
     }  # fmt: skip
     assert status[1]["oldest_age_s"] > 0
 
-    assert client.post("/api/retry", json={"pipeline": "documents"}).json() == {"retried": 0}
-    assert client.post("/api/retry", json={"pipeline": "broken", "reason": "content"}).json() == {"retried": 2}
-    assert client.post("/api/retry", json={}).json() == {"retried": 1}
+    assert client.post("/api/v1/retry", json={"pipeline": "documents"}).json() == {"retried": 0}
+    assert client.post("/api/v1/retry", json={"pipeline": "broken", "reason": "content"}).json() == {"retried": 2}
+    assert client.post("/api/v1/retry", json={}).json() == {"retried": 1}
     with database.connect() as connection:
         assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
         give_up(connection)
-    assert client.get("/api/status").json()["pipelines"][0]["dead"] == 3
+    assert client.get("/api/v1/status").json()["pipelines"][0]["dead"] == 3
 
     for asked, expected in REFUSED:
-        answer = client.post("/api/retry", content=json.dumps(asked), headers={"content-type": "application/json"})
+        answer = client.post("/api/v1/retry", content=json.dumps(asked), headers={"content-type": "application/json"})
         assert (answer.status_code, answer.json()["error"]) == expected, asked
-    assert client.post("/api/retry", json={}, headers={"authorization": "Bearer x"}).status_code == 401
-    assert client.get("/api/status").json()["pipelines"][0]["dead"] == 3
+    assert client.post("/api/v1/retry", json={}, headers={"authorization": "Bearer x"}).status_code == 401
+    assert client.get("/api/v1/status").json()["pipelines"][0]["dead"] == 3
 
 
 REFUSED: list[tuple[Any, tuple[int, str]]] = [

@@ -353,7 +353,7 @@ def test_a_service_without_a_database_says_so(model: Session) -> None:
     with serving(only(model)) as client:
         page = client.get("/")
 
-    assert page.status_code == 503
+    assert page.status_code == 501
     assert "--no-database" in text_of(page)
 
 

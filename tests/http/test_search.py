@@ -40,7 +40,7 @@ class Searched:
     role: str
     other: str
 
-    def post(self, body: dict[str, Any], token: str = FOR_SEARCHES, path: str = "/search") -> httpx.Response:
+    def post(self, body: dict[str, Any], token: str = FOR_SEARCHES, path: str = "/api/v1/search") -> httpx.Response:
         """The answer to a search."""
         return self.client.post(path, json=body, headers={"authorization": f"Bearer {token}"})
 
@@ -112,10 +112,10 @@ def test_a_search_by_each_address(searched: Searched) -> None:
     assert found.json()["notices"] == []
     assert searched.post(ASKED, path="/functions/v1/search").json()["hits"][0]["key"] == 1
     address = {**ASKED, "filter": '{"id": {"$gt": 1}}', "k": "3", "min_similarity": "-1"}
-    by_get = searched.client.get("/api/search", params=address, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
+    by_get = searched.client.get("/api/v1/search", params=address, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
     assert keys(by_get) == [2, 3, 4]
     fused: dict[str, Any] = ASKED | {"k": 2, "after": 1, "weights": [0, 1], "rrf_k": 1, "marks": ["<b>", "</b>"]}
-    by_get = searched.client.get("/api/search", params=fused, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
+    by_get = searched.client.get("/api/v1/search", params=fused, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
     assert by_get.json() == searched.post(fused).json() != searched.post(ASKED | {"k": 2}).json()
 
 
@@ -129,7 +129,7 @@ def test_a_search_is_reranked_where_it_is_asked_for(searched: Searched) -> None:
     assert hits[0]["rerank_score"] > hits[1]["rerank_score"]
     assert hits[0]["score"] == pytest.approx(2 / 61), "both orders have it first"
     address = {name: str(value) for name, value in asked.items()}
-    by_get = searched.client.get("/api/search", params=address, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
+    by_get = searched.client.get("/api/v1/search", params=address, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
     assert by_get.json()["hits"] == hits
     assert searched.post(ASKED).json()["hits"][0]["rerank_score"] is None
     refused = searched.post(ASKED | {"rerank": "rerank-v3.5"})
@@ -171,7 +171,7 @@ def test_a_token_that_is_not_verified_is_none(searched: Searched, token: str) ->
 
 
 def test_a_users_token_may_search_and_nothing_else(searched: Searched) -> None:
-    for path in ("/embed?input=x", "/api/status", "/metrics"):
+    for path in ("/embed?input=x", "/api/v1/status", "/metrics"):
         answer = searched.client.get(path, headers={"authorization": f"Bearer {signed()}"})
         assert (answer.status_code, answer.json()["error"]) == (403, "scope_missing")
     refused = searched.client.get("/embed?input=x", headers={"authorization": f"Bearer {FOR_SEARCHES}"})
@@ -191,9 +191,13 @@ def test_a_browser_sends_what_supabase_js_sends(searched: Searched) -> None:
         alone = browser.post("/functions/v1/search", json=ASKED, headers=sent)
         assert keys(alone) == [1, 2, 3, 4]
         assert alone.headers["access-control-allow-origin"] == ORIGIN
-        both = browser.post("/search", json=ASKED, headers=sent | {"authorization": f"Bearer {signed(sub='bob')}"})
+        both = browser.post(
+            "/api/v1/search", json=ASKED, headers=sent | {"authorization": f"Bearer {signed(sub='bob')}"}
+        )
         assert keys(both) == [2]
-        wrong = browser.post("/search", json=ASKED, headers=sent | {"authorization": "Bearer of-no-one-that-is-known"})
+        wrong = browser.post(
+            "/api/v1/search", json=ASKED, headers=sent | {"authorization": "Bearer of-no-one-that-is-known"}
+        )
         assert wrong.status_code == 401, "the key does not stand in for a wrong token"
 
 
@@ -255,7 +259,7 @@ def test_a_parameter_of_the_address_that_cannot_be_meant(
     searched: Searched, change: dict[str, Any], sentence: str
 ) -> None:
     asked = {name: value for name, value in (ASKED | change).items() if value is not None}
-    answer = searched.client.get("/api/search", params=asked, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
+    answer = searched.client.get("/api/v1/search", params=asked, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
 
     assert answer.status_code == 422
     assert answer.json()["message"].startswith(sentence)
@@ -266,7 +270,9 @@ def test_a_parameter_of_the_address_that_cannot_be_meant(
 )
 def test_a_filter_in_the_address_is_json(searched: Searched, filter: str) -> None:
     answer = searched.client.get(
-        "/api/search", params={**ASKED, "filter": filter[:20_000]}, headers={"authorization": f"Bearer {FOR_SEARCHES}"}
+        "/api/v1/search",
+        params={**ASKED, "filter": filter[:20_000]},
+        headers={"authorization": f"Bearer {FOR_SEARCHES}"},
     )
     assert answer.status_code == 422
 
@@ -274,7 +280,7 @@ def test_a_filter_in_the_address_is_json(searched: Searched, filter: str) -> Non
 def test_a_filter_that_is_nested_too_deep_is_refused(searched: Searched) -> None:
     body = b'{"pipeline": "documents", "query": "x", "filter": ' + b'{"$not": ' * 50_000 + b"{}" + b"}" * 50_001
     headers = {"authorization": f"Bearer {FOR_SEARCHES}", "content-type": "application/json"}
-    assert searched.client.post("/search", content=body, headers=headers).status_code in (400, 422)
+    assert searched.client.post("/api/v1/search", content=body, headers=headers).status_code in (400, 422)
 
 
 def test_a_pipeline_that_the_role_may_not_read(searched: Searched) -> None:
@@ -302,7 +308,7 @@ def test_vectors_of_another_model_are_not_searched(searched: Searched, model: Se
 
 def test_without_a_role_there_is_no_search(database: Database, model: Session) -> None:
     with serving(only(model), database.conninfo, http_token=TOKEN) as client:
-        answer = client.post("/search", json=ASKED)
+        answer = client.post("/api/v1/search", json=ASKED)
     assert (answer.status_code, answer.json()["error"]) == (501, "no_search_role")
     assert "PGEMBEDD_SEARCH_URL" in answer.json()["message"]
 
@@ -322,7 +328,7 @@ def test_a_role_with_more_rights_does_not_search(
 ) -> None:
     role = roles.make("mighty", options)
     with serving(only(model), database.conninfo, search_url=conninfo_as(database, role)) as client:
-        answer = client.post("/search", json=ASKED)
+        answer = client.post("/api/v1/search", json=ASKED)
     assert (answer.status_code, answer.json()["error"]) == (501, "search_role_refused")
     assert f'The role "{role}" that searches {fault}' in answer.json()["message"]
 
@@ -332,7 +338,7 @@ def test_a_role_that_owns_tables_does_not_search(roles: Roles, database: Databas
     with database.connect() as connection:
         connection.execute(f"create table theirs (id int); alter table theirs owner to {role}")
     with serving(only(model), database.conninfo, search_url=conninfo_as(database, role)) as client:
-        assert "owns tables" in client.post("/search", json=ASKED).json()["message"]
+        assert "owns tables" in client.post("/api/v1/search", json=ASKED).json()["message"]
 
 
 @pytest.mark.slow
@@ -350,18 +356,18 @@ def test_what_a_policy_leaves_in_the_session_ends_with_the_request(
         connection.execute(f"create policy p on documents to {role} using (tamper())")
         connection.execute(f"select pgembedd.grant_search('{role}'); grant select on documents to {role}")
         with serving(only(model), database.conninfo, search_url=conninfo_as(database, role)) as client:
-            assert keys(client.post("/search", json=ASKED)) == [1, 2, 3, 4]
+            assert keys(client.post("/api/v1/search", json=ASKED)) == [1, 2, 3, 4]
             connection.execute(
                 f"drop policy p on documents; create policy p on documents to {role} using"
                 " (coalesce(current_setting('app.tenant', true), '') = '')"
             )
-            assert keys(client.post("/search", json=ASKED)) == [1, 2, 3, 4]
+            assert keys(client.post("/api/v1/search", json=ASKED)) == [1, 2, 3, 4]
 
 
 @pytest.mark.slow
 def test_a_database_that_is_away_is_no_failure_of_the_service(database: Database, model: Session) -> None:
     with serving(only(model), database.conninfo, search_url="postgresql://app@127.0.0.1:1/x") as client:
-        answer = client.post("/search", json=ASKED)
+        answer = client.post("/api/v1/search", json=ASKED)
     assert (answer.status_code, answer.json()["error"]) == (503, "database_unavailable")
 
 
@@ -385,7 +391,7 @@ def test_a_role_that_the_server_refuses_is_named_and_nobody_is_told_to_try_again
             connection.execute(f"revoke connect on database {database.name} from public")
     url = make_conninfo(conninfo_as(database, role), **other)
     with serving(only(model), database.conninfo, search_url=url) as client:
-        answers = [client.post("/search", json=ASKED) for _ in range(2)]
+        answers = [client.post("/api/v1/search", json=ASKED) for _ in range(2)]
     said = reason.format(role=role, database=database.name)
     for answer in answers:
         assert (answer.status_code, answer.json()["error"]) == (502, "database_refused")
@@ -404,9 +410,9 @@ def test_a_password_that_is_corrected_serves_at_once(roles: Roles, database: Dat
         connection.execute(f"select pgembedd.grant_search('{role}'); grant select on documents to {role}")
         url = make_conninfo(conninfo_as(database, role), password="new")
         with serving(only(model), database.conninfo, search_url=url) as client:
-            assert client.post("/search", json=ASKED).status_code == 502
+            assert client.post("/api/v1/search", json=ASKED).status_code == 502
             connection.execute(f"alter role {role} password 'new'")
-            eventually(lambda: client.post("/search", json=ASKED).status_code == 200)
+            eventually(lambda: client.post("/api/v1/search", json=ASKED).status_code == 200)
 
 
 # -- Public keys ----------------------------------------------------------------------------------------------
@@ -427,11 +433,11 @@ def test_users_tokens_of_an_issuer_with_public_keys(searched: Searched, model: S
     ) as client:
 
         def status(token: str) -> int:
-            return client.post("/search", json=ASKED, headers={"authorization": f"Bearer {token}"}).status_code
+            return client.post("/api/v1/search", json=ASKED, headers={"authorization": f"Bearer {token}"}).status_code
 
         token = jwt.encode(claims, private, "ES256", headers={"kid": "one"})
-        assert keys(client.post("/search", json=ASKED, headers={"authorization": f"Bearer {token}"})) == [2]
-        assert client.post("/search", json=ASKED).status_code == 401, "with keys, a token is needed"
+        assert keys(client.post("/api/v1/search", json=ASKED, headers={"authorization": f"Bearer {token}"})) == [2]
+        assert client.post("/api/v1/search", json=ASKED).status_code == 401, "with keys, a token is needed"
         assert status(jwt.encode(claims | {"aud": "another"}, private, "ES256", headers={"kid": "one"})) == 401
         assert status(jwt.encode(claims, private, "ES256", headers={"kid": "two"})) == 401
         assert status(jwt.encode(claims, "x" * 32, "HS256", headers={"kid": "one"})) == 401

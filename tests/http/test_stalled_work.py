@@ -69,7 +69,7 @@ def check_surfaces(client: httpx.Client, database: Database, states: dict[str, s
     doctor = pgembedd("doctor", database=database.conninfo)
     terminal = pgembedd("status", database=database.conninfo).out
     page = client.get("/")
-    told = {one["pipeline"]: one for one in client.get("/api/status").json()["pipelines"]}
+    told = {one["pipeline"]: one for one in client.get("/api/v1/status").json()["pipelines"]}
     for name, state in states.items():
         assert (f'BAD   pipeline "{name}": stalled' in doctor.out) == (state == "stalled"), doctor.out
         assert told[name]["state"] == state

@@ -61,21 +61,21 @@ def over_http(asked: Asked, headers: dict[str, str]) -> list[Any]:
     given: dict[str, Any] = {"headers": headers}
     client = asked.client
     found = []
-    with client.stream("POST", "/answers", json={"pipeline": "documents", "question": TEXT}, **given) as asking:
+    with client.stream("POST", "/api/v1/answers", json={"pipeline": "documents", "question": TEXT}, **given) as asking:
         assert asking.status_code == 200
         events = asking.iter_lines()
         answer = UUID(next(json.loads(line[6:])["answer"] for line in events if '"answer"' in line))
-        with client.stream("GET", f"/answers/{answer}", **given) as watching:
+        with client.stream("GET", f"/api/v1/answers/{answer}", **given) as watching:
             next(line for line in watching.iter_lines() if line.startswith("event: sources"))
-        found.append(client.post(f"/answers/{answer}/stop", **given))
+        found.append(client.post(f"/api/v1/answers/{answer}/stop", **given))
     with asked.database.connect() as connection:
         thread = str(value(connection, "select thread from pgembedd_internal.answer where id = %s", answer))
     refused = {"pipeline": "documents", "question": TEXT, "thread": thread, "model": SECRET}
-    assert client.post("/answers", json=refused, **given).status_code == 422
+    assert client.post("/api/v1/answers", json=refused, **given).status_code == 422
     chat = {"model": "table:documents", "messages": [{"role": "user", "content": TEXT}]}
     assert client.post("/v1/chat/completions", json=chat, **given).status_code == 503
     searched = {"pipeline": "documents", "query": TEXT, "filter": {"body": SECRET}}
-    return [*found, client.post("/search", json=searched, **given)]
+    return [*found, client.post("/api/v1/search", json=searched, **given)]
 
 
 async def over_mcp(asked: Asked, headers: dict[str, str]) -> None:

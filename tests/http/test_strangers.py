@@ -40,7 +40,7 @@ def unguarded(model: Session) -> Iterator[httpx.Client]:
 def test_nothing_is_said_of_a_strangers_body(model: Session, body: bytes, kind: str) -> None:
     headers = {"authorization": "Bearer wrong", "content-type": kind}
     with serving(only(model), http_token=TOKEN) as client:
-        paths = ("/embed", "/v1/embeddings", "/api/retry", "/nowhere")
+        paths = ("/embed", "/v1/embeddings", "/api/v1/retry", "/nowhere")
         answers = [client.post(path, content=body, headers=headers).status_code for path in paths]
 
     assert answers == [401, 401, 401, 404]

@@ -1,4 +1,4 @@
-"""`/tasks/{task}` and the image function, over a stand-in for Hugging Face."""
+"""`/api/v1/tasks/{task}` and the image function, over a stand-in for Hugging Face."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TASKS = [
 
 @pytest.mark.parametrize(("task", "name", "answer"), TASKS)
 def test_tasks(client: httpx.Client, huggingface: StandInHuggingFace, task: str, name: str, answer: Any) -> None:
-    given = client.post(f"/tasks/{task}", json={"inputs": "hello", "model": name})
+    given = client.post(f"/api/v1/tasks/{task}", json={"inputs": "hello", "model": name})
 
     assert (given.status_code, given.json()) == (200, answer)
     assert given.headers["content-type"] == "application/json"
@@ -56,7 +56,7 @@ def test_tasks(client: httpx.Client, huggingface: StandInHuggingFace, task: str,
 def test_requests_are_those_of_the_inference_client(
     client: httpx.Client, huggingface: StandInHuggingFace, task: str, name: str, answer: Any
 ) -> None:
-    client.post(f"/tasks/{task}", json={"inputs": "hello", "model": name})
+    client.post(f"/api/v1/tasks/{task}", json={"inputs": "hello", "model": name})
     (ours,) = huggingface.received
     # Given a URL, Hugging Face's client does not ask the Hub first.
     theirs = InferenceClient(f"{huggingface.url}{ours.path}", token=HF_TOKEN)
@@ -74,14 +74,14 @@ def _parameterless(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_model_of_the_settings(client: httpx.Client, huggingface: StandInHuggingFace) -> None:
-    assert client.post("/tasks/summarization", json={"inputs": "hello"}).json() == {"summary_text": "short"}
-    refused = client.post("/tasks/translation", json={"inputs": "hello"})
+    assert client.post("/api/v1/tasks/summarization", json={"inputs": "hello"}).json() == {"summary_text": "short"}
+    refused = client.post("/api/v1/tasks/translation", json={"inputs": "hello"})
     assert (refused.status_code, refused.json()["error"]) == (422, "no_model")
 
 
 def test_parameters_and_the_cache(client: httpx.Client, huggingface: StandInHuggingFace) -> None:
     asked = {"inputs": "hello", "parameters": {"max_length": 9}, "use_cache": False}
-    client.post("/tasks/summarization", json=asked)
+    client.post("/api/v1/tasks/summarization", json=asked)
 
     assert huggingface.received[0].body == {"inputs": "hello", "parameters": {"max_length": 9}}
     assert huggingface.received[0].headers["x-use-cache"] == "false"
@@ -89,13 +89,13 @@ def test_parameters_and_the_cache(client: httpx.Client, huggingface: StandInHugg
 
 def test_parameters_of_vectors_stand_beside_the_inputs(client: httpx.Client, huggingface: StandInHuggingFace) -> None:
     asked = {"inputs": "hello", "model": "Supabase/gte-small", "parameters": {"normalize": True}}
-    client.post("/tasks/feature-extraction", json=asked)
+    client.post("/api/v1/tasks/feature-extraction", json=asked)
 
     assert huggingface.received[0].body == {"inputs": "hello", "normalize": True}
 
 
 def test_an_image_has_its_type(client: httpx.Client, huggingface: StandInHuggingFace) -> None:
-    given = client.post("/tasks/text-to-image", json={"inputs": "a cat"})
+    given = client.post("/api/v1/tasks/text-to-image", json={"inputs": "a cat"})
 
     assert (given.content, given.headers["content-type"]) == (PNG, "image/png")
     assert huggingface.received[0].path == "/models/stabilityai/diffusion-default"
@@ -116,7 +116,7 @@ def test_a_type_that_a_browser_might_run_is_not_passed_on(
 ) -> None:
     for kind in ("text/html", "image/svg+xml", ""):
         huggingface.answer = lambda _, kind=kind: Answer(200, {"content-type": kind}, [b"<script>"])  # type: ignore[misc]
-        given = client.post("/tasks/text-to-image", json={"inputs": "a cat"})
+        given = client.post("/api/v1/tasks/text-to-image", json={"inputs": "a cat"})
         assert given.headers["content-type"] == "application/octet-stream"
 
 
@@ -135,7 +135,7 @@ def test_errors_are_sentences(
     client: httpx.Client, huggingface: StandInHuggingFace, answer: Answer, status: int, sentence: str
 ) -> None:
     huggingface.answer = lambda _: answer
-    refused = client.post("/tasks/summarization", json={"inputs": "hello"})
+    refused = client.post("/api/v1/tasks/summarization", json={"inputs": "hello"})
 
     assert (refused.status_code, sentence in refused.json()["message"]) == (status, True)
     assert huggingface.url.removeprefix("http://") not in refused.text
@@ -147,7 +147,7 @@ def test_errors_are_sentences(
 
 @pytest.mark.parametrize("name", ["http://127.0.0.1:9/x", "../../admin", "a/b/c", "a/..", "a b", ""])
 def test_a_model_is_a_name_and_no_address(client: httpx.Client, huggingface: StandInHuggingFace, name: str) -> None:
-    refused = client.post("/tasks/summarization", json={"inputs": "hello", "model": name})
+    refused = client.post("/api/v1/tasks/summarization", json={"inputs": "hello", "model": name})
     if name:
         assert (refused.status_code, huggingface.received) == (400, [])
 
@@ -155,14 +155,14 @@ def test_a_model_is_a_name_and_no_address(client: httpx.Client, huggingface: Sta
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("/tasks/summarise", {"inputs": "hello"}, 404),
-        ("/tasks/summarization", {"inputs": ""}, 422),
-        ("/tasks/summarization", {}, 422),
-        ("/tasks/summarization", {"inputs": "hello", "parameters": [1]}, 422),
-        ("/tasks/summarization", {"inputs": "x" * 300_000}, 413),
-        ("/tasks/summarization", {"inputs": 10**20}, 422),
-        ("/tasks/summarization", {"inputs": "x\ud800"}, 422),
-        ("/tasks/summarization", {"inputs": json.loads(400 * "[" + 400 * "]")}, 422),
+        ("/api/v1/tasks/summarise", {"inputs": "hello"}, 404),
+        ("/api/v1/tasks/summarization", {"inputs": ""}, 422),
+        ("/api/v1/tasks/summarization", {}, 422),
+        ("/api/v1/tasks/summarization", {"inputs": "hello", "parameters": [1]}, 422),
+        ("/api/v1/tasks/summarization", {"inputs": "x" * 300_000}, 413),
+        ("/api/v1/tasks/summarization", {"inputs": 10**20}, 422),
+        ("/api/v1/tasks/summarization", {"inputs": "x\ud800"}, 422),
+        ("/api/v1/tasks/summarization", {"inputs": json.loads(400 * "[" + 400 * "]")}, 422),
         ("/functions/v1/text-to-image", {"prompt": "x\ud800"}, 422),
         ("/functions/v1/text-to-image", {"prompt": 7}, 422),
     ],
@@ -179,11 +179,11 @@ def test_without_a_host_nothing_leaves_the_machine(model: Session, monkeypatch: 
     monkeypatch.setenv("HUGGING_FACE_ACCESS_TOKEN", HF_TOKEN)
     with serving(only(model)) as client:
         for path, body in (
-            ("/tasks/summarization", {"inputs": "hello", "model": "a/b"}),
+            ("/api/v1/tasks/summarization", {"inputs": "hello", "model": "a/b"}),
             ("/functions/v1/text-to-image", {"prompt": "a cat"}),
         ):
             refused = client.post(path, json=body)
-            assert (refused.status_code, refused.json()["error"]) == (503, "no_tasks")
+            assert (refused.status_code, refused.json()["error"]) == (501, "no_tasks")
 
 
 def test_a_client_that_leaves_ends_the_task(client: httpx.Client, huggingface: StandInHuggingFace) -> None:
@@ -191,4 +191,4 @@ def test_a_client_that_leaves_ends_the_task(client: httpx.Client, huggingface: S
         return Answer(200, {}, [Hang()])
 
     huggingface.answer = hang
-    leave_while_it_hangs(huggingface, client, "POST", "/tasks/summarization", {"inputs": "hello"})
+    leave_while_it_hangs(huggingface, client, "POST", "/api/v1/tasks/summarization", {"inputs": "hello"})

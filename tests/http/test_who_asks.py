@@ -50,7 +50,7 @@ def test_a_token_without_a_subject_asks_nothing_and_sees_nothing(asked: Asked, c
     headers = {"authorization": f"Bearer {token}"}
     told = "The claims have no sub, so an answer would belong to all who have none."
     before = questions(asked)
-    for path, body in (("/answers", BODY), ("/v1/chat/completions", CHAT)):
+    for path, body in (("/api/v1/answers", BODY), ("/v1/chat/completions", CHAT)):
         refused = asked.client.post(path, headers=headers, json=body)
         assert refused.status_code == 403, path
         assert told in refused.text, path
@@ -58,11 +58,11 @@ def test_a_token_without_a_subject_asks_nothing_and_sees_nothing(asked: Asked, c
     assert is_error
     assert told in sentence
     assert questions(asked) == before
-    with asked.client.stream("POST", "/answers", headers=asked.headers(None), json=BODY) as mine:
+    with asked.client.stream("POST", "/api/v1/answers", headers=asked.headers(None), json=BODY) as mine:
         address = mine.headers["location"]
         for method, path in (("GET", address), ("POST", f"{address}/stop")):
             assert asked.client.request(method, path, headers=headers).status_code == 404
-    assert asked.client.post("/search", headers=headers, json={"pipeline": "documents", "query": "x"}).is_success
+    assert asked.client.post("/api/v1/search", headers=headers, json={"pipeline": "documents", "query": "x"}).is_success
 
 
 def test_a_language_model_that_may_not_be_named_is_one_sentence(asked: Asked) -> None:
@@ -72,7 +72,7 @@ def test_a_language_model_that_may_not_be_named_is_one_sentence(asked: Asked) ->
         before = questions(asked)
         told = 'A question about "documents" may name the language model mid or small, not large.'
         headers = {"authorization": f"Bearer {signed()}"}
-        refused = asked.client.post("/answers", headers=headers, json={**BODY, "model": "large"})
+        refused = asked.client.post("/api/v1/answers", headers=headers, json={**BODY, "model": "large"})
         assert refused.status_code == 422
         assert told in refused.json()["message"]
         is_error, sentence = over_mcp(asked, headers, model="large")
@@ -81,6 +81,6 @@ def test_a_language_model_that_may_not_be_named_is_one_sentence(asked: Asked) ->
         own = conninfo_as(asked.database, asked.role)
         assert told in pgembedd("ask", QUESTION, "documents", "--model", "large", database=own).refused(2)
         assert questions(asked) == before
-        with asked.client.stream("POST", "/answers", headers=headers, json={**BODY, "model": "mid"}) as mine:
+        with asked.client.stream("POST", "/api/v1/answers", headers=headers, json={**BODY, "model": "mid"}) as mine:
             assert mine.status_code == 200
         connection.execute(configure, [[]])

@@ -22,9 +22,9 @@ from pgembedd.errors import (
     GenerationTimeoutError,
     GenerationUnavailableError,
 )
-from pgembedd.language.chunks import Lines, NdjsonParser, SseParser
 from pgembedd.language.endpoint import Mode
 from pgembedd.language.generation import Bounds, Generation
+from pgembedd.language.parts import Lines, NdjsonParser, SseParser
 from tests.support.servers.ollama import WORDS, StandInOllama, event, line
 from tests.support.servers.stand_in import Answer, Cut, Hang, json_answer
 from tests.support.waiting import PATIENCE_S
@@ -35,12 +35,12 @@ DELTA = event({"choices": [{"delta": {"content": "Open"}, "finish_reason": None}
 
 def compatible(ollama: StandInOllama, timeout: float = 60.0) -> Callable[[], list[str]]:
     session = Session("mistral", host=ollama.url, mode="openaicompatible", timeout=timeout)
-    return lambda: [chunk.response for chunk in session.run("How?", stream=True)]
+    return lambda: [part.response for part in session.run("How?", stream=True)]
 
 
 def native(ollama: StandInOllama, timeout: float = 60.0) -> Callable[[], list[str]]:
     session = Session("mistral", host=ollama.url, timeout=timeout)
-    return lambda: [chunk.response for chunk in session.run("How?", stream=True)]
+    return lambda: [part.response for part in session.run("How?", stream=True)]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_slow_parts_are_waited_for(ollama: StandInOllama) -> None:
     stream = session.run("How?", stream=True)
     first = next(stream).response
     go_on.set()
-    assert (first, [chunk.response for chunk in stream]) == ("Open", [" it"])
+    assert (first, [part.response for part in stream]) == ("Open", [" it"])
 
 
 @pytest.mark.parametrize(
@@ -255,6 +255,6 @@ def test_any_cut_of_the_bytes_gives_the_same_objects(texts: list[str], cuts: lis
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     lines, parser = Lines(), NdjsonParser() if ndjson else SseParser()
     found = [
-        chunk for start, end in pairwise(places) for each in lines.add(data[start:end]) for chunk in parser.add(each)
+        part for start, end in pairwise(places) for each in lines.add(data[start:end]) for part in parser.add(each)
     ]
-    assert [chunk.response for chunk in found] == [json.loads(b)["response"] for b in dumped]
+    assert [part.response for part in found] == [json.loads(b)["response"] for b in dumped]

@@ -36,12 +36,12 @@ def prompt(tokens: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_stream_has_the_text_of_the_whole_answer(session: LanguageSession) -> None:
-    chunks = list(session.run({**prompt(20), "stream_options": {"include_usage": True}}, stream=True))
-    text = "".join(chunk.response for chunk in chunks)
+    parts = list(session.run({**prompt(20), "stream_options": {"include_usage": True}}, stream=True))
+    text = "".join(part.response for part in parts)
 
     assert "Settings" in text
-    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": None}
-    assert (chunks[-1]["choices"], chunks[-1]["usage"]["completion_tokens"] > 1) == ([], True)
+    assert parts[0]["choices"][0]["delta"] == {"role": "assistant", "content": None}
+    assert (parts[-1]["choices"], parts[-1]["usage"]["completion_tokens"] > 1) == ([], True)
     assert session.run(prompt(20)).response == text
 
 

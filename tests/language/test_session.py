@@ -10,7 +10,7 @@ import pytest
 
 from pgembedd import Session
 from pgembedd.errors import ConfigurationError
-from pgembedd.language import Chunk, LanguageSession
+from pgembedd.language import GenerationPart, LanguageSession
 from pgembedd.model import Session as EmbeddingSession
 from tests.support.servers.ollama import StandInOllama
 from tests.support.tiny_models import write_tiny_model
@@ -19,10 +19,10 @@ TEXT = "Open the settings."
 
 
 def test_a_stream_yields_whole_objects(session: LanguageSession, ollama: StandInOllama) -> None:
-    chunks = list(session.run("How?", stream=True))
+    parts = list(session.run("How?", stream=True))
 
-    assert "".join(chunk.response for chunk in chunks) == TEXT
-    assert chunks[-1] == {
+    assert "".join(part.response for part in parts) == TEXT
+    assert parts[-1] == {
         "model": "mistral", "response": "", "done": True, "done_reason": "stop", "eval_count": 3
     }  # fmt: skip
     (asked,) = ollama.received
@@ -44,7 +44,7 @@ def test_options_are_passed_on(session: LanguageSession, ollama: StandInOllama) 
 
 def test_messages_go_to_the_chat(session: LanguageSession, ollama: StandInOllama) -> None:
     messages = [{"role": "user", "content": "How?"}]
-    texts = [chunk.response for chunk in session.run({"messages": messages}, stream=True)]
+    texts = [part.response for part in session.run({"messages": messages}, stream=True)]
 
     assert "".join(texts) == TEXT
     assert (ollama.received[0].path, ollama.received[0].body["messages"]) == ("/api/chat", messages)
@@ -55,7 +55,7 @@ def test_messages_go_to_the_chat(session: LanguageSession, ollama: StandInOllama
 def test_a_compatible_server(ollama: StandInOllama, prompt: Any, suffix: str) -> None:
     session = Session("mistral", host=ollama.url + suffix, mode="openaicompatible", key="a-key")
 
-    assert "".join(chunk.response for chunk in session.run(prompt, stream=True)) == TEXT
+    assert "".join(part.response for part in session.run(prompt, stream=True)) == TEXT
     assert session.run(prompt).response == TEXT
     for asked in ollama.received:
         assert asked.path == "/v1/chat/completions"
@@ -96,14 +96,14 @@ def test_the_key_of_the_environment_goes_to_its_host_only(
 def test_an_event_loop_has_the_same(session: LanguageSession) -> None:
     async def both() -> tuple[str, str]:
         whole = await session.run_async("How?")
-        parts = [chunk.response async for chunk in await session.run_async("How?", stream=True)]
+        parts = [part.response async for part in await session.run_async("How?", stream=True)]
         return whole.response, "".join(parts)
 
     assert asyncio.run(both()) == (TEXT, TEXT)
 
 
 def test_run_works_where_an_event_loop_runs(session: LanguageSession) -> None:
-    async def inside() -> Chunk:
+    async def inside() -> GenerationPart:
         return session.run("How?")
 
     assert asyncio.run(inside()).response == TEXT

@@ -203,11 +203,11 @@ def test_the_page_of_guides_names_what_there_is() -> None:
     text = page("how-to/supabase-ai-guides.md")
     paths = set(re.findall(r"(?:`|POST |GET |:8432)(/[a-z][\w/{}-]*)", text)) - {"/api/generate"}
     described = page("reference/http.md") + page("how-to/language-models.md")
-    tasks = {path for path in paths if path.startswith("/tasks")}
+    tasks = {path for path in paths if path.startswith("/api/v1/tasks")}
 
     assert len(paths - tasks) > 4
     assert [path for path in paths - tasks if f"{path}`" not in described and f"{path}?" not in described] == []
-    assert {path.removeprefix("/tasks").strip("/") for path in tasks} <= {"", "{task}", "summarization"}
+    assert {path.removeprefix("/api/v1/tasks").strip("/") for path in tasks} <= {"", "{task}", "summarization"}
     mentioned = set(re.findall(r"`(\w+)\(\)`", text)) - {"row_number", "embedding_input"}
     assert mentioned <= {*routines()}
 

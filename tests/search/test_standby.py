@@ -66,5 +66,5 @@ def test_a_standby_answers_searches_whose_vector_comes_with_them(servers: Pair, 
     explained = pgembedd("search", QUESTION, "--explain", database=standby)
     assert "path" in explained.out, explained
     with serving(only(model), servers.conninfo(), search_url=standby) as client:
-        answer = client.post("/search", json={"pipeline": "documents", "query": QUESTION, "k": 1})
+        answer = client.post("/api/v1/search", json={"pipeline": "documents", "query": QUESTION, "k": 1})
         assert [hit["key"] for hit in answer.json()["hits"]] == [1]

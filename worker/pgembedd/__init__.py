@@ -1,8 +1,8 @@
 """The embedding daemon for Postgres.
 
 `from pgembedd import Database` searches, `from pgembedd import Session` gives an embedding or a language model without
-a database, and `from pgembedd import Reranker` one that scores texts against a query. Importing the package itself
-loads nothing else.
+a database, and `from pgembedd import Reranker` one that scores texts against a query. `__all__` has these, their types
+and errors: what a program may import (docs/reference/stability.md). Importing the package loads the errors alone.
 
 The program `pgembedd` (`cli/`) is a worker, a service, or a command that ends:
 
@@ -20,27 +20,82 @@ reaches by named statements (`database/queries.sql`) alone. Its errors are types
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pgembedd.errors import (
+    ConfigurationError,
+    ContextTooLongError,
+    GenerationCancelledError,
+    GenerationError,
+    GenerationTimeoutError,
+    GenerationUnavailableError,
+    ModelError,
+    ModelUnavailableError,
+    PgembeddError,
+    SearchError,
+    UnknownTokenError,
+)
+
 if TYPE_CHECKING:
-    from pgembedd.errors import SearchError
-    from pgembedd.model import Reranker
+    from pgembedd.language import Generation, GenerationPart, LanguageSession, RunOptions, Stream
+    from pgembedd.model import Embeddings, FileOptions, Reranker, Scores
+    from pgembedd.model import Session as EmbeddingSession
     from pgembedd.search.client import AsyncDatabase, Database
-    from pgembedd.search.hits import Hit
+    from pgembedd.search.hits import Hit, Hits, Pipeline, PipelineHit, PipelineHits
+    from pgembedd.search.options import SearchManyOptions, SearchOptions, SimilarOptions
     from pgembedd.sessions import Session
+    from pgembedd.text.chunker import Chunk
 
-__all__ = ["AsyncDatabase", "Database", "Hit", "Reranker", "SearchError", "Session"]
+__all__ = [
+    "AsyncDatabase",
+    "Chunk",
+    "ConfigurationError",
+    "ContextTooLongError",
+    "Database",
+    "EmbeddingSession",
+    "Embeddings",
+    "FileOptions",
+    "Generation",
+    "GenerationCancelledError",
+    "GenerationError",
+    "GenerationPart",
+    "GenerationTimeoutError",
+    "GenerationUnavailableError",
+    "Hit",
+    "Hits",
+    "LanguageSession",
+    "ModelError",
+    "ModelUnavailableError",
+    "PgembeddError",
+    "Pipeline",
+    "PipelineHit",
+    "PipelineHits",
+    "Reranker",
+    "RunOptions",
+    "Scores",
+    "SearchError",
+    "SearchManyOptions",
+    "SearchOptions",
+    "Session",
+    "SimilarOptions",
+    "Stream",
+    "UnknownTokenError",
+]
 
-_MODULES = {
-    "AsyncDatabase": "pgembedd.search.client",
-    "Database": "pgembedd.search.client",
-    "Hit": "pgembedd.search.hits",
-    "Reranker": "pgembedd.model",
-    "SearchError": "pgembedd.errors",
-    "Session": "pgembedd.sessions",
+_LAZY = {
+    "pgembedd.language": ("Generation", "GenerationPart", "LanguageSession", "RunOptions", "Stream"),
+    "pgembedd.model": ("Embeddings", "FileOptions", "Reranker", "Scores"),
+    "pgembedd.search.client": ("AsyncDatabase", "Database"),
+    "pgembedd.search.hits": ("Hit", "Hits", "Pipeline", "PipelineHit", "PipelineHits"),
+    "pgembedd.search.options": ("SearchManyOptions", "SearchOptions", "SimilarOptions"),
+    "pgembedd.sessions": ("EmbeddingSession", "Session"),
+    "pgembedd.text.chunker": ("Chunk",),
 }
+"""What is imported when it is asked for, by its module: models bring onnxruntime, searches psycopg."""
+
+_MODULES = {name: module for module, names in _LAZY.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the models, and with them onnxruntime, or psycopg when one is asked for."""
+    """Imports what `_LAZY` names."""
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

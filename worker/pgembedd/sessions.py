@@ -21,9 +21,8 @@ def Session(name: str = DEFAULT_MODEL, **options: Any) -> Any: ...
 def Session(name: str = DEFAULT_MODEL, **options: Any) -> Any:  # noqa: N802  named as in the Edge Functions API
     """Returns a session: of the embedding model of that name or at that path, else of a language model.
 
-    `options` are those of `pgembedd.model.Session` for an embedding model, and of
-    `pgembedd.language.LanguageSession` (`host`, `key`, `mode`, `timeout`) for a language model. ConfigurationError
-    for a name that is neither.
+    `options` are those of EmbeddingSession for an embedding model, and of LanguageSession (`host`, `key`, `mode`,
+    `timeout`) for a language model. ConfigurationError for a name that is neither.
     """
     _check_name(name)
     if isinstance(options.get("model_dir"), str):

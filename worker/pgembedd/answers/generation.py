@@ -10,7 +10,7 @@ from pgembedd.answers.delimiters import Undelimited
 from pgembedd.answers.prompt import Prompt, Source, Turn, make_prompt
 from pgembedd.database.answers import AnswerEvent, AnswerJob
 from pgembedd.errors import ContextTooLongError, GenerationError
-from pgembedd.language import Chunk, Generation
+from pgembedd.language import Generation, GenerationPart
 from pgembedd.language.endpoint import endpoint_of
 from pgembedd.language.generation import Bounds
 from pgembedd.settings import LanguageSettings
@@ -45,12 +45,12 @@ class Written:
     def __post_init__(self) -> None:
         self._undelimited = Undelimited(self.prompt.mark)
 
-    def add(self, chunk: Chunk) -> list[AnswerEvent]:
+    def add(self, part: GenerationPart) -> list[AnswerEvent]:
         """Takes a part from the server; returns what viewers are shown."""
-        self.tokens = _tokens(chunk) or self.tokens
-        if chunk.done_reason in ("length", "content_filter"):
-            self.cut = chunk.done_reason
-        return self._grow(self._undelimited.add(self._parts.add(chunk.response)))
+        self.tokens = _tokens(part) or self.tokens
+        if part.done_reason in ("length", "content_filter"):
+            self.cut = part.done_reason
+        return self._grow(self._undelimited.add(self._parts.add(part.response)))
 
     def end(self) -> list[AnswerEvent]:
         """Returns what viewers are shown after the last part."""
@@ -132,8 +132,8 @@ class LanguageModel:
 
     async def _generate(self, written: Written, show: Callable[[AnswerEvent], None]) -> Written:
         async with aclosing(self._generation(written)) as generation:
-            async for chunk in generation:
-                for event in written.add(chunk):
+            async for part in generation:
+                for event in written.add(part):
                     show(event)
                 if written.cut == "repetition":
                     return written  # leaving closes the request, and with it the server's work
@@ -154,12 +154,12 @@ class LanguageModel:
         return Generation(self._endpoint, written.model, prompt, stream=True, bounds=self._bounds, options=options)
 
 
-def _tokens(chunk: Chunk) -> dict[str, int] | None:
+def _tokens(part: GenerationPart) -> dict[str, int] | None:
     """Returns the counts of tokens that the server's last object has."""
-    found = chunk.get("usage")
+    found = part.get("usage")
     usage = found if isinstance(found, dict) else {}
-    prompt = usage.get("prompt_tokens", chunk.get("prompt_eval_count"))
-    answer = usage.get("completion_tokens", chunk.get("eval_count"))
+    prompt = usage.get("prompt_tokens", part.get("prompt_eval_count"))
+    answer = usage.get("completion_tokens", part.get("eval_count"))
     if not isinstance(prompt, int) or not isinstance(answer, int):
         return None
     return {"prompt": prompt, "answer": answer}

@@ -50,9 +50,9 @@ http_option = click.option(
 
 
 def timeout_option(help_text: str) -> Callable[[Command], Command]:
-    """Adds `--timeout`, the seconds to wait for a next part of an answer; the command gets `timeout_s`."""
+    """Adds `--timeout-s`, the seconds to wait for a next part of an answer; the command gets `timeout_s`."""
     limits = FiniteRange(1, 3600)
-    return click.option("--timeout", "timeout_s", type=limits, default=120, show_default=True, help=help_text)
+    return click.option("--timeout-s", type=limits, default=120, show_default=True, help=help_text)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ class Json(click.ParamType[Any]):
 
 FEW = 5
 """Hits for a terminal."""
-_SHORT = {"k": ("--limit", "-n")}
+_SHORT = {"k": ("-n",)}
 _TYPES: dict[Any, Any] = {int: int, float: float, str: str, Sequence[float]: float, Sequence[str]: str}
 
 

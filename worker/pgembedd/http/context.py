@@ -83,9 +83,9 @@ class ServiceContext:
             self.pushed = PushedJobs(conninfo, self.stopping, timeout_s=timeout_s, at_once=at_once, pooled=pooled)
 
     def job_parts(self) -> tuple[PushedJobs, DatabasePool]:
-        """Returns what works jobs that are sent. Refusal 503 for a service without a database."""
+        """Returns what works jobs that are sent. Refusal 501 for a service without a database."""
         if self.pushed is None or self.database is None:
-            raise Refusal(503, "This service runs with --no-database: it works no jobs.", "no_database")
+            raise Refusal(501, "This service runs with --no-database: it works no jobs.", "no_database")
         return self.pushed, self.database
 
     def searches(self, caller: Caller) -> SearchEngine:

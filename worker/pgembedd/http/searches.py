@@ -13,7 +13,7 @@ from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.models.embedding import check_inputs
 from pgembedd.http.models.request_batcher import RequestBatcher
 from pgembedd.http.models.served_reranker import ServedReranker
-from pgembedd.language.chunks import read_json
+from pgembedd.language.parts import read_json
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.search.hits import Pipeline

@@ -3,9 +3,9 @@
 Of the rest of the package it imports the errors, the settings and the log. No model runs in this process.
 """
 
-from pgembedd.language.chunks import Chunk
 from pgembedd.language.endpoint import Endpoint, Mode
 from pgembedd.language.generation import Generation
-from pgembedd.language.session import LanguageSession, Stream
+from pgembedd.language.parts import GenerationPart
+from pgembedd.language.session import LanguageSession, RunOptions, Stream
 
-__all__ = ["Chunk", "Endpoint", "Generation", "LanguageSession", "Mode", "Stream"]
+__all__ = ["Endpoint", "Generation", "GenerationPart", "LanguageSession", "Mode", "RunOptions", "Stream"]

@@ -12,8 +12,8 @@ from pgembedd.errors import (
     GenerationTimeoutError,
     GenerationUnavailableError,
 )
-from pgembedd.language.chunks import read_json, sentence_of
 from pgembedd.language.endpoint import Endpoint
+from pgembedd.language.parts import read_json, sentence_of
 from pgembedd.settings.limits import ERROR_BYTES
 from pgembedd.settings.servers import retry_after_s
 

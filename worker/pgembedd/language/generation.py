@@ -1,4 +1,4 @@
-"""One answer of a language model while it is made: an iterator of chunks that can be closed from anywhere."""
+"""One answer of a language model while it is made: an iterator of its parts that can be closed from anywhere."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from typing import Any, Self
 import anyio
 
 from pgembedd.errors import ConfigurationError, GenerationCancelledError, GenerationError, GenerationTimeoutError
-from pgembedd.language.chunks import Chunk, Lines, NdjsonParser, SseParser, ended_early, parse_answer
 from pgembedd.language.endpoint import Endpoint, Prompt
 from pgembedd.language.failures import answered
+from pgembedd.language.parts import GenerationPart, Lines, NdjsonParser, SseParser, ended_early, parse_answer
 from pgembedd.settings import LanguageSettings
 from pgembedd.settings.limits import STREAM_BYTES
 
@@ -35,7 +35,7 @@ class Bounds:
         return cls(settings.language_timeout_s, settings.language_total_s, settings.language_max_answer_kb * 1000)
 
 
-class Generation(AsyncIterator[Chunk]):
+class Generation(AsyncIterator[GenerationPart]):
     """An answer: `start()`, then iterate. Bound to the event loop that starts it, except for `cancel()`."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Generation(AsyncIterator[Chunk]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = self._ended = False
         self._deadline = math.inf
-        self._first: Chunk | None = None
+        self._first: GenerationPart | None = None
         self._bounds = bounds or Bounds()
         body = endpoint.body(model, prompt, stream=stream, options=options)
         # Closed by the event loop when this object is left. A reference to it would be a cycle, whose generators the
@@ -68,18 +68,18 @@ class Generation(AsyncIterator[Chunk]):
         self._first = await self._next()
         return self
 
-    async def __anext__(self) -> Chunk:
+    async def __anext__(self) -> GenerationPart:
         """Returns the next part. GenerationError if the answer breaks off; StopAsyncIteration when it is complete."""
         if self._loop is None:
             await self.start()
-        chunk, self._first = self._first, None
-        if chunk is None:
-            chunk = await self._next()
-        if chunk is None:
+        part, self._first = self._first, None
+        if part is None:
+            part = await self._next()
+        if part is None:
             raise StopAsyncIteration
-        return chunk
+        return part
 
-    async def answer(self) -> Chunk:
+    async def answer(self) -> GenerationPart:
         """Returns the whole answer of a generation that is not streamed."""
         try:
             return await anext(self)
@@ -104,7 +104,7 @@ class Generation(AsyncIterator[Chunk]):
     def _close_soon(self) -> None:
         self._closing = asyncio.ensure_future(self.aclose())  # kept, as a loop refers to its tasks weakly
 
-    async def _next(self) -> Chunk | None:
+    async def _next(self) -> GenerationPart | None:
         """Returns the next part, None at the end."""
         if self._closed and not self._ended:
             raise _cancelled()
@@ -131,7 +131,7 @@ def _encoded(body: dict[str, Any]) -> bytes:
 
 async def _read(
     endpoint: Endpoint, path: str, content: bytes, bounds: Bounds, *, stream: bool
-) -> AsyncGenerator[Chunk, None]:
+) -> AsyncGenerator[GenerationPart, None]:
     """Sends the request and yields the objects of the answer."""
     headers = {"content-type": "application/json", "accept-encoding": "identity"}
     url, timeout_s = endpoint.base + path, bounds.timeout_s
@@ -139,25 +139,25 @@ async def _read(
         answered(endpoint, "POST", url, timeout_s, content=content, headers=headers) as response,
         aclosing(response.aiter_bytes()) as received,
         aclosing(bounded(received, bounds.max_bytes)) as data,
-        aclosing(_streamed(data, endpoint) if stream else _whole(data, endpoint.key)) as chunks,
+        aclosing(_streamed(data, endpoint) if stream else _whole(data, endpoint.key)) as parts,
     ):
-        async for chunk in chunks:
-            yield chunk
+        async for part in parts:
+            yield part
 
 
-async def _streamed(data: AsyncIterator[bytes], endpoint: Endpoint) -> AsyncGenerator[Chunk, None]:
+async def _streamed(data: AsyncIterator[bytes], endpoint: Endpoint) -> AsyncGenerator[GenerationPart, None]:
     """Yields the objects of a stream. GenerationError for one that ends before its answer is complete."""
     native = endpoint.mode == "ollama"
     lines, parser = Lines(), NdjsonParser(endpoint.key) if native else SseParser(endpoint.key)
-    async for part in data:
-        for line in lines.add(part):
-            for chunk in parser.add(line):
-                yield chunk
+    async for received in data:
+        for line in lines.add(received):
+            for part in parser.add(line):
+                yield part
             if native and parser.complete:
                 return
     for line in (lines.end(), b""):
-        for chunk in parser.add(line):
-            yield chunk
+        for part in parser.add(line):
+            yield part
     if not parser.complete:
         raise ended_early()
 
@@ -172,7 +172,7 @@ async def bounded(parts: AsyncIterator[bytes], max_bytes: float) -> AsyncGenerat
         yield part
 
 
-async def _whole(data: AsyncIterator[bytes], key: str | None) -> AsyncGenerator[Chunk, None]:
+async def _whole(data: AsyncIterator[bytes], key: str | None) -> AsyncGenerator[GenerationPart, None]:
     yield parse_answer(b"".join([part async for part in data]), key)
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pgembedd.errors import ConfigurationError, GenerationTimeoutError
-from pgembedd.language.chunks import read_json
 from pgembedd.language.endpoint import Endpoint
 from pgembedd.language.failures import answered
 from pgembedd.language.generation import Bounds, bounded
+from pgembedd.language.parts import read_json
 
 NAME = "huggingface"
 HOST_VARIABLE = "PGEMBEDD_TASKS_HOST"

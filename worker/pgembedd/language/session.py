@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.language.chunks import Chunk
 from pgembedd.language.endpoint import HOST_VARIABLE, Endpoint, Mode, Prompt, endpoint_from_environment
 from pgembedd.language.generation import TIMEOUT_S, Bounds, Generation
+from pgembedd.language.parts import GenerationPart
 
 Result = TypeVar("Result")
 
 
-class Run(TypedDict, total=False):
+class RunOptions(TypedDict, total=False):
     """The options of one `run()`: what differs from the session's own, and Ollama's options."""
 
     mode: Mode | None
@@ -58,10 +58,10 @@ class LanguageSession(AbstractContextManager["LanguageSession"]):
         self._open: weakref.WeakSet[Generation] = weakref.WeakSet()
 
     @overload
-    def run(self, prompt: Prompt, *, stream: Literal[False] = False, **how: Unpack[Run]) -> Chunk: ...
+    def run(self, prompt: Prompt, *, stream: Literal[False] = False, **how: Unpack[RunOptions]) -> GenerationPart: ...
     @overload
-    def run(self, prompt: Prompt, *, stream: Literal[True], **how: Unpack[Run]) -> "Stream": ...
-    def run(self, prompt: Prompt, *, stream: bool = False, **how: Unpack[Run]) -> "Chunk | Stream":
+    def run(self, prompt: Prompt, *, stream: Literal[True], **how: Unpack[RunOptions]) -> "Stream": ...
+    def run(self, prompt: Prompt, *, stream: bool = False, **how: Unpack[RunOptions]) -> "GenerationPart | Stream":
         """Returns the whole answer, or with `stream` an iterator of its parts, once the first one is there.
 
         `prompt` is a text, or the members of the request's body. `timeout` bounds the connection and the wait
@@ -75,10 +75,14 @@ class LanguageSession(AbstractContextManager["LanguageSession"]):
         return Stream(background, background.call(generation.start()))
 
     @overload
-    async def run_async(self, prompt: Prompt, *, stream: Literal[False] = False, **how: Unpack[Run]) -> Chunk: ...
+    async def run_async(
+        self, prompt: Prompt, *, stream: Literal[False] = False, **how: Unpack[RunOptions]
+    ) -> GenerationPart: ...
     @overload
-    async def run_async(self, prompt: Prompt, *, stream: Literal[True], **how: Unpack[Run]) -> Generation: ...
-    async def run_async(self, prompt: Prompt, *, stream: bool = False, **how: Unpack[Run]) -> Chunk | Generation:
+    async def run_async(self, prompt: Prompt, *, stream: Literal[True], **how: Unpack[RunOptions]) -> Generation: ...
+    async def run_async(
+        self, prompt: Prompt, *, stream: bool = False, **how: Unpack[RunOptions]
+    ) -> GenerationPart | Generation:
         """The same as `run()` in the running event loop; a stream is an asynchronous iterator with `aclose()`."""
         generation = self._generation(prompt, stream, **how)
         return await generation.start() if stream else await generation.answer()
@@ -125,7 +129,7 @@ def _check_timeout(timeout: object) -> None:
         raise ConfigurationError(f"A language model cannot answer within {timeout} seconds; give more than 0.")
 
 
-class Stream(Iterator[Chunk], AbstractContextManager["Stream"]):
+class Stream(Iterator[GenerationPart], AbstractContextManager["Stream"]):
     """The parts of an answer. `close()`, from any thread, ends the request; the end of a `with` block does, too."""
 
     def __init__(self, background: "_Background", generation: Generation) -> None:
@@ -133,12 +137,12 @@ class Stream(Iterator[Chunk], AbstractContextManager["Stream"]):
         # Before the loop may go with its last user: what is left open then would never be closed.
         weakref.finalize(self, generation.cancel).atexit = False
 
-    def __next__(self) -> Chunk:
+    def __next__(self) -> GenerationPart:
         """Returns the next part. GenerationError if the answer breaks off or was cancelled."""
-        chunk = self._background.call(_next_or_none(self._generation))
-        if chunk is None:
+        part = self._background.call(_next_or_none(self._generation))
+        if part is None:
             raise StopIteration
-        return chunk
+        return part
 
     def close(self) -> None:
         """Ends the request, and with it the server's work."""
@@ -148,7 +152,7 @@ class Stream(Iterator[Chunk], AbstractContextManager["Stream"]):
         self.close()
 
 
-async def _next_or_none(generation: Generation) -> Chunk | None:
+async def _next_or_none(generation: Generation) -> GenerationPart | None:
     return await anext(generation, None)
 
 

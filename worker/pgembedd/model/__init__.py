@@ -4,6 +4,7 @@ It imports no other room but `text`, which cuts texts.
 """
 
 from pgembedd.model.catalogue import DefaultModel, default_model, is_cached, pull
+from pgembedd.model.files.model_files import FileOptions
 from pgembedd.model.futures import Embeddings, Kind, RunFutures, Text
 from pgembedd.model.known_outputs import Check, verify
 from pgembedd.model.model_spec import ModelSpec
@@ -17,6 +18,7 @@ __all__ = [
     "Check",
     "DefaultModel",
     "Embeddings",
+    "FileOptions",
     "Kind",
     "ModelSpec",
     "Reranker",

@@ -41,7 +41,8 @@ class LanguageSettings:
         512, "Most tokens of an answer from a table; it is cut off then.", bounds=(16, 1_000_000)
     )
     tasks_host: str = setting(
-        "", "`huggingface`, or the URL of a server with its protocol, for /tasks; none: such requests are refused."
+        "",
+        "`huggingface`, or the URL of a server with its protocol, for /api/v1/tasks; none: such requests are refused.",
     )
     tasks_models: str = setting(
         "", "Models of tasks whose requests name none: `summarization=facebook/bart-large-cnn,...`."

@@ -21,17 +21,16 @@ from pgembedd.settings.servers import is_loopback
 from pgembedd.text.quantities import counted
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})
-PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/hits", "/chat"})
-"""Only here, and for GET /search, HTTP Basic is accepted: a browser repeats the password by itself, so programs' paths
-must not take it."""
+PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/search", "/hits", "/chat"})
+"""Only here HTTP Basic is accepted: a browser repeats the password by itself, so programs' paths must not take it."""
 
 _BEARER = HTTPBearer(auto_error=False, description="A token; the header `apikey` takes one, too.")
 
 
 def is_page(request: Request) -> bool:
-    """Tells that the request is of the page, for a person with a browser; POST /search is for programs."""
+    """Tells that the request is of the page, for a person with a browser."""
     path = request.scope["path"]
-    return path in PAGE_PATHS or path.startswith("/chat/") or (path == "/search" and request.method != "POST")
+    return path in PAGE_PATHS or path.startswith("/chat/")
 
 
 USER_SCOPES: frozenset[Scope] = frozenset({"search", "answers"})

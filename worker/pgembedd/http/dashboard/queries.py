@@ -1,4 +1,4 @@
-"""The queries of the page and of /api, and the refusals for a database that does not answer them."""
+"""The queries of the page and of /api/v1, and the refusals for a database that does not answer them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,7 +78,7 @@ class Curves:
 def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]:
     """Yields a connection. Refusal 503 where there is no database, or it lacks the schema or the rights."""
     if service.database is None:
-        raise Refusal(503, "This service runs with --no-database: there are no pipelines to look at.", "no_database")
+        raise Refusal(501, "This service runs with --no-database: there are no pipelines to look at.", "no_database")
     with service.database.connection() as connection:
         try:
             yield connection

@@ -30,6 +30,7 @@ from pgembedd.errors import (
     UnknownTokenError,
 )
 from pgembedd.http.errors.openapi import body_of
+from pgembedd.http.paths import OPENAI
 
 RETRY_AFTER_S = 5
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before it had an answer
@@ -66,7 +67,7 @@ class Problem(BaseModel):
 
 def speaks_openai(path: str) -> bool:
     """Tells whether the path's clients expect errors of OpenAI's shape; those of /v1/rerank do not."""
-    return path.startswith("/v1/") and path != "/v1/rerank"
+    return path.startswith(f"{OPENAI}/") and path != f"{OPENAI}/rerank"
 
 
 class Refusal(Exception):  # noqa: N818  named after its meaning to the client

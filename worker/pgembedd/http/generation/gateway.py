@@ -8,11 +8,11 @@ from dataclasses import replace
 from pgembedd.errors import GenerationTimeoutError
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.language import Endpoint, Generation, Mode
-from pgembedd.language.chunks import read_json
 from pgembedd.language.endpoint import Prompt, endpoint_of
 from pgembedd.language.failures import answered
 from pgembedd.language.generation import Bounds, bounded
 from pgembedd.language.huggingface import HuggingFace, parse_models
+from pgembedd.language.parts import read_json
 from pgembedd.settings import HttpSettings
 
 LIST_TIMEOUT_S = 3.0
@@ -33,9 +33,9 @@ class LanguageGateway:
 
     @property
     def tasks(self) -> HuggingFace:
-        """The server of tasks. Refusal 503 where none is set."""
+        """The server of tasks. Refusal 501 where none is set."""
         if self._tasks is None:
-            raise Refusal(503, "No server of tasks is set here (PGEMBEDD_TASKS_HOST).", "no_tasks")
+            raise Refusal(501, "No server of tasks is set here (PGEMBEDD_TASKS_HOST).", "no_tasks")
         return self._tasks
 
     @property
@@ -44,9 +44,9 @@ class LanguageGateway:
         return self._endpoint is not None
 
     def endpoint(self) -> Endpoint:
-        """The language model's server. Refusal 503 where none is set."""
+        """The language model's server. Refusal 501 where none is set."""
         if self._endpoint is None:
-            raise Refusal(503, "No language model's server is set here (AI_INFERENCE_API_HOST).", "no_language_model")
+            raise Refusal(501, "No language model's server is set here (AI_INFERENCE_API_HOST).", "no_language_model")
         return self._endpoint
 
     def check_size(self, size: int) -> None:
@@ -72,7 +72,7 @@ class LanguageGateway:
             self._in_progress -= 1
 
     def generation(self, model: str | None, prompt: Prompt, *, stream: bool, mode: Mode | None = None) -> Generation:
-        """Returns a generation that is not started. Refusal 503 without a server."""
+        """Returns a generation that is not started. Refusal 501 without a server."""
         endpoint = self.endpoint() if mode is None else replace(self.endpoint(), mode=mode)
         name = model or self._http.language_model
         return Generation(endpoint, name, prompt, stream=stream, bounds=self._bounds)

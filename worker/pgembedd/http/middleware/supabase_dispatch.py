@@ -3,8 +3,9 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pgembedd.http.middleware.body_limit import replay_body
+from pgembedd.http.paths import FUNCTIONS
 
-PATH = "/functions/v1/embed"
+PATH = f"{FUNCTIONS}/embed"
 
 
 class SupabaseDispatch:

@@ -1,4 +1,4 @@
-"""`/answers`: questions about a table, answered as a stream of events that any number of clients may watch."""
+"""`/api/v1/answers`: questions about a table, answered as a stream of events that any number of clients may watch."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.paths import API
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.http.streams.sse import EventStream, frame
 from pgembedd.search.fields import Filter, Name
@@ -42,12 +43,12 @@ class AnswerStatus(BaseModel):
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """POST /answers, GET /answers/{id}, POST /answers/{id}/stop."""
-    routes = APIRouter(tags=["answers"])
+    """POST /api/v1/answers, GET /api/v1/answers/{id}, POST /api/v1/answers/{id}/stop."""
+    routes = APIRouter(prefix=API, tags=["answers"])
     allowed = service.authenticator.require("answers")
 
     def streamed(viewer: Viewer) -> Response:
-        headers = {"location": f"/answers/{viewer.state.id}"}
+        headers = {"location": f"{API}/answers/{viewer.state.id}"}
         heartbeat_s = service.http.http_heartbeat_s
         return EventStream(_frames(viewer), viewer.close, service.stopping, heartbeat_s, headers)
 
@@ -78,11 +79,11 @@ def router(service: ServiceContext) -> APIRouter:
 
 
 async def _frames(viewer: Viewer) -> AsyncIterator[bytes]:
-    """Yields the events as they are sent; `status` names the answer and its thread."""
+    """Yields the events as they are sent; `status` names the answer and its thread, and `error` is a Problem."""
     named = {"answer": str(viewer.state.id), "thread": str(viewer.state.thread) if viewer.state.thread else None}
+    added: dict[str, dict[str, str | None]] = {"status": named, "error": {"error": "answer_failed"}}
     async for event in viewer.events():
-        data = {**event.data, **named} if event.name == "status" else event.data
-        yield frame(data, event.name, event.seq or None)
+        yield frame({**event.data, **added.get(event.name, {})}, event.name, event.seq or None)
 
 
 def _last(after: int, last_event_id: str | None) -> int:

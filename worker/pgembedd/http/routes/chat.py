@@ -15,6 +15,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.generation.chat_chores import chore_reply
 from pgembedd.http.generation.table_chat import PREFIX, Reply, TableChat, complete, messages_of, parts_of
+from pgembedd.http.paths import OPENAI
 from pgembedd.http.routes.bodies import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.routes.model_names import model_names
 from pgembedd.http.routes.openai import openai_errors
@@ -29,7 +30,7 @@ STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 409, 429, 500, 501, 502, 503
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /v1/chat/completions."""
-    routes = APIRouter(prefix="/v1", tags=["openai"])
+    routes = APIRouter(prefix=OPENAI, tags=["openai"])
     either = service.authenticator.require("generate", "answers")
     gateway, tables = service.language, TableChat(service.answers)
 

@@ -11,6 +11,7 @@ from typing_extensions import TypeAliasType
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.models.embedding import check_inputs, estimated_tokens, model_for, too_long
+from pgembedd.http.paths import FUNCTIONS
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Kind
@@ -59,7 +60,7 @@ def router(service: ServiceContext) -> APIRouter:
         vectors, cut = await _answer(service, asked, texts, request)
         return _json({"embedding": vectors[0]} if one else {"embeddings": vectors}, cut)
 
-    @routes.get("/functions/v1/embed", responses={200: {"model": list[float]}, **errors})
+    @routes.get(f"{FUNCTIONS}/embed", responses={200: {"model": list[float]}, **errors})
     @routes.get("/embed", responses={200: {"model": list[float]}, **errors})
     async def embed_query(
         request: Request,

@@ -1,4 +1,4 @@
-"""`GET /events`: the database's events as server-sent events."""
+"""`GET /api/v1/events`: the database's events as server-sent events."""
 
 from functools import partial
 from typing import Annotated
@@ -9,6 +9,7 @@ from pgembedd.database.event_channel import EVENTS, EventFilter
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.paths import API
 from pgembedd.http.streams.event_hub import EventHub
 from pgembedd.http.streams.sse import EventStream, reader_events
 from pgembedd.search.fields import Name
@@ -18,8 +19,8 @@ STREAM = event_stream("Events, until the client has enough.")
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """GET /events."""
-    routes = APIRouter(tags=["events"], dependencies=[service.authenticator.require("admin")])
+    """GET /api/v1/events."""
+    routes = APIRouter(prefix=API, tags=["events"], dependencies=[service.authenticator.require("admin")])
     hub, missing = None, "This service has no database, so it knows of no events."
     if service.settings.wait == "poll":
         missing = "LISTEN is not possible through the pooler that this service is behind (--wait poll)."
@@ -27,7 +28,7 @@ def router(service: ServiceContext) -> APIRouter:
         hub = EventHub(service.listener, service.conninfo, service.stopping, service.http.http_max_listeners)
 
     @routes.get(
-        "/events", response_class=Response, responses={**STREAM, **responses(400, 401, 403, 422, 429, 500, 503)}
+        "/events", response_class=Response, responses={**STREAM, **responses(401, 403, 422, 429, 500, 501, 503)}
     )
     async def events(
         event: Annotated[
@@ -43,10 +44,10 @@ def router(service: ServiceContext) -> APIRouter:
         """Events as they happen: batches stored, attempts failed, dead letters, states of pipelines."""
         if not set(event or ()) <= set(EVENTS):
             raise Refusal(
-                400, f"There is no such event; there are {', '.join(EVENTS)}.", "unknown_event", param="event"
+                422, f"There is no such event; there are {', '.join(EVENTS)}.", "unknown_event", param="event"
             )
         if hub is None:
-            raise Refusal(503, missing, "no_events")
+            raise Refusal(501, missing, "no_events")
         reader = hub.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
         events, leave = reader_events(reader, service.stopping), partial(hub.leave, reader)
         return EventStream(events, leave, service.stopping, service.http.http_heartbeat_s)

@@ -15,6 +15,7 @@ from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.openapi import body_of
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.models.embedding import check_tokens, estimated_tokens, model_for
+from pgembedd.http.paths import OPENAI
 from pgembedd.http.routes.bodies import one_error
 from pgembedd.http.routes.embed import Texts
 from pgembedd.http.routes.model_names import model_names
@@ -101,7 +102,7 @@ def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def router(service: ServiceContext) -> APIRouter:
     """POST /v1/embeddings."""
-    routes = APIRouter(prefix="/v1", tags=["openai"])
+    routes = APIRouter(prefix=OPENAI, tags=["openai"])
     embed_only = service.authenticator.require("embed")
 
     @routes.post(

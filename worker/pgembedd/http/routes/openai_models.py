@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.paths import OPENAI
 from pgembedd.http.routes.model_names import ModelNames, model_names
 from pgembedd.http.routes.openai import openai_errors
 from pgembedd.search.fields import Name
@@ -36,7 +37,7 @@ class ModelList(BaseModel):
 
 def router(service: ServiceContext) -> APIRouter:
     """GET /v1/models and /v1/models/{model}."""
-    routes = APIRouter(prefix="/v1", tags=["openai"])
+    routes = APIRouter(prefix=OPENAI, tags=["openai"])
     any_of = service.authenticator.require("embed", "generate", "answers")
     started = int(time.time())
 

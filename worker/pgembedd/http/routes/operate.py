@@ -1,4 +1,4 @@
-"""The page's functions for programs: `/api/status` and `/api/retry`."""
+"""The page's functions for programs: `/api/v1/status` and `/api/v1/retry`."""
 
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from pgembedd.http.auth.origin import parse_origins, require_own_origin
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard import queries
 from pgembedd.http.errors.refusals import responses
+from pgembedd.http.paths import API
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.settings.limits import NAME
 
@@ -35,10 +36,10 @@ class RetryAnswer(BaseModel):
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """GET /api/status and POST /api/retry."""
-    routes = APIRouter(tags=["operate"], prefix="/api", dependencies=[service.authenticator.require("admin")])
+    """GET /api/v1/status and POST /api/v1/retry."""
+    routes = APIRouter(prefix=API, tags=["operate"], dependencies=[service.authenticator.require("admin")])
 
-    @routes.get("/status", responses=responses(401, 403, 429, 503))
+    @routes.get("/status", responses=responses(401, 403, 429, 501, 503))
     def status() -> StatusAnswer:
         """The columns of `pgembedd status`."""
         with queries.connection_for_page(service) as connection:
@@ -46,7 +47,9 @@ def router(service: ServiceContext) -> APIRouter:
 
     own_origin = require_own_origin(parse_origins(service.http.http_cors_origins))
 
-    @routes.post("/retry", dependencies=[own_origin], responses=responses(400, 401, 403, 404, 413, 415, 422, 429, 503))
+    @routes.post(
+        "/retry", dependencies=[own_origin], responses=responses(400, 401, 403, 404, 413, 415, 422, 429, 501, 503)
+    )
     def retry(asked: RetryRequest) -> RetryAnswer:
         """Put dead letters back into their queue, with attempts counted again."""
         with queries.connection_for_page(service) as connection:

@@ -1,4 +1,4 @@
-"""`/search`: one search in SQL, as the role of the caller's token."""
+"""`/api/v1/search`: one search in SQL, as the role of the caller's token."""
 
 import json
 from dataclasses import fields
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.paths import API, FUNCTIONS
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.http.searches import parse_filter
 from pgembedd.search.fields import Name, option_fields
@@ -55,18 +56,18 @@ class SearchAnswer(BaseModel):
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """POST /search and /functions/v1/search, GET /api/search."""
+    """POST and GET /api/v1/search, POST /functions/v1/search."""
     routes = APIRouter(tags=["search"])
     allowed = service.authenticator.require("search")
     answers: dict[int | str, Any] = {200: {"model": SearchAnswer}, **_ERRORS}
 
-    @routes.post("/functions/v1/search", responses=answers)
-    @routes.post("/search", responses=answers)
+    @routes.post(f"{FUNCTIONS}/search", responses=answers)
+    @routes.post(f"{API}/search", responses=answers)
     def search(asked: SearchRequest, caller: Caller = allowed) -> Response:
         """The best rows or chunks for a query, as the role of the token may see them."""
         return _answer(service.searches(caller).search(**asked.model_dump(exclude_unset=True)))
 
-    @routes.get("/api/search", responses=answers, dependencies=[Depends(_refuse_unknown)])
+    @routes.get(f"{API}/search", responses=answers, dependencies=[Depends(_refuse_unknown)])
     def search_by_address(asked: Annotated[SearchAddress, Query()], caller: Caller = allowed) -> Response:
         """The same with the arguments in the address, which logs may keep."""
         given = asked.model_dump(exclude_unset=True)
@@ -80,7 +81,7 @@ def router(service: ServiceContext) -> APIRouter:
 def _refuse_unknown(request: Request) -> None:
     """Raises Refusal 422 for a parameter of the address that a search has not: one misspelt would be left out."""
     if not request.query_params.keys() <= SearchAddress.model_fields.keys():
-        raise Refusal(422, f"A parameter is none of {', '.join(SearchAddress.model_fields)}.", "extra_forbidden")
+        raise Refusal(422, f"A parameter is none of {', '.join(SearchAddress.model_fields)}.", "wrong_shape")
 
 
 def _answer(hits: Hits) -> Response:

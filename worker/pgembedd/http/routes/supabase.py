@@ -13,6 +13,7 @@ from pgembedd.database.pushed_jobs import Posted, PushedJobRepository, release_p
 from pgembedd.http.connection_pool import DatabasePool
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.paths import FUNCTIONS
 from pgembedd.http.routes import supabase_guide
 from pgembedd.http.routes.bodies import (
     Body,
@@ -49,11 +50,11 @@ def router(service: ServiceContext) -> APIRouter:
     routes = APIRouter(tags=["jobs"], dependencies=[service.authenticator.require("jobs")])
 
     @routes.post(
-        "/functions/v1/embed",
+        f"{FUNCTIONS}/embed",
         responses={
             200: {"model": JobsAnswer | OneEmbedding | Embeddings},
             MULTI_STATUS: {"model": JobsAnswer, "description": "Some of the jobs failed."},
-            **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
+            **responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504),
         },
         openapi_extra=body_schema(
             "What `pgembedd.process_embeddings()` posts, or the guide's; or an object, which is answered as by /embed.",

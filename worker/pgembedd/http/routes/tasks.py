@@ -1,4 +1,4 @@
-"""`/tasks/{task}`: tasks of Hugging Face's inference API, and the image function of Supabase's guide."""
+"""`/api/v1/tasks/{task}`: tasks of Hugging Face's inference API, and the image function of Supabase's guide."""
 
 from typing import Annotated, Any
 
@@ -8,13 +8,14 @@ from pydantic import Field
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
+from pgembedd.http.paths import API, FUNCTIONS
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.language.huggingface import TASKS
 from pgembedd.search.fields import Name
 
 GUIDES_IMAGE_MODEL = "stabilityai/stable-diffusion-2"
-ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+ERRORS = responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 501, 502, 503, 504)
 ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer: JSON, or the bytes of an image or a sound with their type.",
@@ -39,10 +40,10 @@ class ImageRequest(StrictModel):
 
 
 def router(service: ServiceContext) -> APIRouter:
-    """POST /tasks/{task} and /functions/v1/text-to-image."""
+    """POST /api/v1/tasks/{task} and /functions/v1/text-to-image."""
     routes = APIRouter(tags=["tasks"], dependencies=[service.authenticator.require("tasks")])
 
-    @routes.post("/tasks/{task}", response_class=Response, responses={**ANSWER, **ERRORS})
+    @routes.post(f"{API}/tasks/{{task}}", response_class=Response, responses={**ANSWER, **ERRORS})
     async def run_task(
         task: Annotated[Name, Path(description="A task, as the Hub names it.")], asked: TaskRequest, request: Request
     ) -> Response:
@@ -54,7 +55,7 @@ def router(service: ServiceContext) -> APIRouter:
             raise Refusal(422, "model: Name one, as no default one is set (PGEMBEDD_TASKS_MODELS).", "no_model")
         return await _run(service, request, task, asked, model)
 
-    @routes.post("/functions/v1/text-to-image", response_class=Response, responses={**ANSWER, **ERRORS})
+    @routes.post(f"{FUNCTIONS}/text-to-image", response_class=Response, responses={**ANSWER, **ERRORS})
     async def text_to_image(asked: ImageRequest, request: Request) -> Response:
         """An image of what the prompt describes, as the Edge Function of Supabase's guide answers."""
         model = service.language.tasks.model_for("text-to-image") or GUIDES_IMAGE_MODEL

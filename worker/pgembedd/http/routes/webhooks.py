@@ -58,7 +58,7 @@ def router(service: ServiceContext) -> APIRouter:
     @routes.post(
         "/webhooks/database",
         response_model=ChangesAnswer,
-        responses=responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503),
+        responses=responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 501, 503),
         openapi_extra=body_schema("What Supabase's database webhooks post.", _WEBHOOK),
     )
     def database_webhook(body: Body) -> Response:

@@ -1,4 +1,4 @@
-"""The readers of `/events`: each event is read once for all of them, and only while there is one.
+"""The readers of `/api/v1/events`: each event is read once for all of them, and only while there is one.
 
 Everything but the statements happens in the event loop. No reader is waited for: one whose queue is full is dropped.
 """

@@ -55,8 +55,8 @@ async def streamed(
 async def raw_text(generation: Generation) -> AsyncIterator[bytes]:
     """Yields nothing but the text, as the function of Supabase's guide does."""
     parts = WellFormedParts()
-    async for chunk in generation:
-        if text := parts.add(chunk.response):
+    async for part in generation:
+        if text := parts.add(part.response):
             yield text.encode()
     if text := parts.end():
         yield text.encode()
@@ -66,10 +66,10 @@ async def events(generation: Generation) -> AsyncIterator[bytes]:
     """Yields `delta` events with the text, then `done` or `error`."""
     reason = None
     try:
-        async for chunk in generation:
-            reason = chunk.done_reason or reason
-            if chunk.response:
-                yield frame({"response": chunk.response}, "delta")
+        async for part in generation:
+            reason = part.done_reason or reason
+            if part.response:
+                yield frame({"text": part.response}, "delta")
     except GenerationError as error:
         _log_failure(error)
         yield frame(problem_of(own_refusal(error)), "error")
@@ -80,8 +80,8 @@ async def events(generation: Generation) -> AsyncIterator[bytes]:
 async def openai_events(generation: Generation) -> AsyncIterator[bytes]:
     """Yields the server's own objects, then `[DONE]`; an error as OpenAI's clients expect it."""
     try:
-        async for chunk in generation:
-            yield frame(chunk)
+        async for part in generation:
+            yield frame(part)
     except GenerationError as error:
         _log_failure(error)
         yield frame({"error": openai_problem(own_refusal(error))})

@@ -86,7 +86,7 @@ async def _with_retry(events: AsyncIterator[ServerSentEvent | bytes]) -> AsyncIt
 
 
 async def reader_events(reader: EventReader, stopping: threading.Event) -> AsyncIterator[ServerSentEvent]:
-    """Yields the events of a reader of `/events`."""
+    """Yields the events of a reader of `/api/v1/events`."""
     announced = False
     while True:
         over = stopping.is_set() or reader.dropped or reader.over

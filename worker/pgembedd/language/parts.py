@@ -10,7 +10,7 @@ from pgembedd.text.unicode import well_formed
 DONE = "[DONE]"
 
 
-class Chunk(dict[str, Any]):
+class GenerationPart(dict[str, Any]):
     """One whole object as the server sent it: a part of a streamed answer, or an answer that was not streamed."""
 
     @property
@@ -82,12 +82,12 @@ class NdjsonParser:
     def __init__(self, key: str | None = None) -> None:
         self.complete, self._key = False, key
 
-    def add(self, line: bytes) -> Iterator[Chunk]:
+    def add(self, line: bytes) -> Iterator[GenerationPart]:
         """Yields the object of a line. GenerationError for one that is none, or reports an error."""
         if line.strip():
-            chunk = parse_object(line, self._key)
-            self.complete = chunk.done
-            yield chunk
+            part = parse_object(line, self._key)
+            self.complete = part.done
+            yield part
 
 
 class SseParser:
@@ -98,7 +98,7 @@ class SseParser:
         self._key = key
         self._data: list[bytes] = []
 
-    def add(self, line: bytes) -> Iterator[Chunk]:
+    def add(self, line: bytes) -> Iterator[GenerationPart]:
         """Yields the object of an event that this line ends. GenerationError for one that reports an error."""
         name, _, value = line.partition(b":")
         if name in (b"data", b"error"):  # llama.cpp has sent errors in a field of their own
@@ -108,9 +108,9 @@ class SseParser:
             if data.strip() == DONE.encode():
                 self.complete = True
                 return
-            chunk = parse_object(data, self._key)
-            self.complete = self.complete or chunk.done
-            yield chunk
+            part = parse_object(data, self._key)
+            self.complete = self.complete or part.done
+            yield part
 
 
 def read_json(data: bytes | str) -> Any:
@@ -121,35 +121,35 @@ def read_json(data: bytes | str) -> Any:
         return None
 
 
-def parse_object(data: bytes, key: str | None = None) -> Chunk:
+def parse_object(data: bytes, key: str | None = None) -> GenerationPart:
     """Returns the object. GenerationError, without `key`, for anything else, and for one that reports an error."""
     value = read_json(data)
     if not isinstance(value, dict):
         raise GenerationError("The language model's server sent something that is no JSON object.")
-    chunk = Chunk(value)
-    if (error := value.get("error", chunk.choice_error)) is not None:
+    part = GenerationPart(value)
+    if (error := value.get("error", part.choice_error)) is not None:
         raise GenerationError(f"The language model's server broke off: {sentence_of(error, key)}")
-    return chunk
+    return part
 
 
-def parse_answer(body: bytes, key: str | None = None) -> Chunk:
+def parse_answer(body: bytes, key: str | None = None) -> GenerationPart:
     """Returns the object of an answer that was not streamed.
 
     A server that streams its lines all the same has their texts joined in the last one, as `response`.
     """
     try:
-        chunk = parse_object(body, key)
+        part = parse_object(body, key)
     except GenerationError:
         lines = [line for line in body.splitlines() if line.strip()]
         if len(lines) < 2:
             raise
-        chunks = [parse_object(line, key) for line in lines]
-        if not chunks[-1].done:
+        parts = [parse_object(line, key) for line in lines]
+        if not parts[-1].done:
             raise ended_early() from None
-        return Chunk({**chunks[-1], "response": "".join(chunk.response for chunk in chunks)})
-    if chunk.get("done") is False:
+        return GenerationPart({**parts[-1], "response": "".join(part.response for part in parts)})
+    if part.get("done") is False:
         raise ended_early()
-    return chunk
+    return part
 
 
 def ended_early() -> GenerationError:
