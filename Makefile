@@ -25,10 +25,10 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-postgres test-upgrade faults lint format bench bench-full bench-setup bench-report lock image wheel clean
+.PHONY: help setup demo demo-answers up test test-slow test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-setup bench-report lock image wheel clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make .venv with exactly the locked versions, and fetch the model that tests use
 	@$(BIN)/pgembedd model pull all-MiniLM-L6-v2
@@ -58,9 +58,15 @@ test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 
 # The version of PostgreSQL that the tests of the database run on: 14 to 18.
 VERSION := 15
+ON_VERSION := PGEMBEDD_TEST_POSTGRES=$(VERSION) $(BIN)/python -m pytest -n auto --dist loadfile
 
+# Of the slow ones those that depend on the version most: each fault once, each pgmq, a standby, a subscriber.
 test-postgres: $(STAMP) ## Run the tests of the database on an older PostgreSQL (VERSION=15)
-	@PGEMBEDD_TEST_POSTGRES=$(VERSION) $(BIN)/python -m pytest -n auto --dist loadfile tests/sql tests/migration tests/loop tests/search tests/answers
+	@$(ON_VERSION) tests/sql tests/migration tests/loop tests/search tests/answers
+	@$(ON_VERSION) -m slow tests/faults tests/sql/queue tests/search/test_standby.py tests/sql/triggers/test_replication.py
+
+test-postgres-all: $(STAMP) ## Run them on each PostgreSQL from 15 to 18
+	@for version in 15 16 17 18; do echo "== PostgreSQL $$version"; $(MAKE) --no-print-directory test-postgres VERSION=$$version || exit 1; done
 
 # Another release than the one that pyproject.toml names: a revision, or a version of the package index.
 RELEASE :=

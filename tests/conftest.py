@@ -20,7 +20,7 @@ from tests.support.library import library
 from tests.support.parallel import Parallel, processes
 from tests.support.pg_cron import cron_server
 from tests.support.pgmq_extension import pgmq_database, pgmq_server
-from tests.support.postgres_versions import ASKED_FOR, TESTED, NoOtherSkips, server_of_version
+from tests.support.postgres_versions import ASKED_FOR, NoOtherSkips, server_of_version
 from tests.support.prepared import Templates
 from tests.support.roles import Roles, temporary_roles
 from tests.support.sql import connected
@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """The session's server, started by the first test that asks for it."""
-    with server_of_version(TESTED) as running:
+    with server_of_version() as running:
         yield running
 
 

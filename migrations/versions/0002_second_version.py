@@ -117,6 +117,34 @@ comment on column pgembedd.pipeline.retry_delay is
     'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
 """
 
+# Notes of messages stand in the message; those of queued jobs are moved, as else many of them would be worked alone.
+# What a worker holds at this moment is passed over, so that the two never wait for each other: it counts from zero.
+NOTES = """
+alter type pgembedd.message drop attribute headers;
+do $$
+declare
+    queue regclass;
+begin
+    for queue in
+        select a.attrelid from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+        where c.relnamespace = pg_catalog.to_regnamespace('pgmq') and c.relkind = 'r'
+          and pg_catalog.starts_with(c.relname, 'q_pgembedd_') and a.attname = 'headers' and not a.attisdropped
+          and pg_catalog.has_table_privilege(c.oid, 'select') and pg_catalog.has_table_privilege(c.oid, 'update')
+    loop
+        execute pg_catalog.format($q$
+            update %1$s q set message = q.message || pg_catalog.jsonb_build_object('pgembedd',
+                case when pg_catalog.jsonb_typeof(q.headers -> 'pgembedd') = 'object'
+                     then q.headers -> 'pgembedd' else '{}' end
+                || case when q.headers ? 'traceparent'
+                        then pg_catalog.jsonb_build_object('traceparent', q.headers -> 'traceparent') else '{}' end)
+            where q.msg_id = any (array(select m.msg_id from %1$s m
+                where m.headers ?| '{pgembedd,traceparent}' and pg_catalog.jsonb_typeof(m.headers) = 'object'
+                  and pg_catalog.jsonb_typeof(m.message) = 'object' for update skip locked))
+            $q$, queue);
+    end loop;
+end $$;
+"""
+
 # The schema pgembedd is what others use: its functions and views. All else moves to a schema that may change with each
 # version, with what is granted on it and bound to it. The worker's functions are those of the first version.
 NAMES = r"""
@@ -319,11 +347,23 @@ alter table pgembedd.imported_trigger drop column column_type;
 alter table pgembedd.answer drop column postponed;
 alter table pgembedd.answer_settings drop column models;
 drop view pgembedd_code.missed, pgembedd_code.worker_idle;
+drop type pgembedd.message cascade;
+create type pgembedd.message as (
+    msg_id            bigint,
+    read_ct           integer,
+    message           jsonb,
+    headers           jsonb,
+    enqueued_at       timestamptz
+);
+comment on type pgembedd.message is 'A message of one of our queues, as a read gives it.';
 """
 
 
 def upgrade() -> None:
-    for statements in (WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, NAMES, QUEUE, CHUNKS):
+    for statements in (
+        *(WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, NOTES),
+        *(NAMES, QUEUE, CHUNKS),
+    ):
         raw(op.get_bind()).execute(statements)
 
 

@@ -13,7 +13,7 @@
 --              done             store() wrote the vector and deleted the message, in one transaction, and only where
 --                               the content still had the hash of what was embedded
 --              released         without an attempt: the row is locked or has changed, or the worker stops
---              failed           fail() noted the attempt in its headers, and it is due again after _backoff()
+--              failed           fail() noted the attempt in the message, and it is due again after _backoff()
 --              dead             after max_attempts; retry_dead_letters() queues it again
 -- Every act on a leased job names (msg_id, read_ct) of its claim. After another claim it does nothing: it is fenced.
 --

@@ -1,7 +1,7 @@
 -- The two pgmq queues of pgembedd: pgembedd_fresh for changes of rows, pgembedd_backfill for the rest.
 -- pgmq's own functions delete and delay a message by its id alone, so after a lease has run out they would act on
 -- another worker's claim; ours are fenced on (msg_id, read_ct). They name columns and use nothing newer than pgmq
--- 1.5.1.
+-- 1.4.4.
 
 create or replace function pgembedd_internal._queues() returns text[]
 language sql immutable parallel safe
@@ -42,13 +42,13 @@ begin
         update installation set created_queues = created_queues || queue where not queue = any (created_queues);
     end if;
     select string_agg(c.name, ', ') into missing
-    from unnest(array['msg_id', 'read_ct', 'enqueued_at', 'vt', 'message', 'headers']) as c(name)
+    from unnest(array['msg_id', 'read_ct', 'enqueued_at', 'vt', 'message']) as c(name)
     where not exists (
         select from pg_attribute a
         where a.attrelid = to_regclass(_queue_table(queue)) and a.attname = c.name and not a.attisdropped);
     if missing is not null then
         raise exception 'the pgmq queue "%" has no column %', queue, missing using errcode = 'feature_not_supported',
-            hint = 'pgembedd needs pgmq 1.5.1 or newer: `pgembedd doctor` says how to update it.';
+            hint = 'pgembedd needs pgmq 1.4.4 or newer.';
     end if;
     perform _ensure_queue_index(queue);
 end $$;

@@ -6,13 +6,12 @@ create or replace function pgembedd_internal._enqueue(
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    -- jsonb_set into a constant is the cheapest way to make 100,000 messages that differ in one value. The trace
-    -- context is asked for once a statement, as a subquery of nothing; a backfill belongs to no trace.
-    select format($q$insert into %s (vt, message%s)
-            select clock_timestamp(), pg_catalog.jsonb_set(%L::jsonb, '{id}', %s)%s from %s$q$,
-        _queue_table(queue), case when queue <> 'pgembedd_backfill' then ', headers' end,
-        jsonb_build_object('id', 0, 'pipeline', pipeline.id), key,
-        case when queue <> 'pgembedd_backfill' then ', ' || _trace_headers() end, rows)
+    -- jsonb_set into one value is the cheapest way to make 100,000 messages that differ in their key. A backfill
+    -- belongs to no trace.
+    select format($q$insert into %s (vt, message)
+            select clock_timestamp(), pg_catalog.jsonb_set(%s, '{id}', %s) from %s$q$, _queue_table(queue),
+        case queue when 'pgembedd_backfill' then format('%L::jsonb', m) else _traced_message(m) end, key, rows)
+    from jsonb_build_object('id', 0, 'pipeline', pipeline.id) m
 $$;
 
 -- The statements by which a trigger queues rows, wakes a worker that sleeps, and sets `found`. Where the queue is

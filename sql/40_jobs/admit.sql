@@ -7,27 +7,27 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _dead_letter(queue, m.msg_id, case when u.reason <> 'unknown_pipeline' then one.id end, u.reason, u.error,
-        _note(m.headers, 'alone') + _note(m.headers, 'attempts'))
+        _note(m.message, 'alone') + _note(m.message, 'attempts'))
     from unnest(messages) m cross join lateral _unfit(m, one.max_attempts) u
-    where (m.headers is not null or m.message ->> 'id' is null or getdatabaseencoding() <> 'UTF8')
+    where (m.message ? 'pgembedd' or m.message ->> 'id' is null or getdatabaseencoding() <> 'UTF8')
       and u.reason is not null;
     return query
         select queue, m.msg_id, m.read_ct, (m.message -> 'id')::text, one.id, one.name, one.model, one.fingerprint,
                one.dimensions, m.read_ct - 1 - n.attempts - n.deferrals >= 2, one.embedding_table is not null,
                one.chunk_tokens, one.chunk_overlap_tokens, one.splitter,
-               case when n.traced then left(m.headers ->> 'traceparent', 55) end,
+               case when n.traced then left(m.message -> 'pgembedd' ->> 'traceparent', 55) end,
                case when n.traced then extract(epoch from clock_timestamp() - m.enqueued_at)::double precision end,
                n.attempts + 1
-        from unnest(messages) with ordinality as m(msg_id, read_ct, message, headers, enqueued_at, nth)
+        from unnest(messages) with ordinality as m(msg_id, read_ct, message, enqueued_at, nth)
         -- The usual message was never read before: it gets by without a call of a function.
         cross join lateral (
-            select case when m.headers is null then 0 else _note(m.headers, 'attempts') end as attempts,
-                   case when m.headers is null then 0 else _note(m.headers, 'deferrals') end as deferrals,
-                   case when m.headers is null then 0 else _note(m.headers, 'alone') end as alone,
+            select case when m.message ? 'pgembedd' then _note(m.message, 'attempts') else 0 end as attempts,
+                   case when m.message ? 'pgembedd' then _note(m.message, 'deferrals') else 0 end as deferrals,
+                   case when m.message ? 'pgembedd' then _note(m.message, 'alone') else 0 end as alone,
                    -- Of a hundred jobs per claim, as no trace shows more. Validated by its reader.
-                   m.nth <= 100 and m.headers ? 'traceparent' as traced) n
+                   m.nth <= 100 and m.message -> 'pgembedd' ? 'traceparent' as traced) n
         where m.message ->> 'id' is not null
-          and (m.headers is null and getdatabaseencoding() = 'UTF8'
+          and (not m.message ? 'pgembedd' and getdatabaseencoding() = 'UTF8'
                or (_unfit(messages[m.nth], one.max_attempts)).reason is null)
         order by n.alone, m.msg_id;  -- jobs that were never alone go before one that a worker died of
 end $$;
@@ -46,8 +46,8 @@ as $$
                 when not u.readable then 'The key has bytes that are no text in UTF-8, as which a worker reads it: '
                                          'give the row another key.' end
     from (select message.message ->> 'id' is null as nameless,
-                 _note(message.headers, 'alone') > 0
-                 and _note(message.headers, 'alone') + _note(message.headers, 'attempts') >= max_attempts as deadly,
+                 _note(message.message, 'alone') > 0
+                 and _note(message.message, 'alone') + _note(message.message, 'attempts') >= max_attempts as deadly,
                  getdatabaseencoding() = 'UTF8'
                  or _shown(message.message -> 'id') = message.message -> 'id' as readable) u
 $$;

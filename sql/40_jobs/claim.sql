@@ -48,7 +48,7 @@ begin
     return query execute format($q$
         update %1$s m set vt = clock_timestamp() + $1, read_ct = m.read_ct + 1%2$s
         where m.msg_id = any (array(%3$s limit $4))
-        returning m.msg_id, m.read_ct, m.message, m.headers, m.enqueued_at
+        returning m.msg_id, m.read_ct, m.message, m.enqueued_at
         $q$, _queue_table(queue), case when exists (
                 select from pg_attribute a where a.attrelid = to_regclass(_queue_table(queue))
                 and a.attname = 'last_read_at' and not a.attisdropped)

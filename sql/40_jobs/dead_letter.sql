@@ -12,8 +12,8 @@ begin
     execute format('delete from %s q where q.msg_id = $1 returning *', _queue_table($1)) into job using $2;
     begin
         insert into dead_letter (pipeline_id, queue, key, message, reason, error, attempts, history, enqueued_at)
-        values ($3, $1, job.message -> 'id', coalesce(job.message, 'null'), $4, $5, $6,
-                coalesce(job.headers -> 'pgembedd' -> 'history', '[]'), job.enqueued_at)
+        values ($3, $1, job.message -> 'id', coalesce(_without_notes(job.message), 'null'), $4, $5, $6,
+                coalesce(job.message -> 'pgembedd' -> 'history', '[]'), job.enqueued_at)
         on conflict (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1)) do update
         set queue = excluded.queue, message = excluded.message, reason = excluded.reason, error = excluded.error,
             attempts = excluded.attempts, history = excluded.history, enqueued_at = excluded.enqueued_at,

@@ -11,7 +11,7 @@ begin
             update %1$s q set vt = clock_timestamp() + make_interval(secs => $3)
             where q.msg_id = any (array(%2$s skip locked)))
         select q.msg_id from %1$s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
-        where q.msg_id = any ($1) and pgembedd_internal._note(q.headers, 'answered') <> q.read_ct
+        where q.msg_id = any ($1) and pgembedd_internal._note(q.message, 'answered') <> q.read_ct
         $q$, _queue_table(queue), _held(queue)) using msg_ids, read_cts, lease_s;
 end $$;
 comment on function pgembedd_internal.extend is

@@ -35,8 +35,8 @@ begin
     if job.msg_id is null then
         outcome := 'lost'; return next; return;
     end if;
-    attempts := _note(job.headers, 'attempts') + 1;
-    if job.headers -> 'pgembedd' -> 'history' -> -1 -> 'read_ct' = to_jsonb(_record_failure.read_ct) then
+    attempts := _note(job.message, 'attempts') + 1;
+    if job.message -> 'pgembedd' -> 'history' -> -1 -> 'read_ct' = to_jsonb(_record_failure.read_ct) then
         -- Told twice, because the first answer was lost with the connection: it counts once.
         outcome := 'retry'; attempts := attempts - 1; retry_in := job.vt - clock_timestamp();
         return next; return;
@@ -44,10 +44,10 @@ begin
     select p.* into one from pipeline p where p.id::text = job.message ->> 'pipeline';
     retry_in := coalesce(_backoff(attempts, one.retry_delay, one.retry_max_delay, one.retry_factor), '0');
     execute format($q$
-        update %s q set vt = clock_timestamp() + $2, headers = pgembedd_internal._with_notes(q.headers, $3) where q.msg_id = $1
+        update %s q set vt = clock_timestamp() + $2, message = pgembedd_internal._with_notes(q.message, $3) where q.msg_id = $1
         $q$, _queue_table(queue)) using _record_failure.msg_id, retry_in, jsonb_build_object(
             'attempts', attempts, 'alone', 0, 'answered', read_ct, 'why', null,
-            'history', coalesce(job.headers -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
+            'history', coalesce(job.message -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(
                 'at', clock_timestamp(), 'read_ct', read_ct, 'reason', reason, 'error', left(error, 1000)));
     outcome := 'retry';
     if permanent or attempts >= coalesce(one.max_attempts, 1) then

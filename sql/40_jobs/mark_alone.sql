@@ -7,9 +7,9 @@ declare
     marked integer;
 begin
     execute format($q$
-        update %s q set headers = pgembedd_internal._with_notes(q.headers,
-            jsonb_build_object('alone', pgembedd_internal._note(q.headers, 'alone') + 1))
-        where q.msg_id = $1 and q.read_ct = $2 and pgembedd_internal._note(q.headers, 'answered') <> q.read_ct
+        update %s q set message = pgembedd_internal._with_notes(q.message,
+            jsonb_build_object('alone', pgembedd_internal._note(q.message, 'alone') + 1))
+        where q.msg_id = $1 and q.read_ct = $2 and pgembedd_internal._note(q.message, 'answered') <> q.read_ct
         $q$, _queue_table(queue)) using msg_id, read_ct;
     get diagnostics marked = row_count;
     return marked = 1;

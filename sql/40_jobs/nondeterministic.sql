@@ -12,7 +12,7 @@ declare
     rounds integer;
 begin
     if not outcomes && array['rewritten'] then return; end if;
-    execute format($q$select max(pgembedd_internal._note(q.headers, 'rewritten')) from %s q where q.msg_id = any ($1)$q$,
+    execute format($q$select max(pgembedd_internal._note(q.message, 'rewritten')) from %s q where q.msg_id = any ($1)$q$,
         _queue_table(queue)) into rounds using msg_ids;
     if rounds >= 3 then
         perform stop_pipeline(pipeline_id,
@@ -38,23 +38,23 @@ declare
 begin
     if not outcomes && array['changed'] then return; end if;
     for job in execute format($q$
-        select q.msg_id, q.message -> 'id' as key, q.headers from %s q
-        where q.msg_id = any ($1) and pgembedd_internal._note(q.headers, 'changed') > 3 order by q.msg_id
+        select q.msg_id, q.message -> 'id' as key, q.message from %s q
+        where q.msg_id = any ($1) and pgembedd_internal._note(q.message, 'changed') > 3 order by q.msg_id
         $q$, _queue_table(queue)) using msg_ids
     loop
         if one.id is null then
             select p.* into one from pipeline p where p.id = _fail_nondeterministic.pipeline_id;
         end if;
         version := _ask_named(one, 'version', job.key) #>> '{}';
-        same := case when job.headers -> 'pgembedd' ->> 'version' = version and _note(job.headers, 'changed') > 4
-                     then _note(job.headers, 'same') + 1 else 0 end;
+        same := case when job.message -> 'pgembedd' ->> 'version' = version and _note(job.message, 'changed') > 4
+                     then _note(job.message, 'same') + 1 else 0 end;
         if same >= 16 then
             perform _dead_letter(queue, job.msg_id, one.id, 'unsteady_content',
                 'The content was another one each of 20 times that it was embedded, though '
                 'the row stayed as it was: it must not hold the time or random numbers.',
-                _note(job.headers, 'attempts'));
+                _note(job.message, 'attempts'));
         else
-            execute format('update %s q set headers = pgembedd_internal._with_notes(q.headers, $2) where q.msg_id = $1',
+            execute format('update %s q set message = pgembedd_internal._with_notes(q.message, $2) where q.msg_id = $1',
                 _queue_table(queue))
             using job.msg_id, jsonb_build_object('version', version, 'same', same);
         end if;

@@ -12,8 +12,8 @@ begin
     execute format($q$
         update %s q
         set vt = clock_timestamp() + pgembedd_internal._backoff(1, $3, $3),
-            headers = pgembedd_internal._with_notes(q.headers, jsonb_build_object(
-                'deferrals', pgembedd_internal._note(q.headers, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
+            message = pgembedd_internal._with_notes(q.message, jsonb_build_object(
+                'deferrals', pgembedd_internal._note(q.message, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
                 'why', left($4, 500)))
         where q.msg_id = any (array(%s))
         $q$, _queue_table(queue), _held(queue)) using msg_ids, read_cts, make_interval(secs => delay_s), why;
@@ -31,7 +31,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format($q$
         select q.msg_id from %s q join unnest($1, $2) as c(msg_id, read_ct) using (msg_id, read_ct)
-        where q.msg_id = any ($1) and pgembedd_internal._note(q.headers, 'answered') <> q.read_ct
+        where q.msg_id = any ($1) and pgembedd_internal._note(q.message, 'answered') <> q.read_ct
         order by q.msg_id for update of q
         $q$, _queue_table(queue))
 $$;

@@ -23,12 +23,12 @@ begin
                          count(*) filter (where a.failed) as failing,
                          count(*) filter (where q.vt <= $1 or not a.failed) as due,
                          count(*) filter (where q.vt > $1 and q.read_ct > 0
-                             and q.headers -> 'pgembedd' -> 'answered' is distinct from to_jsonb(q.read_ct)) as leased,
+                             and q.message -> 'pgembedd' -> 'answered' is distinct from to_jsonb(q.read_ct)) as leased,
                          min(case when a.failed then q.vt else q.enqueued_at end)
                              filter (where q.vt <= $1 or not a.failed) as due_since,
-                         max(q.headers -> 'pgembedd' ->> 'why') as why
+                         max(q.message -> 'pgembedd' ->> 'why') as why
                   from %s q cross join lateral (
-                      select (q.headers -> 'pgembedd' -> 'attempts' > '0') is true) as a(failed)
+                      select (q.message -> 'pgembedd' -> 'attempts' > '0') is true) as a(failed)
                   group by 1) q
             left join pgembedd_internal.pipeline p on p.id::text = q.key
             group by p.id $q$, one.lane, _pipeline_key(), _queue_table(one.name)) using clock_timestamp();

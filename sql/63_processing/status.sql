@@ -106,8 +106,8 @@ begin
     -- Triggers of other programs may write a number as a string, so keys are compared as text.
     return query execute format($q$
         select k.nth, case when q.leased then 'embedding' else 'queued' end, case when not q.leased then $2 end,
-               pgembedd_internal._note(q.headers, 'attempts'), q.enqueued_at
-        from (select q.*, q.vt > $3 and q.read_ct <> pgembedd_internal._note(q.headers, 'answered') as leased
+               pgembedd_internal._note(q.message, 'attempts'), q.enqueued_at
+        from (select q.*, q.vt > $3 and q.read_ct <> pgembedd_internal._note(q.message, 'answered') as leased
               from %s q where %s and (%s or q.vt > $3)) q
         join unnest($1) with ordinality as k(key, nth) on k.key #>> '{}' = q.message ->> 'id'
         $q$, _queue_table(queue), _is_for(pipeline.id),

@@ -3,7 +3,7 @@
 -- selects a message, and is compared with it. The worker takes the message over with a read of its own, so that the
 -- fence of the sender is gone.
 --
--- In a message's headers, beside those of 10_queue/headers.sql:
+-- In a message's notes, with those of 10_queue/notes.sql:
 --   sent   the read_ct of the last read that was made to be posted; it is a deferral already
 
 -- Claims jobs that were posted to this worker. One row for each that was posted: claimed, with the job; done (there is
@@ -105,8 +105,8 @@ as $$
         where q.msg_id = any (array(select p.msg_id from pgembedd_internal._posted($2) p))
           and exists (select from pgembedd_internal._posted($2) p where p.msg_id = q.msg_id and p.read_ct = q.read_ct
                       and pgembedd_internal._matches_message(p.job, q.message))
-          and (q.vt <= $3 or pgembedd_internal._note(q.headers, 'sent') = q.read_ct
-               and pgembedd_internal._note(q.headers, 'answered') <> q.read_ct)
+          and (q.vt <= $3 or pgembedd_internal._note(q.message, 'sent') = q.read_ct
+               and pgembedd_internal._note(q.message, 'answered') <> q.read_ct)
         order by q.msg_id for update skip locked
         $q$, _queue_table(queue))
 $$;
@@ -122,7 +122,7 @@ declare
     one record;
 begin
     if queue is null or msg_id is null then return; end if;
-    execute format('select q.vt, q.read_ct, q.message, q.headers from %s q where q.msg_id = $1', _queue_table(queue))
+    execute format('select q.vt, q.read_ct, q.message from %s q where q.msg_id = $1', _queue_table(queue))
         into one using msg_id;
     state := 'failed';
     if one.vt is null then
@@ -138,7 +138,7 @@ begin
         reason := 'Its pipeline does not run; the job waits in the queue for pgembedd.resume().';
     elsif exists (select from pipeline p where p.id::text = posted ->> 'pipeline' and _pauses(p)) then
         reason := 'Its pipeline pauses, as code of its table''s owner is too slow; the job waits in the queue.';
-    elsif _note(one.headers, 'answered') = one.read_ct and one.read_ct > 0 then
+    elsif _note(one.message, 'answered') = one.read_ct and one.read_ct > 0 then
         reason := 'It waits in the queue for its next attempt.';
     elsif one.read_ct = 0 and one.vt > clock_timestamp() then
         reason := 'It is not due yet.';
@@ -161,7 +161,7 @@ begin
     loop
         execute format($q$
             update %s m set vt = clock_timestamp() + $1,
-                            headers = pgembedd_internal._with_notes(m.headers, jsonb_build_object('answered', m.read_ct))
+                            message = pgembedd_internal._with_notes(m.message, jsonb_build_object('answered', m.read_ct))
             where m.msg_id = any (array(%s))
             $q$, _queue_table(posted.queue), _posted_messages(posted.queue))
             using make_interval(secs => delay_s), posted.jobs, '-infinity'::timestamptz;

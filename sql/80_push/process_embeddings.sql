@@ -77,10 +77,10 @@ begin
             case when one.unserved then 1 else ceil((left_over - one.kept)::numeric / one.others)::integer end,
             lease_s) c);
         return query execute format($q$
-            update %1$s q set headers = pgembedd_internal._with_notes(q.headers, jsonb_build_object(
-                'sent', q.read_ct, 'deferrals', pgembedd_internal._note(q.headers, 'deferrals') + 1))
+            update %1$s q set message = pgembedd_internal._with_notes(q.message, jsonb_build_object(
+                'sent', q.read_ct, 'deferrals', pgembedd_internal._note(q.message, 'deferrals') + 1))
             where q.msg_id = any ($1)
-            returning q.message - 'imported'
+            returning q.message - '{imported,pgembedd}'::text[]
                 || jsonb_build_object('jobId', q.msg_id, 'queue', %2$L, 'readCt', q.read_ct)
             $q$, _queue_table(one.queue), one.queue) using ids;
         left_over := left_over - cardinality(ids);

@@ -144,13 +144,11 @@ def test_sigterm_at_any_moment_leaves_no_lease_and_no_read_without_its_outcome(
             assert worker.wait() == 0
         assert [event["drained"] for event in worker.named("worker_stopped")] == [True]
         assert {(job.unrecorded, job.attempts) for job in waiting(connection)} <= {(0, 0)}, written
-        for queue in ("jobs", "backfill"):
+        for queue in ("fresh", "backfill"):
             # A row that the other lane was writing is put off for a moment.
             leased = f"select count(*) from pgmq.q_pgembedd_{queue} where vt > clock_timestamp() "
-            assert value(connection, leased + "and pgembedd_internal._note(headers, 'deferrals') = 0") == 0, (
-                queue,
-                written,
-            )
+            deferrals = "and pgembedd_internal._note(message, 'deferrals') = 0"
+            assert value(connection, leased + deferrals) == 0, (queue, written)
     with WorkerProcess(database.conninfo):
         await_quiet(connection)
     assert stale(connection, model) == []

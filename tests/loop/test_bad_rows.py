@@ -23,7 +23,7 @@ from tests.support.worker import PATIENCE_S, brisk, worker_thread
 BAD = [3, 6]
 # From the failure on, not from now: the machine may have been slow in between. A little more than it was told.
 WAIT_S = """
-    select extract(epoch from vt - (headers -> 'pgembedd' -> 'history' -> -1 ->> 'at')::timestamptz)::float8
+    select extract(epoch from vt - (message -> 'pgembedd' -> 'history' -> -1 ->> 'at')::timestamptz)::float8
     from pgmq.q_pgembedd_fresh
 """
 

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from psycopg.types.json import Jsonb
 
 from pgembedd.errors import ModelError
 from pgembedd.model import Session
@@ -141,12 +142,13 @@ def test_a_trace_that_is_not_sampled_makes_no_spans(
     assert tracing.spans() == []
 
 
-def test_junk_in_a_header_makes_no_trace_and_no_harm(
+def test_junk_in_a_message_makes_no_trace_and_no_harm(
     database: Database, connection: psycopg.Connection, model: Session, tracing: Tracing
 ) -> None:
     make_documents(connection)
     insert(connection, [1, 2])
-    connection.execute("""update pgmq.q_pgembedd_fresh set headers = '{"traceparent": "00-junk"}'""")
+    junk = Jsonb({"pgembedd": {"traceparent": "00-junk"}})
+    connection.execute("update pgmq.q_pgembedd_fresh set message = message || %s", [junk])
     with worker_thread(database, only(Wrapped(model)), observer=tracing.traces):
         await_quiet(connection)
 

@@ -35,7 +35,7 @@ def documents(connection: psycopg.Connection) -> None:
 
 
 def traceparent(connection: psycopg.Connection) -> Any:
-    return value(connection, "select headers ->> 'traceparent' from pgmq.q_pgembedd_fresh")
+    return value(connection, "select message -> 'pgembedd' ->> 'traceparent' from pgmq.q_pgembedd_fresh")
 
 
 def in_a_span(code: str, names: dict[str, Any]) -> str:

@@ -28,7 +28,6 @@ CREATE TYPE pgembedd_internal.message AS (
 	msg_id bigint,
 	read_ct integer,
 	message jsonb,
-	headers jsonb,
 	enqueued_at timestamp with time zone
 );
 COMMENT ON TYPE pgembedd_internal.message IS 'A message of one of our queues, as a read gives it.';

@@ -17,8 +17,9 @@ from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError
 from tests.migration.catalog import catalog, differences
 from tests.migration.older_version import age
-from tests.support.databases import Database, fresh_database, running_server
+from tests.support.databases import Database, fresh_database
 from tests.support.pgmq_extension import PgmqServer, pgmq_database, pgmq_server
+from tests.support.postgres_versions import server_of_version
 from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as, conninfo_as, temporary_roles
 from tests.support.sql import call, column, create_pipeline, learn_vector, make_documents, value, work
@@ -29,7 +30,7 @@ __all__ = ["pgmq_database", "pgmq_server"]
 @pytest.fixture(scope="module")
 def untouched_server() -> Iterator[EmbeddedPostgres]:
     """A server where no superuser ever migrated, so that the worker's role does not exist."""
-    with running_server() as server:
+    with server_of_version() as server:
         yield server
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from pgembedd.database.definitions import Definitions
 from pgembedd.database.migrate import apply_sql, migrate
@@ -14,8 +16,10 @@ from pgembedd.database.schema_check import check_schema
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.errors import ConfigurationError, SchemaError
 from tests.migration.dump import dump_schema
-from tests.support.databases import Database, running_server
+from tests.migration.releases import released
+from tests.support.databases import Database
 from tests.support.pgmq_extension import OLD, pgmq_offering_server
+from tests.support.postgres_versions import server_of_version
 from tests.support.refusals import sentence
 from tests.support.roles import Roles, connect_as
 from tests.support.search import make_source
@@ -229,15 +233,14 @@ def test_vector_that_went_away(database: Database, connection: psycopg.Connectio
         migrate(database.conninfo)
 
 
-def test_a_pgmq_that_is_too_old(empty_database: Database) -> None:
-    """Its queues had no headers before 1.5."""
+def test_queues_without_a_column(empty_database: Database) -> None:
+    """Of a pgmq that was installed as SQL, and tells no version."""
     with empty_database.connect() as connection:
         connection.execute("""
             create schema pgmq; create table pgmq.meta (queue_name text);
-            create table pgmq.q_pgembedd_fresh
-                (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb)
+            create table pgmq.q_pgembedd_fresh (msg_id bigint, read_ct int, enqueued_at timestamptz, message jsonb)
         """)
-        with sentence(ConfigurationError, "pgembedd needs pgmq 1.5.1 or newer"):
+        with sentence(ConfigurationError, 'the pgmq queue "pgembedd_fresh" has no column vt'):
             migrate(empty_database.conninfo)
         assert value(connection, "select to_regnamespace('pgembedd')") is None
 
@@ -253,7 +256,7 @@ def test_a_vector_that_is_too_old(server: EmbeddedPostgres, empty_database: Data
 @pytest.mark.slow
 def test_two_databases_of_one_server_at_once_share_the_role() -> None:
     """The role is the server's: who comes second finds it, even in the middle of the other's transaction."""
-    with running_server() as server, psycopg.connect(server.conninfo(), autocommit=True) as admin:
+    with server_of_version() as server, psycopg.connect(server.conninfo(), autocommit=True) as admin:
         admin.execute("create database second")
         with psycopg.connect(server.conninfo()) as first:
             first.execute("create role pgembedd_worker nologin")
@@ -265,6 +268,26 @@ def test_two_databases_of_one_server_at_once_share_the_role() -> None:
         waiting.join()
         with psycopg.connect(server.conninfo("second")) as second:
             check_schema(second)
+
+
+@pytest.mark.slow
+def test_what_queued_jobs_had_counted_moves_into_their_messages(empty_database: Database) -> None:
+    """From the headers, where 0.1.0 had it. A job that is held at that moment counts from zero."""
+    released().migrate(empty_database.conninfo)
+    job = {"id": 1, "pipeline": 1}
+    headers: list[Any] = [None, {"pgembedd": {"attempts": 2}, "x": 1}, {"traceparent": "00-"}, {"pgembedd": 5}, []]
+    with empty_database.connect() as connection, empty_database.connect() as holder:
+        for given in [*headers, {"pgembedd": {"attempts": 3}}]:
+            connection.execute(
+                "insert into pgmq.q_pgembedd_backfill (vt, message, headers) values (now(), %s, %s)",
+                [Jsonb(job), given if given is None else Jsonb(given)],
+            )
+        with holder.transaction():
+            holder.execute("select from pgmq.q_pgembedd_backfill where msg_id = 6 for update")
+            migrate(empty_database.conninfo)
+        messages = column(connection, "select message from pgmq.q_pgembedd_backfill order by msg_id")
+    notes = [{"attempts": 2}, {"traceparent": "00-"}, {}]
+    assert messages == [job, *({**job, "pgembedd": note} for note in notes), job, job]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from tests.support.databases import open_directory
 from tests.support.documents import await_quiet, make_documents
 from tests.support.embedders import only
 from tests.support.http import serving
+from tests.support.postgres_versions import opened_version
 from tests.support.roles import PASSWORD
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
@@ -28,8 +29,8 @@ QUESTION = "I cannot remember my passphrase"
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Pair]:
     """A primary with two embedded rows, a role that may search them, and a standby that has all of it."""
-    with open_directory() as folder:
-        pair = Pair(folder, {})
+    with open_directory() as folder, opened_version() as arguments:
+        pair = Pair(folder, {}, arguments)
         try:
             assert pgembedd("migrate", database=pair.conninfo()).code == 0
             with psycopg.connect(pair.conninfo(), autocommit=True) as connection:

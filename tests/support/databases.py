@@ -11,7 +11,7 @@ import itertools
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -93,8 +93,7 @@ def _memory() -> str | None:
 def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
     """A running server of its own in a temporary directory; `kwargs` as for EmbeddedPostgres."""
     installation: Installation | None = kwargs.get("installation")
-    cheap = {name: CHEAP[name] for name in CHEAP if not (installation and installation.major < 16 and name in SINCE_16)}
-    kwargs["settings"] = {**cheap, **TWO_PHASE, **kwargs.get("settings", {})}
+    kwargs["settings"] = {**known_settings(CHEAP, installation), **TWO_PHASE, **kwargs.get("settings", {})}
     with (
         open_directory() as directory,
         EmbeddedPostgres(_data_dir(directory, installation), fsync=False, **kwargs) as server,
@@ -106,6 +105,12 @@ def running_server(**kwargs: Any) -> Iterator[EmbeddedPostgres]:
             yield server
         finally:
             del _admins[server]
+
+
+def known_settings(settings: Mapping[str, str], installation: Installation | None) -> dict[str, str]:
+    """The settings that the version knows."""
+    old = installation is not None and installation.major < 16
+    return {name: value for name, value in settings.items() if not (old and name in SINCE_16)}
 
 
 def _data_dir(directory: Path, installation: Installation | None) -> Path:

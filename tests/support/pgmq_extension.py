@@ -1,8 +1,8 @@
-"""Servers that offer `CREATE EXTENSION pgmq` in a new and in an old version.
+"""Servers that offer `CREATE EXTENSION pgmq` in a new and in old versions.
 
-1.13.0 is the SQL of the official Python package with a control file. 1.5.1, what hosted databases ship, is a
-*reconstruction*: no registry carries its base script, so a base of our own for 1.1.0 (below) is brought up by
-the official scripts between versions, out of an npm package. What the old version lacks, this lacks too.
+1.13.0 is the SQL of the official Python package with a control file. 1.5.1 and 1.4.4, what hosted databases ship, are
+*reconstructions*: no registry carries its base script, so a base of our own for 1.1.0 (below) is brought up by
+the official scripts between versions, out of an npm package. What an old version lacks, its reconstruction lacks too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ import pytest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database, open_directory, running_server
 from tests.support.downloads import cache_directory, run_or_skip
+from tests.support.postgres_versions import EMBEDDED, TESTED, binaries, running_version
 
-CURRENT, OLD = "1.13.0", "1.5.1"
+CURRENT, OLD, OLDEST = "1.13.0", "1.5.1", "1.4.4"
+VERSIONS = (CURRENT, OLD, OLDEST)
 NPM_PACKAGE = "@electric-sql/pglite-pgmq@0.0.6"
 NPM_SHA256 = "f0f15fa7fe83cce940f6fce4b5115da7e68c9118463bf584b5dcc5b95912660b"
 
@@ -83,7 +85,11 @@ def write_extension(share: Path, version: str) -> None:
 
 @contextmanager
 def pgmq_offering_server(version: str) -> Iterator[PgmqServer]:
-    """A server of its own that offers pgmq in `version`, stopped at the end."""
+    """A server of its own that offers pgmq in `version`, stopped at the end; of the version that the tests run on."""
+    if TESTED < EMBEDDED:
+        with running_version(binaries(TESTED), lambda root: write_extension(root / "share", version)) as server:
+            yield PgmqServer(server, version)
+        return
     with open_directory() as directory:
         share = directory / "share"
         write_extension(share, version)
@@ -91,9 +97,9 @@ def pgmq_offering_server(version: str) -> Iterator[PgmqServer]:
             yield PgmqServer(server, version)
 
 
-@pytest.fixture(scope="session", params=[CURRENT, OLD])
+@pytest.fixture(scope="session", params=VERSIONS)
 def pgmq_server(request: pytest.FixtureRequest) -> Iterator[PgmqServer]:
-    """Once per version: a server that offers it. The old one is a reconstruction."""
+    """Once per version: a server that offers it. The old ones are reconstructions."""
     with pgmq_offering_server(request.param) as offering:
         yield offering
 

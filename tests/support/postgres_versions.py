@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,29 +59,36 @@ def _lacking(feature: str) -> str:
 
 
 class NoOtherSkips:
-    """Fails the tests that are skipped for a reason that is not in SINCE."""
+    """Fails the tests and files that are skipped for a reason that is not in SINCE."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """After each test."""
+        """After each step of a test."""
         report = yield
-        if report.skipped and isinstance(report.longrepr, tuple):
-            reason = report.longrepr[2].removeprefix("Skipped: ")
-            if reason not in map(_lacking, SINCE):
-                report.outcome = "failed"
-                report.longrepr = f"Skipped for a reason that is not in {__name__}.SINCE: {reason}"
+        _refuse_skip(report)
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """After the import of each file."""
+        report = yield
+        _refuse_skip(report)
         return report
 
 
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason not in map(_lacking, SINCE):
+            report.outcome = "failed"
+            report.longrepr = f"Skipped for a reason that is not in {__name__}.SINCE: {reason}"
+
+
 @contextmanager
-def server_of_version(major: int, **settings: str) -> Iterator[EmbeddedPostgres]:
-    """A running server of that version, its own. May skip the test."""
-    if major == EMBEDDED:
-        with running_server(settings=settings) as server:
-            yield server
-    else:
-        with running_version(binaries(major), None, None, **settings) as server:
-            yield server
+def server_of_version(major: int = TESTED, **settings: str) -> Iterator[EmbeddedPostgres]:
+    """A running server of that version, its own; by default of the one that the tests run on. May skip the test."""
+    with opened_version(major) as arguments, running_server(settings=settings, **arguments) as server:
+        yield server
 
 
 @contextmanager
@@ -90,7 +98,31 @@ def running_version(
     launcher: Sequence[str] | None = None,
     **settings: str,
 ) -> Iterator[EmbeddedPostgres]:
-    """A running server of these binaries, from a copy that its account may enter; `add` puts more into it."""
+    """A running server of these binaries; `add` puts more into them."""
+    with (
+        opened(installation, add, launcher) as arguments,
+        running_server(settings=settings, **arguments) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def opened_version(major: int = TESTED) -> Iterator[dict[str, Any]]:
+    """The arguments of EmbeddedPostgres for a server of that version. May skip the test."""
+    if major == EMBEDDED:
+        yield {}
+    else:
+        with opened(binaries(major)) as arguments:
+            yield arguments
+
+
+@contextmanager
+def opened(
+    installation: Installation,
+    add: Callable[[Path], None] | None = None,
+    launcher: Sequence[str] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The arguments of EmbeddedPostgres for a copy of these binaries that its account may enter."""
     with open_directory() as directory:
         root = directory / "binaries"
         subprocess.run(["cp", "-a", str(installation.root), str(root)], check=True)
@@ -98,9 +130,7 @@ def running_version(
             add(root)
         # Else an extension would take the system's libpq.
         launcher = launcher or ["/usr/bin/env", f"LD_LIBRARY_PATH={root / 'lib'}"]
-        opened = Installation(root, installation.major)
-        with running_server(settings=settings, launcher=launcher, installation=opened) as server:
-            yield server
+        yield {"launcher": launcher, "installation": Installation(root, installation.major)}
 
 
 def binaries(major: int) -> Installation:

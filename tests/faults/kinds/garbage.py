@@ -32,11 +32,11 @@ MESSAGES: tuple[object, ...] = (
     {"pipeline": 1.5, "id": 1},
     {"pipeline": -1, "id": 1, "more": ["x"] * 1000},
 )
-HEADERS: tuple[object, ...] = (None, {}, {"pgembedd": 7}, {"pgembedd": {"attempts": "many"}}, [], "text")
+NOTES: tuple[object, ...] = (None, {}, 7, {"attempts": "many"}, [], "text")
 
 
 class Garbage(Fault):
-    """Strangers' messages of every shape in both lanes, with odd headers."""
+    """Strangers' messages of every shape in both lanes, with odd notes."""
 
     name = "garbage in the queues"
     hits = (1, 4)
@@ -47,13 +47,18 @@ class Garbage(Fault):
             for _ in range(hits):
                 for message in MESSAGES:
                     connection.execute(
-                        f"insert into pgmq.q_{scene.random.choice(LANES)} (vt, message, headers) "
-                        "values (clock_timestamp(), %s, %s)".encode(),
-                        [json.dumps(each) for each in (message, scene.random.choice(HEADERS))],
+                        f"insert into pgmq.q_{scene.random.choice(LANES)} (vt, message) "
+                        "values (clock_timestamp(), %s)".encode(),
+                        [json.dumps(self._noted(message, scene))],
                     )
                     sent += 1
                 scene.writers.await_commits(5)
         return sent
+
+    @staticmethod
+    def _noted(message: object, scene: Scene) -> object:
+        notes = scene.random.choice(NOTES)
+        return {**message, "pgembedd": notes} if isinstance(message, dict) and notes is not None else message
 
     def after(self, scene: Scene) -> None:
         """What became of them is no failure of a row."""

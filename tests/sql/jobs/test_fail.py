@@ -138,7 +138,7 @@ def test_a_failure_told_twice_counts_once(connection: psycopg.Connection, job: J
     again = fail(connection, job)
     assert first[:2] == again[:2] == ("retry", 1)
     assert first[2] == pytest.approx(again[2], abs=1)
-    assert len(value(connection, "select headers -> 'pgembedd' -> 'history' from pgmq.q_pgembedd_fresh")) == 1
+    assert len(value(connection, "select message -> 'pgembedd' -> 'history' from pgmq.q_pgembedd_fresh")) == 1
     assert fail(connection, next_claim(connection))[:2] == ("retry", 2)
 
 
@@ -237,7 +237,7 @@ def test_an_outcome_ends_being_alone(connection: psycopg.Connection, job: Job, o
         assert fail(connection, job)[:2] == ("retry", 1)
     else:
         assert release(connection, [job]) == 1
-    assert value(connection, "select headers -> 'pgembedd' ->> 'alone' from pgmq.q_pgembedd_fresh") == "0"
+    assert value(connection, "select message -> 'pgembedd' ->> 'alone' from pgmq.q_pgembedd_fresh") == "0"
     assert next_claim(connection).id == 1
 
 

@@ -89,7 +89,7 @@ def test_a_failure_that_cannot_be_recorded_is_put_off(connection: psycopg.Connec
     connection.execute("""
         create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
         create trigger refuse before update on pgmq.q_pgembedd_fresh for each row
-        when (new.headers is distinct from old.headers) execute function refuse()
+        when (new.message is distinct from old.message) execute function refuse()
     """)
     jobs = claim(connection)
     assert fail(connection, jobs[0]) == ("retry", 0, 600.0)

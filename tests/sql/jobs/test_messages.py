@@ -29,10 +29,10 @@ __all__ = ["connection"]
 GUIDE = {"schema": "public", "table": "documents", "contentFunction": "embedding_input", "embeddingColumn": "embedding"}
 
 
-def send(connection: psycopg.Connection, message: Any, headers: Any = None) -> None:
+def send(connection: psycopg.Connection, message: Any) -> None:
     connection.execute(
-        "insert into pgmq.q_pgembedd_fresh (vt, message, headers) values (now(), %s, %s)",
-        [None if message is None else Jsonb(message), None if headers is None else Jsonb(headers)],
+        "insert into pgmq.q_pgembedd_fresh (vt, message) values (now(), %s)",
+        [None if message is None else Jsonb(message)],
     )
 
 
@@ -134,24 +134,25 @@ def test_parts_of_a_composite_key_may_be_missing(connection: psycopg.Connection)
     assert set(work(connection).values()) == {"gone"}
 
 
-HEADERS: list[Any] = [
+NOTES: list[Any] = [
+    None,
     5,
     [],
-    "pgembedd",
-    {"pgembedd": 5},
-    {"pgembedd": []},
-    {"pgembedd": {"attempts": "many", "alone": "x", "deferrals": None, "rewritten": {}}},
-    {"pgembedd": {"attempts": 1e300, "deferrals": -5, "alone": -1e300}},
-    {"pgembedd": {"attempts": 0.7, "history": 5}},
-    {"pgembedd": {"history": [5]}},
-    {"pgembedd": {"history": [{"read_ct": "one"}]}},
-    {"x-mine": 1},
+    ["traceparent"],
+    "traceparent",
+    {"attempts": "many", "alone": "x", "deferrals": None, "rewritten": {}},
+    {"attempts": 1e300, "deferrals": -5, "alone": -1e300},
+    {"attempts": 0.7, "history": 5},
+    {"history": [5]},
+    {"history": [{"read_ct": "one"}]},
+    {"traceparent": {"a": 1}},
+    {"traceparent": None},
 ]
 
 
-@pytest.mark.parametrize("headers", HEADERS, ids=repr)
-def test_headers_of_others_never_break_a_claim(documents: psycopg.Connection, headers: Any) -> None:
-    send(documents, {"id": 1, "pipeline": 1}, headers)
+@pytest.mark.parametrize("notes", NOTES, ids=repr)
+def test_notes_of_others_never_break_a_claim(documents: psycopg.Connection, notes: Any) -> None:
+    send(documents, {"id": 1, "pipeline": 1, "pgembedd": notes})
     (job,) = claim(documents)
     assert value(documents, "select count(*) from pgembedd.status") == 1
     release(documents, [job])
@@ -162,11 +163,13 @@ def test_headers_of_others_never_break_a_claim(documents: psycopg.Connection, he
         let_leases_run_out(documents)
         outcomes.append(fail(documents, claim(documents)[0])[0])
     assert outcomes[-1] == "dead"
+    assert value(documents, "select message from pgembedd.dead_letters") == {"id": 1, "pipeline": 1}
 
 
-def test_headers_of_others_are_kept(documents: psycopg.Connection) -> None:
-    send(documents, {"id": 1, "pipeline": 1}, {"x-mine": [1, 2], "pgembedd": {"odd": True}})
+def test_fields_of_others_are_kept(documents: psycopg.Connection) -> None:
+    given = {"id": 1, "pipeline": 1, "x-mine": [1, 2]}
+    send(documents, {**given, "pgembedd": {"odd": True}})
     fail(documents, claim(documents)[0])
-    headers = value(documents, "select headers from pgmq.q_pgembedd_fresh")
-    assert headers["x-mine"] == [1, 2]
-    assert headers["pgembedd"]["odd"] is True
+    message = value(documents, "select message from pgmq.q_pgembedd_fresh")
+    assert message.pop("pgembedd")["odd"] is True
+    assert message == given

@@ -70,7 +70,7 @@ def test_only_content_of_a_row_that_stays_as_it_was_is_given_up(connection: psyc
     prepared(connection, "$1.title || clock_timestamp()", {})
     assert rounds(connection, "select", 5) == ["changed"] * 5
     for between, given_up in (("update documents set title = title || '!'", []), ("select", [(1, "unsteady_content")])):
-        connection.execute("update pgmq.q_pgembedd_fresh set headers = jsonb_set(headers, '{pgembedd,same}', '15')")
+        connection.execute("update pgmq.q_pgembedd_fresh set message = jsonb_set(message, '{pgembedd,same}', '15')")
         assert rounds(connection, between, 1) == ["changed"]
         assert rows(connection, "select key, reason from pgembedd.dead_letters") == given_up
 

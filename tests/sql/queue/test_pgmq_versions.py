@@ -1,12 +1,15 @@
-"""The whole cycle on every pgmq we support: as an extension (1.13.0, and 1.5.1 as reconstructed), and as plain SQL."""
+"""The whole cycle on each pgmq: as an extension (1.13.0, and reconstructions of 1.5.1 and 1.4.4), and as plain SQL."""
 
 from __future__ import annotations
 
 import psycopg
 import pytest
 
+from pgembedd.contrib.supabase import find_plans, find_undo_plans, options_of
 from pgembedd.database.migrate import downgrade, migrate
+from tests.sql.imports.imports import carried_out
 from tests.support.databases import Database
+from tests.support.guide import INSERT, follow_guide, guide_table, waiting_messages
 from tests.support.pgmq_extension import PgmqServer
 from tests.support.sql import (
     BACKFILL,
@@ -76,6 +79,24 @@ def test_extension(pgmq_server: PgmqServer, pgmq_database: Database) -> None:
         downgrade(pgmq_database.conninfo)
         assert value(connection, "select count(*) from pg_extension where extname = 'pgmq'") == 0
         assert value(connection, "select count(embedding) from documents") == 8
+
+
+@pytest.mark.slow
+def test_the_jobs_of_supabases_guide_are_taken_along_and_given_back(pgmq_database: Database) -> None:
+    """The notes of one that failed meanwhile stay here."""
+    migrate(pgmq_database.conninfo)
+    with connected(pgmq_database) as connection:
+        follow_guide(connection)
+        guide_table(connection)
+        connection.execute(INSERT, [1])
+        (before,) = waiting_messages(connection)
+        carried_out(connection, list(find_plans(connection, options_of("gte-small", None))))
+        assert waiting_messages(connection) == []
+        assert fail(connection, claim_one(connection))[:2] == ("retry", 1)
+        carried_out(connection, list(find_undo_plans(connection)))
+        assert queued(connection) == []
+        (after,) = waiting_messages(connection)
+        assert (after["message"], after.keys()) == (before["message"], before.keys())
 
 
 @pytest.mark.slow

@@ -221,7 +221,7 @@ def test_what_workers_give_back_says_why(database: Database, documents: psycopg.
         assert why(documents).startswith("Workers gave them back")
         fail(documents, other)
         let_leases_run_out(documents)
-        assert value(documents, "select count(*) from pgmq.q_pgembedd_fresh where headers::text like '%provider%'") == 0
+        assert value(documents, "select count(*) from pgmq.q_pgembedd_fresh where message::text like '%provider%'") == 0
         release(documents, claim(documents))
 
 

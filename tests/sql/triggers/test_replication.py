@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from pgembedd.database.migrate import migrate
-from tests.support.databases import fresh_database, running_server
+from tests.support.databases import fresh_database
+from tests.support.postgres_versions import server_of_version
 from tests.support.prepared import prepared
 from tests.support.sql import connected, create_pipeline, look_twice, make_documents, queued, rows, state, value, work
 from tests.support.waiting import eventually
@@ -114,7 +115,7 @@ def test_an_altered_table_does_not_stop_the_replication(documents: psycopg.Conne
 def test_a_subscriber_embeds_what_is_replicated() -> None:
     """A publisher that knows nothing of us, and a subscription with its first copy and its changes."""
     with (
-        running_server(settings={"wal_level": "logical"}) as server,
+        server_of_version(wal_level="logical") as server,
         fresh_database(server) as source,
         fresh_database(server) as target,
     ):

@@ -4,18 +4,15 @@ import psycopg
 
 from pgembedd.database.queries import query
 
-MINIMUM_PGMQ = (1, 5)  # headers
+MINIMUM_PGMQ = (1, 4, 4)  # the oldest that is tested
 
 
 def pgmq_problem(connection: psycopg.Connection) -> tuple[str, str] | None:
     """Returns what is wrong with the pgmq that is installed, and the remedy; None where nothing is wrong."""
-    ((installed, is_too_old, offered),) = connection.execute(query("pgmq_versions")).fetchall()
-    if not is_too_old:
+    ((installed, offered),) = connection.execute(query("pgmq_versions")).fetchall()
+    if installed is None or numbers(installed) >= MINIMUM_PGMQ:
         return None
-    text = installed or "installed as SQL"
-    text += " is too old: its messages have no headers; pgembedd needs pgmq 1.5.1 or newer"
-    if installed is None:
-        return text, "Bring its functions and queues to 1.5.1 or newer, as its project describes."
+    text = f"{installed} is too old, pgembedd needs 1.4.4 or newer"
     newest = max(offered, key=numbers, default="")
     if numbers(newest) >= MINIMUM_PGMQ:
         return text, f"As an administrator: ALTER EXTENSION pgmq UPDATE TO '{newest}';"

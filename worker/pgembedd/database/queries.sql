@@ -871,15 +871,9 @@ from pg_catalog.pg_namespace n left join pg_catalog.pg_extension e on e.extname 
 where n.nspname = 'pgmq'
 
 -- name: pgmq_versions
--- The version of the extension, whether there is a pgmq without headers, and the versions that the server offers.
-select e.extversion, c.oid is not null and not exists (
-           select from pg_catalog.pg_attribute a join pg_catalog.pg_class r on r.oid = a.attrelid
-           where r.relnamespace = c.relnamespace and r.relname = 'message_record' and a.attname = 'headers'),
+-- The version of the extension, null where there is none, and the versions that the server offers.
+select (select e.extversion from pg_catalog.pg_extension e where e.extname = 'pgmq'),
        array(select v.version from pg_catalog.pg_available_extension_versions v where v.name = 'pgmq')
-from (select) nothing
-left join pg_catalog.pg_class c on c.relname = 'meta' and c.relnamespace = (
-    select n.oid from pg_catalog.pg_namespace n where n.nspname = 'pgmq')
-left join pg_catalog.pg_extension e on e.extname = 'pgmq'
 
 -- name: pgmq_dependents
 -- An object of others that depends on pgmq: dropping a schema that we filled must not drop it.

@@ -33,7 +33,7 @@ class Settings:
     )
     wait: str = setting(
         "listen",
-        "How to wait for work: `listen` (NOTIFY), or `poll` (pgmq's long poll) behind a pooler that cannot LISTEN.",
+        "How to wait for work: `listen` (NOTIFY), or `poll` (inside a statement) behind a pooler that cannot LISTEN.",
         choices=("listen", "poll"),
     )
     sweep_every_s: float = setting(

@@ -1,6 +1,6 @@
 """OpenTelemetry spans of a row's stages, in the trace of the transaction that wrote the row.
 
-The writer's trace context travels in the message's headers; jobs without one make no spans, and neither do processes
+The writer's trace context travels in the message; jobs without one make no spans, and neither do processes
 without tracing. Spans hold durations and outcomes, never the content or the key of a row.
 """
 

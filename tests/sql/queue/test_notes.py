@@ -15,7 +15,6 @@ from tests.support.sql import (
     let_leases_run_out,
     make_documents,
     rows,
-    value,
 )
 from tests.support.sql import claim as claim_jobs
 
@@ -33,17 +32,17 @@ def set_context(connection: psycopg.Connection, given: str) -> None:
     connection.execute("select set_config('pgembedd.traceparent', %s, false)", [given])
 
 
-def headers(connection: psycopg.Connection, lane: str = FRESH) -> list[object]:
-    return [row[0] for row in rows(connection, f"select headers from pgmq.q_{lane} order by msg_id")]
+def notes(connection: psycopg.Connection, lane: str = FRESH) -> list[object]:
+    return [row[0] for row in rows(connection, f"select message -> 'pgembedd' from pgmq.q_{lane} order by msg_id")]
 
 
-def test_without_a_context_a_message_has_no_headers(documents: psycopg.Connection) -> None:
+def test_without_a_context_a_message_has_no_notes(documents: psycopg.Connection) -> None:
     documents.execute("insert into documents (title) values ('x')")
     documents.execute("update documents set title = title || '!'")
     set_context(documents, "")
     documents.execute("insert into documents (title) values ('y')")
 
-    assert set(headers(documents)) == {None}
+    assert set(notes(documents)) == {None}
 
 
 def test_the_context_of_the_transaction_travels_with_its_rows(documents: psycopg.Connection) -> None:
@@ -53,7 +52,7 @@ def test_the_context_of_the_transaction_travels_with_its_rows(documents: psycopg
         documents.execute("update documents set title = title || '!' where id = 1")
     documents.execute("update documents set title = 'plain' where id = 2")
 
-    assert headers(documents) == [{"traceparent": PARENT}] * 3 + [None]
+    assert notes(documents) == [{"traceparent": PARENT}] * 3 + [None]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,7 @@ def test_anything_else_is_passed_over(documents: psycopg.Connection, given: str)
     set_context(documents, given)
     documents.execute("insert into documents (title) values ('x')")
 
-    assert headers(documents) == [None]
+    assert notes(documents) == [None]
 
 
 def test_a_bulk_load_is_nobodys_trace(documents: psycopg.Connection) -> None:
@@ -83,18 +82,18 @@ def test_a_bulk_load_is_nobodys_trace(documents: psycopg.Connection) -> None:
     documents.execute("insert into documents (title) select 'x' from generate_series(1, 1001)")
     documents.execute("select pgembedd.backfill('documents', force => true)")
 
-    assert headers(documents) == []
-    assert set(headers(documents, BACKFILL)) == {None}
+    assert notes(documents) == []
+    assert set(notes(documents, BACKFILL)) == {None}
 
 
 def test_columns_may_be_called_like_anything_of_ours(connection: psycopg.Connection) -> None:
-    connection.execute('create table odd (given text primary key, t text, "headers" text, traceparent text)')
-    create_pipeline(connection, source="odd", content_columns=["t", "headers", "traceparent"], backfill=False)
+    connection.execute('create table odd (given text primary key, t text, "pgembedd" text, traceparent text)')
+    create_pipeline(connection, source="odd", content_columns=["t", "pgembedd", "traceparent"], backfill=False)
     set_context(connection, PARENT)
     connection.execute("insert into odd values ('1', 'a', 'b', 'c')")
     connection.execute("update odd set t = 'z'")
 
-    assert headers(connection) == [{"traceparent": PARENT}] * 2
+    assert notes(connection) == [{"traceparent": PARENT}] * 2
 
 
 def test_the_claim_tells_of_it_again_after_a_failure(documents: psycopg.Connection) -> None:
@@ -113,12 +112,3 @@ def test_the_claim_tells_of_it_again_after_a_failure(documents: psycopg.Connecti
     fail(documents, job)
     let_leases_run_out(documents)
     assert told() == (PARENT, True, 2)
-
-
-def test_what_others_write_into_the_header_breaks_no_claim(documents: psycopg.Connection) -> None:
-    for junk in ('{"traceparent": {"a": 1}}', '{"traceparent": null}', '["traceparent"]', '"traceparent"'):
-        documents.execute("insert into documents (title) values ('x')")
-        documents.execute("update pgmq.q_pgembedd_fresh set headers = %s where headers is null", [junk])
-
-    assert len(claim_jobs(documents)) == 4
-    assert value(documents, "select count(*) from pgembedd_internal.dead_letter") == 0
