@@ -44,7 +44,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP) ## Embed Python's own documentation on a private Postgres and search it
 	@$(BIN)/pgembedd demo
 
-demo-answers: $(STAMP) ## Have a language model answer questions from it (AI_INFERENCE_API_HOST)
+demo-answers: $(STAMP) ## Have a language model answer questions from it (PGEMBEDD_LANGUAGE_HOST)
 	@$(BIN)/pgembedd demo --answers
 
 up: $(STAMP) ## Run embedded Postgres, migrations and a worker in the foreground
@@ -131,5 +131,5 @@ wheel: $(STAMP) ## Build the wheel into dist/
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
-	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet; fi
+	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet --yes; fi
 	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

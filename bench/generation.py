@@ -98,7 +98,7 @@ def measure(options: Namespace) -> list[Result]:
     with stand_in.running(), database() as (owner, conninfo), psycopg.connect(conninfo, autocommit=True) as asker:
         owner.execute(SETUP)
         asker.execute(f"set role {ROLE}".encode())
-        settings = {"AI_INFERENCE_API_HOST": stand_in.url, "PGEMBEDD_LANGUAGE_MODE": "openaicompatible"}
+        settings = {"PGEMBEDD_LANGUAGE_HOST": stand_in.url, "PGEMBEDD_LANGUAGE_MODE": "openaicompatible"}
         with fleet(conninfo, 1, **settings) as workers:
             spent = partial(spent_s, asker, owner, workers)
             spent(1)

@@ -2,7 +2,7 @@
 
 Two workers with a model that computes nothing serve two pipelines that always have rows waiting, and a third one whose
 owner, a role without a right of ours, has code that never ends, contents of many megabytes, or a lock on the table. How
-many rows of the two are done in the first minute of that, which has the hit of PGEMBEDD_OWNER_TIMEOUT in each worker,
+many rows of the two are done in the first minute of that, which has the hit of PGEMBEDD_OWNER_TIMEOUT_S in each worker,
 and in the second one, beside a minute without. A third pipeline of ordinary rows takes its fair share, and so do
 contents that are huge.
 """
@@ -152,7 +152,7 @@ def stop_endless(connection: psycopg.Connection) -> None:
 
 def measure(attack: str, rounds: int, workers: int) -> list[Result]:
     """One attack, on a server of its own."""
-    settings = {"PGEMBEDD_OWNER_TIMEOUT": str(OWNER_TIMEOUT_S)}
+    settings = {"PGEMBEDD_OWNER_TIMEOUT_S": str(OWNER_TIMEOUT_S)}
     with private_server() as server, connect(server.conninfo(), autocommit=True) as connection:
         for table in ("one", "two"):
             make_table(connection, table, "null", index=False, words=False)

@@ -19,8 +19,12 @@ comment on view pgembedd_code.worker_idle is 'pgembedd.worker_idle, for our trig
 # Sources that their asker may read, language models that a question may name, questions that wait for their table. The
 # policy needs the function's name; sql/74_answers/admit.sql has its body.
 ANSWERS = """
-alter table pgembedd.answer_settings add column models text[] not null default '{}';
-comment on column pgembedd.answer_settings.models is 'The language models that a question may name besides `model`.';
+alter table pgembedd.answer_settings rename column model to language_model;
+alter table pgembedd.answer rename column model to language_model;
+alter table pgembedd.answer rename constraint answer_model_check to answer_language_model_check;
+alter table pgembedd.answer_settings add column language_models text[] not null default '{}';
+comment on column pgembedd.answer_settings.language_models is
+    'The language models that a question may name besides `language_model`.';
 alter table pgembedd.answer add column postponed integer not null default 0;
 comment on column pgembedd.answer.postponed is
     'How often its rows could not be read in time: it is tried ever more rarely.';
@@ -40,6 +44,8 @@ IMPORTS = """
 alter table pgembedd.imported_trigger add column column_type text;
 comment on column pgembedd.imported_trigger.column_type is
     'Type and dimensions of the column at the import; null for one by the first version.';
+comment on table pgembedd.imported_trigger is
+    'The triggers that `pgembedd import supabase` dropped: --undo and `pgembedd uninstall` create them again.';
 """
 
 # Pipelines whose owner's code does not end: their pause, and what a claimed row of theirs is allowed.
@@ -344,8 +350,14 @@ create policy asker on pgembedd.answer_source for insert with check (
             and a.subject = (select pgembedd._subject())));
 drop function pgembedd._is_readable_source(text, jsonb, bigint);
 alter table pgembedd.imported_trigger drop column column_type;
+comment on table pgembedd.imported_trigger is
+    'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
 alter table pgembedd.answer drop column postponed;
-alter table pgembedd.answer_settings drop column models;
+drop view if exists pgembedd.answer_options;
+alter table pgembedd.answer_settings drop column language_models;
+alter table pgembedd.answer_settings rename column language_model to model;
+alter table pgembedd.answer rename constraint answer_language_model_check to answer_model_check;
+alter table pgembedd.answer rename column language_model to model;
 drop view pgembedd_code.missed, pgembedd_code.worker_idle;
 drop type pgembedd.message cascade;
 create type pgembedd.message as (

@@ -1,5 +1,5 @@
 -- Code of a table's owner (its content function, triggers, checks) that does not end within what a worker allows it,
--- PGEMBEDD_OWNER_TIMEOUT, holds up all other pipelines of the worker. Its pipeline pauses; then one worker at a time
+-- PGEMBEDD_OWNER_TIMEOUT_S, holds up all other pipelines of the worker. Its pipeline pauses; then one worker at a time
 -- claims one row of it, and allows that a sixteenth of the pause. Each time that this is not enough the pause doubles,
 -- so the pipeline takes a sixteenth of the time of one worker at most. Several of them pause as many times as long. In
 -- the pipeline:
@@ -35,7 +35,7 @@ begin
     update pipeline p set slow_pause = one.slow_pause, slow_until = at_present + (1 + others) * one.slow_pause,
         slow_ends = at_present + (1 + others) * one.slow_pause + longest, slow_reason = format(
             'Code of the owner of %s did not end within %s s, so its rows are tried one at a time, and ever less '
-            'often. Mend its content function, triggers and checks, or allow it more with PGEMBEDD_OWNER_TIMEOUT; '
+            'often. Mend its content function, triggers and checks, or allow it more with PGEMBEDD_OWNER_TIMEOUT_S; '
             'then call pgembedd.resume(%L).', one.source_name, round(allowed_s::numeric, 1), one.name)
     where p.id = one.id returning p.* into one;
     if not known then

@@ -10,11 +10,8 @@ declare
     one pgembedd_internal.pipeline := _pipeline(pipeline);
     published regclass := coalesce(one.embedding_table, one.source);
 begin
-    perform _check_texts('{publication}', array[publication]);
-    if not exists (select from pg_publication p where p.pubname = publication) then
-        raise exception using message = format('There is no publication "%s".', publication),
-            hint = 'Name one; Supabase''s Realtime listens to supabase_realtime.', errcode = 'undefined_object';
-    elsif not exists (select from pg_publication_tables t
+    perform _check_publication(publication);
+    if not exists (select from pg_publication_tables t
                       where t.pubname = publication
                         and format('%I.%I', t.schemaname, t.tablename)::regclass = published) then
         execute format('alter publication %I add table %s', publication, published);
@@ -23,3 +20,36 @@ begin
 end $$;
 comment on function pgembedd.publish_vectors is
     'Add the table that gets a pipeline''s vectors to a publication, for subscribers; returns its name.';
+
+-- Not where the publication is of all tables or of a schema: then there is no table of its own to take out.
+create or replace function pgembedd.unpublish_vectors(pipeline text, publication text default 'supabase_realtime')
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    one pgembedd_internal.pipeline := _pipeline(pipeline);
+    published regclass := coalesce(one.embedding_table, one.source);
+begin
+    perform _check_publication(publication);
+    if not exists (select from pg_publication_rel t join pg_publication p on p.oid = t.prpubid
+                   where p.pubname = publication and t.prrelid = published)
+    then return false; end if;
+    execute format('alter publication %I drop table %s', publication, published);
+    return true;
+end $$;
+comment on function pgembedd.unpublish_vectors is
+    'Take the table that gets a pipeline''s vectors out of a publication; returns whether it was in it.';
+
+create or replace function pgembedd_internal._check_publication(publication text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    perform _check_texts('{publication}', array[publication]);
+    if not exists (select from pg_publication p where p.pubname = publication) then
+        raise exception using message = format('There is no publication "%s".', publication),
+            hint = 'Name one; Supabase''s Realtime listens to supabase_realtime.', errcode = 'undefined_object';
+    end if;
+end $$;

@@ -10,6 +10,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     made text := 'pgembedd_embed_' || (select d.oid from pg_database d where d.datname = current_database());
+    former text := (select l.username from loopback l);
 begin
     perform _check_texts('{host,username,password,options}', array[host, username, password, options]);
     if port is not null and port not between 1 and 65535 then
@@ -32,6 +33,11 @@ begin
     set host = excluded.host, port = excluded.port, username = excluded.username, password = excluded.password,
         options = excluded.options, secret = excluded.secret;
     perform _grant_embed_role(coalesce(username, made));
+    if former <> coalesce(username, made) and to_regrole(quote_ident(former)) is not null then
+        execute format('revoke execute on function pgembedd_internal._post_embed_request, pgembedd_internal._await_vector, '
+                       'pgembedd_internal._forget_embed_request from %I', former);
+        perform _revoke_names(to_regrole(quote_ident(former)));
+    end if;
 end $$;
 comment on function pgembedd.embed_through is
     'Say where and as whom pgembedd.embed() connects to its own database; without a username a role is made for it.';
@@ -109,9 +115,26 @@ language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
+declare
+    ignored text := _grant(role, 'embed');
 begin
-    perform _check_role(role);
-    perform _grant_names(role);
-    execute format('grant execute on function pgembedd.embed to %s', role);
 end $$;
-comment on function pgembedd.grant_embed is 'Let a role call pgembedd.embed().';
+comment on function pgembedd.grant_embed is
+    'Let a role call pgembedd.embed().';
+
+create or replace function pgembedd.revoke_embed(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    ignored text := _revoke(role, 'embed');
+begin
+end $$;
+comment on function pgembedd.revoke_embed is
+    'Take back what grant_embed() gave.';
+
+create or replace function pgembedd_internal._embed_privileges() returns setof text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select 'execute on function pgembedd.embed' $$;

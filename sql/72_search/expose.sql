@@ -8,11 +8,7 @@ declare
     names constant text[] := '{search,similar,search_many}';
     other text;
 begin
-    perform _check_texts('{schema}', array[schema]);
-    if to_regnamespace(quote_ident(schema)) is null then
-        raise exception using message = format('There is no schema %s.', coalesce(quote_ident(schema), 'NULL')),
-            hint = 'Name one that PostgREST serves.', errcode = 'invalid_schema_name';
-    end if;
+    perform _check_schema(schema);
     select p.proname into other from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where n.nspname = schema and p.proname = any (names) and not _is_exposed(p.oid) limit 1;
     if other is not null then
@@ -23,6 +19,39 @@ begin
 end $$;
 comment on function pgembedd.expose_search is
     'Make search(), similar() and search_many() in a schema that PostgREST serves; they run as the caller.';
+
+create or replace function pgembedd.unexpose_search(schema text default 'public') returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    exposed regprocedure;
+    were_there boolean := false;
+begin
+    perform _check_schema(schema);
+    for exposed in select p.oid from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+                   where n.nspname = schema and _is_exposed(p.oid) loop
+        execute format('drop function %s', exposed);
+        were_there := true;
+    end loop;
+    return were_there;
+end $$;
+comment on function pgembedd.unexpose_search is
+    'Drop what expose_search() made in a schema; returns whether it was there.';
+
+create or replace function pgembedd_internal._check_schema(schema text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+begin
+    perform _check_texts('{schema}', array[schema]);
+    if to_regnamespace(quote_ident(schema)) is null then
+        raise exception using message = format('There is no schema %s.', coalesce(quote_ident(schema), 'NULL')),
+            hint = 'Name one that PostgREST serves.', errcode = 'invalid_schema_name';
+    end if;
+end $$;
 
 -- By the comment: a migration makes those that have it again.
 create or replace function pgembedd_internal._is_exposed(function oid) returns boolean

@@ -3,14 +3,34 @@ language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
+declare
+    ignored text := _grant(role, 'search');
 begin
-    perform _check_role(role);
-    perform grant_embed(role);
-    execute format('grant execute on function schema_version() to %s', role);  -- the command line asks it first
-    perform _grant_functions(role, array(select f from _search_functions() f));
 end $$;
 comment on function pgembedd.grant_search is
     'Let a role call pgembedd.search() and pgembedd.embed(). What it finds is what it may read.';
+
+create or replace function pgembedd.revoke_search(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    ignored text := _revoke(role, 'search');
+begin
+end $$;
+comment on function pgembedd.revoke_search is
+    'Take back what grant_search() gave, with the right to call embed().';
+
+create or replace function pgembedd_internal._search_privileges() returns setof text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+    select 'execute on function schema_version()'  -- the command line asks it first
+    union all
+    select format('execute on routine %s', f) from _search_functions() f
+$$;
 
 -- A search runs as the caller, and so do the functions that it consists of. None of them has more rights than the
 -- caller, except those that read our own tables.

@@ -19,7 +19,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    allowed text[] := array(select distinct m from answer_settings s, unnest(s.models || s.model) as m
+    allowed text[] := array(select distinct m from answer_settings s, unnest(s.language_models || s.language_model) as m
                             where s.pipeline = $1 and m is not null order by m);
 begin
     if model is null or model = any (allowed) then return; end if;
@@ -27,6 +27,6 @@ begin
         message = case when allowed = '{}' then format('A question about "%s" names no language model.', pipeline)
                          else format('A question about "%s" may name the language model %s, not %s.', pipeline,
                                      array_to_string(allowed, ' or '), model) end,
-        hint = 'Leave it out; the owner of pgembedd allows others with configure_answers(models => ...).',
+        hint = 'Leave it out; the owner of pgembedd allows others with configure_answers(language_models => ...).',
         errcode = 'invalid_parameter_value';
 end $$;

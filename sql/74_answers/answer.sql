@@ -3,9 +3,9 @@
 create or replace procedure pgembedd.answer(
     pipeline text,
     question text,
-    filter jsonb default null,
     k integer default 6,
-    model text default null,
+    filter jsonb default null,
+    language_model text default null,
     thread uuid default null,
     timeout interval default '2 minutes',
     inout result jsonb default null
@@ -19,7 +19,7 @@ declare
     ignored pg_catalog.text;
 begin
     ignored := pgembedd_internal._check_wait(timeout);
-    asked := pgembedd.ask(pipeline, question, filter, k, model, thread);
+    asked := pgembedd.ask(pipeline, question, k, filter, language_model, thread);
     loop
         state := pgembedd_internal._answer_state(asked);
         exit when state operator(pg_catalog.->>) 'finished_at' is not null;
@@ -27,7 +27,7 @@ begin
             raise exception 'No worker has taken the question %.', asked
                 using errcode = 'insufficient_resources',
                     hint = 'It stays queued; start a worker with a language model: '
-                           '`pgembedd run` with AI_INFERENCE_API_HOST.';
+                           '`pgembedd run` with PGEMBEDD_LANGUAGE_HOST.';
         elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
             raise exception 'The answer % is still % after %.', asked,
                 state operator(pg_catalog.->>) 'status', timeout
@@ -41,5 +41,5 @@ begin
         operator(pg_catalog.||) pg_catalog.jsonb_build_object('sources', (
             select pg_catalog.jsonb_agg(s.* order by s.n) from pgembedd.answer_sources(asked) s)));
 end $$;
-comment on procedure pgembedd.answer(text, text, jsonb, integer, text, uuid, interval, jsonb) is
+comment on procedure pgembedd.answer(text, text, integer, jsonb, text, uuid, interval, jsonb) is
     'Ask a question about a pipeline and wait for the answer: its text, sources and citations as one object.';

@@ -3,9 +3,9 @@
 create or replace function pgembedd.ask(
     pipeline text,
     question text,
-    filter jsonb default null,
     k integer default 6,
-    model text default null,
+    filter jsonb default null,
+    language_model text default null,
     thread uuid default null,
     embedding @extschema:vector@.vector default null
 ) returns uuid
@@ -23,9 +23,9 @@ declare
     remedy text;
 begin
     subject := _subject();
-    perform _check_question(question, k, model, thread);
+    perform _check_question(question, k, language_model, thread);
     target := _search_target(pipeline, null);
-    perform _check_language_model(target.name, model);
+    perform _check_language_model(target.name, language_model);
     if thread is null then
         insert into answer_thread (id, role, subject) values (conversation, current_user, subject);
     end if;
@@ -35,8 +35,8 @@ begin
         where a.thread = conversation and a.status <> 'refused'
           and (a.status <> 'stopped' or a.attempt > 0)  -- else it was never begun
         order by a.asked_at desc limit 3) e);
-    insert into answer (id, thread, pipeline, question, model, role, subject)
-    values (one, conversation, target.name, question, model, current_user, subject);
+    insert into answer (id, thread, pipeline, question, language_model, role, subject)
+    values (one, conversation, target.name, question, language_model, current_user, subject);
     perform _find_sources(one, target, searched, question, filter, k, embedding);
     perform _begin_answer(one);
     return one;
@@ -50,13 +50,13 @@ comment on function pgembedd.ask is
     'Search a pipeline for a question as the caller, and queue an answer from what was found; returns the id.';
 
 create or replace function pgembedd_internal._check_question(
-    question text, k integer, model text, thread uuid
+    question text, k integer, language_model text, thread uuid
 ) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    perform _check_texts('{question,model}', array[question, model]);
+    perform _check_texts('{question,language_model}', array[question, language_model]);
     if _subject() is null then
         raise exception 'The claims have no sub, so an answer would belong to all who have none.'
             using errcode = 'insufficient_privilege', hint = 'Ask with the token of a user, whose sub says who asks.';

@@ -19,8 +19,8 @@ begin
         raise exception using message = 'A hundred questions of yours wait for their answers.',
             hint = 'Ask again when some are answered.', errcode = 'configuration_limit_exceeded';
     end if;
-    perform _check_language_model(one.pipeline, one.model);
-    update answer a set model = coalesce(a.model, s.model),
+    perform _check_language_model(one.pipeline, one.language_model);
+    update answer a set language_model = coalesce(a.language_model, s.language_model),
         keep_until = clock_timestamp() + coalesce(s.keep, interval '30 days')
     from (values (one.pipeline)) as p(name) left join answer_settings s on s.pipeline = p.name
     where a.id = one.id;

@@ -36,7 +36,8 @@ begin
             select r.outcome, r.sources into outcome, sources from read_answer(one.id, one.attempt + 1) r;
             continue when outcome <> 'read';
         end if;
-        return query select one.id, one.attempt + 1, one.pipeline, one.model, one.question, _history(one), sources;
+        return query
+            select one.id, one.attempt + 1, one.pipeline, one.language_model, one.question, _history(one), sources;
     end loop;
 end $$;
 comment on function pgembedd_internal.claim_answers is

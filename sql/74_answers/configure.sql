@@ -1,12 +1,13 @@
--- All of the settings of a pipeline's answers; what is left out has its default again.
+-- Null keeps a setting; `reset` names those that go back to their defaults.
 create or replace function pgembedd.configure_answers(
     pipeline text,
-    model text default null,
+    language_model text default null,
     url_template text default null,
     title_column text default null,
     min_similarity double precision default null,
-    keep interval default '30 days',
-    models text[] default '{}'
+    keep interval default null,
+    language_models text[] default null,
+    reset text[] default '{}'
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -16,13 +17,45 @@ as $$
 #variable_conflict use_variable
 declare
     one pgembedd_internal.pipeline := _pipeline(pipeline);
-    unknown text;
+    asked pgembedd_internal.answer_settings :=
+        row (one.name, language_model, url_template, title_column, min_similarity, keep, language_models);
+    again constant text[] := coalesce(reset, '{}');
+    ignored text;
 begin
-    perform _check_texts('{model,url_template,title_column}', array[model, url_template, title_column]),
-            _check_members('models', models);
+    ignored := _check_answer_settings(one, asked);
+    ignored := _check_answer_reset(to_jsonb(asked) - 'pipeline', again);
+    insert into answer_settings (pipeline) values (one.name) on conflict do nothing;
+    update answer_settings s set
+        language_model = coalesce(asked.language_model,
+            case when 'language_model' <> all (again) then s.language_model end),
+        url_template = coalesce(asked.url_template, case when 'url_template' <> all (again) then s.url_template end),
+        title_column = coalesce(asked.title_column, case when 'title_column' <> all (again) then s.title_column end),
+        min_similarity = coalesce(asked.min_similarity,
+            case when 'min_similarity' <> all (again) then s.min_similarity end),
+        keep = coalesce(asked.keep, case when 'keep' <> all (again) then s.keep end, '30 days'),
+        language_models = coalesce(asked.language_models,
+            case when 'language_models' <> all (again) then s.language_models end, '{}')
+    where s.pipeline = one.name;
+end $$;
+comment on function pgembedd.configure_answers is
+    'Set how questions about a pipeline are answered: models, links and titles of sources, threshold, how long kept.';
+
+create or replace function pgembedd_internal._check_answer_settings(
+    one pgembedd_internal.pipeline, asked pgembedd_internal.answer_settings
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    unknown text;
+    ignored text;
+begin
+    ignored := _check_texts('{language_model,url_template,title_column}',
+                            array[asked.language_model, asked.url_template, asked.title_column]);
+    ignored := _check_members('language_models', asked.language_models);
     select c.name into unknown
-    from (select title_column union all
-          select _url_columns(url_template)) as c(name)
+    from (select asked.title_column union all
+          select _url_columns(asked.url_template)) as c(name)
     where c.name is not null and not exists (
         select from pg_attribute a
         where a.attrelid = one.source and a.attname = c.name and a.attnum > 0 and not a.attisdropped)
@@ -32,24 +65,45 @@ begin
             hint =
                 'title_column is a column of the table; url_template names some in braces: https://example.com/{id}.',
             errcode = 'undefined_column';
-    elsif url_template !~ '^https?://' then
-        raise exception using message = format('%s is no URL.', quote_literal(url_template)),
+    elsif asked.url_template !~ '^https?://' then
+        raise exception using message = format('%s is no URL.', quote_literal(asked.url_template)),
             hint = 'It begins with https:// or http://.', errcode = 'invalid_parameter_value';
-    elsif keep <= interval '0' or keep > interval '100 years' or keep is null then
-        raise exception using message = 'keep is an interval above zero, of 100 years at most.',
-            errcode = 'invalid_parameter_value';
-    elsif _search_similarity_range(one.distance, min_similarity) is not null then
-        raise exception using message = format('min_similarity %s is out of range.', min_similarity),
-            hint = _search_similarity_range(one.distance, min_similarity), errcode = 'invalid_parameter_value';
+    elsif asked.keep <= interval '0' or asked.keep > interval '100 years' then
+        raise exception using message = 'keep is an interval above zero, of 100 years at most.', errcode = 'invalid_parameter_value';
+    elsif _search_similarity_range(one.distance, asked.min_similarity) is not null then
+        raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),
+            hint = _search_similarity_range(one.distance, asked.min_similarity), errcode = 'invalid_parameter_value';
     end if;
-    insert into answer_settings
-    values (one.name, model, url_template, title_column, min_similarity, keep, coalesce(models, '{}'))
-    on conflict on constraint answer_settings_pkey do update
-        set (model, url_template, title_column, min_similarity, keep, models) = row (excluded.model,
-             excluded.url_template, excluded.title_column, excluded.min_similarity, excluded.keep, excluded.models);
 end $$;
-comment on function pgembedd.configure_answers is
-    'Set how questions about a pipeline are answered: models, links and titles of sources, threshold, how long kept.';
+
+-- `asked` has all settings, by name.
+create or replace function pgembedd_internal._check_answer_reset(asked jsonb, reset text[]) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    wrong text;
+    ignored text := _check_members('reset', reset);
+begin
+    select coalesce(n.name, 'NULL') into wrong from unnest(reset) as n(name)
+    where n.name is null or not asked ? n.name limit 1;
+    if found then
+        raise exception using message = format('reset names %s, which is no setting of answers.', wrong),
+            hint = (select format('They are %s.', string_agg(k.name, ', ' order by k.name))
+                    from jsonb_object_keys(asked) as k(name)), errcode = 'invalid_parameter_value';
+    end if;
+    select n.name into wrong from unnest(reset) as n(name) where asked -> n.name <> 'null' limit 1;
+    if found then
+        raise exception using message = format('%s has a value, and reset names it, too.', wrong),
+            hint = 'Do one of both.', errcode = 'invalid_parameter_value';
+    end if;
+end $$;
+
+create or replace view pgembedd.answer_options as
+    select s.pipeline, s.language_model, s.url_template, s.title_column, s.min_similarity, s.keep, s.language_models
+    from pgembedd_internal.answer_settings s;
+comment on view pgembedd.answer_options is
+    'What configure_answers() has set; a pipeline that is not here has the defaults.';
 
 -- With one user of another role, as its JWT's subject says; without a subject with the role where it has no JWT. As the
 -- caller, who has to have begun it.
@@ -100,20 +154,39 @@ language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
+declare
+    ignored text := _grant(role, 'ask');
 begin
-    perform _check_role(role);
-    perform grant_search(role);
-    execute format('grant select on answers, answer_settings, answer_thread, thread_member, answer, answer_events, '
-                   'model, _readable_sources to %s', role);
-    execute format('grant insert (id, role, subject) on answer_thread to %s', role);
-    execute format('grant insert on thread_member, answer_source to %s', role);
-    execute format('grant delete on thread_member to %s', role);
-    execute format('grant insert (id, thread, pipeline, question, model, role, subject), '
-                   'update (status) on answer to %s', role);
-    perform _grant_functions(role, array(select f from _ask_functions() f));
 end $$;
 comment on function pgembedd.grant_ask is
     'Let a role search and call pgembedd.ask(). It is answered from what it may read, and sees its own answers.';
+
+create or replace function pgembedd.revoke_ask(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    ignored text := _revoke(role, 'ask');
+begin
+end $$;
+comment on function pgembedd.revoke_ask is
+    'Take back what grant_ask() gave, with the right to search. Its answers stay until their time is over.';
+
+create or replace function pgembedd_internal._ask_privileges() returns setof text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+    values ('select on answers, answer_settings, answer_thread, thread_member, answer, answer_events, model, '
+            '_readable_sources'),
+           ('insert (id, role, subject) on answer_thread'),
+           ('insert on thread_member, answer_source'),
+           ('delete on thread_member'),
+           ('insert (id, thread, pipeline, question, language_model, role, subject), update (status) on answer')
+    union all
+    select format('execute on routine %s', f) from _ask_functions() f
+$$;
 
 create or replace function pgembedd_internal._ask_functions() returns setof regprocedure
 language sql stable

@@ -1,6 +1,6 @@
 -- What the caller asked, or is shared with it. The condition stands here, as a view reads with the rights of its owner.
 create or replace view pgembedd.answers with (security_barrier) as
-    select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt,
+    select a.id, a.thread, a.pipeline, a.question, a.language_model, a.status, a.attempt,
            coalesce(a.answer, (
                select string_agg(e.data ->> 'text', '' order by e.seq) from pgembedd.answer_events e
                where e.answer = a.id and e.event = 'delta' and e.attempt = a.attempt)) as answer,

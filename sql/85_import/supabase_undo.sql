@@ -170,7 +170,7 @@ begin
     end if;
 end $$;
 
--- For `migrate --down`; a table that is gone needs nothing.
+-- For `uninstall`; a table that is gone needs nothing.
 create or replace function pgembedd_internal._undo_imports() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

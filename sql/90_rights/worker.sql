@@ -6,12 +6,30 @@ language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
+declare
+    ignored text := _grant(role, 'worker');
 begin
-    perform _check_role(role);
-    perform _grant_names(role);  -- it hands over vectors
-    perform _grant_functions(role, array(select f from _worker_functions() f));
 end $$;
-comment on function pgembedd.grant_worker is 'Give a role of yours what a worker needs, and nothing more.';
+comment on function pgembedd.grant_worker is
+    'Give a role of yours what a worker needs, and nothing more.';
+
+create or replace function pgembedd.revoke_worker(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    ignored text := _revoke(role, 'worker');
+begin
+end $$;
+comment on function pgembedd.revoke_worker is
+    'Take back what grant_worker() gave.';
+
+create or replace function pgembedd_internal._worker_privileges() returns setof text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$ select format('execute on routine %s', f) from _worker_functions() f $$;
 
 -- In the schema pgembedd_internal the name of a function that is not for workers begins with an underscore.
 create or replace function pgembedd_internal._worker_functions() returns setof regprocedure

@@ -17,10 +17,9 @@ begin
     for role, granting in
         select r.oid::regrole, 'grant_worker' from pg_roles r where r.rolname = 'pgembedd_worker'
         union
-        select a.grantee::regrole, g.granting
-        from (values ('claim', 'grant_worker'), ('overview', 'grant_operator'), ('search', 'grant_search'),
-                     ('ask', 'grant_ask')) as g(function, granting)
-        join pg_proc f on f.pronamespace = any (_schemas()) and f.proname = g.function
+        select a.grantee::regrole, 'grant_' || g.name
+        from pgembedd_internal._grants() g
+        join pg_proc f on f.pronamespace = any (_schemas()) and f.proname = g.sign
         cross join aclexplode(f.proacl) a
         where a.grantee not in (0, f.proowner, pgembedd_internal._owner_of_schema())
     loop

@@ -207,13 +207,16 @@ def test_doctor_before_the_first_migration(empty_database: Database) -> None:
 
 
 @pytest.mark.slow
-def test_migrate_up_and_down(empty_database: Database) -> None:
-    never = pgembedd("migrate", "--down", database=empty_database.conninfo).refused(4)
+def test_migrate_and_uninstall(empty_database: Database) -> None:
+    never = pgembedd("uninstall", "--yes", database=empty_database.conninfo).refused(4)
     assert "There is no pgembedd schema in" in never
     assert never.endswith(": nothing was removed.")
     assert pgembedd("migrate", database=empty_database.conninfo).code == 0
     assert pgembedd("status", database=empty_database.conninfo).out.startswith("No pipelines yet")
-    down = pgembedd("migrate", "--down", database=empty_database.conninfo)
+    unasked = pgembedd("uninstall", database=empty_database.conninfo).refused(2)
+    assert unasked.endswith("There is no terminal to ask at: add --yes.")
+    assert pgembedd("status", database=empty_database.conninfo).code == 0
+    down = pgembedd("uninstall", "--yes", database=empty_database.conninfo)
     assert (down.code, "is removed" in down.out) == (0, True), down.err
     assert "run `pgembedd migrate`" in pgembedd("status", database=empty_database.conninfo).refused(4)
 

@@ -42,7 +42,8 @@ PLANT = f"""
     create function pgembedd_internal._undo_imports() returns void language sql as $$ select pgembedd.caught('undone') $$;
 """
 CALLS: dict[str, list[list[str]]] = {
-    "migrate": [[], ["--down"]],
+    "migrate": [[]],
+    "uninstall": [["--yes"]],
     "up": [[]],
     "run": [[]],
     "serve": [["--http-port", "0"]],

@@ -95,7 +95,7 @@ def test_behind_a_pooler_in_transaction_mode_code_of_an_owner_has_its_limit(
         put_off_upkeep(connection)
         insert(connection, range(1, 5), "slow")
         owner.execute(slow(ENDLESS[kind.body]).encode())
-        with WorkerProcess(conninfo, PGEMBEDD_OWNER_TIMEOUT="0.5") as worker:
+        with WorkerProcess(conninfo, PGEMBEDD_OWNER_TIMEOUT_S="0.5") as worker:
             worker.await_event("pooler_found")
             eventually(lambda: worker.named("owner_timeout"))
             others_go_on(connection)

@@ -45,7 +45,8 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         connection.execute("insert into documents values (7, 'To reset your password, open the settings.')")
         await_quiet(connection)
         connection.execute(
-            "select pgembedd.configure_answers('documents', url_template => 'https://x.test/{id}', models => '{other}')"
+            "select pgembedd.configure_answers("
+            "'documents', url_template => 'https://x.test/{id}', language_models => '{other}')"
         )
 
         asked = pgembedd("ask", QUESTION, database=database.conninfo)
@@ -76,7 +77,9 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         _an_interrupt_stops_it(database, connection, ollama)
 
         ollama.answer = in_turn(LOADING)
-        away = pgembedd("ask", QUESTION, "--model", "other", database=database.conninfo).err.strip().splitlines()
+        away = (
+            pgembedd("ask", QUESTION, "--language-model", "other", database=database.conninfo).err.strip().splitlines()
+        )
         assert away[0] == (
             "An attempt failed: The language model's server answered with status 503: loading model. "
             "Another one follows."
@@ -90,7 +93,7 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
             connection, "select id, status from pgembedd_internal.answer order by asked_at desc limit 1"
         )[0]
         untaken = f"No worker has taken the question {newest}. It stays queued; start a worker with a language model "
-        assert alone.refused(1) == f"pgembedd: {untaken}(`pgembedd run` with AI_INFERENCE_API_HOST)."
+        assert alone.refused(1) == f"pgembedd: {untaken}(`pgembedd run` with PGEMBEDD_LANGUAGE_HOST)."
         assert status == "queued"
         embeds = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))))
         with running(embeds):

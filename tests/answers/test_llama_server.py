@@ -31,7 +31,7 @@ def test_a_model_answers_from_as_many_sources_as_it_reads(database: Database, mo
         language_host=llama,
         language_mode="openaicompatible",
         language_model=NAME,
-        language_answer_tokens=ANSWER_TOKENS,
+        language_max_answer_tokens=ANSWER_TOKENS,
     )
     worker = Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model))), Role(language=language))
     with database.connect() as connection, running(worker):

@@ -240,7 +240,7 @@ def test_what_cannot_be_asked(asked: Asked) -> None:
         (question | {"k": 0}, 422),
         (question | {"question": "x\0"}, 422),
         (question | {"question": "x\ud800"}, 422),
-        (question | {"model": "\ud800"}, 422),
+        (question | {"language_model": "\ud800"}, 422),
         (question | {"filter": {"title": "\ud800"}}, 422),
         (question | {"thread": "1"}, 422),
         (question | {"thread": str(uuid4())}, 404),
@@ -316,7 +316,7 @@ def test_the_page_shows_an_answer_while_it_is_made(asked: Asked) -> None:
 def test_a_question_that_no_worker_takes_says_so_and_stays_queued(asked: Asked) -> None:
     sentence = (
         "No worker has taken the question. It stays queued; start a worker with a language model (`pgembedd run` with "
-        "AI_INFERENCE_API_HOST)."
+        "PGEMBEDD_LANGUAGE_HOST)."
     )
     asked.forget_all()
     began = time.monotonic()

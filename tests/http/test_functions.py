@@ -46,7 +46,7 @@ def test_each_needs_its_own_scope(
     path.write_text(f"one-of-some-scopes {scopes}\n")
     path.chmod(0o600)
     bearer = {"authorization": "Bearer one-of-some-scopes"}
-    with serving(only(model), database.conninfo, http_token=TOKEN, http_token_file=str(path)) as client:
+    with serving(only(model), database.conninfo, http_token=TOKEN, http_tokens_file=str(path)) as client:
         assert client.post(PATH, json={"input": "x"}, headers=bearer).status_code == question
         assert client.post(PATH, json=[], headers=bearer).status_code == jobs
         assert client.post(PATH, json={"input": "x"}, headers={"authorization": "Bearer wrong"}).status_code == 401

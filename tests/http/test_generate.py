@@ -168,7 +168,7 @@ def test_an_endless_answer_is_cut_off(model: Session, ollama: StandInOllama) -> 
 
 def test_an_answer_that_takes_too_long_is_cut_off(model: Session, ollama: StandInOllama) -> None:
     ollama.stream(line(response="Open", done=False), Hang())
-    with over(model, ollama.url, language_total_s=0.3) as client:
+    with over(model, ollama.url, language_total_timeout_s=0.3) as client:
         answer = client.get(FRAMED, params={"prompt": "How?"})
 
     # On a busy machine the time may be over before the first part is there.
@@ -193,7 +193,7 @@ def test_without_a_server_the_answer_says_what_to_set(model: Session) -> None:
         for path in (GUIDES, FRAMED):
             refused = client.get(path, params={"prompt": "How?"})
             assert (refused.status_code, refused.json()["error"]) == (501, "no_language_model")
-            assert "AI_INFERENCE_API_HOST" in refused.json()["message"]
+            assert "PGEMBEDD_LANGUAGE_HOST" in refused.json()["message"]
 
 
 def test_the_key_stays_with_the_service(model: Session, ollama: StandInOllama, tmp_path: Path) -> None:
@@ -251,6 +251,6 @@ def test_scopes(model: Session, ollama: StandInOllama, tmp_path: Path, scope: st
     file = tmp_path / "tokens"
     file.write_text(f"{TOKEN} {scope}\n")
     file.chmod(0o600)
-    with over(model, ollama.url, http_token_file=str(file)) as client:
+    with over(model, ollama.url, http_tokens_file=str(file)) as client:
         headers = {"authorization": f"Bearer {TOKEN}"}
         assert client.get(path, params={"prompt": "How?"}, headers=headers).status_code == status

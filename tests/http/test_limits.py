@@ -27,7 +27,7 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture(scope="module")
 def small(model: Session) -> Iterator[httpx.Client]:
     """A service with a limit of a few of everything."""
-    with serving(only(model), http_max_body_kb=1, http_max_inputs=3, http_max_tokens=10) as client:
+    with serving(only(model), http_max_body_kb=1, http_max_inputs=3, http_max_input_tokens=10) as client:
         yield client
 
 
@@ -63,7 +63,7 @@ def test_tokens(small: httpx.Client, path: str, status: int) -> None:
     answer = small.post(path, json={"input": ["abc " * 9 + "abc", "x"]})
 
     assert answer.status_code == status
-    assert "PGEMBEDD_HTTP_MAX_TOKENS" in answer.text
+    assert "PGEMBEDD_HTTP_MAX_INPUT_TOKENS" in answer.text
 
 
 def test_a_vector_for_each_token(client: httpx.Client, model: Session) -> None:

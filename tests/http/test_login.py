@@ -29,7 +29,7 @@ def address(
     path.write_text(f"{EMBED_ONLY} embed\n")
     with (
         fresh_database(server, template.name) as database,
-        serving(only(model), database.conninfo, http_token=TOKEN, http_token_file=str(path)) as client,
+        serving(only(model), database.conninfo, http_token=TOKEN, http_tokens_file=str(path)) as client,
     ):
         yield client.base_url
 

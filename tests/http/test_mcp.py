@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -21,6 +22,7 @@ from psycopg.conninfo import make_conninfo
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.mcp.tools import MAX_CHARACTERS
 from pgembedd.model import Session
+from pgembedd.settings import HttpSettings
 from tests.http.page import TEXTS, make_library
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
@@ -91,7 +93,7 @@ def tools(
             only(model),
             database.conninfo,
             http_token=TOKEN,
-            http_token_file=str(tokens),
+            http_tokens_file=str(tokens),
             search_url=conninfo_as(database, role),
         ) as client:
             yield Tools(str(client.base_url).rstrip("/"), database, role)
@@ -251,6 +253,22 @@ def test_a_url_that_is_none_is_refused(url: str, sentence: str) -> None:
     assert said.startswith(f"pgembedd: {sentence}")
     assert "hush" not in said
     assert pgembedd("serve", "--no-database", PGEMBEDD_SEARCH_URL=url).refused(2) == said
+
+
+def test_the_url_and_the_secret_of_jwts_may_stand_in_files(tmp_path: Path) -> None:
+    url, secret = tmp_path / "url", tmp_path / "secret"
+    url.write_text("postgresql://host/db\n")
+    secret.write_text("short\n")
+    said = pgembedd("mcp", PGEMBEDD_SEARCH_URL_FILE=str(url)).refused(2)
+    assert said.startswith("pgembedd: PGEMBEDD_SEARCH_URL names no user")
+    warned = pgembedd("mcp", PGEMBEDD_SEARCH_URI=str(url), PGEMBEDD_LOG_FORMAT="json").err.splitlines()[0]
+    assert json.loads(warned)["nearest"][0] == "PGEMBEDD_SEARCH_URL"
+    said = pgembedd("serve", "--no-database", PGEMBEDD_HTTP_JWT_SECRET_FILE=str(secret)).refused(2)
+    assert said.startswith("pgembedd: PGEMBEDD_HTTP_JWT_SECRET must have 32 bytes or more.")
+    said = pgembedd("mcp", PGEMBEDD_SEARCH_URL_FILE=str(tmp_path / "none")).refused(2)
+    assert said.startswith(f"pgembedd: The file {tmp_path}/none named by PGEMBEDD_SEARCH_URL_FILE cannot be read")
+    given = HttpSettings(search_url="postgresql://me@host/db", search_url_file=str(url))
+    assert given.with_secrets().search_url == given.search_url, "the variable takes precedence, as DATABASE_URL does"
 
 
 def test_an_assistant_is_told_that_the_database_is_away(tools: Tools) -> None:

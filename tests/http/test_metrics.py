@@ -165,7 +165,7 @@ def test_metrics_are_for_admins(worked: httpx.Client) -> None:
 def test_a_token_for_vectors_is_not_enough(model: Session, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("only-for-vectors-here embed\nscrapes-and-all-that admin\n", encoding="utf-8")
-    with serving(only(model), http_token_file=str(tokens)) as client:
+    with serving(only(model), http_tokens_file=str(tokens)) as client:
         statuses = [
             client.get("/metrics", headers={"authorization": f"Bearer {token}"}).status_code
             for token in ("only-for-vectors-here", "scrapes-and-all-that")

@@ -25,7 +25,7 @@ LONG = "word " * 1000
 
 @pytest.fixture(scope="module")
 def http(model: Session) -> Iterator[httpx.Client]:
-    with serving(only(model), http_token=TOKEN, http_token_ids="own") as opened:
+    with serving(only(model), http_token=TOKEN, http_input_token_ids="own") as opened:
         yield opened
 
 
@@ -96,7 +96,7 @@ def test_token_ids_are_refused_unless_they_are_said_to_be_the_models_own(model: 
         error = client.post("/v1/embeddings", json={"input": [15339, 1917]}).json()["error"]
     assert error["code"] == "token_ids_refused"
     assert "check_embedding_ctx_length=False" in error["message"]
-    assert "PGEMBEDD_HTTP_TOKEN_IDS=own" in error["message"]
+    assert "PGEMBEDD_HTTP_INPUT_TOKEN_IDS=own" in error["message"]
 
 
 def test_token_ids_of_another_model_are_refused_with_what_to_set(client: openai.OpenAI) -> None:

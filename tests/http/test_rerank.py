@@ -30,7 +30,7 @@ DOCUMENTS = [
 ]
 LONG = "word " * 1000
 TOO_MANY_TOKENS = (
-    "The documents, each with the query, have about 307200 tokens, more than 200000 (PGEMBEDD_HTTP_MAX_TOKENS): "
+    "The documents, each with the query, have about 307200 tokens, more than 200000 (PGEMBEDD_HTTP_MAX_INPUT_TOKENS): "
     "send fewer at a time."
 )
 
@@ -153,7 +153,7 @@ def test_it_takes_a_token_of_the_scope_for_embedding(http: httpx.Client, model: 
     tokens = tmp_path / "tokens"
     tokens.write_text("a-token-of-sixteen-1  jobs\na-token-of-sixteen-2  embed\n")
     tokens.chmod(0o600)
-    with serving(only(model), http_token_file=str(tokens)) as service:
+    with serving(only(model), http_tokens_file=str(tokens)) as service:
         for token, status in (("a-token-of-sixteen-1", 403), ("a-token-of-sixteen-2", 200)):
             answer = service.post("/v1/rerank", json=body, headers={"authorization": f"Bearer {token}"})
             assert answer.status_code == status

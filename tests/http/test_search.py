@@ -74,7 +74,7 @@ def searched(
                 only(model),
                 database.conninfo,
                 http_token=TOKEN,
-                http_token_file=str(tokens),
+                http_tokens_file=str(tokens),
                 search_url=conninfo_as(database, role),
                 http_jwt_secret=SECRET,
                 http_cors_origins=ORIGIN,

@@ -27,7 +27,7 @@ def guarded(model: Session, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A service with a token for everything, and one that may push jobs alone."""
     path = tmp_path_factory.mktemp("tokens") / "tokens of mine"
     path.write_text("# what Postgres has\nonly-for-pushing-jobs  jobs\n\nfor-two-things-0123 embed,jobs\n")
-    with serving(only(model), http_token=TOKEN, http_token_file=str(path)) as client:
+    with serving(only(model), http_token=TOKEN, http_tokens_file=str(path)) as client:
         yield client
 
 
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, content: str, sa
     path.write_text(content, encoding="utf-8")
 
     with pytest.raises(ConfigurationError, match=said) as refused:
-        load_tokens(HttpSettings(http_token_file=str(path)))
+        load_tokens(HttpSettings(http_tokens_file=str(path)))
 
     assert "a-long-enough-token" not in str(refused.value)
     assert "hush" not in str(refused.value)
@@ -180,7 +180,7 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, content: str, sa
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        load_tokens(HttpSettings(http_token_file=str(tmp_path / "none")))
+        load_tokens(HttpSettings(http_tokens_file=str(tmp_path / "none")))
 
 
 # -- A user's token beside the project's key, as supabase-js sends them ------------------------------------
@@ -204,7 +204,7 @@ def keys_file(tmp_path: Path) -> str:
 
 
 def test_a_signed_in_user_may_do_what_the_key_of_the_project_allows(model: Session, keys_file: str) -> None:
-    with serving(only(model), http_token=TOKEN, http_token_file=keys_file, http_jwt_secret=SECRET) as client:
+    with serving(only(model), http_token=TOKEN, http_tokens_file=keys_file, http_jwt_secret=SECRET) as client:
         path = "/functions/v1/embed"
         assert client.post(path, json=ASKED, headers=signed_in()).status_code == 200
         assert client.post(path, json=ASKED, headers={**signed_in(), "apikey": "not-the-key-0123"}).status_code == 403
@@ -213,7 +213,7 @@ def test_a_signed_in_user_may_do_what_the_key_of_the_project_allows(model: Sessi
 
 
 def test_the_key_counts_where_no_jwt_is_verified(model: Session, keys_file: str) -> None:
-    with serving(only(model), http_token=TOKEN, http_token_file=keys_file) as client:
+    with serving(only(model), http_token=TOKEN, http_tokens_file=keys_file) as client:
         assert client.post("/functions/v1/embed", json=ASKED, headers=signed_in()).status_code == 200
         wrong = {**signed_in(), "apikey": "not-the-key-0123"}
         assert client.post("/functions/v1/embed", json=ASKED, headers=wrong).status_code == 401

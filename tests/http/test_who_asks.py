@@ -66,21 +66,21 @@ def test_a_token_without_a_subject_asks_nothing_and_sees_nothing(asked: Asked, c
 
 
 def test_a_language_model_that_may_not_be_named_is_one_sentence(asked: Asked) -> None:
-    configure = "select pgembedd.configure_answers('documents', 'small', min_similarity => -1, models => %s)"
+    configure = "select pgembedd.configure_answers('documents', 'small', min_similarity => -1, language_models => %s)"
     with asked.database.connect() as connection:
         connection.execute(configure, [["mid"]])
         before = questions(asked)
         told = 'A question about "documents" may name the language model mid or small, not large.'
         headers = {"authorization": f"Bearer {signed()}"}
-        refused = asked.client.post("/api/v1/answers", headers=headers, json={**BODY, "model": "large"})
+        refused = asked.client.post("/api/v1/answers", headers=headers, json={**BODY, "language_model": "large"})
         assert refused.status_code == 422
         assert told in refused.json()["message"]
-        is_error, sentence = over_mcp(asked, headers, model="large")
+        is_error, sentence = over_mcp(asked, headers, language_model="large")
         assert is_error
         assert told in sentence
         own = conninfo_as(asked.database, asked.role)
-        assert told in pgembedd("ask", QUESTION, "documents", "--model", "large", database=own).refused(2)
+        assert told in pgembedd("ask", QUESTION, "documents", "--language-model", "large", database=own).refused(2)
         assert questions(asked) == before
-        with asked.client.stream("POST", "/api/v1/answers", headers=headers, json={**BODY, "model": "mid"}) as mine:
+        with asked.client.stream("POST", "/api/v1/answers", headers=headers, json={**BODY, "language_model": "mid"}) as mine:
             assert mine.status_code == 200
         connection.execute(configure, [[]])

@@ -15,12 +15,13 @@ __all__ = ["huggingface", "llama", "ollama"]
 
 @pytest.fixture(autouse=True)
 def no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AI_INFERENCE_API_HOST", "PGEMBEDD_LANGUAGE_KEY_FILE", "HUGGING_FACE_ACCESS_TOKEN", "HF_TOKEN"):
+    hosts = ("PGEMBEDD_LANGUAGE_HOST", "AI_INFERENCE_API_HOST")
+    for name in (*hosts, "PGEMBEDD_LANGUAGE_KEY_FILE", "HUGGING_FACE_ACCESS_TOKEN", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def session(ollama: StandInOllama, monkeypatch: pytest.MonkeyPatch) -> LanguageSession:
-    monkeypatch.setenv("AI_INFERENCE_API_HOST", ollama.url)
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", ollama.url)
     made: LanguageSession = Session("mistral")
     return made

@@ -227,7 +227,7 @@ def test_an_answer_in_one_piece_that_is_not_complete(ollama: StandInOllama) -> N
 
 
 def test_a_setting_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", "http://127.0.0.1:9")
     monkeypatch.setenv("PGEMBEDD_LANGUAGE_KEY_FILE", "/nowhere")
     with pytest.raises(ConfigurationError, match=r"/nowhere named by PGEMBEDD_LANGUAGE_KEY_FILE"):
         Session("mistral")
@@ -238,7 +238,7 @@ def test_a_key_that_no_header_can_hold(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(ConfigurationError, match="one line of printable ASCII"):
         Session("mistral", host="http://127.0.0.1:9", key=key)
     (tmp_path / "key").write_text(key, encoding="utf-8")
-    monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", "http://127.0.0.1:9")
     monkeypatch.setenv("PGEMBEDD_LANGUAGE_KEY_FILE", str(tmp_path / "key"))
     with pytest.raises(ConfigurationError, match="PGEMBEDD_LANGUAGE_KEY_FILE holds more than a key"):
         Session("mistral")

@@ -76,8 +76,19 @@ def test_a_host_keeps_its_path(ollama: StandInOllama) -> None:
 def test_the_host_is_read_when_the_session_is_made(
     session: LanguageSession, ollama: StandInOllama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", "http://127.0.0.1:9")
     assert session.run("How?").response == TEXT
+
+
+def test_supabases_variable_names_the_host_where_ours_does_not(
+    ollama: StandInOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", ollama.url)
+    assert Session("mistral").run("How?").response == TEXT
+    monkeypatch.setenv("AI_INFERENCE_API_HOST", ollama.url)
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", "")
+    assert Session("mistral").run("How?").response == TEXT
 
 
 def test_the_key_of_the_environment_goes_to_its_host_only(
@@ -86,7 +97,7 @@ def test_the_key_of_the_environment_goes_to_its_host_only(
     path = tmp_path / "key"
     path.write_text("a-key\n")
     monkeypatch.setenv("PGEMBEDD_LANGUAGE_KEY_FILE", str(path))
-    monkeypatch.setenv("AI_INFERENCE_API_HOST", ollama.url)
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", ollama.url)
     Session("mistral").run("How?")
     Session("mistral", host=ollama.url).run("How?")
 
@@ -113,14 +124,14 @@ def test_run_works_where_an_event_loop_runs(session: LanguageSession) -> None:
 
 
 def test_a_name_of_the_catalogue_is_an_embedding_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", "http://127.0.0.1:9")
     with Session("all-MiniLM-L6-v2", threads=1) as session:
         assert isinstance(session, EmbeddingSession)
         assert session.run("hello").shape == (384,)
 
 
 def test_a_path_is_an_embedding_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AI_INFERENCE_API_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", "http://127.0.0.1:9")
     folder = write_tiny_model(tmp_path / "mine")
     with Session(str(folder), threads=1) as session, Session("ours", model_dir=str(folder), threads=1) as named:
         assert isinstance(session, EmbeddingSession)
@@ -128,7 +139,7 @@ def test_a_path_is_an_embedding_model(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_without_a_host_the_error_names_both_remedies() -> None:
-    with pytest.raises(ConfigurationError, match=r"choose one of gte-small, .*, or set AI_INFERENCE_API_HOST to"):
+    with pytest.raises(ConfigurationError, match=r"choose one of gte-small, .*, or set PGEMBEDD_LANGUAGE_HOST to"):
         Session("mistral")
 
 
@@ -140,7 +151,7 @@ def test_without_a_host_the_error_names_both_remedies() -> None:
         ({"host": "ftp://127.0.0.1"}, "named by its URL"),
         ({"host": "http://user:key@127.0.0.1"}, "PGEMBEDD_LANGUAGE_KEY_FILE"),
         ({"host": "http://127.0.0.1", "mode": "openai"}, "choose ollama or openaicompatible"),
-        ({"mode": "openaicompatible"}, "set AI_INFERENCE_API_HOST"),
+        ({"mode": "openaicompatible"}, "set PGEMBEDD_LANGUAGE_HOST"),
         ({"host": 5}, "named by its URL"),
         ({"host": "http://127.0.0.1", "key": b"key"}, "one line of printable ASCII"),
         ({"host": "http://127.0.0.1", "timeout": "5"}, "timeout is a number of seconds"),
@@ -211,7 +222,7 @@ def test_what_cannot_be_asked_is_a_sentence_before_anything_is_sent(
 
 
 def test_a_key_goes_to_the_host_of_the_environment(ollama: StandInOllama, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AI_INFERENCE_API_HOST", ollama.url)
+    monkeypatch.setenv("PGEMBEDD_LANGUAGE_HOST", ollama.url)
     Session("mistral", key="a-key").run("How?")
     assert ollama.received[0].headers["authorization"] == "Bearer a-key"
 

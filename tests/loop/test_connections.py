@@ -54,7 +54,7 @@ def test_a_worker_has_no_more_connections_than_it_may(
 ) -> None:
     """All threads together, while both lanes are busy; the upkeep and both stores share what is left."""
     make_documents(connection)
-    with worker_thread(database, only(Wrapped(model)), connections=6, sweep_every_s=1.0):
+    with worker_thread(database, only(Wrapped(model)), max_connections=6, sweep_every_s=1.0):
         insert(connection, range(200))
         value(connection, "select pgembedd.backfill('documents', true)")
         seen = {backends(connection, OURS)}
@@ -80,7 +80,7 @@ def test_leases_are_extended_while_owners_code_holds_all_other_sessions(
         "while exists (select from gate) loop perform pg_sleep(0.05); end loop; return new; end $$"
     )
     connection.execute("create trigger wait before update on documents for each row execute function wait()")
-    with worker_thread(database, only(Wrapped(model)), connections=6, lease_s=1):
+    with worker_thread(database, only(Wrapped(model)), max_connections=6, lease_s=1):
         value(connection, "select pgembedd.backfill('documents')")
         insert(connection, range(101, 120))
         eventually(lambda: backends(connection, STORING) == 2)
@@ -152,7 +152,7 @@ def test_the_jobs_in_flight_get_a_session_while_the_worker_drains(database: Data
     """Others have all sessions at the moment of SIGTERM: what was claimed is read, and what is left released, after."""
     stopping = threading.Event()
     stopping.set()
-    made = WorkerConnections(database.conninfo, brisk(connections=6), SchemaWait(), SILENT)
+    made = WorkerConnections(database.conninfo, brisk(max_connections=6), SchemaWait(), SILENT)
     for purpose, most in (("release", 1), ("claim backfill", 4)):
         last, tried = made.connection(purpose, stopping), threading.Event()
         with ThreadPoolExecutor(1) as pool, ExitStack() as held:

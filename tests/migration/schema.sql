@@ -173,7 +173,7 @@ CREATE TABLE pgembedd_internal.answer (
     thread uuid NOT NULL,
     pipeline text NOT NULL,
     question text NOT NULL,
-    model text,
+    language_model text,
     role name NOT NULL,
     subject text NOT NULL,
     status text DEFAULT 'queued'::text NOT NULL,
@@ -189,7 +189,7 @@ CREATE TABLE pgembedd_internal.answer (
     finished_at timestamp with time zone,
     keep_until timestamp with time zone DEFAULT (clock_timestamp() + '1 day'::interval) NOT NULL,
     postponed integer DEFAULT 0 NOT NULL,
-    CONSTRAINT answer_model_check CHECK ((length(model) <= 200)),
+    CONSTRAINT answer_language_model_check CHECK ((length(language_model) <= 200)),
     CONSTRAINT answer_question_check CHECK ((length(question) <= 8000)),
     CONSTRAINT answer_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'generating'::text, 'complete'::text, 'refused'::text, 'failed'::text, 'stopped'::text])))
 );

@@ -53,9 +53,9 @@ def held(database: Database, statement: str) -> Iterator[tuple[psycopg.Connectio
 
 
 @contextmanager
-def migrating(conninfo: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+def migrating(conninfo: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command as a process of its own."""
-    command = [sys.executable, "-m", "pgembedd", "migrate", "-d", conninfo, *options]
+    command = [sys.executable, "-m", "pgembedd", *(arguments or ["migrate"]), "-d", conninfo]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -83,12 +83,12 @@ def write(database: Database) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--down"]], ids=["up", "down"])
+@pytest.mark.parametrize("arguments", [["migrate"], ["uninstall", "--yes"]], ids=["up", "down"])
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_no_writer_waits_for_a_migration_that_waits(
-    database: Database, documents: psycopg.Connection, holder: str, options: list[str]
+    database: Database, documents: psycopg.Connection, holder: str, arguments: list[str]
 ) -> None:
-    with held(database, HOLDERS[holder]) as (other, pid), migrating(database.conninfo, *options) as process:
+    with held(database, HOLDERS[holder]) as (other, pid), migrating(database.conninfo, *arguments) as process:
         assert process.stderr is not None
         said = json.loads(process.stderr.readline())
         write(database)
@@ -103,7 +103,7 @@ def test_no_writer_waits_for_a_migration_that_waits(
         assert process.poll() is None
         other.rollback()
         assert process.wait(PATIENCE_S) == 0, process.stderr.read()
-    if options:
+    if arguments != ["migrate"]:
         assert value(documents, "select to_regnamespace('pgembedd')") is None
     else:
         check_schema(documents)

@@ -135,6 +135,11 @@ def use(database: Database, installer: str) -> None:
         connection.execute("select pgembedd_internal._maintain_indexes(), pgembedd_internal._has_builder('documents')")
         connection.execute("select pgembedd.set_push('http://localhost', 'token')")
         connection.execute("select pgembedd.set_push(null)")
+        for kind in ("worker", "operator", "search", "ask", "embed"):  # a role of Postgres's, which is on every server
+            connection.execute(f"select pgembedd.grant_{kind}('pg_monitor')".encode())
+            connection.execute(f"select pgembedd.revoke_{kind}('pg_monitor')".encode())
+        rights = "select has_schema_privilege('pg_monitor', 'pgembedd', 'usage')"
+        assert sql.value(connection, rights) is False
         sql.call(connection, "pause", name="documents")
         sql.call(connection, "resume", name="documents")
         sql.call(connection, "drop_pipeline", name="documents")

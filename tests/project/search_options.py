@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 
@@ -21,6 +22,7 @@ TYPES: dict[Any, str] = {
     int: "integer",
     float: "double precision",
     str: "text",
+    UUID: "uuid",
     Mapping[str, Any]: "jsonb",
     Sequence[float]: "double precision[]",
     Sequence[str]: "text[]",
@@ -61,10 +63,14 @@ AT_MOST = {"filter": "8,000,000 bytes as `jsonb`", "min_similarity": "1 with the
 
 
 @cache
-def parameters(function: str) -> dict[str, tuple[str, str | None]]:
+def parameters(function: str, folder: str = "72_search") -> dict[str, tuple[str, str | None]]:
     """Each parameter's type and default, as sql/ defines them: of several functions of this name, the first."""
-    text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "sql" / "72_search").glob("*.sql")))
-    found = re.search(rf"^create or replace function pgembedd\.{function}\((.*?)\)\s*returns", text, re.M | re.S)
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "sql" / folder).glob("*.sql")))
+    found = re.search(
+        rf"^create or replace (?:function|procedure) pgembedd\.{function}\((.*?)\)\s*(?:returns|language)",
+        text,
+        re.M | re.S,
+    )
     assert found is not None, function
     written = found[1].replace("@extschema:vector@.", "")
     declared = re.findall(r"(\w+) ([a-z ]+?(?:\[\])?)(?: default ('[^']*'|\w+))?(?:,\s|\s*$)", written)

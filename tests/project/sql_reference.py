@@ -32,10 +32,10 @@ DECLARED = re.compile(r"(?:variadic |inout )?(\w+) ([a-z][\w. ]*?(?:\[\])?)(?: d
 # The functions that list what a role is granted, and what such a role is called.
 CALLERS = {
     "_worker_functions": "a worker",
-    "grant_operator": "an operator",
+    "_operator_privileges": "an operator",
     "_search_functions": "grant_search() roles",
     "_ask_functions": "grant_ask() roles",
-    "grant_ask": "grant_ask() roles",
+    "_ask_privileges": "grant_ask() roles",
 }
 
 
@@ -102,7 +102,7 @@ def callers(name: str) -> str:
             rf"^create or replace function pgembedd(?:_internal)?\.{function}\(.*?\$\$(.*?)\$\$", sources(), re.M | re.S
         )
         assert body is not None, function
-        granted = " ".join(re.findall(r"grant select on ([\w, ]+)", body[1])) if name in views() else body[1]
+        granted = " ".join(re.findall(r"'select on ([\w, ]+)", body[1])) if name in views() else body[1]
         patterns = re.findall(r"~ '([^']+)'", granted)
         named = re.findall(r"[( ,]'?(\w+)'?(?=[,) ])", f" {granted} ")
         if role not in found and (name in named or any(re.search(pattern, name) for pattern in patterns)):

@@ -169,8 +169,10 @@ def test_every_view_is_documented_with_its_columns() -> None:
         ),
         "truncated": "pipeline key dropped_tokens since",
         "answers": (
-            "id thread pipeline question model status attempt answer reason citations usage asked_at finished_at"
+            "id thread pipeline question language_model status attempt answer reason citations usage asked_at"
+            " finished_at"
         ),
+        "answer_options": ("pipeline language_model url_template title_column min_similarity keep language_models"),
         "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",
     }
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.sql"))
@@ -183,7 +185,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
 def test_no_routine_is_documented_that_is_not_there() -> None:
     described = re.findall(r"^### (\w+)$", page("reference/sql.md"), re.MULTILINE)
 
-    assert set(described) == {*routines(), "status", "failures", "truncated", "answers"}
+    assert set(described) == {*routines(), "status", "failures", "truncated", "answers", "answer_options"}
 
 
 def test_the_documents_call_no_routine_that_is_not_there() -> None:

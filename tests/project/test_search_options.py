@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import click
 import pytest
 
+from pgembedd.answers.options import AskOptions
+from pgembedd.answers.questions import Question
+from pgembedd.cli.ask import command as ask
 from pgembedd.cli.search import command
+from pgembedd.http.routes.answers import AskRequest
 from pgembedd.http.routes.search import SearchAddress, SearchRequest
 from pgembedd.mcp.tools import TOOLS
 from pgembedd.search.options import (
@@ -21,6 +26,7 @@ from pgembedd.search.options import (
 from tests.project.search_options import DOCS, PART, PARTS, TYPES, parameters, rendered
 
 OPTIONS = options_of(SearchOptions)
+QUESTION_OPTIONS = options_of(AskOptions)
 ASKED = {"pipeline", "pipelines", "query", "like_key", "key"}
 OUTSIDE = set(OPTIONS) - {"embedding"}  # which the process makes
 
@@ -59,6 +65,25 @@ def literal(default: Any) -> str:
         case str():
             return f"'{default}'"
     return str(default)
+
+
+def test_a_question_has_the_declared_options_on_each_surface() -> None:
+    declared = {name: (TYPES[kind], literal(option.default)) for name, (kind, option) in QUESTION_OPTIONS.items()}
+    asked = {"pipeline", "question"}
+    in_sql = {name: one for name, one in parameters("ask", "74_answers").items() if name not in asked}
+    waited = {name: one for name, one in parameters("answer", "74_answers").items() if name not in asked}
+    of_command = {one.name: one for one in ask.params if isinstance(one, click.Option)}
+    of_tool = TOOLS["ask"].arguments.model_fields
+
+    assert in_sql == {**declared, "embedding": ("vector", "null")}
+    assert list(waited.items())[: len(declared)] == list(declared.items())
+    assert [one.name for one in fields(Question)] == ["pipeline", "question", *declared, "embedding"]
+    assert {*AskRequest.model_fields} == {*asked, *declared}
+    assert {*of_tool} == {*asked, *declared} - {"thread"}  # an assistant has a conversation of its own
+    for name in declared:
+        told = QUESTION_OPTIONS[name][1].help
+        assert AskRequest.model_fields[name].description == of_command[name].help == told
+        assert name == "thread" or of_tool[name].description == told
 
 
 def test_explain_search_takes_the_others() -> None:

@@ -11,10 +11,13 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from pgembedd.cli import eval as eval_
 from pgembedd.cli import run, serve, up, verify
+from pgembedd.cli.options import http_options
 from pgembedd.cli.up import address
 from pgembedd.errors import ConfigurationError
 from pgembedd.loop.model_loader import loader, parse_precision
@@ -74,9 +77,27 @@ def test_a_process_says_at_its_start_which_variables_are_no_setting(database: Da
 def test_every_setting_has_a_variable_of_its_own_and_a_sentence() -> None:
     assert len(variables()) == len(SETTINGS)
     for name, help_text in variables().items():
-        # One variable is Supabase's: Edge Functions have it, too.
-        assert name.startswith("PGEMBEDD_") or name == "AI_INFERENCE_API_HOST"
+        assert name.startswith("PGEMBEDD_")
         assert help_text.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("ours", "supabases", "read"),
+    [("", "http://there", "http://there"), ("http://here", "http://there", "http://here"), ("", "", "")],
+)
+def test_supabases_variable_is_read_where_ours_is_not_set(ours: str, supabases: str, read: str) -> None:
+    @click.command()
+    @http_options("language_host")
+    def show(http: HttpSettings) -> None:
+        click.echo(http.language_host)
+
+    said = CliRunner().invoke(show, env={"PGEMBEDD_LANGUAGE_HOST": ours, "AI_INFERENCE_API_HOST": supabases})
+    assert said.output == f"{read}\n"
+
+
+def test_the_old_name_of_a_setting_is_named_with_the_new_one() -> None:
+    (said,) = unknown_variables(["PGEMBEDD_HTTP_TOKEN_FILE"])
+    assert "PGEMBEDD_HTTP_TOKENS_FILE" in said[1]
 
 
 def test_what_asks_providers_takes_their_settings() -> None:

@@ -67,10 +67,15 @@ REFUSALS = {
     ],
     "expose_search": ["select pgembedd.expose_search('nope')"],
     "grant_ask": ["select pgembedd.grant_ask(null)"],
+    "revoke_ask": ["select pgembedd.revoke_ask(null)", "select pgembedd.revoke_ask('pgembedd')"],
     "grant_embed": ["select pgembedd.grant_embed(null)"],
+    "revoke_embed": ["select pgembedd.revoke_embed(null)", "select pgembedd.revoke_embed('pgembedd')"],
     "grant_operator": ["select pgembedd.grant_operator(null)"],
+    "revoke_operator": ["select pgembedd.revoke_operator(null)", "select pgembedd.revoke_operator('pgembedd')"],
     "grant_search": ["select pgembedd.grant_search(null)"],
+    "revoke_search": ["select pgembedd.revoke_search(null)", "select pgembedd.revoke_search('pgembedd')"],
     "grant_worker": ["select pgembedd.grant_worker(null)"],
+    "revoke_worker": ["select pgembedd.revoke_worker(null)", "select pgembedd.revoke_worker('pgembedd')"],
     "history": ["select pgembedd.history('nope')", "select pgembedd.history('documents', bucket => '-1 s')"],
     "index_statements": ["select pgembedd.index_statements('nope')"],
     "pause": ["select pgembedd.pause('nope')"],
@@ -79,6 +84,11 @@ REFUSALS = {
     "publish_vectors": [
         "select pgembedd.publish_vectors('nope')",
         "select pgembedd.publish_vectors('documents', 'nope')",
+    ],
+    "unexpose_search": ["select pgembedd.unexpose_search('nope')"],
+    "unpublish_vectors": [
+        "select pgembedd.unpublish_vectors('nope')",
+        "select pgembedd.unpublish_vectors('documents', 'nope')",
     ],
     "requeue": [
         "select pgembedd.requeue('nope', '{1}')",

@@ -120,7 +120,7 @@ def look(of: People) -> None:
         assert call(of.installer, "requeue", name=table, ids=keys) == 2, table
     work(of.worker)
     ask = "select pgembedd.ask(%s, 'what is it', k => 2, embedding => '[1,2,3]'::public.vector)"
-    call(of.installer, "configure_answers", pipeline="floats", model="some", min_similarity=-1)
+    call(of.installer, "configure_answers", pipeline="floats", language_model="some", min_similarity=-1)
     answer = value(of.asker, ask, "floats")
     ((taken, sources),) = rows(of.worker, "select id, sources from pgembedd_internal.claim_answers(1, 60)")
     assert taken == answer

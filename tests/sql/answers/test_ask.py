@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -97,7 +98,8 @@ def test_titles_and_links_are_of_columns_that_the_viewer_may_read(connection: ps
     titles = rows(connection, shown, answer)
     assert {url for _, url in titles} == {None}
     assert "S1" not in str(titles)
-    connection.execute("reset role; select pgembedd.configure_answers('documents')")
+    connection.execute("reset role")
+    call(connection, "configure_answers", pipeline="documents", reset=["title_column", "url_template"])
     connection.execute(f"set local role {asker}")
     assert "S1" not in str(rows(connection, shown, answer))
 
@@ -247,8 +249,8 @@ def test_workers_that_die_of_an_answer_are_not_replaced_for_ever(connection: psy
         ),
         ({"k": 51}, "k 51 is out of range.", "It is how many sources an answer may have, 1 to 50."),
         (
-            {"model": "x" * 201},
-            "model has 201 characters, and at most 200 are taken.",
+            {"language_model": "x" * 201},
+            "language_model has 201 characters, and at most 200 are taken.",
             "Give a shorter text.",
         ),
     ],
@@ -261,18 +263,23 @@ def test_bad_questions(connection: psycopg.Connection, asker: str, arguments: An
 
 def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
     connection.execute("reset role")
-    for settings, message in (
+    refusals: list[tuple[dict[str, Any], str]] = [
         ({"title_column": "none"}, 'public.documents has no column "none".'),
         ({"url_template": "https://example.com/{none}"}, 'public.documents has no column "none".'),
         ({"url_template": "javascript:{id}"}, "'javascript:{id}' is no URL."),
-        ({"model": "m" * 201}, "model has 201 characters, and at most 200 are taken."),
+        ({"language_model": "m" * 201}, "language_model has 201 characters, and at most 200 are taken."),
         *(
             (wrong, "keep is an interval above zero, of 100 years at most.")
-            for wrong in ({"keep": "100 years 1 day"}, {"keep": "0"}, {"keep": "-1 day"}, {"keep": None})
+            for wrong in ({"keep": "100 years 1 day"}, {"keep": "0"}, {"keep": "-1 day"})
         ),
         ({"min_similarity": "NaN"}, "min_similarity NaN is out of range."),
         ({"min_similarity": 1.01}, "min_similarity 1.01 is out of range."),
-    ):
+        ({"reset": ["keep", "model"]}, "reset names model, which is no setting of answers."),
+        ({"reset": [None]}, "reset names NULL, which is no setting of answers."),
+        ({"reset": ["pipeline"]}, "reset names pipeline, which is no setting of answers."),
+        ({"reset": ["keep"], "keep": "1 day"}, "keep has a value, and reset names it, too."),
+    ]
+    for settings, message in refusals:
         with (
             pytest.raises(psycopg.Error, match=message.replace("{", r"\{")),
             connection.transaction(),
@@ -286,6 +293,33 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
     call(connection, "drop_pipeline", name="documents")
     assert value(connection, "select count(*) from pgembedd_internal.answer_settings") == 0
     assert value(connection, "select count(*) from pgembedd.answers where id = %s", uuid4()) == 0
+
+
+def test_settings_that_are_left_out_are_kept_until_they_are_reset(connection: psycopg.Connection, asker: str) -> None:
+    connection.execute("reset role")
+    names = ["language_model", "url_template", "title_column", "min_similarity", "keep", "language_models"]
+    options = f"select {', '.join(names)} from pgembedd.answer_options"
+    month, week = timedelta(days=30), timedelta(days=7)
+    before: list[Any] = ["some-model", "https://example.com/{id}", "title", -1.0, month, []]
+    changed: dict[str, Any] = {"language_model": "m", "url_template": "http://x/{title}", "title_column": "content"}
+    changed |= {"min_similarity": 0.5, "keep": "7 days", "language_models": ["other"]}
+    shown = dict(zip(names, ["m", "http://x/{title}", "content", 0.5, week, ["other"]], strict=True))
+    defaults: dict[str, Any] = dict(zip(names, [None, None, None, None, month, []], strict=True))
+    assert rows(connection, options) == [tuple(before)]
+    call(connection, "configure_answers", pipeline="documents")
+    call(connection, "configure_answers", pipeline="documents", keep=None, reset=None)
+    assert rows(connection, options) == [tuple(before)]
+    for nth, name in enumerate(names):
+        call(connection, "configure_answers", pipeline="documents", **{name: changed[name]})
+        before[nth] = shown[name]
+        assert rows(connection, options) == [tuple(before)]
+    for nth, name in enumerate(names):
+        call(connection, "configure_answers", pipeline="documents", reset=[name])
+        before[nth] = defaults[name]
+        assert rows(connection, options) == [tuple(before)]
+    connection.execute("delete from pgembedd_internal.answer_settings")
+    call(connection, "configure_answers", pipeline="documents", language_model="m")
+    assert rows(connection, options) == [("m", *before[1:])]
 
 
 def test_what_an_asker_holds_is_not_waited_for(

@@ -34,11 +34,11 @@ def forge(connection: psycopg.Connection, pipeline: str = "documents", **columns
             "insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, current_user, pgembedd_internal._subject())",
             [one],
         )
-        given = {"model": None, **columns}
+        given = {"language_model": None, **columns}
         connection.execute(
-            "insert into pgembedd_internal.answer (id, thread, pipeline, question, model, role, subject)"
+            "insert into pgembedd_internal.answer (id, thread, pipeline, question, language_model, role, subject)"
             " values (%s, %s, %s, 'x', %s, current_user, pgembedd_internal._subject())",
-            [one, one, pipeline, given["model"]],
+            [one, one, pipeline, given["language_model"]],
         )
     return one
 
@@ -117,9 +117,9 @@ def test_sources_come_with_the_question_and_not_later(connection: psycopg.Connec
 def test_an_asker_writes_no_other_column_than_these(connection: psycopg.Connection, asker: str) -> None:
     """Each of them is checked by a policy, by _begin_answer(), or is the asker's own text."""
     written = {
-        ("answer", "id"), ("answer", "thread"), ("answer", "pipeline"), ("answer", "question"), ("answer", "model"),
-        ("answer", "role"), ("answer", "subject"), ("answer_thread", "id"), ("answer_thread", "role"),
-        ("answer_thread", "subject"),
+        ("answer", "id"), ("answer", "thread"), ("answer", "pipeline"), ("answer", "question"),
+        ("answer", "language_model"), ("answer", "role"), ("answer", "subject"),
+        ("answer_thread", "id"), ("answer_thread", "role"), ("answer_thread", "subject"),
     }  # fmt: skip
     whole = {"answer_source": "INSERT", "thread_member": "INSERT"}
     asked = (
@@ -154,27 +154,30 @@ def test_a_question_names_a_language_model_of_the_list(
     connection: psycopg.Connection, asker: str, model: str | None, models: list[str], allowed: list[str], sentence: str
 ) -> None:
     connection.execute("reset role")
-    call(connection, "configure_answers", pipeline="documents", model=model, models=models, min_similarity=-1)
+    given = {"language_models": models} | (
+        {"reset": ["language_model"]} if model is None else {"language_model": model}
+    )
+    call(connection, "configure_answers", pipeline="documents", **given)
     connection.execute(f"set local role {asker}")
-    hint = "configure_answers(models => ...)"
-    for named in allowed:
-        ask_with = "select pgembedd.ask('documents', 'what is it', embedding => %s, model => %s)"
-        assert value(connection, ask_with, QUERY, named)
+    hint = "configure_answers(language_models => ...)"
+    for each in allowed:
+        ask_with = "select pgembedd.ask('documents', 'what is it', embedding => %s, language_model => %s)"
+        assert value(connection, ask_with, QUERY, each)
         assert (
-            value(connection, "select pgembedd_internal._begin_answer(%s)", forge(connection, model=named)) is not None
+            value(connection, "select pgembedd_internal._begin_answer(%s)", forge(connection, language_model=each)) is not None
         )
     with refused(sentence, hint):
-        connection.execute("select pgembedd.ask('documents', 'what is it', model => 'large')")
-    forged = forge(connection, model="large")
+        connection.execute("select pgembedd.ask('documents', 'what is it', language_model => 'large')")
+    forged = forge(connection, language_model="large")
     with refused(sentence, hint), connection.transaction():
         connection.execute("select pgembedd_internal._begin_answer(%s)", [forged])
     assert column(
-        connection, "select distinct model from pgembedd.answers where id <> %s order by 1", forged
+        connection, "select distinct language_model from pgembedd.answers where id <> %s order by 1", forged
     ) == sorted(allowed)
     unnamed = forge(connection)
     add(connection, unnamed, 1, hash_of(connection, 1))
     connection.execute("select pgembedd_internal._begin_answer(%s)", [unnamed])
-    assert value(connection, "select model from pgembedd.answers where id = %s", unnamed) == model
+    assert value(connection, "select language_model from pgembedd.answers where id = %s", unnamed) == model
 
 
 @pytest.mark.parametrize("claims", ["{}", '{"sub": null}', '{"role": "x", "sub": ""}', '{"subject": "ada"}'])

@@ -145,3 +145,6 @@ def test_the_table_with_the_vectors_is_published(database: Database) -> None:
             assert value(connection, "select pgembedd.publish_vectors('documents')") == "public.documents"
         published = "select tablename from pg_publication_tables where pubname = 'supabase_realtime'"
         assert rows(connection, published) == [("documents",)]
+        for was_there in (True, False):
+            assert value(connection, "select pgembedd.unpublish_vectors('documents')") is was_there
+        assert rows(connection, published) == []

@@ -26,7 +26,7 @@ FUNCTIONS = {
 }
 SEARCHER = {"schema_version()"}
 """Those that a role of grant_search() has, too."""
-RELATIONS = {"pipeline", "model", "dead_letters", "truncated"}
+RELATIONS = {"pipeline", "model", "dead_letters", "truncated", "answer_options"}
 
 
 @prepared

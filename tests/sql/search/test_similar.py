@@ -153,3 +153,8 @@ def test_functions_for_postgrest(roles: Roles, database: Database, connection: p
     with refused("There is a function public.search already."):
         call(connection, "expose_search")
     assert value(connection, "select count(*) from pg_proc where proname = 'similar'") == 2
+    assert call(connection, "unexpose_search", schema="api") is True
+    assert call(connection, "unexpose_search", schema="api") is False
+    assert value(connection, "select count(*) from pg_proc where pronamespace = 'api'::regnamespace") == 0
+    assert call(connection, "unexpose_search") is False, "what is not ours stays"
+    assert value(connection, "select public.search()") == 1

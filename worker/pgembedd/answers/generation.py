@@ -77,7 +77,7 @@ class Written:
             "left_out": list(self.prompt.left_out),
             "cut": self.cut,
             "notes": self._notes(status),
-            "model": self.model,
+            "language_model": self.model,
             "tokens": self.tokens,
         }
         return status, AnswerEvent("done", data)
@@ -122,7 +122,7 @@ class LanguageModel:
         raise AssertionError
 
     def _answer_tokens(self) -> int:
-        return min(self._settings.language_answer_tokens, self._context_tokens // 2)
+        return min(self._settings.language_max_answer_tokens, self._context_tokens // 2)
 
     def _written(self, job: AnswerJob, budget: int) -> Written:
         sources = [Source(one["n"], one.get("title"), one["excerpt"]) for one in job.sources]

@@ -9,7 +9,7 @@ from pgembedd.database.answers import AnswerEvent
 UNTAKEN_S = 3.2  # a bit more than the three seconds of _is_untaken() in SQL
 UNTAKEN_AGAIN_S = 10.0
 UNTAKEN = "No worker has taken the question"
-REMEDY = "start a worker with a language model (`pgembedd run` with AI_INFERENCE_API_HOST)"
+REMEDY = "start a worker with a language model (`pgembedd run` with PGEMBEDD_LANGUAGE_HOST)"
 UNTAKEN_EVENT = AnswerEvent(
     "status", {"status": "queued", "attempt": 0, "reason": f"{UNTAKEN}. It stays queued; {REMEDY}."}
 )

@@ -28,9 +28,9 @@ class Question:
 
     pipeline: str
     question: str
-    filter: Mapping[str, Any] | None = None
     k: int | None = None
-    model: str | None = None
+    filter: Mapping[str, Any] | None = None
+    language_model: str | None = None
     thread: UUID | None = None
     embedding: Sequence[float] | None = None
 
@@ -43,7 +43,7 @@ class AnswerState:
     thread: UUID | None
     pipeline: str
     question: str
-    model: str | None
+    language_model: str | None
     status: str
     attempt: int
     answer: str | None

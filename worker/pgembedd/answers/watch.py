@@ -79,7 +79,7 @@ def follow(connection: psycopg.Connection, answer: UUID, *, timeout_s: float = 1
         elif time.monotonic() > until:
             raise GenerationTimeoutError(
                 f"Nothing has come of the answer {answer} for {timeout_s:g} s: is a worker running that has a "
-                "language model (`pgembedd run` with AI_INFERENCE_API_HOST)?"
+                "language model (`pgembedd run` with PGEMBEDD_LANGUAGE_HOST)?"
             )
 
 

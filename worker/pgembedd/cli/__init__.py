@@ -28,7 +28,7 @@ from pgembedd.errors import (
 
 NAMES = (
     *("migrate", "up", "run", "serve", "health", "demo", "status", "events", "truncated", "search", "ask", "eval"),
-    *("mcp", "backfill", "retry", "verify", "index", "import", "model", "doctor", "postgres"),
+    *("mcp", "backfill", "retry", "verify", "index", "import", "model", "doctor", "postgres", "uninstall"),
 )
 COMMANDS = {name: name for name in NAMES} | {"import": "imports"}
 """The module of each command, in the order of the help."""

@@ -11,12 +11,12 @@ from uuid import UUID
 import click
 import psycopg
 
+from pgembedd.answers.options import AskOptions
 from pgembedd.answers.questions import Question, Questions
 from pgembedd.answers.watch import follow
 from pgembedd.cli.options import (
-    IntegerRange,
-    Json,
     database_option,
+    declared_options,
     open_connection,
     print_json,
     settings_options,
@@ -37,10 +37,7 @@ from pgembedd.settings import Settings
 @click.argument("question")
 @click.argument("pipeline", required=False)
 @database_option
-@click.option("--k", "-n", "k", type=IntegerRange(1, 50), default=6, show_default=True, help="Most sources.")
-@click.option("--filter", type=Json(), help="""As '{"section": "faq", "year": {"$gte": 2020}}'.""")
-@click.option("--model", help="The language model; default: the pipeline's, else the worker's.")
-@click.option("--thread", type=click.UUID, help="Goes on with a conversation: the thread of an earlier answer.")
+@declared_options(AskOptions)
 @timeout_option("Seconds to wait for a next part.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each event.")
 @settings_options("model_dir", "precision")

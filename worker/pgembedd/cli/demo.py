@@ -23,7 +23,7 @@ from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir
 from pgembedd.errors import ConfigurationError, PgembeddError
-from pgembedd.language.endpoint import HOST_VARIABLE
+from pgembedd.language.endpoint import HOST_VARIABLE, host_from_environment
 from pgembedd.log import configure_logging
 from pgembedd.loop.model_loader import loader
 from pgembedd.model import default_model
@@ -90,7 +90,7 @@ def command(answers: bool) -> None:
 
 def check_language_server() -> None:
     """Raises ConfigurationError where no language model's server is named."""
-    if not os.environ.get(HOST_VARIABLE):
+    if not host_from_environment():
         raise ConfigurationError(
             "The demo of answers needs a language model: start Ollama (`ollama serve`, `ollama pull mistral`) and set "
             f"{HOST_VARIABLE}=http://127.0.0.1:11434, or another server with PGEMBEDD_LANGUAGE_MODE=openaicompatible "

@@ -3,6 +3,7 @@
 import click
 
 from pgembedd.cli.options import http_options, settings_options
+from pgembedd.cli.process import warn_of_unknown_settings
 from pgembedd.errors import ConfigurationError
 from pgembedd.log import configure_logging
 from pgembedd.loop.model_loader import loader, reranker_loader
@@ -12,7 +13,7 @@ from pgembedd.settings import HttpSettings, Settings
 
 
 @click.command("mcp")
-@http_options("search_url")
+@http_options("search_url", "search_url_file")
 @settings_options("model_dir", "precision", "threads", "log_format", "log_level")
 def command(http: HttpSettings, settings: Settings) -> None:
     """Serve tools that search to an assistant: the Model Context Protocol on standard input and output.
@@ -21,6 +22,7 @@ def command(http: HttpSettings, settings: Settings) -> None:
     at /mcp.
     """
     configure_logging(settings.log_format, settings.log_level)
+    warn_of_unknown_settings()
     if not http.search_url:
         raise ConfigurationError(
             "There is no role to search as: set PGEMBEDD_SEARCH_URL to the URL of a login role of its own "

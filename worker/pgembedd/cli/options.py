@@ -2,19 +2,21 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import Field, fields
 from datetime import datetime, timedelta
 from functools import cache, wraps
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 import psycopg
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.search.options import SearchOptions, options_of
-from pgembedd.settings import HttpSettings, Settings, variable_of
+from pgembedd.settings import HttpSettings, Settings, text_from_environment, variables_of
 from pgembedd.settings.conninfo import check_conninfo, conninfo_from_environment
 
 Command = Callable[..., Any]
@@ -86,8 +88,11 @@ def _options(kind: "type[Settings | HttpSettings]", argument: str, only: Sequenc
         @wraps(command)
         def with_settings(*args: Any, **values: Any) -> Any:
             given: dict[str, Any] = {field.name: values.pop(field.name) for field in options}
-            given |= {field.name: os.environ.get(variable_of(field), "") for field in secret}
-            return command(*args, **{argument: kind(**given)}, **values)
+            given |= {field.name: text_from_environment(field) for field in secret}
+            made = kind(**given)
+            if isinstance(made, HttpSettings):
+                made = made.with_secrets()
+            return command(*args, **{argument: made}, **values)
 
         wrapped: Command = with_settings
         for field in reversed(options):
@@ -95,7 +100,7 @@ def _options(kind: "type[Settings | HttpSettings]", argument: str, only: Sequenc
                 "--" + field.name.replace("_", "-"),
                 type=_type(field),
                 default=field.default,
-                envvar=variable_of(field),
+                envvar=variables_of(field),
                 show_default=field.default != "",
                 show_envvar=True,
                 help=field.metadata["help"],
@@ -121,14 +126,24 @@ class Json(click.ParamType[Any]):
 FEW = 5
 """Hits for a terminal."""
 _SHORT = {"k": ("-n",)}
-_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Sequence[float]: float, Sequence[str]: str}
+_TYPES: dict[Any, Any] = {int: int, float: float, str: str, UUID: UUID, Sequence[float]: float, Sequence[str]: str}
 
 
 def search_options(command: Command) -> Command:
     """Adds the options of a search, but for its vector."""
-    for name, (kind, option) in reversed(options_of(SearchOptions).items()):
-        if name != "embedding":
-            default = FEW if name == "k" else option.default
+    return declared_options(SearchOptions, {"k": FEW})(command)
+
+
+def declared_options(
+    declared: type, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[Command], Command]:
+    """Adds options that are declared for all surfaces, but for a vector, with some other `defaults`."""
+
+    def decorate(command: Command) -> Command:
+        for name, (kind, option) in reversed(options_of(declared).items()):
+            if name == "embedding":
+                continue
+            default = defaults.get(name, option.default)
             command = click.option(
                 f"--{name.replace('_', '-')}",
                 *_SHORT.get(name, ()),
@@ -139,7 +154,9 @@ def search_options(command: Command) -> Command:
                 show_default=default is not None,
                 help=option.help,
             )(command)
-    return command
+        return command
+
+    return decorate
 
 
 class IntegerRange(click.IntRange):

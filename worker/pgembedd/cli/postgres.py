@@ -6,6 +6,7 @@ import subprocess
 import click
 from psycopg.conninfo import conninfo_to_dict
 
+from pgembedd.cli.confirmation import confirm, yes_option
 from pgembedd.embedded_postgres import EmbeddedPostgres, default_data_dir, running_conninfo
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing.")
@@ -68,10 +69,12 @@ def stop_server(quiet: bool) -> None:
 
 @command.command("remove")
 @quiet_option
-def remove_server(quiet: bool) -> None:
+@yes_option
+def remove_server(quiet: bool, yes: bool) -> None:
     """Stop it and delete all its data."""
     data_dir = default_data_dir()
     if data_dir.exists():
+        confirm(f"This deletes the private Postgres in {data_dir} with all databases.", yes=yes)
         EmbeddedPostgres(data_dir).remove()
     if not quiet:
         click.echo(f"Nothing is left in {data_dir}.")

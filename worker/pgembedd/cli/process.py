@@ -36,7 +36,7 @@ def run_process(
     """
     from pgembedd.cli.http_service import build_service
     from pgembedd.database.provider_use import ProviderUse
-    from pgembedd.log import configure_logging, get_logger
+    from pgembedd.log import configure_logging
     from pgembedd.loop.model_loader import loader
     from pgembedd.loop.shutdown import close_with_timeout
     from pgembedd.loop.worker import Worker
@@ -44,8 +44,7 @@ def run_process(
     from pgembedd.telemetry.setup import observer_of
 
     configure_logging(settings.log_format, settings.log_level)
-    for name, nearest in unknown_variables(os.environ):
-        get_logger().warning("unknown_setting", variable=name, nearest=nearest)
+    warn_of_unknown_settings()
     if conninfo is not None:
         settings = _settings_for(settings, check_database(conninfo, pipelines, pulls=pulls))
     ledger = None if conninfo is None else ProviderUse(conninfo, pooled=settings.wait == "poll")
@@ -60,6 +59,14 @@ def run_process(
             None if conninfo is None else Worker(conninfo, settings, models, role, own_models=False, observer=observer)
         )
         return _run_until_signal(worker, service, preloads=not pulls) and close_with_timeout(models.close)
+
+
+def warn_of_unknown_settings() -> None:
+    """Logs each variable of the environment that begins as ours do and is no setting."""
+    from pgembedd.log import get_logger
+
+    for name, nearest in unknown_variables(os.environ):
+        get_logger().warning("unknown_setting", variable=name, nearest=nearest)
 
 
 def _run_until_signal(worker: "Worker | None", service: "ServiceContext | None", *, preloads: bool) -> bool:

@@ -72,7 +72,7 @@ def _too_slow(
     return RowFailure(
         reason,
         f"Code of the table's owner (the content function, triggers, checks) did not end within "
-        f"{error.allowed_s:g} s: make it faster, or allow it more with PGEMBEDD_OWNER_TIMEOUT, then call "
+        f"{error.allowed_s:g} s: make it faster, or allow it more with PGEMBEDD_OWNER_TIMEOUT_S, then call "
         f"pgembedd.retry_dead_letters('{jobs[0].pipeline.name}').",
         slow=True,
     )

@@ -810,7 +810,7 @@ select pgembedd.ask({arguments}) as id
 
 -- name: answer
 -- What the caller may see of an answer; no row for one of others.
-select a.id, a.thread, a.pipeline, a.question, a.model, a.status, a.attempt, a.answer, a.reason,
+select a.id, a.thread, a.pipeline, a.question, a.language_model, a.status, a.attempt, a.answer, a.reason,
        coalesce((select e.data operator(pg_catalog.->) 'notes'::pg_catalog.text from pgembedd.answer_events e
                  where e.answer operator(pg_catalog.=) a.id and e.event operator(pg_catalog.=) 'done'
                  order by e.seq desc limit 1), '[]'::pg_catalog.jsonb) as notes

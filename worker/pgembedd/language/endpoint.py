@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.settings import LanguageSettings
+from pgembedd.settings import LanguageSettings, text_from_environment
 from pgembedd.settings.secret_files import read_key
 from pgembedd.settings.servers import is_loopback
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["ollama", "openaicompatible"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-HOST_VARIABLE = "AI_INFERENCE_API_HOST"
+HOST_VARIABLE = "PGEMBEDD_LANGUAGE_HOST"
 KEY_FILE_VARIABLE = "PGEMBEDD_LANGUAGE_KEY_FILE"
 
 Prompt = str | Mapping[str, Any]
@@ -151,9 +151,14 @@ def endpoint_of(settings: LanguageSettings) -> Endpoint | None:
     return Endpoint(host, mode, key, "The language model's server") if host else None
 
 
+def host_from_environment() -> str:
+    """Returns what PGEMBEDD_LANGUAGE_HOST, else AI_INFERENCE_API_HOST, names; "" where neither is set."""
+    return text_from_environment(LanguageSettings.__dataclass_fields__["language_host"])
+
+
 def endpoint_from_environment(mode: Mode = "ollama") -> Endpoint | None:
-    """Returns the server that AI_INFERENCE_API_HOST names, with the key of PGEMBEDD_LANGUAGE_KEY_FILE; else None."""
-    host = os.environ.get(HOST_VARIABLE)
+    """Returns the server that the environment names, with the key of PGEMBEDD_LANGUAGE_KEY_FILE; else None."""
+    host = host_from_environment()
     if not host:
         return None
     path = os.environ.get(KEY_FILE_VARIABLE)

@@ -32,7 +32,8 @@ class Bounds:
     @classmethod
     def of(cls, settings: LanguageSettings) -> Self:
         """Returns those of the settings."""
-        return cls(settings.language_timeout_s, settings.language_total_s, settings.language_max_answer_kb * 1000)
+        max_bytes = settings.language_max_answer_kb * 1000
+        return cls(settings.language_timeout_s, settings.language_total_timeout_s, max_bytes)
 
 
 class Generation(AsyncIterator[GenerationPart]):

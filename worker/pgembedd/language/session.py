@@ -37,7 +37,7 @@ class LanguageSession(AbstractContextManager["LanguageSession"]):
         mode: Mode = "ollama",
         timeout: float = TIMEOUT_S,
     ) -> None:
-        """Sends nothing. `host`, a URL, is that of AI_INFERENCE_API_HOST, as it is set now, unless it is given.
+        """Sends nothing. `host`, a URL, is that of PGEMBEDD_LANGUAGE_HOST, as it is set now, unless given.
 
         `key` is sent as a bearer token; without it, the one of PGEMBEDD_LANGUAGE_KEY_FILE goes to the host of the
         environment only. `mode` and `timeout`, in seconds, are those of each `run()` that does not say otherwise.

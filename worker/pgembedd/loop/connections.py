@@ -15,7 +15,7 @@ LAST_WAIT_S = 1.0  # for a session that others use, where there is no time left 
 
 
 class WorkerConnections:
-    """Makes the connections of one worker, which has `PGEMBEDD_CONNECTIONS` sessions at most."""
+    """Makes the connections of one worker, which has `PGEMBEDD_MAX_CONNECTIONS` sessions at most."""
 
     def __init__(self, conninfo: str, settings: Settings, schema: SchemaWait, observer: Observer) -> None:
         def sessions(purpose: str, most: int) -> Sessions:
@@ -31,7 +31,7 @@ class WorkerConnections:
             )
 
         self._leases = sessions("leases", 1)
-        self._shared = sessions("work", settings.connections - 1 - LISTENER)
+        self._shared = sessions("work", settings.max_connections - 1 - LISTENER)
 
     def connection(self, purpose: str, until: threading.Event, *, limit_times: int = 1) -> Connection:
         """Makes the connection of a thread. The arguments are those of Connection."""

@@ -4,9 +4,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from pgembedd.answers.options import AskOptions
 from pgembedd.errors import ConfigurationError
-from pgembedd.search.fields import Filter, Name, option_fields
-from pgembedd.search.options import SearchOptions, SimilarOptions, options_of
+from pgembedd.search.fields import Name, option_fields
+from pgembedd.search.options import SearchOptions, SimilarOptions
 from pgembedd.settings import limits
 
 MAX_HITS = 50
@@ -36,26 +37,25 @@ class QueryArguments(PipelineArguments):
     query: str = Field(max_length=limits.QUERY, description="What to look for, in plain words.")
 
 
-SEARCH_ARGUMENTS, SIMILAR_ARGUMENTS = (
+class QuestionArguments(PipelineArguments):
+    """A question to a pipeline."""
+
+    question: str = Field(max_length=limits.QUESTION, description="The question, in plain words.")
+
+
+SEARCH_ARGUMENTS, SIMILAR_ARGUMENTS, ASK_ARGUMENTS = (
     create_model(
         "Arguments",
         __base__=base,
         __doc__=f"The arguments of {function}() in SQL, those left out have its defaults.",
-        **option_fields(kind, most={"k": MAX_HITS}, for_assistants=True),
+        **option_fields(kind, most={"k": MAX_HITS}, without=("embedding", "thread"), for_assistants=True),
     )
-    for function, base, kind in (("search", QueryArguments, SearchOptions), ("similar", RowArguments, SimilarOptions))
+    for function, base, kind in (
+        ("search", QueryArguments, SearchOptions),
+        ("similar", RowArguments, SimilarOptions),
+        ("ask", QuestionArguments, AskOptions),
+    )
 )
-
-
-class AskArguments(PipelineArguments):
-    """The arguments of ask() in SQL."""
-
-    question: str = Field(max_length=limits.QUESTION, description="The question, in plain words.")
-    filter: Filter | None = Field(default=None, description=options_of(SearchOptions)["filter"][1].help)
-    k: int = Field(default=6, ge=1, le=MAX_HITS, description="How many sources at most.")
-    model: Name | None = Field(
-        default=None, description="A language model that may be named; without it, the pipeline's."
-    )
 
 
 def read(kind: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pgembedd.answers.questions import Question, Questions
 from pgembedd.answers.watch import ask_and_wait
-from pgembedd.mcp.arguments import SEARCH_ARGUMENTS, SIMILAR_ARGUMENTS, Arguments, AskArguments, RowArguments, read
+from pgembedd.mcp.arguments import ASK_ARGUMENTS, SEARCH_ARGUMENTS, SIMILAR_ARGUMENTS, Arguments, RowArguments, read
 from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hits
 
@@ -98,7 +98,7 @@ TOOLS = {
             "Answers a question from the rows of a pipeline, by a language model that is shown the best hits and no "
             "more. Returns the answer, whose [n] are its sources, notes on it, as that it cites no source, and the "
             "sources with their excerpts; status refused where the rows do not answer it. It takes some seconds.",
-            AskArguments,
+            ASK_ARGUMENTS,
             _ask,
             only_reads=False,
         ),

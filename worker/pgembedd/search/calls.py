@@ -37,7 +37,7 @@ _TYPES: dict[str, Any] = {name: kind for name, (kind, _) in options_of(SearchOpt
     "pipelines": Sequence[str],
     "query": str,
     "question": str,
-    "model": str,
+    "language_model": str,
     "thread": UUID,
     "key": Mapping[str, Any],
     "like_key": Mapping[str, Any],

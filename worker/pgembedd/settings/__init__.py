@@ -8,12 +8,21 @@ from collections.abc import Iterable
 from dataclasses import fields
 from difflib import get_close_matches
 
-from pgembedd.settings.field import variable_of
+from pgembedd.settings.field import text_from_environment, variable_of, variables_of
 from pgembedd.settings.http import HttpSettings
 from pgembedd.settings.language import LanguageSettings
 from pgembedd.settings.worker import Settings
 
-__all__ = ["HttpSettings", "LanguageSettings", "Settings", "unknown_variables", "variable_of", "variables"]
+__all__ = [
+    "HttpSettings",
+    "LanguageSettings",
+    "Settings",
+    "text_from_environment",
+    "unknown_variables",
+    "variable_of",
+    "variables",
+    "variables_of",
+]
 
 # Those that are no setting of a process: an option of `run`, and where files are.
 OTHER_VARIABLES = ("PGEMBEDD_HTTP", "PGEMBEDD_CACHE_DIR", "PGEMBEDD_POSTGRES_DIR")

@@ -1,9 +1,10 @@
 """The settings of the HTTP service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgembedd.settings.field import setting
 from pgembedd.settings.language import LanguageSettings
+from pgembedd.settings.secret_files import read_secret
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class HttpSettings(LanguageSettings):
     http_host: str = setting("127.0.0.1", "Address to listen on; anything but a loopback address needs a token.")
     http_port: int = setting(8432, "Port to listen on; 0 takes a free one and logs it.", bounds=(0, 65_535))
     http_token: str = setting("", "A bearer token that may do everything; never a command line option.", secret=True)
-    http_token_file: str = setting(
+    http_tokens_file: str = setting(
         "", "File of bearer tokens, one a line: the token, and its scopes (none: it may do everything)."
     )
     search_url: str = setting(
@@ -21,7 +22,9 @@ class HttpSettings(LanguageSettings):
         "Connection string of the role that searches by HTTP and MCP have the rights of; none: there are none.",
         secret=True,
     )
+    search_url_file: str = setting("", "File with that connection string, where it is not in the environment.")
     http_jwt_secret: str = setting("", "Secret that users' JWTs are signed with (HS256), as Supabase's.", secret=True)
+    http_jwt_secret_file: str = setting("", "File with that secret, where it is not in the environment.")
     http_jwks: str = setting("", "URL or file of the public keys (JWKS) that users' JWTs are signed with.")
     http_jwt_audience: str = setting("", "What a user's JWT must have in `aud`; none: anything.")
     http_models: str = setting(
@@ -33,7 +36,7 @@ class HttpSettings(LanguageSettings):
     )
     http_max_body_kb: int = setting(4096, "Largest request body, in KB.", bounds=(1, 1_000_000))
     http_max_inputs: int = setting(2048, "Most texts in one request.", bounds=(1, 1_000_000))
-    http_max_tokens: int = setting(
+    http_max_input_tokens: int = setting(
         200_000,
         "Most tokens in one request, counting a token for four bytes and no text for more than its model reads.",
         bounds=(1, 1_000_000_000),
@@ -69,6 +72,15 @@ class HttpSettings(LanguageSettings):
         "", "Origins whose pages may call the service from a browser, by comma; none: no page may."
     )
     http_trusted_proxies: str = setting("", "Addresses of proxies whose X-Forwarded-For is believed, by comma, or `*`.")
-    http_token_ids: str = setting(
+    http_input_token_ids: str = setting(
         "refuse", "Token ids sent to /v1/embeddings: `refuse` them, or take them as `own`.", choices=("refuse", "own")
     )
+
+    def with_secrets(self) -> "HttpSettings":
+        """Returns the settings with the secrets that stand in files. ConfigurationError for a file without one."""
+        search_url, jwt_secret = self.search_url, self.http_jwt_secret
+        if self.search_url_file and not search_url:
+            search_url = read_secret(self.search_url_file, "PGEMBEDD_SEARCH_URL_FILE")
+        if self.http_jwt_secret_file and not jwt_secret:
+            jwt_secret = read_secret(self.http_jwt_secret_file, "PGEMBEDD_HTTP_JWT_SECRET_FILE")
+        return replace(self, search_url=search_url, http_jwt_secret=jwt_secret)

@@ -10,7 +10,7 @@ class LanguageSettings:
     """Without `language_host` no text is sent to a language model, and without `tasks_host` none to Hugging Face."""
 
     language_host: str = setting(
-        "", "URL of the language model's server; none: requests for one are refused.", variable="AI_INFERENCE_API_HOST"
+        "", "URL of the language model's server; none: requests for one are refused.", fallback="AI_INFERENCE_API_HOST"
     )
     language_mode: str = setting(
         "ollama",
@@ -22,7 +22,7 @@ class LanguageSettings:
     language_timeout_s: float = setting(
         60.0, "Seconds to connect to that server, and between two parts of an answer.", bounds=(0.1, 3_600)
     )
-    language_total_s: float = setting(
+    language_total_timeout_s: float = setting(
         600.0, "Seconds that a whole answer may take; it is cut off then.", bounds=(0.1, 86_400)
     )
     language_max_prompt_kb: int = setting(256, "Largest prompt, in KB.", bounds=(1, 1_000_000))
@@ -37,7 +37,7 @@ class LanguageSettings:
         "Tokens that the language model reads, prompt and answer together; where its server says fewer, those.",
         bounds=(512, 10_000_000),
     )
-    language_answer_tokens: int = setting(
+    language_max_answer_tokens: int = setting(
         512, "Most tokens of an answer from a table; it is cut off then.", bounds=(16, 1_000_000)
     )
     tasks_host: str = setting(

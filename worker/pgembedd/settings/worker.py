@@ -43,9 +43,8 @@ class Settings:
         60.0,
         "Seconds that code of a table's owner (content function, triggers, checks) may take in one statement.",
         bounds=(0.1, 86_400),
-        variable="PGEMBEDD_OWNER_TIMEOUT",
     )
-    connections: int = setting(
+    max_connections: int = setting(
         12,
         "Most connections of this worker to the database; one that is not used for half a minute is closed.",
         bounds=(7, 1_000),

@@ -53,7 +53,7 @@ class Authenticator:
         if not self.has_tokens and not is_loopback(host):
             raise ConfigurationError(
                 f"The service would listen on {host}, where other machines reach it, so it needs a token: set "
-                "PGEMBEDD_HTTP_TOKEN or PGEMBEDD_HTTP_TOKEN_FILE (openssl rand -hex 32), or listen on 127.0.0.1."
+                "PGEMBEDD_HTTP_TOKEN or PGEMBEDD_HTTP_TOKENS_FILE (openssl rand -hex 32), or listen on 127.0.0.1."
             )
 
     @property

@@ -45,15 +45,15 @@ def load_tokens(settings: HttpSettings) -> list[Token]:
     """Returns the tokens of the settings. ConfigurationError for a token or a file that is not well formed."""
     everything = Caller(SCOPES, settings.search_url)
     tokens = [_token(settings.http_token, everything, "PGEMBEDD_HTTP_TOKEN")] if settings.http_token else []
-    if settings.http_token_file:
-        _warn_if_readable(Path(settings.http_token_file))
-        lines = read_secret(settings.http_token_file, "PGEMBEDD_HTTP_TOKEN_FILE").splitlines()
+    if settings.http_tokens_file:
+        _warn_if_readable(Path(settings.http_tokens_file))
+        lines = read_secret(settings.http_tokens_file, "PGEMBEDD_HTTP_TOKENS_FILE").splitlines()
         for number, line in enumerate(lines, 1):
             if line.strip() and not line.lstrip().startswith("#"):
-                where = f"line {number} of {settings.http_token_file}"
+                where = f"line {number} of {settings.http_tokens_file}"
                 tokens.append(_parse(line, settings.search_url, where))
         if not tokens:
-            raise ConfigurationError(f"The file {settings.http_token_file} names no token, only comments.")
+            raise ConfigurationError(f"The file {settings.http_tokens_file} names no token, only comments.")
     return tokens
 
 

@@ -46,7 +46,7 @@ class LanguageGateway:
     def endpoint(self) -> Endpoint:
         """The language model's server. Refusal 501 where none is set."""
         if self._endpoint is None:
-            raise Refusal(501, "No language model's server is set here (AI_INFERENCE_API_HOST).", "no_language_model")
+            raise Refusal(501, "No language model's server is set here (PGEMBEDD_LANGUAGE_HOST).", "no_language_model")
         return self._endpoint
 
     def check_size(self, size: int) -> None:

@@ -40,9 +40,10 @@ def check_tokens(
     http: HttpSettings, tokens: int, they_have: str, status: int = 413, code: str = "", param: str = "input"
 ) -> None:
     """Raises Refusal for more tokens than a request may have; `they_have` begins its sentence."""
-    if tokens > http.http_max_tokens:
-        sentence = f"{they_have} about {tokens} tokens, more than {http.http_max_tokens} (PGEMBEDD_HTTP_MAX_TOKENS)"
-        raise Refusal(status, f"{sentence}: send fewer at a time.", code, param=param)
+    if tokens > http.http_max_input_tokens:
+        most = f"{http.http_max_input_tokens} (PGEMBEDD_HTTP_MAX_INPUT_TOKENS)"
+        sentence = f"{they_have} about {tokens} tokens, more than {most}: send fewer at a time."
+        raise Refusal(status, sentence, code, param=param)
 
 
 def too_long(number: int, tokens: int, embedder: Embedder) -> str:

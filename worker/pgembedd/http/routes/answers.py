@@ -1,12 +1,13 @@
 """`/api/v1/answers`: questions about a table, answered as a stream of events that any number of clients may watch."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
+from pgembedd.answers.options import AskOptions
 from pgembedd.answers.questions import Question
 from pgembedd.answers.watch import Viewer
 from pgembedd.http.auth.tokens import Caller
@@ -16,7 +17,7 @@ from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.paths import API
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.http.streams.sse import EventStream, frame
-from pgembedd.search.fields import Filter, Name
+from pgembedd.search.fields import Name, option_fields
 from pgembedd.settings import limits
 
 STREAM = event_stream("`status`, `sources`, `delta` and `citation` events, then `done` or `error`.")
@@ -24,15 +25,22 @@ _OVER: dict[int | str, dict[str, Any]] = {204: {"description": "The answer is fi
 _ERRORS = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504)
 
 
-class AskRequest(StrictModel):
-    """The arguments of pgembedd.ask() in SQL; those left out have its defaults."""
+class PipelineQuestion(StrictModel):
+    """A question to a pipeline."""
 
     pipeline: Name = Field(description="The name of a pipeline.")
     question: str = Field(max_length=limits.QUESTION, description="The question.")
-    filter: Filter | None = Field(default=None, description="Conditions on columns of the source, as for a search.")
-    k: int | None = Field(default=None, ge=1, le=limits.SOURCES, description="How many sources at most.")
-    model: Name | None = Field(default=None, description="A language model; without it, the pipeline's.")
-    thread: UUID | None = Field(default=None, strict=False, description="The thread that the question goes on with.")
+
+
+if TYPE_CHECKING:
+    AskRequest = PipelineQuestion
+else:
+    AskRequest = create_model(
+        "AskRequest",
+        __base__=PipelineQuestion,
+        __doc__="The arguments of pgembedd.ask() in SQL; those left out have its defaults.",
+        **option_fields(AskOptions),
+    )
 
 
 class AnswerStatus(BaseModel):

@@ -148,8 +148,8 @@ def _texts_of(given: Input, http: HttpSettings) -> list[Text]:
     if not texts or not all(texts):
         sentence = "The input is empty: send at least one text, none of them empty."
         raise Refusal(400, sentence, "empty_input", param="input")
-    if http.http_token_ids == "refuse" and not all(isinstance(text, str) for text in texts):
-        sentence = f"Token ids are not taken here: send texts. {CLIENTS} PGEMBEDD_HTTP_TOKEN_IDS=own allows them."
+    if http.http_input_token_ids == "refuse" and not all(isinstance(text, str) for text in texts):
+        sentence = f"Token ids are not taken here: send texts. {CLIENTS} PGEMBEDD_HTTP_INPUT_TOKEN_IDS=own allows them."
         raise Refusal(400, sentence, "token_ids_refused", param="input")
     return texts
 
