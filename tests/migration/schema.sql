@@ -125,6 +125,18 @@ COMMENT ON COLUMN pgembedd_internal.pipeline.slow_until IS 'The end of the pause
 COMMENT ON COLUMN pgembedd_internal.pipeline.upkeep_after IS 'The upkeep was cancelled in this pipeline, and leaves it out until then.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.unserved_tried IS 'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.retry_delay IS 'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
+CREATE TABLE pgembedd_internal.answer_settings (
+    pipeline text NOT NULL,
+    language_model text,
+    url_template text,
+    title_column text,
+    min_similarity double precision,
+    keep interval DEFAULT '30 days'::interval NOT NULL,
+    language_models text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
+);
+COMMENT ON TABLE pgembedd_internal.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
+COMMENT ON COLUMN pgembedd_internal.answer_settings.language_models IS 'The language models that a question may name besides `language_model`.';
 CREATE UNLOGGED TABLE pgembedd_internal.embed_request (
     id uuid NOT NULL,
     model text NOT NULL,
@@ -155,7 +167,7 @@ CREATE TABLE pgembedd_internal.imported_trigger (
     imported_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     column_type text
 );
-COMMENT ON TABLE pgembedd_internal.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
+COMMENT ON TABLE pgembedd_internal.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `pgembedd uninstall` create them again.';
 COMMENT ON COLUMN pgembedd_internal.imported_trigger.column_type IS 'Type and dimensions of the column at the import; null for one by the first version.';
 CREATE TABLE pgembedd_internal.loopback (
     only_row boolean DEFAULT true NOT NULL,
@@ -258,18 +270,6 @@ CREATE SEQUENCE pgembedd_internal.worker_idle
     MAXVALUE 1
     CACHE 1;
 COMMENT ON SEQUENCE pgembedd_internal.worker_idle IS '1 while some worker sleeps, and only then do triggers NOTIFY. A sequence: no transaction, no lock.';
-CREATE TABLE pgembedd_internal.answer_settings (
-    pipeline text NOT NULL,
-    model text,
-    url_template text,
-    title_column text,
-    min_similarity double precision,
-    keep interval DEFAULT '30 days'::interval NOT NULL,
-    models text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT answer_settings_keep_check CHECK ((keep > '00:00:00'::interval))
-);
-COMMENT ON TABLE pgembedd_internal.answer_settings IS 'How questions about a pipeline are answered: see configure_answers(). By name, as a new model makes a new row.';
-COMMENT ON COLUMN pgembedd_internal.answer_settings.models IS 'The language models that a question may name besides `model`.';
 CREATE TABLE pgembedd_internal.answer_source (
     answer uuid NOT NULL,
     n integer NOT NULL,
@@ -596,6 +596,7 @@ GRANT UPDATE(slow_pause) ON TABLE pgembedd_internal.pipeline TO pgembedd;
 GRANT UPDATE(slow_ends) ON TABLE pgembedd_internal.pipeline TO pgembedd;
 GRANT UPDATE(upkeep_after) ON TABLE pgembedd_internal.pipeline TO pgembedd;
 GRANT UPDATE(unserved_tried) ON TABLE pgembedd_internal.pipeline TO pgembedd;
+GRANT SELECT ON TABLE pgembedd_internal.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd_internal.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd_internal.allowed_s(pipeline_id integer) TO pgembedd_worker;
@@ -652,7 +653,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.missed TO pgembedd;
 GRANT INSERT ON TABLE pgembedd_code.missed TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd_internal.worker_idle TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_code.worker_idle TO pgembedd;
-GRANT SELECT ON TABLE pgembedd_internal.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.answer_source TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.activity TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.event TO pgembedd;
