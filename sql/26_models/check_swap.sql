@@ -49,7 +49,7 @@ begin
             message = format('%s no vector in "%s" yet.', _counted(missing, format('row of "%s" has', current.name),
                 format('rows of "%s" have', current.name)), successor.name),
             hint = format('See pgembedd.status, and pgembedd.dead_letters for rows that cannot be '
-                   'embedded; call pgembedd.wait_for(%L). force => true does without them.', successor.name),
+                   'embedded; call pgembedd.wait_for_pipeline(%L). force => true does without them.', successor.name),
             errcode = 'object_not_in_prerequisite_state';
     end if;
 end $$;
@@ -81,9 +81,8 @@ begin
         if clock_timestamp() > began_at + patience then
             raise exception using message = format('%s up to date, but still queued for "%s".', _counted(behind,
                     format('row of "%s" is', current.name), format('rows of "%s" are', current.name)), successor.name),
-                hint = format('Call pgembedd.wait_for(%L), and see that a worker '
-                       'runs. force => true shows their old vectors until then.', successor.name),
-                errcode = 'object_not_in_prerequisite_state';
+                hint = format('Call pgembedd.wait_for_pipeline(%L), and see that a worker '
+                       'runs. force => true shows their old vectors until then.', successor.name), errcode = 'object_not_in_prerequisite_state';
         end if;
         perform pg_sleep(0.1);
     end loop;

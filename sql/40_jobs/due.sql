@@ -13,6 +13,10 @@ as $$
 declare
     until timestamptz := clock_timestamp() + make_interval(secs => poll_s);
 begin
+    if lane <> all (_queues()) then
+        raise exception using message = format('"%s" is no queue of pgembedd''s.', lane),
+            hint = format('There are: %s.', array_to_string(_queues(), ', ')), errcode = 'invalid_parameter_value';
+    end if;
     loop
         return query
             select p.id, q.name

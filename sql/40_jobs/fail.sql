@@ -54,7 +54,7 @@ begin
         perform _dead_letter(queue, job.msg_id, one.id, reason, left(error, 4000), attempts);
         outcome := 'dead'; retry_in := null;
     else
-        perform _notify('failed', one.id, jsonb_build_object(
+        perform _notify('attempt_failed', one.id, jsonb_build_object(
             'queue', queue, 'msg_id', job.msg_id, 'key', job.message -> 'id', 'reason', reason, 'attempts', attempts,
             'retry_in_s', round(extract(epoch from retry_in)::numeric, 3)));
     end if;

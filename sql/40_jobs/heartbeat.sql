@@ -36,7 +36,9 @@ comment on function pgembedd_internal.heartbeat is
 
 -- The workers that are connected, and whether each has said lately that it lives. On a standby none is. One without
 -- sessions is connected as long as it says so. What was said before the server was restarted, or to another server of
--- which this is a restored dump, counts for nothing.
+-- which this is a restored dump, counts for nothing. A number of a process is used again in time: a session of another
+-- role, or one that began after the worker spoke last, is no session of it. (When others' sessions began, Postgres does
+-- not tell every role.)
 create or replace function pgembedd.workers()
 returns table (
     id integer, role oid, place text, sessions integer[], tasks text[], busy_with integer[], answers boolean,
@@ -55,7 +57,8 @@ begin
         where w.server_start = pg_postmaster_start_time() and case
             when w.sessions = '{}' then w.answered_at > lately
             else exists (select from pg_stat_activity a
-                         where a.pid = any (w.sessions) and a.datname = current_database()) end
+                         where a.pid = any (w.sessions) and a.datname = current_database()
+                           and a.usesysid = w.role and coalesce(a.backend_start <= w.answered_at, true)) end
         order by w.answered_at;
 end $$;
 comment on function pgembedd.workers is

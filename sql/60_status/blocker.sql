@@ -22,19 +22,12 @@ $$;
 comment on function pgembedd_internal.blocker is
     'The lock that keeps a pipeline''s rows from being read and stored, and the process that holds it.';
 
--- That as a sentence, or null. What the blocker ran last may hold content: it is told to a session that may read it in
--- pg_stat_activity, and not to one that learns of it by the rights of our functions.
+-- That as a sentence, or null.
 create or replace function pgembedd_internal._blocked(pipeline pgembedd_internal.pipeline) returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('The table %s is locked by %s%s.', b.relation, coalesce('pid ' || b.pid, 'a prepared transaction'),
-        concat(' (' || nullif(a.application_name, '') || ')',
-            ', in a transaction for ' || _age(clock_timestamp() - a.xact_start),
-            ', which waits for pid ' || b.waits_for,
-            case when pg_has_role(session_user, a.usesysid, 'usage')
-                   or pg_has_role(session_user, 'pg_read_all_stats', 'usage') then
-                ', and ran last: ' || left(regexp_replace(case when a.state is not null then a.query end,
-                                                          '[[:space:]]+', ' ', 'g'), 100) end))
+        concat(' (' || nullif(a.application_name, '') || ')', ', which waits for pid ' || b.waits_for))
     from blocker(pipeline.id) b left join pg_stat_activity a on a.pid = b.pid
 $$;

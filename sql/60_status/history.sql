@@ -1,25 +1,27 @@
+-- The name of the pipeline is a parameter and a column, which it can be as INOUT alone.
 create or replace function pgembedd.history(
-    name text default null, since interval default '1 hour', bucket interval default '1 minute'
-) returns table (
-    pipeline text, at timestamptz, queued bigint, backfill bigint, oldest_age interval, failing bigint, dead bigint,
-    embedded bigint, rows_per_minute numeric, lag interval)
+    inout pipeline text default null, last interval default '1 hour', bucket interval default '1 minute',
+    out at timestamptz, out queued bigint, out queued_fresh bigint, out queued_backfill bigint,
+    out oldest_age interval, out failing bigint, out dead bigint, out embedded bigint, out rows_per_minute numeric,
+    out lag interval
+) returns setof record
 language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    only_id integer := case when history.name is not null then (_pipeline(history.name)).id end;
+    only_id integer := case when history.pipeline is not null then (_pipeline(history.pipeline)).id end;
     ended_at timestamptz := clock_timestamp();
     began_at timestamptz;
 begin
-    perform _check_history(since, bucket);
-    began_at := date_bin(bucket, ended_at - since, 'epoch');
+    perform _check_history(last, bucket);
+    began_at := date_bin(bucket, ended_at - last, 'epoch');
     return query
         with bins as (select b.at from generate_series(began_at, ended_at, bucket) as b(at)),
         -- The highest of each bin: a peak shows in an hour's bins, too.
         sampled as (
             select date_bin(bucket, s.at, 'epoch') as at, s.pipeline_id,
-                   max(s.queued) as queued, max(s.backfill) as backfill,
+                   max(s.queued + s.backfill) as queued, max(s.queued) as fresh, max(s.backfill) as backfill,
                    max(greatest(s.oldest_age, s.backfill_oldest_age)) as oldest_age,
                    max(s.failing) as failing, max(s.dead) as dead
             from sample s
@@ -34,6 +36,7 @@ begin
         select p.name, b.at,
                -- Null where no sample was taken, because nothing did the maintenance.
                case when t.at is not null then coalesce(s.queued, 0) end,
+               case when t.at is not null then coalesce(s.fresh, 0) end,
                case when t.at is not null then coalesce(s.backfill, 0) end, s.oldest_age,
                case when t.at is not null then coalesce(s.failing, 0) end,
                case when t.at is not null then coalesce(s.dead, 0) end, coalesce(d.embedded, 0),
@@ -48,9 +51,9 @@ begin
 end $$;
 comment on function pgembedd.history is
     'What was queued, waited and done in each bucket of the last '
-    'hour, or as long as `since`; of one pipeline or of all.';
+    'hour, or as long as `last`; of one pipeline or of all.';
 
-create or replace function pgembedd_internal._check_history(since interval, bucket interval) returns void
+create or replace function pgembedd_internal._check_history(last interval, bucket interval) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -60,10 +63,10 @@ begin
         raise exception using
             message = format('bucket => %s cannot be counted in.', coalesce(quote_literal(bucket), 'NULL')),
             hint = 'Take a second or more, in seconds, minutes, hours or days.', errcode = 'invalid_parameter_value';
-    elsif since is null or not isfinite(since) or since < bucket
-        or extract(epoch from since) / extract(epoch from bucket) > 10000 then
-        raise exception using message = format('since => %s makes no history in buckets of %s.',
-                coalesce(quote_literal(since), 'NULL'), bucket),
+    elsif last is null or not isfinite(last) or last < bucket
+        or extract(epoch from last) / extract(epoch from bucket) > 10000 then
+        raise exception using message = format('last => %s makes no history in buckets of %s.',
+                coalesce(quote_literal(last), 'NULL'), bucket),
             hint = 'It is as long as one bucket at least, and as 10,000 at most; samples are kept for a day.',
             errcode = 'invalid_parameter_value';
     end if;

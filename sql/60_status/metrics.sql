@@ -1,12 +1,12 @@
 create or replace function pgembedd.metrics() returns table (
-    pipeline text, state text, queued bigint, backfill bigint, queued_oldest_s double precision,
-    backfill_oldest_s double precision, failing bigint, dead jsonb, blank bigint, truncated bigint,
-    rows_per_minute double precision)
+    pipeline text, state text, queued bigint, queued_fresh bigint, queued_backfill bigint,
+    oldest_age_fresh_s double precision, oldest_age_backfill_s double precision, failing bigint, dead jsonb,
+    blank bigint, truncated bigint, rows_per_minute double precision)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     -- Messages and dead letters that no pipeline is known for come in a line without a state.
-    select p.name, f.state, f.queued, f.backfill,
+    select p.name, f.state, f.queued, f.queued_fresh, f.queued_backfill,
            extract(epoch from clock_timestamp() - f.fresh_oldest)::double precision,
            extract(epoch from clock_timestamp() - f.backfill_oldest)::double precision,
            f.failing, coalesce(d.dead, '{}'), f.blank, f.truncated, f.rows_per_minute::double precision
@@ -14,7 +14,7 @@ as $$
     left join (select coalesce(pipeline_id, 0) as pipeline_id, jsonb_object_agg(reason, dead) as dead
                from (select pipeline_id, reason, count(*) as dead from dead_letter group by 1, 2) d
                group by 1) d on d.pipeline_id = f.pipeline_id
-    where p.id is not null or f.queued + f.backfill > 0 or d.dead is not null
+    where p.id is not null or f.queued > 0 or d.dead is not null
     order by p.id
 $$;
 comment on function pgembedd.metrics is

@@ -51,10 +51,10 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if pg_current_xact_id_if_assigned() is not null then
-        raise exception 'wait_for cannot wait inside a transaction that has written: no worker sees its rows yet.'
+        raise exception 'A wait in a transaction that has written would never end: no worker sees its rows yet.'
             using errcode = 'active_sql_transaction', hint = 'COMMIT first.';
     elsif timeout is null then
-        raise exception using message = 'The timeout is NULL: wait_for would never give up.',
+        raise exception using message = 'The timeout is NULL: the wait would never end.',
             hint = 'Give an interval, for example ''1 minute''.', errcode = 'null_value_not_allowed';
     end if;
 end $$;

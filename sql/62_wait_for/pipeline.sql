@@ -1,10 +1,10 @@
 -- A procedure, because a function would look at one snapshot for ever. It has no SET clause, since such a
 -- procedure may not COMMIT; hence all names are qualified.
-create or replace procedure pgembedd.wait_for(name text, timeout interval default '1 minute')
+create or replace procedure pgembedd.wait_for_pipeline(pipeline text, timeout interval default '1 minute')
 language plpgsql
 as $$
 declare
-    one pgembedd_internal.pipeline := pgembedd_internal._pipeline(name);
+    one pgembedd_internal.pipeline := pgembedd_internal._pipeline(pipeline);
     deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
     began_at pg_catalog.timestamptz;
     look_again_at pg_catalog.timestamptz;
@@ -20,14 +20,14 @@ begin
         look_again_at := pg_catalog.clock_timestamp()
             operator(pg_catalog.+) (pg_catalog.clock_timestamp() operator(pg_catalog.-) began_at);
         loop
-            one := pgembedd_internal._pipeline(name);
+            one := pgembedd_internal._pipeline(pipeline);
             if pgembedd_internal._shown_state(one) operator(pg_catalog.<>) 'running' then
-                raise exception 'The pipeline "%" is %, with % waiting: %', name, pgembedd_internal._shown_state(one),
+                raise exception 'The pipeline "%" is %, with % waiting: %', pipeline, pgembedd_internal._shown_state(one),
                     pgembedd_internal._counted(pgembedd_internal._job_count(one), 'job'), pgembedd_internal._shown_reason(one)
                     using errcode = 'object_not_in_prerequisite_state';
             elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
                 raise exception 'The pipeline "%" still has % waiting after %.',
-                    name, pgembedd_internal._counted(pgembedd_internal._job_count(one), 'job'), timeout
+                    pipeline, pgembedd_internal._counted(pgembedd_internal._job_count(one), 'job'), timeout
                     using errcode = 'query_canceled',
                         hint = 'See pgembedd.status and pgembedd.dead_letters; is a worker running?';
             end if;
@@ -38,5 +38,5 @@ begin
         end loop;
     end loop;
 end $$;
-comment on procedure pgembedd.wait_for(text, interval) is
+comment on procedure pgembedd.wait_for_pipeline is
     'Wait until nothing of the pipeline is queued; raises after the timeout, or when the pipeline does not run.';

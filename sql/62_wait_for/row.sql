@@ -1,32 +1,15 @@
--- Two forms, because a quoted literal has no type that `anyelement` could take. The timeout has no default: with one,
--- wait_for('documents', '30 s') could mean either.
-create or replace procedure pgembedd.wait_for(name text, id text, timeout interval)
-language plpgsql
-as $$
-declare
-    one pgembedd_internal.pipeline := pgembedd_internal._pipeline(name);
-    jobs pg_catalog.record;
-    ignored pg_catalog.text;
-begin
-    jobs := pgembedd_internal._row_jobs(one, pgembedd_internal._key_from_text(one, id), timeout);
-    call pgembedd_internal._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
-    ignored := pgembedd_internal._refuse_dead(pgembedd_internal._pipeline(name), jobs.key);
-end $$;
-comment on procedure pgembedd.wait_for(text, text, interval) is
-    'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
-
-create or replace procedure pgembedd.wait_for(name text, id anyelement, timeout interval)
+create or replace procedure pgembedd.wait_for_row(pipeline text, key jsonb, timeout interval default '1 minute')
 language plpgsql
 as $$
 declare
     jobs pg_catalog.record;
     ignored pg_catalog.text;
 begin
-    jobs := pgembedd_internal._row_jobs(pgembedd_internal._pipeline(name), pg_catalog.to_jsonb(id), timeout);
-    call pgembedd_internal._wait_for_row(name, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
-    ignored := pgembedd_internal._refuse_dead(pgembedd_internal._pipeline(name), jobs.key);
+    jobs := pgembedd_internal._row_jobs(pgembedd_internal._pipeline(pipeline), key, timeout);
+    call pgembedd_internal._wait_for_row(pipeline, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
+    ignored := pgembedd_internal._refuse_dead(pgembedd_internal._pipeline(pipeline), jobs.key);
 end $$;
-comment on procedure pgembedd.wait_for(text, anyelement, interval) is
+comment on procedure pgembedd.wait_for_row is
     'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
 
 create or replace procedure pgembedd_internal._wait_for_row(
@@ -69,6 +52,7 @@ declare
     found_one jsonb;
     ignored text := _check_wait(timeout);
 begin
+    ignored := _check_json('key', id);
     ignored := _check_problem(pipeline);
     begin
         found_one := _ask(pipeline, format(
@@ -114,25 +98,6 @@ begin
         where (q.message -> 'id' = $1 or q.message ->> 'id' = $1 #>> '{}') and %s
         $q$, _queue_table(queue), _is_for(pipeline_id)) into jobs using key;
     return coalesce(jobs, '{}');
-end $$;
-
--- An unquoted string is the key itself, or its JSON where JSON alone can name the row.
-create or replace function pgembedd_internal._key_from_text(pipeline pgembedd_internal.pipeline, id text) returns jsonb
-language plpgsql stable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-begin
-    if cardinality(pipeline.key_columns) = 1 and not exists (
-        select from _key_columns(pipeline.source) k where k.base = 'jsonb'::regtype)
-    then
-        return to_jsonb(id);
-    end if;
-    return id::jsonb;
-exception when invalid_text_representation then
-    raise exception using
-        message = _cut(format('%s cannot be the key of a row of %s: it is no JSON.', quote_literal(id),
-            pipeline.source)),
-        hint = _key_in_words(pipeline), errcode = 'invalid_parameter_value';
 end $$;
 
 create or replace function pgembedd_internal._key_in_words(pipeline pgembedd_internal.pipeline) returns text

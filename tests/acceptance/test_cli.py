@@ -151,9 +151,20 @@ def test_status_as_a_table_and_as_json(documents: Database) -> None:
     assert "docs" in pgembedd("status", database=documents.conninfo).out
     (line,) = pgembedd("status", "--json", database=documents.conninfo).out.splitlines()
     row = json.loads(line)
-    assert (row["pipeline"], row["state"], row["queued"], row["backfill"]) == ("docs", "running", 1, 0)
-    assert row["oldest_age"] >= 0
-    assert (row["coverage"], row["lag"] is None or row["lag"] >= 0) == (0.75, True)
+    assert (row["pipeline"], row["state"], row["queued"], row["queued_backfill"]) == ("docs", "running", 1, 0)
+    assert row["oldest_age_s"] >= 0
+    assert (row["coverage"], row["lag_s"] is None or row["lag_s"] >= 0) == (0.75, True)
+
+
+def test_an_operator_sees_the_status(roles: Roles, documents: Database) -> None:
+    role = roles.make("operator")
+    with documents.connect() as connection:
+        connection.execute("select pgembedd.grant_operator(%s)", [role])
+        connection.execute("insert into pgembedd_internal.provider_use values ('openai', pgembedd_internal._day(), 7, 1)")
+    shown = pgembedd("status", database=conninfo_as(documents, role))
+    assert (shown.code, shown.err) == (0, "")
+    assert "docs" in shown.out
+    assert "openai today (UTC): 7 tokens in 1 request." in shown.out
 
 
 def test_truncated_as_a_table_and_as_json(documents: Database) -> None:

@@ -80,13 +80,13 @@ def test_a_line_an_event_until_ctrl_c(database: Database, documents: psycopg.Con
             "select pgembedd_internal._notify_stored(1, 'letters', array['written', 'gone', 'written'], '1.5 s')"
         )
         documents.execute(
-            'select pgembedd_internal._notify(\'failed\', 1, \'{"key": "\\u001b[2J two", "attempts": 1}\')'
+            'select pgembedd_internal._notify(\'attempt_failed\', 1, \'{"key": "\\u001b[2J two", "attempts": 1}\')'
         )
         lines = [follower.line().split("  ")[1:] for _ in range(3)]
         assert lines == [
             ["documents", "paused\n"],
             ["documents", "stored", "gone=1 lag_s=1.5 queue=letters written=2\n"],
-            ["documents", "failed", 'attempts=1 key="\\u001b[2J two"\n'],
+            ["documents", "attempt_failed", 'attempts=1 key="\\u001b[2J two"\n'],
         ]
         assert follower.interrupted() == (0, "", "")
 

@@ -72,7 +72,7 @@ def check_searches(url: str, port: int, postgres_dir: Path, monkeypatch: pytest.
         if connection.execute("select from pgembedd_internal.pipeline").rowcount == 0:
             arguments = f"'documents', 'public.documents', array['title', 'content'], model => '{MODEL}'"
             connection.execute(f"select pgembedd.create_pipeline({arguments})")
-        connection.execute("call pgembedd.wait_for('documents')")
+        connection.execute("call pgembedd.wait_for_pipeline('documents')")
     asked = {"pipeline": "documents", "query": "how do I reset my password", "k": 5}
     found = httpx.post(
         f"http://127.0.0.1:{port}/api/v1/search",

@@ -60,7 +60,7 @@ def test_from_right_to_wrong_and_back(database: Database, embedded: psycopg.Conn
     drawn = [report(database, "--sample", "20", "--seed", "7", code=WRONG) for _ in range(2)]
     # How many rows there are is the planner's estimate, and changes when it comes to know the table.
     assert [each | {"rows": 0} for each in drawn] == [drawn[0] | {"rows": 0}] * 2
-    assert drawn[0]["looked_at"] == 20
+    assert drawn[0]["rows_checked"] == 20
     said = pgembedd("verify", "documents", database=database.conninfo).refused(WRONG)
     assert "3 rows of documents" in said
     assert "--requeue" in said

@@ -22,6 +22,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet, make_documents
 from tests.support.embedders import Wrapped, only
 from tests.support.forking import start
+from tests.support.json_fields import breaches
 from tests.support.servers.ollama import StandInOllama, ollama
 from tests.support.servers.stand_in import Hang
 from tests.support.sql import rows, value
@@ -71,6 +72,7 @@ def test_a_question_is_answered_with_its_sources_or_with_one_sentence(
         refusal = pgembedd("ask", other, "documents", "--json", database=database.conninfo)
         events = [json.loads(line) for line in refusal.out.splitlines()]
         assert [one["event"] for one in events] == ["status", "sources", "delta", "status", "done"]
+        assert [*breaches(events)] == []
         assert (events[1]["data"], events[2]["data"]) == ({"sources": []}, {"text": REFUSAL})
         assert len(ollama.received) == 3  # the model was not asked
         _answer_waits(connection)

@@ -141,9 +141,9 @@ TOO_LARGE = {
 }
 # Only compared with what there is, or a figure of how much of the upkeep is done at once.
 COMPARED = {
-    ("history", "name"), ("search_pipelines", "name"), ("index_statements", "name"), ("retry_dead_letters", "name"),
+    ("history", "pipeline"), ("search_pipelines", "name"), ("index_statements", "name"), ("retry_dead_letters", "name"),
     ("backoff", "attempts"), ("process_embeddings", "batch_size"), ("process_embeddings", "max_requests"),
-    ("process_embeddings", "timeout_milliseconds"), ("wait_for", "id"), ("compare_models", "sample"),
+    ("process_embeddings", "timeout_milliseconds"), ("compare_models", "sample"),
     ("compare_models", "k"),
 }  # fmt: skip
 
@@ -168,10 +168,7 @@ def test_every_parameter_of_every_function_has_a_bound(roles: Roles, connection:
                 name: "null::documents" for *_, name, kind_, _, other in given if (other, kind_) == (oid, "anyelement")
             }
             arguments[parameter] = too_large
-            last_is_variadic = sorted(arguments.items(), key=lambda argument: argument[0] == "keys")
-            listed = ", ".join(
-                f"{'variadic ' if name == 'keys' else ''}{name} => {written}" for name, written in last_is_variadic
-            )
+            listed = ", ".join(f"{name} => {written}" for name, written in arguments.items())
             statement = f"{'call' if kind == 'p' else 'select'} {qualified(function)}({listed})"
             if sentence := fault_of(connection, statement, function, parameter):
                 wrong.append((function, parameter, too_large[:40], sentence))

@@ -120,11 +120,11 @@ def test_a_workers_stores_are_seen(database: Database, connection: psycopg.Conne
 
 
 def test_filters(service: httpx.Client, connection: psycopg.Connection) -> None:
-    query = "?event=dead_letter&event=failed&pipeline=one&pipeline=two%20three"
+    query = "?event=dead_letter&event=attempt_failed&pipeline=one&pipeline=two%20three"
     with following(service, query) as opened:
         tell(connection, "paused", "one")
-        tell(connection, "failed", "other")
-        tell(connection, "failed", "one", n=1)
+        tell(connection, "attempt_failed", "other")
+        tell(connection, "attempt_failed", "one", n=1)
         tell(connection, "dead_letter", "two three", n=2)
         assert [opened.event()["n"] for _ in range(2)] == [1, 2]
 

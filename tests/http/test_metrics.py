@@ -95,30 +95,30 @@ def test_the_rows_are_counted_by_what_became_of_them(samples: Samples) -> None:
 @pytest.mark.slow
 def test_the_model_is_counted_by_kind(samples: Samples) -> None:
     # 3 is read twice; the retry is embedded again.
-    assert of(samples, "texts_total", model=MODEL, kind="document") == 6
-    assert of(samples, "texts_total", model=MODEL, kind="query") == 1
-    assert of(samples, "tokens_total", model=MODEL, kind="query") == 3
-    assert of(samples, "tokens_total", model=MODEL, kind="document") > 256
-    assert of(samples, "padding_tokens_total", model=MODEL, kind="document") == 0
-    runs = of(samples, "run_seconds_count", model=MODEL)
+    assert of(samples, "model_texts_total", model=MODEL, kind="document") == 6
+    assert of(samples, "model_texts_total", model=MODEL, kind="query") == 1
+    assert of(samples, "model_tokens_total", model=MODEL, kind="query") == 3
+    assert of(samples, "model_tokens_total", model=MODEL, kind="document") > 256
+    assert of(samples, "model_padding_tokens_total", model=MODEL, kind="document") == 0
+    runs = of(samples, "model_run_duration_seconds_count", model=MODEL)
     assert 1 <= runs <= 7
-    assert of(samples, "run_texts_sum", model=MODEL) == 7
+    assert of(samples, "model_run_texts_sum", model=MODEL) == 7
 
 
 @pytest.mark.parametrize("stage", ["claim", "read", "embed", "store"])
 def test_every_stage_is_timed(samples: Samples, stage: str) -> None:
-    count = of(samples, "stage_seconds_count", stage=stage)
+    count = of(samples, "stage_duration_seconds_count", stage=stage)
     assert count >= 2
-    assert of(samples, "stage_seconds_bucket", stage=stage, le="+Inf") == count
-    assert of(samples, "stage_seconds_sum", stage=stage) > 0
+    assert of(samples, "stage_duration_seconds_bucket", stage=stage, le="+Inf") == count
+    assert of(samples, "stage_duration_seconds_sum", stage=stage) > 0
 
 
 def test_the_queue_is_asked_for(samples: Samples) -> None:
     assert of(samples, "database_up") == 1
     assert of(samples, "queue_jobs", pipeline="documents", lane="fresh") == 1
     assert of(samples, "queue_jobs", pipeline="documents", lane="backfill") == 0
-    assert 90 <= of(samples, "queue_oldest_seconds", pipeline="documents", lane="fresh") < 600
-    assert of(samples, "queue_oldest_seconds", pipeline="documents", lane="backfill") == 0
+    assert 90 <= of(samples, "queue_oldest_age_seconds", pipeline="documents", lane="fresh") < 600
+    assert of(samples, "queue_oldest_age_seconds", pipeline="documents", lane="backfill") == 0
     assert of(samples, "dead_letters", pipeline="documents", reason="write") == 1
     assert of(samples, "noted_rows", pipeline="documents", state="blank") == 1
     assert of(samples, "noted_rows", pipeline="documents", state="truncated") == 1
@@ -129,16 +129,16 @@ def test_the_queue_is_asked_for(samples: Samples) -> None:
 
 
 def test_requests_are_counted_by_route_and_never_by_path(samples: Samples) -> None:
-    assert of(samples, "http_requests_total", method="POST", route="/embed", status="200") == 1
-    assert of(samples, "http_requests_total", method="POST", route="/embed", status="422") == 1
-    assert of(samples, "http_requests_total", method="GET", route="unknown", status="404") == 1
+    assert of(samples, "http_requests_total", method="POST", route="/embed", code="200") == 1
+    assert of(samples, "http_requests_total", method="POST", route="/embed", code="422") == 1
+    assert of(samples, "http_requests_total", method="GET", route="unknown", code="404") == 1
     assert of(samples, "http_requests_in_flight") == 1  # the scrape itself
     assert not [key for key in samples if "nothing" in str(key)]
 
 
 def test_the_process_is_looked_at(samples: Samples) -> None:
     assert samples["process_resident_memory_bytes", frozenset()] > 1e7
-    assert of(samples, "uptime_seconds") > 0
+    assert samples["process_start_time_seconds", frozenset()] > 1e9
     assert [dict(labels)["version"] for name, labels in samples if name == "pgembedd_build_info"]
     assert of(samples, "connection_up", purpose="work") == 1
     assert [name for name, _ in samples if name == "pgembedd_model_loaded"]
@@ -199,6 +199,28 @@ def test_the_page_has_every_metric_with_its_labels_and_no_other(worked: httpx.Cl
             assert labels == documented()[name], name
 
 
+UNITS = {"seconds", "bytes"}
+
+
+def test_names_follow_the_conventions_of_prometheus(worked: httpx.Client) -> None:
+    """Base units stand last, before a counter's _total; a histogram of time is a duration; a status code is `code`."""
+    wrong = []
+    for family in parser.text_string_to_metric_families(worked.get("/metrics").text):
+        words, labels = family.name.split("_"), {label for sample in family.samples for label in sample.labels}
+        if words[0] == "process":
+            continue
+        is_time = "seconds" in words
+        if family.type == "counter" and family.name.endswith("_total"):
+            wrong.append(f"{family.name}: a counter's name ends once in _total")
+        if UNITS & set(words[:-1]) or {"ms", "milliseconds", "minutes"} & set(words):
+            wrong.append(f"{family.name}: its unit is no base unit at its end")
+        if is_time and family.type == "histogram" and not family.name.endswith("_duration_seconds"):
+            wrong.append(f"{family.name}: a duration")
+        if labels & {"status", "status_code", "queue", "name"}:
+            wrong.append(f"{family.name}: labels {labels}")
+    assert wrong == []
+
+
 # -- a database that is away -------------------------------------------------------------------------------
 
 
@@ -209,7 +231,7 @@ def test_a_scrape_answers_without_the_database(model: Session) -> None:
         samples = read(client)
 
     assert of(samples, "database_up") == 0
-    assert of(samples, "http_requests_total", method="GET", route="/livez", status="200") == 1
+    assert of(samples, "http_requests_total", method="GET", route="/livez", code="200") == 1
     assert not [name for name, _ in samples if name.startswith("pgembedd_queue_jobs")]
 
 

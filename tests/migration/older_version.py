@@ -14,8 +14,8 @@ Change = Literal["fewer parameters", "another parameter"]
 
 _ROUTINES = r"""
     select p.oid::regprocedure::text, case p.prokind when 'p' then 'procedure' else 'function' end,
-           pg_get_functiondef(p.oid), pg_get_function_arguments(p.oid), p.provariadic <> 0,
-           array(select concat_ws(' ', case when a.mode = 'v' then 'variadic' end, quote_ident(a.name),
+           pg_get_functiondef(p.oid), pg_get_function_arguments(p.oid),
+           array(select concat_ws(' ', case when a.mode = 'b' then 'inout' end, quote_ident(a.name),
                                   format_type(a.type, null),
                                   'default ' || pg_get_function_arg_default(p.oid, a.nth::integer))
                  from unnest(p.proargnames[:p.pronargs], p.proargtypes::oid[], p.proargmodes[:p.pronargs])
@@ -98,7 +98,6 @@ class _Routine:
     kind: str
     definition: str
     arguments: str
-    variadic: bool
     parameters: list[str]
     outputs: list[str]
     owner: str
@@ -109,12 +108,8 @@ class _Routine:
         """The definition with one parameter less or more; None where there is no such."""
         if len(self.parameters) < 2:
             return None
-        if change == "fewer parameters":
-            parameters = self.parameters[:-1]
-        elif not self.variadic:
-            parameters = [*self.parameters, "older text default null"]
-        else:
-            return None
+        added = ["older text default null"]
+        parameters = self.parameters[:-1] if change == "fewer parameters" else self.parameters + added
         return self.definition.replace(f"({self.arguments})", f"({', '.join(parameters + self.outputs)})", 1)
 
 

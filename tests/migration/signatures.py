@@ -13,7 +13,7 @@ from tests.support.sql import rows
 # Statements of commands, which refuse in a sentence what they do not find, and of the migration itself.
 OF_COMMANDS = re.compile(r"doctor_|import_|verify_|index_|indexes_|drop_unfinished|tend_indexes|\w+_definitions?$")
 # Statements whose columns are read by their names: later ones may follow.
-READ_BY_NAME = {"status", "overview"}
+READ_BY_NAME = {"status"}
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _CALLED_BY_NAME = re.compile(r"pgembedd(?:_internal)?\.(\w+)\(\{arguments\}\)")
 _ROUTINES = """

@@ -23,7 +23,7 @@ GRANTED = """
     grant select on pgembedd.status to {reader} with grant option;
     grant select on pgembedd.truncated to public;
     grant select (pipeline, reason) on pgembedd.dead_letters to {reader};
-    grant execute on function pgembedd.processing_status(text, jsonb[]) to {reader} with grant option;
+    grant execute on function pgembedd.row_status(text, jsonb[]) to {reader} with grant option;
 """
 
 
@@ -85,11 +85,11 @@ USED = f"""
     alter view found alter how_good set default 0;
     create view best as select * from found order by how_good desc limit 1;
     create view running as select pipeline, state from pgembedd.status;
-    create view waiting as select s.* from pgembedd.processing_status('documents', '1', '2') s;
+    create view waiting as select s.* from pgembedd.row_status('documents', array['1', '2']::jsonb[]) s;
     create table notes (id int primary key, wait interval default pgembedd_internal._backoff(1));
     alter table notes enable row level security;
     create policy seen on notes for select using (exists (
-        select from pgembedd.processing_status('documents', to_jsonb(id)) p where p.status = 'embedded'));
+        select from pgembedd.row_status('documents', array[to_jsonb(id)]) p where p.status = 'embedded'));
     create policy added on notes for insert with check (pgembedd_internal._backoff(id) > interval '0');
     create rule also as on delete to notes do also select pgembedd_internal._backoff(old.id);
 """

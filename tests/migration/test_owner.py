@@ -171,7 +171,7 @@ def owners_of_functions(connection: psycopg.Connection) -> set[str]:
         column(
             connection,
             """select proowner::regrole::text from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
-               and proname in ('claim', 'read', 'store', 'tick', 'overview')""",
+               and proname in ('claim', 'read', 'store', 'tick', 'metrics')""",
         )
     )
 

@@ -117,7 +117,7 @@ def check(copy: Database) -> None:
         assert column(connection, "select id from chunks order by id") == [3, 4]
         connection.execute("update documents set title = 'and again' where id = 200")
         connection.execute("delete from letters")
-        assert value(connection, "select queued from pgembedd.status where pipeline = 'documents'") == 1
+        assert value(connection, "select queued_fresh from pgembedd.status where pipeline = 'documents'") == 1
         assert rows(connection, "select id from chunks") == []
         connection.execute("select pgembedd.retry_dead_letters()")
         assert work(connection) == {1: "written", 200: "written"}
@@ -129,7 +129,7 @@ def check(copy: Database) -> None:
 def test_with_pgmq_as_sql(server: EmbeddedPostgres, database: Database, form: str) -> None:
     with restored(server, database, form) as copy:
         with connected(copy) as connection:
-            waiting = value(connection, "select queued + backfill from pgembedd.status where pipeline = 'documents'")
+            waiting = value(connection, "select queued from pgembedd.status where pipeline = 'documents'")
             assert waiting == ROWS - 11 + 6, "queues travel"
         check(copy)
 
@@ -236,7 +236,7 @@ def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(databa
             connection.execute("update documents set title = %s where id <= %s", (title, changed))
         connection.execute("reset session_replication_role")
         migrate(database.conninfo)
-        assert value(connection, "select backfill from pgembedd.status") == changed
+        assert value(connection, "select queued_backfill from pgembedd.status") == changed
         assert set(work(connection).values()) == {"written"}
         (vector,) = rows(connection, "select embedding::text from documents where id = 2")
         assert vector == (str(made_up("then\n\ncontent 2")).replace(" ", ""),)

@@ -33,7 +33,7 @@ DAMAGE = """
     create or replace view pgembedd.dead_letters as
         select ''::text as pipeline, null::jsonb as key, '' as reason, '' as error, 0 as attempts,
                null::jsonb as history, now() as enqueued_at, now() as died_at, '' as queue, null::jsonb as message;
-    drop procedure pgembedd.wait_for(text, interval);
+    drop procedure pgembedd.wait_for_pipeline(text, interval);
     drop function pgembedd_code.pipeline_1_read(jsonb[]);
     drop trigger pgembedd_1_update on documents;
     create or replace function pgembedd_code.pipeline_1_on_insert() returns trigger
@@ -54,19 +54,20 @@ def test_an_upgrade_replaces_what_was_there(server: EmbeddedPostgres, database: 
         migrate(database.conninfo)
         assert dump_schema(server, database) == before
         connection.execute("update documents set title = 'new'")
-        assert value(connection, "select queued from pgembedd.status") == 1
+        assert value(connection, "select queued_fresh from pgembedd.status") == 1
 
 
 # Definitions that Postgres does not replace by those of this version: other columns, names and kinds of parameters.
 OTHER_SIGNATURES = """
-    drop function pgembedd.processing_status(text, jsonb[]);
-    create function pgembedd.processing_status(pipeline text, variadic ids jsonb[])
+    drop function pgembedd.row_status(text, jsonb[]);
+    create function pgembedd.row_status(pipeline text, ids jsonb[])
         returns table (id jsonb, state text) language sql as 'select null::jsonb, null::text';
     drop function pgembedd.pause(text);
     create function pgembedd.pause(pipeline text) returns integer language sql as 'select 1';
     drop function pgembedd.resume(text);
     create function pgembedd.resume(name text, at timestamptz default now()) returns void language sql as 'select';
-    drop view pgembedd.status, pgembedd_internal._figures;
+    drop view pgembedd.status;
+    drop view pgembedd_internal._figures;
     drop function pgembedd_internal._shown_state(pgembedd_internal.pipeline);
     create function pgembedd_internal._shown_state(one pgembedd_internal.pipeline) returns integer language sql stable as 'select 1';
     create view pgembedd.status as select pgembedd_internal._shown_state(p) as shown, p.name from pgembedd_internal.pipeline p;
@@ -95,7 +96,7 @@ def test_an_upgrade_replaces_what_had_other_parameters_and_columns(
         before = dump_schema(server, database)
         connection.execute(OTHER_SIGNATURES)
         connection.execute(f"{granted} grant execute on function pgembedd.resume(text, timestamptz) to {reader}")
-        connection.execute(f"grant execute on function pgembedd.processing_status(text, jsonb[]) to {reader}")
+        connection.execute(f"grant execute on function pgembedd.row_status(text, jsonb[]) to {reader}")
         migrate(database.conninfo)
         # The order of grants may be another.
         assert sorted(dump_schema(server, database).splitlines()) == sorted(before.splitlines())

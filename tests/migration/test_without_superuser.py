@@ -128,7 +128,7 @@ def use(database: Database, installer: str) -> None:
             "update pgembedd_internal.installation set indexes_at = '-infinity', retained_at = '-infinity'"
         )
         connection.execute("select pgembedd.tick(0, 0), pgembedd.sweep(), pgembedd.retention()")
-        for source in ("status", "dead_letters", "truncated", "overview()", "metrics()", "models()", "history()"):
+        for source in ("status", "dead_letters", "truncated", "metrics()", "models()", "history()"):
             sql.rows(connection, f"select * from {sql.qualified(source)}")
         sql.rows(connection, "select pgembedd.index_statements('documents')")
         # What the upkeep and a worker's thread call, whose errors are lines of a log.

@@ -28,7 +28,7 @@ MODULE = "tests.project.gte_small"
 STAYS = {"up": "worker_started", "run": "worker_started", "serve": "http_started"}
 """Commands that run until they are stopped, and what they log when they are ready."""
 CURL = 'curl() { command curl --fail-with-body --noproxy "*" --max-time 60 "$@"; }; '
-FINDS = re.compile(r"\bpgembedd\.(search|similar|search_many|processing_status|embed)\(|<=>")
+FINDS = re.compile(r"\bpgembedd\.(search|similar|search_many|row_status|embed)\(|<=>")
 """SQL that has rows as its result."""
 SEARCHES = re.compile(r"""(/|\.|"|pgembedd )search\b""")
 """Commands and programs that print a row of the example."""

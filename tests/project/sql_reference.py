@@ -71,9 +71,20 @@ def routines() -> dict[str, list[Routine]]:
     """The public routines by name, each with its forms."""
     found: dict[str, list[Routine]] = {}
     for kind, name, parameters, returns in ROUTINE.findall(sources()):
-        one = Routine(kind, name, tuple(split(" ".join(parameters.split()))), " ".join(returns.split()))
-        found.setdefault(name, []).append(one)
+        declared, returned = tuple(split(" ".join(parameters.split()))), " ".join(returns.split())
+        if returned == "setof record":
+            declared, returned = as_table(declared)
+        found.setdefault(name, []).append(Routine(kind, name, declared, returned))
     return found
+
+
+def as_table(declared: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The parameters, and the table of those that are OUT or INOUT: a name can be a parameter and a column so alone."""
+    columns = [
+        one.partition(" ")[2].partition(" default ")[0] for one in declared if one.startswith(("out ", "inout "))
+    ]
+    parameters = tuple(one.removeprefix("inout ") for one in declared if not one.startswith("out "))
+    return parameters, f"table ({', '.join(columns)})"
 
 
 @cache

@@ -149,7 +149,7 @@ def routines() -> dict[str, list[str]]:
         text = path.read_text(encoding="utf-8")
         pattern = r"^create or replace (?:function|procedure) pgembedd\.([a-z]\w*)\((.*?)\)\s*(?:returns|language)"
         for name, parameters in re.findall(pattern, text, re.MULTILINE | re.DOTALL):
-            found[name] = re.findall(r"(?:^|,)\s*(\w+) [a-z@]", parameters)
+            found[name] = re.findall(r"(?:^|,)\s*(?:inout |out )?(\w+) [a-z@]", parameters)
     return found
 
 
@@ -164,8 +164,9 @@ def test_every_routine_is_documented_with_its_parameters() -> None:
 def test_every_view_is_documented_with_its_columns() -> None:
     columns = {
         "status": (
-            "pipeline source destination model fingerprint state reason queued backfill oldest_age failing dead blank"
-            " truncated rows_per_minute coverage lag index index_due_at triggers time_left"
+            "pipeline source destination model fingerprint state reason queued queued_fresh queued_backfill"
+            " oldest_age failing dead blank truncated rows_per_minute coverage lag index index_due_at"
+            " triggers time_left"
         ),
         "truncated": "pipeline key dropped_tokens since",
         "answers": (

@@ -22,7 +22,7 @@ def told() -> dict[str, set[str]]:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     found: dict[str, set[str]] = dict(OF_PROMETHEUS)
     for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", page, re.M):
-        known = set(re.findall(r"`(\w+)`", labels)) | {"instance"}
+        known = set(re.findall(r"`(\w+)`", labels)) | OF_PROMETHEUS["up"]
         ends = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
         found |= {name + end: known | ({"le"} if end == "_bucket" else set()) for end in ends}
     return found
@@ -110,29 +110,29 @@ SERIES = {
     "PgembeddNoWorker": ["pgembedd_workers 1 0x60"],
     "PgembeddDatabaseAway": ["pgembedd_database_up 1 0x60"],
     "PgembeddQueueAgeing": [
-        'pgembedd_queue_oldest_seconds{pipeline="p", lane="fresh"} 0+60x60',
+        'pgembedd_queue_oldest_age_seconds{pipeline="p", lane="fresh"} 0+60x60',
         'pgembedd_pipeline_state{pipeline="p", state="running"} 1x60',
     ],
     "PgembeddNoProgress": ['pgembedd_pipeline_state{pipeline="p", state="stalled"} 0 1x60'],
     "PgembeddPipelineStopped": ['pgembedd_pipeline_state{pipeline="p", state="stopped"} 0 1x60'],
     "PgembeddPipelineUnserved": ['pgembedd_pipeline_state{pipeline="p", state="unserved"} 0 1x60'],
     "PgembeddDeadLetters": ['pgembedd_dead_letters{pipeline="p", reason="write"} 3x60'],
-    "PgembeddRestarting": ["pgembedd_uptime_seconds 60 120 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5 65 5"],
+    "PgembeddRestarting": ['process_start_time_seconds{job="pgembedd"} 60x10 720 780 840x20'],
     "PgembeddSuspects": ['pgembedd_suspects_total{pipeline="p"} _x20 1x20'],
-    "PgembeddLeasesLost": ["pgembedd_leases_lost_total 0x20 1x20"],
+    "PgembeddLeasesLost": ["pgembedd_lease_losses_total 0x20 1x20"],
     "PgembeddHttpErrors": [
-        'pgembedd_http_requests_total{route="/embed", status="503"} 0+10x60',
-        'pgembedd_http_requests_total{route="/embed", status="200"} 0+50x60',
+        'pgembedd_http_requests_total{route="/embed", code="503"} 0+10x60',
+        'pgembedd_http_requests_total{route="/embed", code="200"} 0+50x60',
     ],
 }
 QUIET = {
     "PgembeddQueueAgeing": [
-        'pgembedd_queue_oldest_seconds{pipeline="p", lane="fresh"} 0+60x60',
+        'pgembedd_queue_oldest_age_seconds{pipeline="p", lane="fresh"} 0+60x60',
         'pgembedd_pipeline_state{pipeline="p", state="running"} 0x60',
     ],
     "PgembeddNoProgress": ['pgembedd_pipeline_state{pipeline="p", state="stalled"} 0 1x2 0x60'],
     "PgembeddSuspects": ['pgembedd_suspects_total{pipeline="p"} 1x60'],
-    "PgembeddHttpErrors": ['pgembedd_http_requests_total{route="/embed", status="200"} 0+50x60'],
+    "PgembeddHttpErrors": ['pgembedd_http_requests_total{route="/embed", code="200"} 0+50x60'],
 }
 
 

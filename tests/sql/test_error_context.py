@@ -80,7 +80,7 @@ REFUSALS = {
     "index_statements": ["select pgembedd.index_statements('nope')"],
     "pause": ["select pgembedd.pause('nope')"],
     "process_embeddings": ["select pgembedd.process_embeddings()"],
-    "processing_status": ["select pgembedd.processing_status('nope', '1')"],
+    "row_status": ["select pgembedd.row_status('nope', '{1}')"],
     "publish_vectors": [
         "select pgembedd.publish_vectors('nope')",
         "select pgembedd.publish_vectors('documents', 'nope')",
@@ -127,11 +127,15 @@ REFUSALS = {
     "stop_answer": ["select pgembedd.stop_answer(gen_random_uuid())"],
     "sweep": ["select pgembedd.sweep(-1)"],
     "switch": ["select pgembedd.switch_model('nope')", "select pgembedd.switch_model('documents')"],
-    "wait_for": [
-        "call pgembedd.wait_for('nope')",
-        "call pgembedd.wait_for('documents', timeout => null)",
-        "call pgembedd.wait_for('documents', 7, '1 s')",
-        "call pgembedd.wait_for('documents', 'x', '1 s')",
+    "wait_for_pipeline": [
+        "call pgembedd.wait_for_pipeline('nope')",
+        "call pgembedd.wait_for_pipeline('documents', timeout => null)",
+    ],
+    "wait_for_row": [
+        "call pgembedd.wait_for_row('nope', '1')",
+        "call pgembedd.wait_for_row('documents', '1', timeout => null)",
+        "call pgembedd.wait_for_row('documents', '7')",
+        "call pgembedd.wait_for_row('documents', '\"x\"')",
     ],
 }
 
@@ -140,7 +144,7 @@ REFUSALS = {
 NEVER = """
     allowed_s answer_sources backoff blocker claim_answers correct_provider_use decline_embed_request diagnose due
     end_turn events extend_answers fail fail_answer finish_answer finish_embed_requests hear_embed_requests
-    heartbeat interface metrics models note_served note_slow note_slow_change note_unserved overview pin_model
+    heartbeat interface metrics models note_served note_slow note_slow_change note_unserved pin_model
     postpone_answer probe_model read read_answer read_chunks release_answers release_pushed retention schema_version
     search_pipelines set_idle stop_pipeline store store_chunks take_embed_requests tick use_provider workers
     write_answers
@@ -171,7 +175,7 @@ def test_every_public_function_is_here(documents: psycopg.Connection) -> None:
         """select pgembedd.search('documents', 'x', filter => jsonb_build_object('id', repeat('x', 50000)))""",
         """select pgembedd.search_row('documents', to_jsonb(repeat('x', 50000)))""",
         """select pgembedd.requeue('documents', array[to_jsonb(repeat('x', 50000))])""",
-        """call pgembedd.wait_for('documents', repeat('x', 50000), '1 s')""",
+        """call pgembedd.wait_for_row('documents', to_jsonb(repeat('x', 50000)))""",
         """select pgembedd.create_pipeline('x', 'documents', array_fill(repeat('x', 60), array[1000]))""",
     ],
 )

@@ -13,6 +13,7 @@ from pgembedd.database.migrate import migrate
 from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.prepared import prepared
+from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     BACKFILL,
@@ -70,6 +71,11 @@ def test_what_is_due_by_pipeline_and_queue(two: psycopg.Connection) -> None:
         query("due"), {"names": ["small", "none"], "poll_s": 0, "unserved": [], "queue": None, "idle": False}
     ).fetchall()
     assert named == [(2, FRESH)]
+
+
+def test_what_is_due_in_a_queue_that_there_is_not_is_refused(two: psycopg.Connection) -> None:
+    with refused('"fresh" is no queue of pgembedd\'s.', "There are: pgembedd_fresh, pgembedd_backfill."):
+        two.execute("select pgembedd_internal.due(lane => 'fresh')")
 
 
 def test_a_claim_takes_jobs_of_its_pipeline_alone_in_their_order(two: psycopg.Connection) -> None:

@@ -71,7 +71,7 @@ def pass_time(connection: psycopg.Connection, seconds: float) -> None:
 def test_the_note_of_the_only_worker_is_shown_at_once(documents: psycopg.Connection) -> None:
     note(documents)
     assert shown(documents) == ("unserved", REASON)
-    assert rows(documents, "select state, reason from pgembedd.overview()") == [("unserved", REASON)]
+    assert rows(documents, "select state, reason from pgembedd.status") == [("unserved", REASON)]
     assert rows(documents, "select state from pgembedd.metrics()") == [("unserved",)]
     assert value(documents, "select state from pgembedd_internal.pipeline") == "running", "another worker may serve it"
     take_back(documents)
@@ -184,7 +184,7 @@ def test_only_what_runs_is_unserved(documents: psycopg.Connection) -> None:
 
 @pytest.mark.own_database
 @pytest.mark.parametrize(
-    "wait", ["call pgembedd.wait_for('documents')", "call pgembedd.wait_for('documents', '1', '1 h')"]
+    "wait", ["call pgembedd.wait_for_pipeline('documents')", "call pgembedd.wait_for_row('documents', '1', '1 h')"]
 )
 def test_waiting_for_it_quotes_the_note_at_once(documents: psycopg.Connection, wait: str) -> None:
     note(documents)

@@ -198,5 +198,7 @@ def test_status_counts(documents: psycopg.Connection) -> None:
     store(documents, [jobs[6]], dropped=3)
     fail(documents, jobs[7])
     fail(documents, jobs[8], permanent=True)
-    columns = "queued, backfill, failing, dead, blank, truncated, oldest_age > '0'::interval, rows_per_minute::float8"
-    assert rows(documents, f"select {columns} from pgembedd.status") == [(1, 3, 1, 1, 1, 1, True, 18.0)]
+    columns = "queued_fresh, queued_backfill, failing, dead, blank, truncated, oldest_age > '0'::interval"
+    assert rows(documents, f"select {columns}, rows_per_minute::float8 from pgembedd.status") == [
+        (1, 3, 1, 1, 1, 1, True, 18.0)
+    ]

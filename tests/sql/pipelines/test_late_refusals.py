@@ -15,10 +15,9 @@ ASKED = {
     "backfill": "select pgembedd.backfill('documents')",
     "force": "select pgembedd.backfill('documents', force => true)",
     "requeue": "select pgembedd.requeue('documents', '{1}')",
-    "wait_for": "call pgembedd.wait_for('documents', 1, '1 s')",
-    "wait_for by text": "call pgembedd.wait_for('documents', '1', '1 s')",
+    "wait_for_row": "call pgembedd.wait_for_row('documents', '1')",
 }
-# wait_for refuses to wait in a transaction that has written.
+# wait_for_row() refuses to wait in a transaction that has written.
 CALLS = [pytest.param(name, marks=[pytest.mark.own_database] * name.startswith("wait_for")) for name in ASKED]
 
 
@@ -43,7 +42,7 @@ def test_status_names_tables_that_are_gone(connection: psycopg.Connection) -> No
     make_documents(connection, 1)
     create_pipeline(connection, embedding_table="chunks")
     seen = rows(connection, "select source, destination from pgembedd.status")
-    assert seen == [("documents", "chunks")]
+    assert seen == [("public.documents", "public.chunks")]
     connection.execute("drop table documents, chunks cascade")
     assert rows(connection, "select source, destination from pgembedd.status") == [
         ("public.documents", "public.chunks")
@@ -61,13 +60,13 @@ def test_a_key_that_its_domain_does_not_take(connection: psycopg.Connection, ask
 
 
 @pytest.mark.own_database
-@pytest.mark.parametrize("arguments", ["null::interval", "1, null", "'1', null"])
-def test_nobody_waits_for_ever(connection: psycopg.Connection, arguments: str) -> None:
+@pytest.mark.parametrize("wait", ["wait_for_pipeline('documents', null)", "wait_for_row('documents', '1', null)"])
+def test_nobody_waits_for_ever(connection: psycopg.Connection, wait: str) -> None:
     make_documents(connection, 1)
     create_pipeline(connection)
     connection.execute("set statement_timeout = '1min'")
-    with pytest.raises(psycopg.errors.NullValueNotAllowed, match="wait_for would never give up"):
-        connection.execute(f"call pgembedd.wait_for('documents', {arguments})")
+    with pytest.raises(psycopg.errors.NullValueNotAllowed, match="the wait would never end"):
+        connection.execute(f"call pgembedd.{wait}")
 
 
 def test_null_means_not_always(connection: psycopg.Connection) -> None:

@@ -50,8 +50,7 @@ def update_every_row(connection: psycopg.Connection) -> None:
 
 def ask_for_the_status_of_rows(connection: psycopg.Connection) -> None:
     connection.execute(
-        "select * from pgembedd.processing_status('documents', variadic array("
-        f"select to_jsonb(i) from generate_series(1, {BATCH}) i))"
+        f"select * from pgembedd.row_status('documents', array(select to_jsonb(i) from generate_series(1, {BATCH}) i))"
     )
 
 
@@ -69,7 +68,7 @@ STATEMENTS: dict[str, Callable[[psycopg.Connection], object]] = {
     "backfill": lambda connection: value(connection, "select pgembedd.backfill('documents')"),
     "sweep": lambda connection: value(connection, "select pgembedd.sweep()"),
     "requeue": requeue,
-    "processing_status": ask_for_the_status_of_rows,
+    "row_status": ask_for_the_status_of_rows,
     "verify": lambda connection: connection.execute(
         "select * from pgembedd_internal._look_at('documents', array(select to_jsonb(i) from generate_series(1, %s) i), true)",
         (BATCH,),

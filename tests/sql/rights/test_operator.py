@@ -17,7 +17,8 @@ __all__ = ["connection"]
 FUNCTIONS = {
     "history(text,interval,interval)",
     "metrics()",
-    "overview()",
+    "_statuses()",
+    "_coverage_of(integer,bigint)",
     "workers()",
     "retry_dead_letters(text,text)",
     "schema_version()",
@@ -26,7 +27,7 @@ FUNCTIONS = {
 }
 SEARCHER = {"schema_version()"}
 """Those that a role of grant_search() has, too."""
-RELATIONS = {"pipeline", "model", "dead_letters", "truncated", "answer_options"}
+RELATIONS = {"pipeline", "model", "provider_use", "status", "dead_letters", "truncated", "answer_options"}
 
 
 @prepared
@@ -59,18 +60,14 @@ def test_an_operator_has_exactly_this(operator: str, roles: Roles, documents: ps
 def test_an_operator_sees_what_the_owner_sees(operator: str, database: Database, documents: psycopg.Connection) -> None:
     documents.execute("insert into documents values (3, 'x')")
     with connect_as(database, operator) as theirs:
-        numbers = "queued, backfill, dead, coverage, index"
-        seen = rows(theirs, f"select {numbers} from pgembedd.overview()")
+        numbers = "queued, queued_fresh, queued_backfill, dead, coverage, index"
+        seen = rows(theirs, f"select {numbers} from pgembedd.status")
         assert seen == rows(documents, f"select {numbers} from pgembedd.status")
-        assert seen == [(1, 0, 2, 0, "none")]
-        assert value(theirs, "select source from pgembedd.overview()") == "public.documents"
+        assert seen == [(1, 1, 0, 2, 0, "none")]
+        assert value(theirs, "select source from pgembedd.status") == "public.documents"
         assert len(rows(theirs, "select pipeline, key, error from pgembedd.dead_letters")) == 2
         assert value(theirs, "select count(*) from pgembedd.history('documents')") > 60
-        for forbidden in (
-            "select * from documents",
-            "select * from pgembedd.status",
-            "select * from pgembedd_internal.sample",
-        ):
+        for forbidden in ("select * from documents", "select * from pgembedd_internal.sample", "select pgembedd_internal._queued()"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 theirs.execute(forbidden)
 

@@ -109,7 +109,7 @@ PLANTED = {
 
 # What a superuser may do with the pipeline, in this order; some fail of what is planted.
 STATEMENTS = (
-    "select * from pgembedd.status, pgembedd.overview()",
+    "select * from pgembedd.status",
     "select pgembedd.backfill('documents', force => true)",
     "select pgembedd.requeue('documents', array['1'::jsonb])",
     "select pgembedd.tick(0, 0)",
@@ -122,7 +122,7 @@ STATEMENTS = (
     "select pgembedd_internal._repair()",
     "select pgembedd.resume('documents')",
     "select pgembedd.index_statements('documents')",
-    "call pgembedd.wait_for('documents', '1', '10 ms')",
+    "call pgembedd.wait_for_row('documents', '1', '10 ms')",
     "select pgembedd.change_model('documents', 'another', 3)",
     "select * from pgembedd.compare_models('documents')",
     "select pgembedd.drop_pipeline('documents.next', drop_vectors => true)",

@@ -113,7 +113,7 @@ STATEMENTS = (
     "select pgembedd.tick(0, 0)",
     "select pgembedd.sweep()",
     "select pgembedd.retention()",
-    "select count(*) from pgembedd.overview() o where o.coverage > 0",
+    "select count(*) from pgembedd.status o where o.coverage > 0",
     "update documents set id = 40 where id = 1",  # by a superuser, too
 )
 

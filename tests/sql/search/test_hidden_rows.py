@@ -44,8 +44,8 @@ CALLS: dict[str, list[str]] = {
     "similar": ["select s::text from pgembedd.similar('documents', '1', k => 50) s"],
     "search_row": ["select pgembedd.search_row('documents', to_jsonb(i))::text from generate_series(1, 200) i"],
     "search_pipelines": ["select s::text from pgembedd.search_pipelines() s"],
-    "processing_status": [
-        f"select s::text from pgembedd.processing_status('documents', variadic {KEYS}) s",
+    "row_status": [
+        f"select s::text from pgembedd.row_status('documents', {KEYS}) s",
     ],
     "schema_version": ["select s::text from pgembedd.schema_version() s"],
     "embed": ["select pgembedd.embed(null)::text"],  # a vector is of its text alone
@@ -55,8 +55,8 @@ CALLS: dict[str, list[str]] = {
     ],
     "_search_waiting": [f"select pgembedd_internal._search_waiting({p}, 'documents')::text" for p in (1, 9)],
     "_searched_pipelines": ["select s::text from pgembedd_internal._searched_pipelines(null) s"],
-    "_processing": [
-        f"select s::text from pgembedd_internal._processing(1, {KEYS}, array_fill('x'::text, array[200])) s",
+    "_row_statuses": [
+        f"select s::text from pgembedd_internal._row_statuses(1, {KEYS}, array_fill('x'::text, array[200])) s",
     ],
 }
 CALLED = """

@@ -35,7 +35,7 @@ def test_only_those_that_read_our_own_tables_are_definers(connection: psycopg.Co
         " order by 1",
     )
     assert definers == [
-        "_processing",
+        "_row_statuses",
         "_search_shares",
         "_search_target",
         "_search_waiting",

@@ -247,6 +247,28 @@ def test_a_worker_of_another_database_is_no_listener(
             asker.execute("select pgembedd.embed('hello')")
 
 
+def test_a_session_of_another_role_is_not_the_workers(
+    database: Database, roles: Roles, asker: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    """The worker ended, and its process id was given to that session."""
+    beat(other)
+    with connect_as(database, roles.make("stranger")) as stranger:
+        asker.execute("update pgembedd_internal.worker set sessions = array[%s]", [stranger.info.backend_pid])
+        assert value(asker, "select pgembedd_internal._listeners()") is None
+
+
+def test_a_session_that_began_later_is_not_the_workers(
+    database: Database, asker: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    """The same, where our functions may see when sessions began."""
+    beat(other)
+    asker.execute("alter function pgembedd.workers owner to postgres")
+    assert value(asker, "select count(*) from pgembedd.workers()") == 1
+    with database.connect() as later:
+        asker.execute("update pgembedd_internal.worker set sessions = array[%s]", [later.info.backend_pid])
+        assert value(asker, "select count(*) from pgembedd.workers()") == 0
+
+
 @pytest.mark.parametrize("seen_as", ["postgres", "pgembedd"])
 def test_a_note_that_was_restored_makes_no_listener(
     asker: psycopg.Connection, other: psycopg.Connection, seen_as: str

@@ -118,7 +118,7 @@ def test_a_table_that_somebody_alters_or_dropped(connection: psycopg.Connection,
     with other.transaction():
         other.execute("lock table documents in access exclusive mode")
         assert coverage(connection) is None
-        assert value(connection, "select backfill from pgembedd.status") == 2
+        assert value(connection, "select queued_backfill from pgembedd.status") == 2
     connection.execute("drop table documents")
     assert coverage(connection) is None
 
@@ -152,7 +152,7 @@ def test_lag_of_rows_in_chunks(connection: psycopg.Connection) -> None:
     create_pipeline(connection, embedding_table="chunks")
     connection.execute("select pgembedd_internal.pin_model(1, 'model')")
     work(connection)
-    assert value(connection, "select lag > interval '0' and destination = 'chunks' from pgembedd.status")
+    assert value(connection, "select lag > interval '0' and destination = 'public.chunks' from pgembedd.status")
 
 
 def test_a_change_keeps_its_age_through_death_and_a_pause(connection: psycopg.Connection) -> None:

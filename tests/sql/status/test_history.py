@@ -112,9 +112,10 @@ def test_samples_are_kept_for_a_day_and_go_with_their_pipeline(documents: psycop
     assert [row[0] for row in rows(documents, SAMPLES)] == [None]
 
 
-COLUMNS = (
-    "queued, backfill, extract(epoch from oldest_age)::int, failing, dead, embedded, extract(epoch from lag)::float8"
-)
+COLUMNS = """
+    queued, queued_fresh, queued_backfill, extract(epoch from oldest_age)::int, failing, dead, embedded,
+    extract(epoch from lag)::float8
+"""
 
 
 def history(
@@ -140,11 +141,15 @@ def test_history_in_minutes(documents: psycopg.Connection) -> None:
     put(documents, 4, 7, 10, 6)  # ticked twice in a minute: the higher one shows
     put(documents, 3, None)
     put(documents, 1, 1, 5, 1)
-    nothing = (None, None, None, None, None, 0, None)
+    nothing = (None, None, None, None, None, None, 0, None)
     found = history(documents)
     assert len(found) in (6, 7)  # the minute may have changed in between
     known = [row for row in found if row != nothing]
-    assert known == [(10, 1, 10, 0, 0, 40, 3.0), (0, 0, None, 0, 0, 0, None), (1, 1, 2, 0, 0, 5, 1.0)]
+    assert known == [
+        (11, 10, 1, 10, 0, 0, 40, 3.0),
+        (0, 0, 0, None, 0, 0, 0, None),
+        (2, 1, 1, 2, 0, 0, 5, 1.0),
+    ]
     assert found.index(known[1]) == found.index(known[0]) + 1
     assert found[found.index(known[1]) + 1] == nothing, "no sample was taken: that is not an empty queue"
 
@@ -155,7 +160,7 @@ def test_wider_buckets_show_the_peak(documents: psycopg.Connection) -> None:
     middle = value(documents, f"select {into_bucket}") + 150
     for minutes, queued in ((middle, 1), (middle - 1, 50), (middle - 2, 2)):
         put(documents, minutes, queued, 60)
-    found = history(documents, "'documents', '10 hours', '5 hours'", "queued, embedded, rows_per_minute")
+    found = history(documents, "'documents', '10 hours', '5 hours'", "queued_fresh, embedded, rows_per_minute")
     assert {row for row in found if row[0]} in ({(50, 180, row[2]) for row in found if row[0]},)
     assert sum(row[1] for row in found) == 180
 
@@ -171,7 +176,7 @@ def test_history_of_all_pipelines(documents: psycopg.Connection) -> None:
     create_pipeline(documents, name="a", embedding_column="a_embedding", backfill=False)
     put(documents, 1, 3)
     found = rows(documents, "select pipeline, max(queued), count(*) from pgembedd.history() group by 1 order by 1")
-    assert [row[:2] for row in found] == [("a", 0), ("documents", 3)]
+    assert [row[:2] for row in found] == [("a", 0), ("documents", 4)]
     assert {row[2] for row in found} <= {61, 62}
 
 
@@ -179,9 +184,9 @@ def test_history_of_all_pipelines(documents: psycopg.Connection) -> None:
     ("arguments", "sentence"),
     [
         ("'nobody'", 'There is no pipeline "nobody".'),
-        ("null, null", "since => NULL makes no history in buckets of 00:01:00."),
-        ("null, '-1 hour'", "since => '-01:00:00' makes no history in buckets of 00:01:00."),
-        ("null, '30 days'", "since => '30 days' makes no history in buckets of 00:01:00."),
+        ("null, null", "last => NULL makes no history in buckets of 00:01:00."),
+        ("null, '-1 hour'", "last => '-01:00:00' makes no history in buckets of 00:01:00."),
+        ("null, '30 days'", "last => '30 days' makes no history in buckets of 00:01:00."),
         ("null, '1 hour', null", "bucket => NULL cannot be counted in."),
         ("null, '1 hour', '0'", "bucket => '00:00:00' cannot be counted in."),
         ("null, '1 year', '1 mon'", "bucket => '1 mon' cannot be counted in."),

@@ -47,8 +47,9 @@ def test_each_lane_has_its_number_and_its_age(documents: psycopg.Connection) -> 
     documents.execute("insert into documents values (4, 'title', 'content'), (5, 'title', 'content')")
     line = told(documents)["documents"]
 
-    assert (line["state"], line["queued"], line["backfill"], line["failing"]) == ("stalled", 2, 3, 0)
-    assert 0 <= line["queued_oldest_s"] < 3000 < 3600 <= line["backfill_oldest_s"]
+    assert (line["state"], line["queued_fresh"], line["queued_backfill"], line["failing"]) == ("stalled", 2, 3, 0)
+    assert line["queued"] == 5
+    assert 0 <= line["oldest_age_fresh_s"] < 3000 < 3600 <= line["oldest_age_backfill_s"]
     assert (line["dead"], line["blank"], line["truncated"], line["rows_per_minute"]) == ({}, 0, 0, 0)
 
 
@@ -62,7 +63,8 @@ def test_what_was_done_and_what_failed_is_counted(documents: psycopg.Connection)
     work(documents, [BACKFILL])
     line = told(documents)["documents"]
 
-    assert (line["queued"], line["failing"], line["backfill"], line["backfill_oldest_s"]) == (1, 1, 0, None)
+    assert (line["queued"], line["queued_fresh"], line["failing"]) == (1, 1, 1)
+    assert (line["queued_backfill"], line["oldest_age_backfill_s"]) == (0, None)
     assert (line["dead"], line["blank"]) == ({"model": 1}, 1)
     assert line["rows_per_minute"] == pytest.approx(3 * 6)
 
@@ -87,4 +89,4 @@ def test_a_worker_of_least_privilege_may_ask(roles: Roles, database: Database, d
     worker = roles.make("embedder")
     documents.execute(f"select pgembedd.grant_worker('{worker}')")
     with connect_as(database, worker) as connection:
-        assert told(connection)["documents"]["backfill"] == 3
+        assert told(connection)["documents"]["queued_backfill"] == 3

@@ -33,9 +33,7 @@ def stored(connection: psycopg.Connection, seconds_ago: float, jobs: int, waited
 def rate(connection: psycopg.Connection) -> float:
     """Rows a minute; every surface says the same."""
     status = value(connection, "select rows_per_minute from pgembedd.status")
-    overview = value(connection, "select rows_per_minute from pgembedd.overview()")
     metrics = value(connection, "select rows_per_minute from pgembedd.metrics()")
-    assert float(overview) == pytest.approx(float(status), rel=0.1)
     assert metrics == pytest.approx(float(status), rel=0.1)
     return float(status)
 
@@ -102,7 +100,9 @@ def test_without_work_there_is_neither(documents: psycopg.Connection) -> None:
     assert (rate(documents), time_left(documents)) == (0, None)
 
 
-def test_a_query_that_does_not_ask_for_the_rate_does_not_look(documents: psycopg.Connection) -> None:
-    plan = "\n".join(row[0] for row in rows(documents, "explain select pipeline, queued from pgembedd.status"))
-    assert "_queued" in plan
-    assert "_recent_work" not in plan
+def test_a_query_that_does_not_ask_for_the_coverage_does_not_read_tables(documents: psycopg.Connection) -> None:
+    plan = "\n".join(
+        row[0] for row in rows(documents, "explain (verbose) select pipeline, queued from pgembedd.status")
+    )
+    assert "_statuses" in plan
+    assert "_coverage" not in plan

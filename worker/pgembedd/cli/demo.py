@@ -157,7 +157,7 @@ class Demo:
         self._console.print(f"  {shown};", soft_wrap=True)
         self._connection.execute(statement, {"content": CHANGED.text, "name": CHANGED.name})
         started = time.monotonic()
-        queued = "select queued + backfill > 0 from pgembedd.status where pipeline = %s"
+        queued = "select queued > 0 from pgembedd.status where pipeline = %s"
         while _value(self._connection, queued, PIPELINE):
             self._check_worker()
             time.sleep(0.01)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import Field, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache, wraps
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -58,14 +58,14 @@ def timeout_option(help_text: str) -> Callable[[Command], Command]:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Prints an object on one line, times in ISO 8601 and durations in seconds."""
+    """Prints an object on one line, times in ISO 8601. Durations are numbers of seconds in fields that end in _s."""
     click.echo(json.dumps(value, default=_json_value, ensure_ascii=False))
 
 
 def _json_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+    return float(value)
 
 
 def settings_options(*only: str) -> Callable[[Command], Command]:

@@ -21,15 +21,15 @@ OUTSTANDING = ("deferred", "due", "building", "invalid", "dropped")
 COLUMNS: dict[str, Callable[[dict[str, Any]], object]] = {
     "done": lambda row: share(row["coverage"]),
     "queued": itemgetter("queued"),
-    "backfill": itemgetter("backfill"),
-    "oldest": lambda row: age(row["oldest_age"]),
+    "backfill": itemgetter("queued_backfill"),
+    "oldest": lambda row: age(row["oldest_age_s"]),
     "failing": itemgetter("failing"),
     "dead": itemgetter("dead"),
     "blank": itemgetter("blank"),
     "cut": itemgetter("truncated"),
     "rows/min": itemgetter("rows_per_minute"),
-    "left": lambda row: age(row["time_left"]),
-    "lag": lambda row: age(row["lag"]),
+    "left": lambda row: age(row["time_left_s"]),
+    "lag": lambda row: age(row["lag_s"]),
 }
 """What each column shows of a row."""
 # The first goes first where a terminal is narrow.
@@ -96,7 +96,6 @@ def _table(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> Table:
     unknown = "done" not in left_out and any(row["coverage"] is None for row in rows)
     note = ["done is ? while a table is locked by DDL, or gone."] if unknown else []
     note += [f"Too narrow for: {', '.join(left_out)}."] if left_out else []
-    note += ["queued counts the backfill, too."] if "backfill" in left_out else []
     caption = "\n".join(_reasons(rows) + note) or None
     table = Table(box=None, padding=(0, 1, 0, 0), caption=caption, caption_justify="left", caption_style="")
     longest = max(len(row["pipeline"]) for row in rows)
@@ -106,8 +105,8 @@ def _table(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> Table:
         if column not in left_out:
             table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        state, merged = row["state"], {"queued": row["queued"] + row["backfill"]} if "backfill" in left_out else {}
-        shown = [str(cell(row | merged)) for column, cell in COLUMNS.items() if column not in left_out]
+        state = row["state"]
+        shown = [str(cell(row)) for column, cell in COLUMNS.items() if column not in left_out]
         table.add_row(escape(row["pipeline"]), f"[{COLORS[state]}]{state}[/]", *shown)
     return table
 

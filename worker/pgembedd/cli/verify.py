@@ -129,7 +129,7 @@ def _object(report: Report) -> dict[str, object]:
     examples = {kind: [json.loads(key) for key in keys] for kind, keys in report.examples.items() if keys}
     return {
         "pipeline": report.pipeline,
-        "looked_at": report.rows_checked,
+        "rows_checked": report.rows_checked,
         "rows": report.rows,
         "seed": report.seed,
         **counts,

@@ -13,7 +13,7 @@ REMEMBERED = 100_000  # of the events that were told, so that none is told twice
 
 EVENTS = (
     "stored",
-    "failed",
+    "attempt_failed",
     "dead_letter",
     "retried",
     "created",

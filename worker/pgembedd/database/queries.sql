@@ -369,13 +369,10 @@ join pg_catalog.pg_namespace n on n.oid = e.extnamespace
 join pg_catalog.pg_type t on t.typnamespace = n.oid and t.typname = 'vector'
 where e.extname = 'vector'
 
--- name: status
--- What `pgembedd status` shows.
-select * from pgembedd.status order by pipeline
-
 -- name: provider_use_today
 -- What was asked of providers today.
-select provider, tokens, requests from pgembedd_internal.provider_use where day = pgembedd_internal._day() order by provider
+select provider, tokens, requests from pgembedd_internal.provider_use
+where day = (clock_timestamp() at time zone 'UTC')::date order by provider
 
 -- name: truncated
 -- Rows whose text was cut, those of which most is missing first.
@@ -392,7 +389,7 @@ group by p.id order by p.name
 
 -- name: waiting
 -- How much of a pipeline is queued, and how many workers that claim jobs answer.
-select s.state, s.reason, (s.queued + s.backfill)::bigint,
+select s.state, s.reason, s.queued,
        (select count(*) from pgembedd.workers() w where w.answers and 'claim' = any (w.tasks))
 from pgembedd.status s where s.pipeline = %(name)s
 
@@ -503,7 +500,7 @@ select pg_catalog.has_table_privilege('pgembedd_internal.pipeline', 'select')
 -- name: doctor_pipelines
 -- Each pipeline with what is wrong with it.
 select p.name, s.state, s.reason, pgembedd_internal._problem(p), p.model, p.fingerprint, p.dimensions,
-       s.queued + s.backfill, s.dead, extract(epoch from s.oldest_age)::float8,
+       s.queued, s.dead, extract(epoch from s.oldest_age)::float8,
        s.index, extract(epoch from clock_timestamp() - p.index_due_at)::float8
 from pgembedd_internal.pipeline p join pgembedd.status s on s.pipeline = p.name order by p.name
 
@@ -725,19 +722,21 @@ grant select on all tables in schema public to {role};
 alter default privileges in schema public grant select on tables to {role};
 select pgembedd.grant_search({role_name}), pgembedd.grant_ask({role_name})
 
--- name: overview
--- What the page shows of each pipeline: status, for operators, too. What does not run or is not served comes first.
-select pipeline, source, destination, model, fingerprint, state, reason, queued, backfill,
+-- name: status
+-- What the page and `pgembedd status` show of each pipeline, durations in seconds. What does not run or is not served
+-- comes first.
+select pipeline, source, destination, model, fingerprint, state, reason, queued, queued_fresh, queued_backfill,
        extract(epoch from oldest_age)::float8 as oldest_age_s, failing, dead, blank, truncated,
        rows_per_minute::float8 as rows_per_minute, coverage::float8 as coverage,
-       extract(epoch from lag)::float8 as lag_s, index, index_due_at, extract(epoch from time_left)::float8 as time_left_s
-from pgembedd.overview() order by state <> 'stopped', state <> 'unserved', state <> 'stalled', pipeline
+       extract(epoch from lag)::float8 as lag_s, index, index_due_at, triggers,
+       extract(epoch from time_left)::float8 as time_left_s
+from pgembedd.status order by state <> 'stopped', state <> 'unserved', state <> 'stalled', pipeline
 
 -- name: history
 -- The last hour of every pipeline by the minute; waits in seconds.
-select pipeline, at, (queued + backfill)::float8 as waiting, extract(epoch from oldest_age)::float8 as oldest_s,
+select pipeline, at, queued::float8 as queued, extract(epoch from oldest_age)::float8 as oldest_age_s,
        extract(epoch from lag)::float8 as lag_s, rows_per_minute::float8 as rows_per_minute
-from pgembedd.history(since => '1 hour', bucket => '1 minute') order by pipeline, at
+from pgembedd.history(last => '1 hour', bucket => '1 minute') order by pipeline, at
 
 -- name: failure_reasons
 -- Dead letters by pipeline and reason, the most frequent first.
@@ -754,8 +753,8 @@ order by f.died_at desc, f.pipeline, f.key limit %(limit)s offset %(offset)s
 
 -- name: metrics
 -- What a scrape says of the pipelines and their queues.
-select pipeline, state, queued, backfill, queued_oldest_s, backfill_oldest_s, failing, dead, blank, truncated,
-       rows_per_minute
+select pipeline, state, queued_fresh, queued_backfill, oldest_age_fresh_s, oldest_age_backfill_s, failing, dead, blank,
+       truncated, rows_per_minute
 from pgembedd.metrics()
 
 -- name: statement_timeout

@@ -3,7 +3,6 @@
 Labels are names of pipelines, lanes, models, stages and fixed words: never keys, and never input of a client.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
@@ -36,9 +35,6 @@ class PrometheusMetrics(Observer):
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Info("pgembedd_build", "What runs.", registry=registry).info({"version": version("pgembedd")})
-        began = time.monotonic()
-        uptime = Gauge("pgembedd_uptime_seconds", "How long this process has been running.", registry=registry)
-        uptime.set_function(lambda: time.monotonic() - began)
         self._make_stages()
         self._make_outcomes()
         self._make_model()
@@ -54,10 +50,10 @@ class PrometheusMetrics(Observer):
         return Gauge(f"pgembedd_{name}", text, labels, registry=self.registry)
 
     def _make_stages(self) -> None:
-        self._stage_s = self._histogram("stage_seconds", "A batch in a stage.", STAGE_BUCKETS_S, "stage")
+        self._stage_s = self._histogram("stage_duration_seconds", "A batch in a stage.", STAGE_BUCKETS_S, "stage")
         self._claim_jobs = self._histogram("claim_jobs", "Jobs of a claim.", BATCH_BUCKETS, "lane")
         self._extensions = self._counter("lease_extensions", "Leases that the heartbeat extended.")
-        self._lost = self._counter("leases_lost", "Leases that ran out while the job was worked.")
+        self._lost = self._counter("lease_losses", "Leases that ran out while the job was worked.")
         self._up = self._gauge("connection_up", "Whether a connection to the database is open.", "purpose")
         self._losses = self._counter("connection_losses", "Times a connection was found broken.", "purpose")
 
@@ -71,15 +67,17 @@ class PrometheusMetrics(Observer):
 
     def _make_model(self) -> None:
         self._loaded = self._gauge("model_loaded", "Whether a model is loaded.", "model", "fingerprint")
-        self._texts = self._counter("texts", "Texts that were embedded.", "model", "kind")
-        self._tokens = self._counter("tokens", "Tokens that were embedded.", "model", "kind")
-        self._padding = self._counter("padding_tokens", "Tokens computed that no text has.", "model", "kind")
-        self._run_texts = self._histogram("run_texts", "Texts of a run of the model.", BATCH_BUCKETS, "model")
-        self._run_s = self._histogram("run_seconds", "A run of the model.", RUN_BUCKETS_S, "model")
+        self._texts = self._counter("model_texts", "Texts that were embedded.", "model", "kind")
+        self._tokens = self._counter("model_tokens", "Tokens that were embedded.", "model", "kind")
+        self._padding = self._counter("model_padding_tokens", "Tokens computed that no text has.", "model", "kind")
+        self._run_texts = self._histogram("model_run_texts", "Texts of a run of the model.", BATCH_BUCKETS, "model")
+        self._run_s = self._histogram("model_run_duration_seconds", "A run of the model.", RUN_BUCKETS_S, "model")
 
     def _make_http(self) -> None:
-        self._requests = self._counter("http_requests", "Requests answered.", "method", "route", "status")
-        self._request_s = self._histogram("http_request_seconds", "From request to answer.", STAGE_BUCKETS_S, "route")
+        self._requests = self._counter("http_requests", "Requests answered.", "method", "route", "code")
+        self._request_s = self._histogram(
+            "http_request_duration_seconds", "From request to answer.", STAGE_BUCKETS_S, "route"
+        )
         self._answering = self._gauge("http_requests_in_flight", "Requests not answered yet.")
 
     def _start_counters(self, pipeline: str) -> None:

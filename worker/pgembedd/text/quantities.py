@@ -1,6 +1,5 @@
 """Formats durations, shares and counts for the command line and the page."""
 
-from datetime import timedelta
 from decimal import Decimal
 from math import floor
 
@@ -12,11 +11,10 @@ def share(coverage: Decimal | float | None) -> str:
     return "100 %" if coverage == 1 else f"{floor(Decimal(str(coverage)) * 1000) / 10:.1f} %"
 
 
-def age(age: timedelta | None) -> str:
+def age(seconds: float | None) -> str:
     """Returns a duration in the largest fitting unit: seconds, minutes, hours or days."""
-    if age is None:
+    if seconds is None:
         return "-"
-    seconds = age.total_seconds()
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -33,7 +33,8 @@ class PipelineStatus:
     state: str
     reason: str | None
     queued: int
-    backfill: int
+    queued_fresh: int
+    queued_backfill: int
     oldest_age_s: float | None
     failing: int
     dead: int
@@ -44,12 +45,8 @@ class PipelineStatus:
     lag_s: float | None
     index: str | None
     index_due_at: datetime | None
+    triggers: bool
     time_left_s: float | None
-
-    @property
-    def waiting(self) -> int:
-        """Jobs in both lanes."""
-        return self.queued + self.backfill
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ class Minute:
 
     pipeline: str
     at: datetime
-    waiting: float | None
-    oldest_s: float | None
+    queued: float | None
+    oldest_age_s: float | None
     lag_s: float | None
     rows_per_minute: float
 
@@ -103,7 +100,7 @@ def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]
 def statuses(connection: psycopg.Connection) -> list[PipelineStatus]:
     """Returns every pipeline: stopped ones first, then those that no worker can serve, then by name."""
     with connection.cursor(row_factory=class_row(PipelineStatus)) as cursor:
-        return cursor.execute(query("overview")).fetchall()
+        return cursor.execute(query("status")).fetchall()
 
 
 def history(connection: psycopg.Connection) -> dict[str, Curves]:
@@ -117,18 +114,13 @@ def curves_of(minutes: Sequence[Minute]) -> Curves:
     """Returns the sparklines of one pipeline's minutes, which are in order."""
     times = [minute.at for minute in minutes]
     # An empty queue has no oldest job, so the wait is 0 where a sample was taken.
-    oldest = [m.oldest_s if m.oldest_s is not None or m.waiting is None else 0.0 for m in minutes]
+    oldest = [m.oldest_age_s if m.oldest_age_s is not None or m.queued is None else 0.0 for m in minutes]
     return Curves(
-        curve("Waiting", times, [m.waiting for m in minutes], lambda value: f"{value:,.0f}"),
-        curve("Oldest", times, oldest, seconds),
-        curve("Lag", times, [m.lag_s for m in minutes], seconds),
+        curve("Waiting", times, [m.queued for m in minutes], lambda value: f"{value:,.0f}"),
+        curve("Oldest", times, oldest, age),
+        curve("Lag", times, [m.lag_s for m in minutes], age),
         curve("Rows a minute", times, [m.rows_per_minute for m in minutes], lambda value: f"{value:,.0f}"),
     )
-
-
-def seconds(value: float | None) -> str:
-    """Returns a length of time in its largest fitting unit."""
-    return age(None if value is None else timedelta(seconds=value))
 
 
 def reasons(connection: psycopg.Connection) -> list[Any]:

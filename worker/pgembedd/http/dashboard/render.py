@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -12,7 +12,6 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pgembedd.http.dashboard.queries import seconds
 from pgembedd.http.dashboard.sparkline import HEIGHT, WIDTH
 from pgembedd.http.errors.refusals import Refusal, own_refusal, refusal_headers
 from pgembedd.text.quantities import age, share
@@ -43,7 +42,7 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
         )
-        self._environment.filters |= {"age": seconds, "share": share, "ago": _ago, "number": "{:,}".format, "utc": _utc}
+        self._environment.filters |= {"age": age, "share": share, "ago": _ago, "number": "{:,}".format, "utc": _utc}
         self._environment.globals |= {"WIDTH": WIDTH, "HEIGHT": HEIGHT, "style": _version("page.css")}
 
     def page(self, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
@@ -100,7 +99,7 @@ def _version(name: str) -> str:
 
 
 def _ago(at: datetime, now: datetime) -> str:
-    return f"{age(max(now - at, timedelta()))} ago"
+    return f"{age(max((now - at).total_seconds(), 0.0))} ago"
 
 
 def _utc(at: datetime) -> str:

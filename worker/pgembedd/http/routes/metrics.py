@@ -19,7 +19,7 @@ from pgembedd.telemetry.prometheus import PrometheusMetrics
 Values = dict[tuple[str, ...], float]  # by the values of the labels
 GAUGES = {  # each with its text and its labels
     "queue_jobs": ("Messages in the queues.", "pipeline", "lane"),
-    "queue_oldest_seconds": ("How long the oldest of them has been there.", "pipeline", "lane"),
+    "queue_oldest_age_seconds": ("How long the oldest of them has been there.", "pipeline", "lane"),
     "queue_failing_jobs": ("Those that failed before.", "pipeline"),
     "dead_letters": ("Jobs that were given up.", "pipeline", "reason"),
     "noted_rows": ("Rows that are blank or were cut.", "pipeline", "state"),
@@ -71,7 +71,7 @@ class Queues(Collector):
         if last.rows is not None:
             yield from _gauges(last.rows, last.workers)
         yield _gauge("database_up", "Whether the database answered the last look.", {(): float(last.up)})
-        yield _gauge("queue_look_seconds", "What that look took.", {(): last.seconds})
+        yield _gauge("queue_look_duration_seconds", "What that look took.", {(): last.seconds})
 
 
 def _gauges(rows: list[Row], workers: int) -> list[Metric]:
@@ -79,7 +79,10 @@ def _gauges(rows: list[Row], workers: int) -> list[Metric]:
     for name, state, fresh, backfill, fresh_s, backfill_s, failed, reasons, blank, truncated, rate in rows:
         pipeline = name or ""
         values["queue_jobs"] |= {(pipeline, "fresh"): fresh, (pipeline, "backfill"): backfill}
-        values["queue_oldest_seconds"] |= {(pipeline, "fresh"): fresh_s or 0, (pipeline, "backfill"): backfill_s or 0}
+        values["queue_oldest_age_seconds"] |= {
+            (pipeline, "fresh"): fresh_s or 0,
+            (pipeline, "backfill"): backfill_s or 0,
+        }
         values["queue_failing_jobs"][pipeline,] = failed
         values["dead_letters"] |= {(pipeline, reason): count for reason, count in reasons.items()}
         if state is not None:

@@ -1,7 +1,7 @@
--- The status of processing of rows, for an application whose users read a table under its policies.
+-- The status of rows, for an application whose users read a table under its policies.
 
 -- As the caller: a row that he may not read is not there. One look costs as much for a page of rows as for one.
-create or replace function pgembedd.processing_status(pipeline text, variadic keys jsonb[])
+create or replace function pgembedd.row_status(pipeline text, keys jsonb[])
 returns table (key jsonb, status text, reason text, attempts integer, since timestamptz)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -14,7 +14,7 @@ declare
     ignored text;
 begin
     target := _search_target(pipeline, null, false);
-    ignored := _check_processing_rights(array[target.source, target.vectors]);
+    ignored := _check_row_status_rights(array[target.source, target.vectors]);
     ignored := _check_list('keys', cardinality(keys));
     perform _check_json('key', k) from unnest(keys) k;
     -- In the order given; the version of a row is what only a reader of it knows.
@@ -33,13 +33,13 @@ begin
         select k.key, coalesce(p.status, case when k.lacking then 'queued' else 'embedded' end), p.reason,
                coalesce(p.attempts, 0), p.since
         from unnest(seen.keys, seen.lacking) with ordinality as k(key, lacking, nth)
-        left join _processing(target.id, seen.keys, seen.versions) p on p.nth = k.nth
+        left join _row_statuses(target.id, seen.keys, seen.versions) p on p.nth = k.nth
         order by k.nth;
 end $$;
-comment on function pgembedd.processing_status is
+comment on function pgembedd.row_status is
     'Whether rows are queued, embedding, embedded, blank or failed, of those that the caller may read.';
 
-create or replace function pgembedd_internal._check_processing_rights(tables regclass[]) returns void
+create or replace function pgembedd_internal._check_row_status_rights(tables regclass[]) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -57,7 +57,7 @@ end $$;
 
 -- What our tables and the queues say of rows; nothing of a row that is only embedded or waits for its first vector.
 -- By our role, because callers read neither. So a caller shows with each key that he has read the row.
-create or replace function pgembedd_internal._processing(pipeline_id integer, keys jsonb[], versions text[])
+create or replace function pgembedd_internal._row_statuses(pipeline_id integer, keys jsonb[], versions text[])
 returns table (nth bigint, status text, reason text, attempts integer, since timestamptz)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

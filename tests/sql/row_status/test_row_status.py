@@ -1,4 +1,4 @@
-"""processing_status(): what an application is told of the rows that it may read."""
+"""row_status(): what an application is told of the rows that it may read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
-ALL = "select key, status, reason, attempts from pgembedd.processing_status('documents', variadic %s::jsonb[])"
+ALL = "select key, status, reason, attempts from pgembedd.row_status('documents', %s::jsonb[])"
 KEYS = [str(key) for key in range(1, 8)]
 
 
@@ -82,7 +82,7 @@ def test_each_status_and_only_of_rows_that_the_caller_may_read(
             # Who may not read a row cannot name its version, even where its place and transaction were guessed.
             one = value(connection, "select id from pgembedd_internal.pipeline")
             place = "select format('%s %s %s', tableoid::oid, ctid, xmin) from documents where id = 6"
-            guess = "select count(*) from pgembedd_internal._processing(%s, '{6}', array[%s])"
+            guess = "select count(*) from pgembedd_internal._row_statuses(%s, '{6}', array[%s])"
             assert value(theirs, guess, one, f"{value(connection, place)} ") == 0
             assert value(theirs, guess, one, value(connection, place)) == 0
             connection.execute(f"revoke select on documents from {reader}; grant select (id) on documents to {reader}")
@@ -112,7 +112,7 @@ def test_the_status_is_told_to_those_who_know_the_content(
     ]
     one = value(connection, "select id from pgembedd_internal.pipeline")
     connection.execute(f"set role {reader}")
-    guess = "select count(*) from pgembedd_internal._processing(%s, '{1}', array[%s])"
+    guess = "select count(*) from pgembedd_internal._row_statuses(%s, '{1}', array[%s])"
     assert [value(connection, guess, one, version) for version in guesses] == [0, 0]
     connection.execute(f"reset role; grant select on documents to {reader}; set role {reader}")
     assert statuses(connection)[1][0] == told
