@@ -647,12 +647,11 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.thread_member TO pg
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.dead_letter TO pgembedd;
 GRANT SELECT ON TABLE pgembedd.schema_revision TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.row_state TO pgembedd;
-GRANT SELECT ON TABLE pgembedd_internal._figures TO pgembedd;
-GRANT SELECT ON TABLE pgembedd.status TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.missed TO pgembedd;
 GRANT INSERT ON TABLE pgembedd_code.missed TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd_internal.worker_idle TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_code.worker_idle TO pgembedd;
+GRANT SELECT ON TABLE pgembedd_internal._figures TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.answer_source TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.activity TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.event TO pgembedd;
