@@ -83,7 +83,7 @@ def two_pipelines(model: str, *, chunks: bool = False) -> Iterator[tuple[psycopg
             connection.execute("create table large (id bigint generated always as identity primary key, body text)")
             connection.execute(
                 "select pgembedd.create_pipeline('large', 'large', array['body'], model => %s, backfill => false,"
-                " create_index => false, embedding_table => 'large_chunks')",
+                " index_type => 'none', embedding_table => 'large_chunks')",
                 (model,),
             )
         yield connection, conninfo

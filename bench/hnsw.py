@@ -59,7 +59,7 @@ class Bench:
     def _fresh(self, rows: int, when: str, vector_type: str) -> None:
         """An empty vector column with a pipeline, whose index is made `when` create_pipeline() is told."""
         self._connection.execute("drop table if exists documents")
-        self._connection.execute("select pgembedd.drop_pipeline(name) from pgembedd_internal.pipeline")
+        self._connection.execute("select pgembedd.drop_pipeline(pipeline) from pgembedd.pipelines")
         self._connection.execute("create table documents (id int primary key, body text)")
         self._connection.execute(
             "insert into documents select i, 'text ' || i from generate_series(0, %s) i", [rows - 1]

@@ -44,9 +44,16 @@ def make_table(connection: psycopg.Connection, table: str, model: str, *, index:
         )
         connection.execute(f"create index on {table} using hnsw (embedding halfvec_cosine_ops)".encode())
     connection.execute(
-        "select pgembedd.create_pipeline(%s, %s, array['body'], model => %s, backfill => false, create_index => %s,"
-        " adopt => %s, text_config => %s)",
-        (table, table, model, index, index or None, "english" if words else "none"),
+        "select pgembedd.create_pipeline(%s, %s, array['body'], model => %s, backfill => false, index_type => %s,"
+        " existing_vectors => %s, text_config => %s)",
+        (
+            table,
+            table,
+            model,
+            "hnsw" if index else "none",
+            "keep" if index else "refuse",
+            "english" if words else "none",
+        ),
     )
     connection.execute(f"vacuum analyze {table}".encode())
 

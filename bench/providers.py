@@ -28,7 +28,7 @@ RUN_S = 8.0
 SETUP = f"""
     create table plain (id bigint generated always as identity primary key, body text);
     select pgembedd.create_pipeline('plain', 'plain', array['body'], model => 'house:stand-in', dimensions => {DIMS},
-        create_index => false);
+        index_type => 'none');
 """
 
 

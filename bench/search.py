@@ -37,7 +37,8 @@ OURS, HYBRID, BY_WORDS = "search()", "search(), hybrid", "search(), text"
 ITEMS = f"""
     create table items (id int primary key, body text, independent int, {", ".join(f"near_{n} int" for n in range(8))});
     select pgembedd.create_pipeline('items', 'items', array['body'], dimensions => {DIMS}, backfill => false,
-                                    index_when => 'later', m => {{0}}, ef_construction => {{1}});
+                                    index_when => 'later',
+                                    index_options => jsonb_build_object('m', {{0}}, 'ef_construction', {{1}}));
     alter table items disable trigger user;
     create function match_items(question vector, matches int, field text, below int) returns table (id int)
     language plpgsql stable as $$

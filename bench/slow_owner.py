@@ -59,7 +59,7 @@ def make_attacker(connection: psycopg.Connection) -> None:
     connection.execute("reset role; alter table slow add column embedding halfvec(384)")
     connection.execute(
         "select pgembedd.create_pipeline('slow', 'slow', content_function => 'content_of', model => 'null',"
-        " backfill => false, create_index => false, text_config => 'none')"
+        " backfill => false, index_type => 'none', text_config => 'none')"
     )
     connection.execute(
         "set role attacker; create trigger fired before update on slow for each row execute function fired();reset role"

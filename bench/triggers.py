@@ -53,7 +53,8 @@ def register(connection: psycopg.Connection, name: str) -> None:
     )
     connection.execute(f"create index on {name} using hnsw (embedding halfvec_cosine_ops)".encode())
     connection.execute(
-        "select pgembedd.create_pipeline(%s, %s, array['title', 'body'], backfill => false, adopt => true)",
+        "select pgembedd.create_pipeline(%s, %s, array['title', 'body'], backfill => false,"
+        " existing_vectors => 'keep')",
         (name, name),
     )
     if name == "columns":

@@ -123,6 +123,15 @@ comment on column pgembedd.pipeline.retry_delay is
     'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
 """
 
+# Whether a pipeline is to have an index. The first version made no index of its own where it kept no name of one.
+INDEX_TYPES = """
+alter table pgembedd.pipeline
+    add index_type text not null default 'hnsw' check (index_type in ('hnsw', 'none'));
+update pgembedd.pipeline set index_type = 'none' where index_name is null and created_indexes = '{}';
+comment on column pgembedd.word_statistics.filled is
+    'Whether all vectors have their words; else the sweep adds them, as after existing_vectors => ''keep''.';
+"""
+
 # Notes of messages stand in the message; those of queued jobs are moved, as else many of them would be worked alone.
 # What a worker holds at this moment is passed over, so that the two never wait for each other: it counts from zero.
 NOTES = """
@@ -328,6 +337,9 @@ end $$;
 DOWNGRADE = """
 drop table pgembedd.model;
 drop table pgembedd.worker;
+alter table pgembedd.pipeline drop column index_type;
+comment on column pgembedd.word_statistics.filled is
+    'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
 alter table pgembedd.pipeline drop column retry_delay, drop column retry_factor, drop column retry_max_delay;
 create table pgembedd.listener (
     pid               integer primary key,
@@ -373,7 +385,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 
 def upgrade() -> None:
     for statements in (
-        *(WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, NOTES),
+        *(WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, INDEX_TYPES, NOTES),
         *(NAMES, QUEUE, CHUNKS),
     ):
         raw(op.get_bind()).execute(statements)

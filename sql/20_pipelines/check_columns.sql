@@ -1,20 +1,37 @@
+-- The name of the content function with its schema, or a refusal. content_function is the fourth parameter: a call by
+-- position may have a model or a column there.
 create or replace function pgembedd_internal._content_function(
-    function regprocedure, given text, source text, content_columns text[]
+    function regprocedure, made pgembedd_internal.pipeline
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
+declare
+    given constant text := made.content_function;
 begin
-    if function is null and content_columns is not null then  -- the fourth argument by position
+    if function is null and (strpos(given, ':') > 0 or _model_meant(given) is not null
+                             or (_known_model(given)).name is not null) then
+        raise exception using message = format('%L is a model, not a content_function.', given),
+            hint = format('Write model => %L: all arguments after the third are given by name.', given),
+            errcode = 'invalid_parameter_value';
+    elsif function is null and _type_of_column(made.source, given) is not null then
+        raise exception using message = format('%L is a column, not a content_function.', given),
+            hint = format('Write %s: all arguments after the third are given by name.', format(
+                case when made.content_columns is not null or given <> all (_watchable_columns(made.source))
+                     then 'embedding_column => %L' else 'content_columns => array[%L]' end, given)),
+            errcode = 'invalid_parameter_value';
+    elsif function is null and made.content_columns is not null then
         raise exception using message = format('content_columns are given, and then %L as content_function.', given),
-            hint = format('Give one of the two. If it is a model, name the argument: model => %L.', given),
+            hint = 'Give one of the two. All arguments after the third are given by name, as in '
+                   'model => ''gte-small''.',
             errcode = 'invalid_parameter_value';
     elsif function is null then
-        raise exception using message = format('There is no function %s(%s).', given, source),
+        raise exception using message = format('There is no function %s(%s).', given, made.source_name),
             hint = 'content_function takes one row of the source and returns text.', errcode = 'undefined_function';
     elsif not exists (select from pg_proc f where f.oid = function and f.prokind = 'f' and not f.proretset) then
-        raise exception using message = format('%s(%s) is no function that returns one value.', given, source),
+        raise exception using message = format('%s(%s) is no function that returns one value.', given,
+                made.source_name),
             hint = 'content_function takes one row of the source and returns text.', errcode = 'wrong_object_type';
     end if;
     return (select format('%I.%I', n.nspname, f.proname)
@@ -50,6 +67,17 @@ as $$
       and not exists (
         select from pg_depend d join pg_extension e on e.oid = d.refobjid
         where d.classid = 'pg_type'::regclass and d.objid = a.atttypid and d.deptype = 'e' and e.extname = 'vector')
+$$;
+
+-- What is watched where watch_columns is not given.
+create or replace function pgembedd_internal._derived_watch_columns(made pgembedd_internal.pipeline) returns text[]
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select _written_columns(made.source, coalesce(
+        case when made.content_function is null
+             then made.content_columns || _formatting_columns(made.formatting) || made.text_config_column end,
+        _watchable_columns(made.source)))
 $$;
 
 -- A generated column changes with those it is made of, and the triggers do not always see it: what stands in the

@@ -8,6 +8,7 @@ begin
     select o.option, o.value, o.hint into unknown
     from (values ('vector_type', made.vector_type, '{halfvec,vector}'::text[], 'Take halfvec or vector.'),
                  ('distance', made.distance, '{cosine,l2,ip}', 'Take cosine, l2 or ip.'),
+                 ('index_type', made.index_type, '{hnsw,none}', 'Take hnsw, or none for no index.'),
                  ('on_update', made.on_update, '{keep,clear}',
                   'keep leaves the old vector in place until the new one is there; clear empties it at once.'))
         as o(option, value, choices, hint)
@@ -18,7 +19,8 @@ begin
             hint = 'For example content_columns => array[''title'', ''content''].', errcode = 'invalid_parameter_value';
     elsif unknown.option is not null then
         raise exception using
-            message = format('%s %s is not known.', unknown.option, coalesce(quote_literal(unknown.value), 'NULL')),
+            message = _cut(format('%s %s is not known.', unknown.option,
+                                  coalesce(quote_literal(unknown.value), 'NULL'))),
             hint = unknown.hint, errcode = 'invalid_parameter_value';
     elsif not made.triggers and (made.on_update = 'clear' or made.enable_always) then
         raise exception using message = format('%s is done by triggers, and this pipeline is to have none.',
@@ -55,10 +57,9 @@ begin
                   where a.attrelid = made.source and a.attname = made.embedding_column and a.attnum < 0) then
         raise exception using message = format('"%s" is a system column of every table.', made.embedding_column),
             hint = 'Name another embedding_column.', errcode = 'duplicate_column';
-    elsif made.m is null or made.m not between 2 and 100
-       or made.ef_construction is null or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
+    elsif made.m not between 2 and 100 or made.ef_construction not between greatest(4, 2 * made.m) and 1000 then
         raise exception using message = format('m = %s and ef_construction = %s do not make an HNSW index.',
-                coalesce(made.m::text, 'NULL'), coalesce(made.ef_construction::text, 'NULL')),
+                made.m, made.ef_construction),
             hint = 'm goes from 2 to 100, ef_construction from twice m to 1000.', errcode = 'invalid_parameter_value';
     elsif made.embedding_column = any (made.content_columns || made.watch_columns || made.key_columns) then
         raise exception using message = format('The column "%s" cannot be content or key and hold the vector, too.',
@@ -67,19 +68,49 @@ begin
     end if;
 end $$;
 
-create or replace function pgembedd_internal._check_when(index_when text, index_within interval) returns void
+-- The pipeline with the options of its index; one that is not given stays, or has its default.
+create or replace function pgembedd_internal._with_index_options(
+    made pgembedd_internal.pipeline, index_options jsonb
+) returns pgembedd_internal.pipeline
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    index_options := coalesce(index_options, '{}');
+    if exists (select from jsonb_each(case jsonb_typeof(index_options) when 'object' then index_options
+                                           else '{"": null}' end) o
+               where o.key not in ('m', 'ef_construction') or o.value::text !~ '^-?[0-9]{1,9}$') then
+        raise exception using
+            message = _cut(format('index_options takes m and ef_construction, each an integer, not %s.',
+                                  index_options)),
+            hint = 'For example index_options => ''{"m": 32, "ef_construction": 128}''.', errcode = 'invalid_parameter_value';
+    end if;
+    made.m := coalesce((index_options ->> 'm')::integer, made.m, 16);
+    made.ef_construction := coalesce((index_options ->> 'ef_construction')::integer, made.ef_construction, 64);
+    return made;
+end $$;
+
+-- Refuses a way to create the pipeline that is not known.
+create or replace function pgembedd_internal._check_steps(
+    index_when text, index_within interval, existing_vectors text
+) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    if index_when not in ('auto', 'now', 'later') then
-        raise exception using message = format('index_when %s is not known.', quote_literal(index_when)),
+    if coalesce(index_when, '') not in ('auto', 'now', 'later') then
+        raise exception using
+            message = _cut(format('index_when %s is not known.', coalesce(quote_literal(index_when), 'NULL'))),
             hint = 'now makes the index at once, later after the backfill, auto decides by the size of the table.',
             errcode = 'invalid_parameter_value';
     elsif index_within is null or index_within < interval '0' then
         raise exception using message = format('index_within %s is no time to build an index in.',
             coalesce(quote_literal(index_within), 'NULL')),
-            hint = 'It is how long the backfill may put the index off; one day unless given.',
-            errcode = 'invalid_parameter_value';
+            hint = 'It is how long the backfill may put the index off; one day unless given.', errcode = 'invalid_parameter_value';
+    elsif existing_vectors not in ('refuse', 'keep', 'clear') then
+        raise exception using
+            message = _cut(format('existing_vectors %s is not known.', quote_literal(existing_vectors))),
+            hint = 'keep leaves vectors that are there and embeds the other rows, clear deletes them all and has every '
+                   'row embedded again, refuse creates no pipeline over them.', errcode = 'invalid_parameter_value';
     end if;
 end $$;

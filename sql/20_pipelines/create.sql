@@ -3,7 +3,7 @@
 -- Not pinned to a search_path: `source` and `content_function` are looked up under the caller's. In SQL, so that it is
 -- inlined: Postgres prints the types of all arguments of a PL/pgSQL function below an error.
 create or replace function pgembedd.create_pipeline(
-    name text,
+    pipeline text,
     source text,
     content_columns text[] default null,
     content_function text default null,
@@ -16,9 +16,8 @@ create or replace function pgembedd.create_pipeline(
     on_update text default 'keep',
     backfill boolean default true,
     max_attempts integer default 5,
-    create_index boolean default true,
-    m integer default 16,
-    ef_construction integer default 64,
+    index_type text default 'hnsw',
+    index_options jsonb default '{}',
     index_when text default 'auto',
     index_within interval default '1 day',
     embedding_table text default null,
@@ -26,45 +25,49 @@ create or replace function pgembedd.create_pipeline(
     chunk_overlap_tokens integer default null,
     splitter text default 'text',
     formatting text default null,
-    adopt boolean default null,
+    existing_vectors text default 'refuse',
     enable_always boolean default false,
     triggers boolean default true,
     text_config text default pg_catalog.current_setting('default_text_search_config'),
     retry_delay interval default '2 s',
     retry_factor double precision default 2,
-    retry_max_delay interval default '10 min'
+    retry_max_delay interval default '10 min',
+    if_not_exists boolean default false
 ) returns bigint
 language sql
 as $$
     select pgembedd_internal._create_pipeline(
         pgembedd_internal._checked(pgembedd_internal._asked_pipeline(pg_catalog.jsonb_build_object(
-            'name', name, 'source_name', source, 'content_columns', content_columns,
+            'name', pipeline, 'source_name', source, 'content_columns', content_columns,
             'content_function', content_function, 'embedding_column', embedding_column, 'model', model,
             'dimensions', dimensions, 'vector_type', vector_type, 'distance', distance, 'watch_columns', watch_columns,
-            'on_update', on_update, 'max_attempts', max_attempts, 'm', m, 'ef_construction', ef_construction,
+            'on_update', on_update, 'max_attempts', max_attempts, 'index_type', index_type,
             'embedding_table_name', embedding_table, 'chunk_tokens', chunk_tokens, 'chunk_overlap_tokens', chunk_overlap_tokens,
             'splitter', splitter, 'formatting', formatting, 'enable_always', coalesce(enable_always, false),
             'triggers', coalesce(triggers, true), 'text_config', text_config, 'retry_delay', retry_delay,
-            'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay))),
-        backfill, case when create_index then coalesce(index_when, 'NULL') end, index_within, adopt)
+            'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay), index_options)),
+        backfill, index_when, index_within, existing_vectors, if_not_exists)
 $$;
 comment on function pgembedd.create_pipeline is
     'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 
 -- The pipeline as its options say, with the table, the function and the configuration that they name.
-create or replace function pgembedd_internal._asked_pipeline(asked jsonb) returns pgembedd_internal.pipeline
+create or replace function pgembedd_internal._asked_pipeline(
+    asked jsonb, index_options jsonb
+) returns pgembedd_internal.pipeline
 language plpgsql
 as $$
 declare
     made pgembedd_internal.pipeline := pg_catalog.jsonb_populate_record(null::pgembedd_internal.pipeline, asked);
     ignored pg_catalog.text := pgembedd_internal._check_texts(
-        '{name,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
+        '{pipeline,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
         array[made.name, made.source_name, made.content_function, made.embedding_column, made.model,
               made.embedding_table_name, made.formatting, made.text_config]);
     function pg_catalog.regprocedure;
 begin
     ignored := pgembedd_internal._check_members('content_columns', made.content_columns);
     ignored := pgembedd_internal._check_members('watch_columns', made.watch_columns);
+    made := pgembedd_internal._with_index_options(made, index_options);
     begin
         made.source := pg_catalog.to_regclass(made.source_name);
         function := pg_catalog.to_regprocedure(pg_catalog.format('%s(%s)', made.content_function, made.source));
@@ -72,8 +75,7 @@ begin
         null;  -- 'a.b.c.d' is no table's name
     end;
     if made.content_function is not null and made.source is not null then
-        made.content_function := pgembedd_internal._content_function(
-            function, made.content_function, made.source_name, made.content_columns);
+        made.content_function := pgembedd_internal._content_function(function, made);
     end if;
     if made.embedding_table_name is null then
         made.embedding_column := coalesce(made.embedding_column, 'embedding');
@@ -84,9 +86,10 @@ begin
     return made;
 end $$;
 
--- Of what _checked() returned. index_when is null where no index is wanted.
+-- Of what _checked() returned.
 create or replace function pgembedd_internal._create_pipeline(
-    made pgembedd_internal.pipeline, backfill boolean, index_when text, index_within interval, adopt boolean default null
+    made pgembedd_internal.pipeline, backfill boolean, index_when text, index_within interval, existing_vectors text,
+    if_not_exists boolean
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -95,18 +98,23 @@ set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
     queued bigint;
-    ignored text;
+    ignored text := _check_steps(index_when, index_within, existing_vectors);
 begin
+    existing_vectors := coalesce(existing_vectors, 'refuse');
+    if _is_there(made) then
+        ignored := _check_same(made, if_not_exists);
+        raise notice 'There is a pipeline "%" already, with this definition.', made.name;
+        return 0;
+    end if;
     if made.embedding_table_name is null then
         ignored := _ensure_column(made);
-        ignored := _adopt_column(made, adopt);
+        ignored := _take_column(made, existing_vectors);
     else
-        made.embedding_table := coalesce(_adopt_table(made, adopt), _ensure_table(made));
+        made.embedding_table := coalesce(_take_table(made, existing_vectors), _ensure_table(made));
         made.embedding_table_name := made.embedding_table::text;
     end if;
-    made.words_table := _ensure_words(made, index_when is not null);
-    if index_when is not null then
-        ignored := _check_when(index_when, index_within);
+    made.words_table := _ensure_words(made);
+    if made.index_type <> 'none' then
         made := _ensure_indexes(made, index_when, index_within);
     end if;
     made := _insert_pipeline(made);
@@ -114,7 +122,7 @@ begin
     perform _propose_chunks(made);
     queued := case when not backfill then 0
                    -- Nothing kept the chunks in step meanwhile; what is right already is not embedded again.
-                   when adopt and made.embedding_table is not null
+                   when existing_vectors = 'keep' and made.embedding_table is not null
                    then _enqueue_rows(made, _named_statement(made, 'all'))
                    else _backfill(made, false) end;
     perform _notify_created(made, queued);
@@ -140,11 +148,8 @@ begin
     ignored := _check_columns(made, made.content_columns, 'content_columns');
     ignored := _check_columns(made, made.watch_columns, 'watch_columns');
     made := _with_text_config(made);
-    made.watch_columns := _written_columns(made.source, coalesce(
-        made.watch_columns,
-        case when made.content_function is null
-             then made.content_columns || _formatting_columns(made.formatting) || made.text_config_column end,
-        _watchable_columns(made.source)));
+    made.watch_columns := case when made.watch_columns is null then _derived_watch_columns(made)
+                               else _written_columns(made.source, made.watch_columns) end;
     ignored := _check_chunk_options(made);
     ignored := _check_table_options(made);
     ignored := _check_columns(made, _formatting_columns(made.formatting), 'formatting');

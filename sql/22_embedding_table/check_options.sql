@@ -18,7 +18,7 @@ begin
             hint = 'Quote it as in SQL where needed: ''my_schema."My Embeddings"''.', errcode = 'invalid_name';
     elsif coalesce(made.splitter, '') not in ('text', 'markdown') then
         raise exception using
-            message = format('splitter %s is not known.', coalesce(quote_literal(made.splitter), 'NULL')),
+            message = _cut(format('splitter %s is not known.', coalesce(quote_literal(made.splitter), 'NULL'))),
             hint = 'Take text or markdown.', errcode = 'invalid_parameter_value';
     elsif made.chunk_tokens not between 16 and 100000 then
         raise exception using message = format('chunk_tokens %s is out of range.', made.chunk_tokens),

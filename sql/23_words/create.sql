@@ -2,9 +2,7 @@
 -- belongs to the owner of the source. Vectors and words are apart, so that a scan of one does not read the other, and
 -- because a chunk that gets its words later would be put into the HNSW index twice.
 
-create or replace function pgembedd_internal._ensure_words(
-    made pgembedd_internal.pipeline, indexed boolean
-) returns regclass
+create or replace function pgembedd_internal._ensure_words(made pgembedd_internal.pipeline) returns regclass
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -21,7 +19,7 @@ begin
         case when made.embedding_table is not null then ', chunk_index' end);
     execute format('comment on table %s is %L', named,
         format('Words of %s for searches, kept in step by the pipeline "%s".', made.source, made.name));
-    if indexed then
+    if made.index_type <> 'none' then
         execute format('create index on %s using gin (pgembedd_words)', named);
     end if;
     if owner <> quote_ident(current_user)::regrole then
@@ -67,7 +65,7 @@ create or replace function pgembedd_internal._lacks_words_index(made pgembedd_in
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select made.index_name is not null and _has_words(made.words_table)
+    select made.index_type <> 'none' and _has_words(made.words_table)
        and not exists (select from _words_indexes(made) w where w.valid)
 $$;
 
@@ -95,7 +93,7 @@ begin
         end;
     end if;
     if not coalesce(_exists(pipeline.words_table), false) then
-        pipeline.words_table := _ensure_words(pipeline, true);
+        pipeline.words_table := _ensure_words(pipeline);
         update pipeline p set words_table = _follow_words.pipeline.words_table where p.id = _follow_words.pipeline.id;
     end if;
     if _owner(pipeline.words_table) <> _owner(pipeline.source) then

@@ -19,7 +19,7 @@ begin
                 errcode = 'object_not_in_prerequisite_state';
         end if;
         update pipeline p
-        set index_due_at = least(p.index_due_at, clock_timestamp()),
+        set index_type = 'hnsw', index_due_at = least(p.index_due_at, clock_timestamp()),
             index_name = coalesce(p.index_name,
                 _free_name(_target(p), _index_base(_target(p), _vector_column(p)) || '_hnsw'))
         where p.id = one.id and _index_state(p) <> 'valid';

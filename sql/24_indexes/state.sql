@@ -58,7 +58,7 @@ begin
     elsif unfinished then
         return 'invalid';
     elsif made.index_due_at is null then
-        return case when made.index_name is null then 'none' else 'dropped' end;
+        return case made.index_type when 'none' then 'none' else 'dropped' end;
     end if;
     return case when made.index_due_at <= clock_timestamp() then 'due' else 'deferred' end;
 end $$;

@@ -9,8 +9,7 @@ create or replace function pgembedd.change_model(
     dimensions integer default null,
     vector_type text default null,
     distance text default null,
-    m integer default null,
-    ef_construction integer default null,
+    index_options jsonb default null,
     chunk_tokens integer default null,
     chunk_overlap_tokens integer default null,
     splitter text default null,
@@ -35,11 +34,11 @@ declare
                                  array[model, vector_type, distance, splitter, formatting]);
 begin
     ignored := _check_change(current);
+    next := _with_index_options(next, index_options);
     next := jsonb_populate_record(next, jsonb_strip_nulls(jsonb_build_object(
         'name', current.name || '.next', 'model', model,
         'dimensions', coalesce(dimensions, _dimensions_after(current, model)), 'vector_type', vector_type,
-        'distance', distance, 'm', m, 'ef_construction', ef_construction, 'chunk_tokens', chunk_tokens,
-        'splitter', splitter, 'formatting', formatting,
+        'distance', distance, 'chunk_tokens', chunk_tokens, 'splitter', splitter, 'formatting', formatting,
         'embedding_column', _suffixed_name(current.embedding_column, 'next'))));
     next.chunk_overlap_tokens := coalesce(change_model.chunk_overlap_tokens,
         case when current.embedding_table is not null then current.chunk_overlap_tokens end);
@@ -48,8 +47,7 @@ begin
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.oid = current.embedding_table);
     ignored := _check_room(current);
-    queued := _create_pipeline(
-        _checked(next), backfill, case when _index_state(current) = 'none' then null else 'auto' end, index_within);
+    queued := _create_pipeline(_checked(next), backfill, 'auto', index_within, 'refuse', if_not_exists => false);
     update pipeline p set shadow_of = current.id, shadow = 'next' where p.name = next.name;
     perform _notify('change_begun', current.id,
         jsonb_build_object('model', current.model, 'next', next.name, 'next_model', next.model));
@@ -110,7 +108,7 @@ begin
         raise exception using message = format('The name "%s" is too long: with ".previous" behind it, which the old '
                                'side is called after a switch, it would have more than 63 characters.', current.name),
             hint = 'Drop the pipeline, and create it again under a name of at '
-            'most 54 characters with adopt => true; the vectors stay.', errcode = 'name_too_long';
+            'most 54 characters with existing_vectors => ''keep''; the vectors stay.', errcode = 'name_too_long';
     end if;
     foreach suffix in array array['next', 'previous'] loop
         if exists (select from pipeline p where p.name = current.name || '.' || suffix) then

@@ -1,6 +1,7 @@
 -- The upkeep of the words: those that a vector lacks, and the statistics that the ranking needs.
 
--- Adds words of rows that have a vector and no words, as after adopt => true. Nothing to do once all have them.
+-- Adds words of rows that have a vector and no words, as after existing_vectors => 'keep'. Nothing to do once all have
+-- them.
 create or replace function pgembedd_internal._fill_words(one pgembedd_internal.pipeline, at_most bigint) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

@@ -98,7 +98,7 @@ begin
     elsif asked.mode = 'text' and target.words is null then
         raise exception using message = target.no_words,
             hint = 'Search with mode => ''semantic'', or create the pipeline again with a text_config; the vectors '
-                'stay with adopt => true.', errcode = 'object_not_in_prerequisite_state';
+                'stay with existing_vectors => ''keep''.', errcode = 'object_not_in_prerequisite_state';
     elsif asked.mode = 'text' and not readable then
         raise exception 'The role % may not read %, without which it cannot search by words.',
             quote_ident(current_user), target.words using errcode = 'insufficient_privilege',

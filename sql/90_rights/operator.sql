@@ -27,10 +27,10 @@ language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
-    select 'select on pipeline, model, provider_use, status, dead_letters, truncated, answer_options'
+    select 'select on pipelines, pipeline, model, provider_use, status, dead_letters, truncated, answer_options'
     union all
     select format('execute on routine %s', f.oid::regprocedure) from pg_proc f
     where f.pronamespace = any (_schemas())
       and f.proname in ('history', 'metrics', 'retry_dead_letters', 'schema_version', 'events', 'workers', '_shown',
-                        '_statuses', '_coverage_of')
+                        '_statuses', '_coverage_of', '_shown_pipeline', 'pipeline_definition')
 $$;

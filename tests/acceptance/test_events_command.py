@@ -69,7 +69,7 @@ def following(database: Database, connection: psycopg.Connection, *arguments: st
 def documents(connection: psycopg.Connection) -> psycopg.Connection:
     """A pipeline with a name that a terminal must not take for an order."""
     connection.execute("create table documents (id int primary key, body text)")
-    call(connection, "create_pipeline", name="documents", source="documents", content_columns=["body"])
+    call(connection, "create_pipeline", pipeline="documents", source="documents", content_columns=["body"])
     return connection
 
 

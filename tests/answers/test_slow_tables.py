@@ -48,7 +48,9 @@ def mallory(roles: Roles, database: Database) -> Iterator[str]:
         connection.execute(f"grant create on schema public to {name}")
         with connect_as(database, name) as own:
             own.execute(OWNED)
-        create_pipeline(connection, name="owned", source="owned", content_columns=["title", "content"], backfill=False)
+        create_pipeline(
+            connection, pipeline="owned", source="owned", content_columns=["title", "content"], backfill=False
+        )
         connection.execute("set session_replication_role = replica")
         connection.execute("update owned set embedding = %s", [QUERY])
         connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'; reset session_replication_role")

@@ -121,7 +121,7 @@ def make_subjects(connection: psycopg.Connection, authors: int) -> None:
     connection.execute(f"insert into {WRITERS_TABLE} select i, 0 from generate_series(1, {authors}) i".encode())
     connection.execute("reset role")
     for subject in SUBJECTS:
-        options = {"name": subject.name, "source": subject.name, "model": NAME, "dimensions": DIMENSIONS}
+        options = {"pipeline": subject.name, "source": subject.name, "model": NAME, "dimensions": DIMENSIONS}
         call(connection, "create_pipeline", **{**options, **subject.options})
     connection.execute(f"select pgembedd.grant_worker('{WORKER}')".encode())
     connection.execute("update pgembedd_internal.installation set swept_at = 'infinity', retained_at = 'infinity'")

@@ -26,7 +26,7 @@ TEXTS = {
 def make_library(connection: psycopg.Connection, model: Session) -> None:
     """`documents` with a vector each, `broken` on a table of a hostile name whose three jobs were all given up."""
     connection.execute("create table documents (id int primary key, body text)")
-    call(connection, "create_pipeline", name="documents", source="documents", model=MODEL, content_columns=["body"])
+    call(connection, "create_pipeline", pipeline="documents", source="documents", model=MODEL, content_columns=["body"])
     vectors = model.embed(list(TEXTS.values())).vectors.tolist()
     for (key, text), vector in zip(TEXTS.items(), vectors, strict=True):
         connection.execute("insert into documents (id, body) values (%s, %s)", (key, text))
@@ -36,7 +36,7 @@ def make_library(connection: psycopg.Connection, model: Session) -> None:
     connection.execute("update pgembedd_internal.pipeline set fingerprint = %s", (model.fingerprint,))
     connection.execute(f'create table "{HOSTILE}" (id int primary key, body text)')
     connection.execute(f"insert into \"{HOSTILE}\" select i, 'text ' || i from generate_series(1, 3) i")
-    call(connection, "create_pipeline", name="broken", source=f'"{HOSTILE}"', model=MODEL, content_columns=["body"])
+    call(connection, "create_pipeline", pipeline="broken", source=f'"{HOSTILE}"', model=MODEL, content_columns=["body"])
     give_up(connection)
     # No sweep or sample behind the tests' back.
     connection.execute("update pgembedd_internal.installation set swept_at = now(), retained_at = now()")

@@ -44,7 +44,7 @@ def main() -> None:
 def _pipeline(connection: psycopg.Connection, name: str, phase: float) -> None:
     connection.execute(f"create table {name} (id int primary key, body text)")
     connection.execute(f"insert into {name} select i, 'text ' || i from generate_series(1, 400) i")
-    call(connection, "create_pipeline", name=name, source=name, model=MODEL, content_columns=["body"])
+    call(connection, "create_pipeline", pipeline=name, source=name, model=MODEL, content_columns=["body"])
     connection.execute(f"update {name} set embedding = array_fill(0.05, array[384])::halfvec where id > 10")
     number = connection.execute("select id from pgembedd_internal.pipeline where name = %s", (name,)).fetchone()
     for minute in range(61):

@@ -95,7 +95,7 @@ def make_documents_with(connection: psycopg.Connection) -> None:
     call(
         connection,
         "create_pipeline",
-        name="documents",
+        pipeline="documents",
         source="documents",
         content_function="content_of",
         model="all-MiniLM-L6-v2",

@@ -61,7 +61,13 @@ def make(connection: psycopg.Connection, table: str, key: str, **options: Any) -
         f"create trigger hook after insert or update or delete on {table} for each row execute function post_change()"
     )
     connection.execute(hook.encode())
-    given = {"name": table.strip('"'), "source": table, "content_columns": ["body"], "model": MODEL, "triggers": False}
+    given = {
+        "pipeline": table.strip('"'),
+        "source": table,
+        "content_columns": ["body"],
+        "model": MODEL,
+        "triggers": False,
+    }
     call(connection, "create_pipeline", **given | options)
 
 
@@ -136,7 +142,7 @@ def test_any_key_becomes_the_one_that_jobs_have(
     connection.execute("set timezone = 'Asia/Tokyo'")
     connection.execute("create domain percent as numeric check (value <= 100)")
     connection.execute(POSTED)
-    make(connection, '"Odd Table"', key, name="odd")
+    make(connection, '"Odd Table"', key, pipeline="odd")
     connection.execute(f"""insert into "Odd Table" select {example}, 'text'""".encode())
     body = value(connection, "delete from posted returning body::text")
     answer = client.post(PATH, content=body, headers={"content-type": "application/json"})
@@ -215,7 +221,7 @@ def test_whatever_a_domain_says_of_a_key_stays_here(
         "create domain small as int check (judged(value))"
     )
     connection.execute("create table documents (id small primary key, body text)")
-    call(connection, "create_pipeline", name="documents", source="documents", model=MODEL, content_columns=["body"])
+    call(connection, "create_pipeline", pipeline="documents", source="documents", model=MODEL, content_columns=["body"])
     with serving(only(model), database.conninfo) as client:
         refused = client.post(PATH, json={**CHANGE, "type": "INSERT", "record": {"id": 10}})
     assert refused.status_code == 422

@@ -243,7 +243,7 @@ def test_each_bad_row_of_a_claim_fails_alone(
     call(
         connection,
         "create_pipeline",
-        name="documents",
+        pipeline="documents",
         source="documents",
         content_function="content_of",
         model=MODEL,

@@ -33,7 +33,7 @@ def chunked(connection: psycopg.Connection) -> None:
     call(
         connection,
         "create_pipeline",
-        name="documents",
+        pipeline="documents",
         source="documents",
         content_columns=["body"],
         model=MODEL,

@@ -119,7 +119,7 @@ def test_a_fresh_row_waits_for_no_read_and_no_store_of_a_backfill(
         f"create function slow_store() returns trigger language plpgsql as $$ begin {WAIT} return new; end $$"
     )
     content = {"content_function": "slow_content"} if stage == "read" else {"content_columns": ["body"]}
-    call(connection, "create_pipeline", name="slow", source="slow", model=MODEL, **content)
+    call(connection, "create_pipeline", pipeline="slow", source="slow", model=MODEL, **content)
     if stage == "store":
         connection.execute("create trigger slow before update on slow for each row execute function slow_store()")
     bulk(connection, "slow")

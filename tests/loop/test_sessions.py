@@ -83,7 +83,7 @@ def test_behind_a_pooler_nothing_is_set_for_the_session(database: Database, spoi
 
 def test_the_next_pipeline_is_not_charged(database: Database, spoiled: psycopg.Connection, model: Session) -> None:
     for name, given in (("documents", {"content_function": "spoil"}), ("others", {"content_columns": ["title"]})):
-        call(spoiled, "create_pipeline", name=name, source=name, model=MODEL, create_index=False, **given)
+        call(spoiled, "create_pipeline", pipeline=name, source=name, model=MODEL, index_type="none", **given)
     with worker_thread(database, only(Wrapped(model))):
         await_quiet(spoiled)
         spoiled.execute("update documents set title = title || '!'; update others set title = title || '!'")
@@ -107,7 +107,14 @@ def test_an_error_that_code_raises_is_of_its_own_row(
         end $$""")
     for name, given in (("documents", {"content_function": "raising"}), ("others", {"content_columns": ["title"]})):
         call(
-            spoiled, "create_pipeline", name=name, source=name, model=MODEL, max_attempts=1, create_index=False, **given
+            spoiled,
+            "create_pipeline",
+            pipeline=name,
+            source=name,
+            model=MODEL,
+            max_attempts=1,
+            index_type="none",
+            **given,
         )
     with worker_thread(database, only(Wrapped(model))):
         await_quiet(spoiled)

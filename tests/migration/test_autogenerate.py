@@ -54,11 +54,11 @@ def test_odd_names_and_both_vector_types(project: Project, connection: psycopg.C
     connection.execute("create index mine on documents (title)")
     create_pipeline(
         connection,
-        name="more",
+        pipeline="more",
         content_columns=["title"],
         embedding_column='my "Vector" é',
         vector_type="vector",
-        create_index=True,
+        index_type="hnsw",
     )
     upgrade, _ = project.generated()
     assert "op.drop_index(op.f('mine')" in upgrade, "an index of the user's own"
@@ -96,6 +96,9 @@ def test_a_reverse_takes_an_embedding_table_with_it(project: Project, connection
     made = CreateEmbeddingPipelineOp("documents", "documents", content_columns=["title"], embedding_table="chunks")
     assert made.reverse().options == {"drop_vectors": True}
     assert CreateEmbeddingPipelineOp("documents", "documents").reverse().options == {}
+    for there in ({"existing_vectors": "keep"}, {"if_not_exists": True}):
+        found = CreateEmbeddingPipelineOp("documents", "documents", embedding_table="chunks", **there)
+        assert found.reverse().options == {}
     project.edit("versions/0001_documents.py", 'body"],', 'body"], embedding_table="chunks"')
     project.edit("versions/0001_documents.py", '_pipeline("documents")', '_pipeline("documents", drop_vectors=True)')
     for _ in range(2):
@@ -133,7 +136,7 @@ def test_a_column_new_in_the_model_is_made_by_a_script_that_runs(
     )
     project.run("revision", "--autogenerate", "-m", "second")
     project.run("upgrade", "head")
-    create_pipeline(connection, name="second", content_columns=["title"], embedding_column="second")
+    create_pipeline(connection, pipeline="second", content_columns=["title"], embedding_column="second")
     assert project.generated()[0] == "pass"
 
 

@@ -76,7 +76,7 @@ def test_what_an_older_version_was_bound_to_is_bound_anew(database: Database, co
 
 def test_nothing_of_ours_depends_on_what_is_in_no_schema_of_ours(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
-    create_pipeline(connection, embedding_table="chunks", create_index=True)
+    create_pipeline(connection, embedding_table="chunks", index_type="hnsw")
     assert foreign(connection) == []
 
 

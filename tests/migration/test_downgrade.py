@@ -63,12 +63,12 @@ def test_what_there_was_before_is_what_there_is_after(empty_database: Database, 
 
 def test_with_pipelines_of_all_sorts(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
-    create_pipeline(connection, on_update="clear", create_index=True)
+    create_pipeline(connection, on_update="clear", index_type="hnsw")
     connection.execute("create table parts (id int primary key, title text) partition by range (id)")
     connection.execute("create table part partition of parts for values from (0) to (10)")
-    create_pipeline(connection, name="parts", source="parts", content_columns=["title"], on_update="clear")
+    create_pipeline(connection, pipeline="parts", source="parts", content_columns=["title"], on_update="clear")
     connection.execute("create table gone (id int primary key, title text)")
-    create_pipeline(connection, name="gone", source="gone", content_columns=["title"])
+    create_pipeline(connection, pipeline="gone", source="gone", content_columns=["title"])
     connection.execute("drop table gone")
     store(connection, claim(connection, BACKFILL, pipeline=1))
     before = vectors(connection)
@@ -84,12 +84,12 @@ def test_with_pipelines_of_all_sorts(database: Database, connection: psycopg.Con
 @pytest.mark.slow
 def test_and_up_again_takes_up_where_it_was(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
-    create_pipeline(connection, create_index=True, model="tiny")
+    create_pipeline(connection, index_type="hnsw", model="tiny")
     work(connection)
     before = vectors(connection)
     downgrade(database.conninfo)
     migrate(database.conninfo)
-    assert create_pipeline(connection, create_index=True, adopt=True, model="tiny") == 0
+    assert create_pipeline(connection, index_type="hnsw", existing_vectors="keep", model="tiny") == 0
     assert vectors(connection) == before
 
 

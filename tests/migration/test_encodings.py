@@ -120,7 +120,7 @@ def test_a_key_that_is_no_utf_8_keeps_nothing_else_waiting(encoded: Encoded, key
         learn_vector(connection)
         connection.execute(f"create table documents ({key}, title text, content text)".encode())
         create_pipeline(connection)
-        create_pipeline(connection, name="chunked", embedding_table="chunks")
+        create_pipeline(connection, pipeline="chunked", embedding_table="chunks")
         connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
         composite = "other_id" in key
         connection.execute("listen pgembedd_events")

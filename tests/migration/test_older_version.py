@@ -31,7 +31,7 @@ def installed(connection: psycopg.Connection, roles: Roles) -> str:
     """Two pipelines, roles of all kinds, a thread with an answer; returns the role that reads."""
     reader, asker, other = roles.make("reader"), roles.make("asker"), roles.make("other")
     make_source(connection, 3)
-    create_pipeline(connection, name="chunks", embedding_table="chunks", chunk_tokens=64, on_update="clear")
+    create_pipeline(connection, pipeline="chunks", embedding_table="chunks", chunk_tokens=64, on_update="clear")
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute(GRANTED.format(reader=reader))
     for kind, role in (("worker", reader), ("operator", reader), ("search", other), ("ask", asker)):

@@ -28,7 +28,7 @@ UPGRADE = 'op.create_embedding_pipeline("documents", "documents", content_column
 @pytest.mark.parametrize(
     ("function", "own", "options"),
     [
-        ("create_pipeline", ["name", "source"], options_of("create_pipeline")),
+        ("create_pipeline", ["pipeline", "source"], options_of("create_pipeline")),
         ("drop_pipeline", ["name"], options_of("drop_pipeline")),
     ],
 )
@@ -82,6 +82,7 @@ def test_every_type_arrives_as_it_was_given(project: Project, connection: psycop
         "index_when": "later",
         "index_within": timedelta(days=2, seconds=5, microseconds=7),
         "retry_factor": 1.5,
+        "index_options": {"ef_construction": 128},
     }
     connection.execute(
         'create table "odd table" (id int primary key, title text, {})'.format(
@@ -97,9 +98,9 @@ def test_every_type_arrives_as_it_was_given(project: Project, connection: psycop
     (made,) = rows(
         connection,
         "select name, content_columns, embedding_column, watch_columns, dimensions, index_due_at - created_at,"
-        " retry_factor from pgembedd_internal.pipeline",
+        " retry_factor, ef_construction from pgembedd_internal.pipeline",
     )
-    assert made[6] == 1.5
+    assert made[6:] == (1.5, 128)
     assert made[:5] == ("odd", wanted["content_columns"], wanted["embedding_column"], ["title"], 3)
     assert abs(made[5] - timedelta(days=2, seconds=5)) < timedelta(minutes=1), "the interval, but for the time between"
 
@@ -114,6 +115,9 @@ def test_every_type_arrives_as_it_was_given(project: Project, connection: psycop
         ("watch_columns='title'", "takes a list of strings for 'watch_columns', not 'title'."),
         ("dimensions='3'", "takes an integer for 'dimensions', not '3'."),
         ("backfill=1", "takes True or False for 'backfill', not 1."),
+        ("index_options=[8]", "takes a dictionary that JSON can hold for 'index_options', not [8]."),
+        ("index_options={'m': {8}}", "takes a dictionary that JSON can hold for 'index_options', not {'m': {8}}."),
+        ("index_options={'lists': 8}", 'each an integer, not {"lists": 8}.'),
         ("retry_factor='2'", "takes a number for 'retry_factor', not '2'."),
         ("distance='hamming'", "distance 'hamming' is not known. Take cosine, l2 or ip."),
     ],
@@ -126,6 +130,22 @@ def test_bad_options_are_one_sentence(
     with sentence(OperationError, words):
         project.run("upgrade", "head")
     assert rows(connection, "select name from pgembedd_internal.pipeline") == []
+
+
+def test_a_pipeline_that_is_there_already(project: Project, connection: psycopg.Connection) -> None:
+    connection.execute("create table documents (id int primary key, title text)")
+    project.revision("0001_documents", None, UPGRADE.format(""))
+    project.run("upgrade", "head")
+    project.revision("0002", "0001_documents", UPGRADE.format("if_not_exists=True"))
+    project.run("upgrade", "head")
+    project.revision("0003", "0002", UPGRADE.format("if_not_exists=True, max_attempts=7"))
+    with sentence(
+        OperationError, 'There is a pipeline "documents" already, with another definition: max_attempts: has'
+    ):
+        project.run("upgrade", "head")
+    project.revision("0003", "0002", UPGRADE.format("max_attempts=7"))
+    with sentence(OperationError, 'There is a pipeline "documents" already.'):
+        project.run("upgrade", "head")
 
 
 def test_alembic_prints_the_sentence(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,7 @@ def use(database: Database, owner: str) -> None:
         check_schema(connection)
         learn_vector(connection)
         make_documents(connection, 2)
-        assert create_pipeline(connection, create_index=True, on_update="clear") == 2
+        assert create_pipeline(connection, index_type="hnsw", on_update="clear") == 2
         connection.execute("insert into documents values (3, 'x')")
         assert work(connection) == dict.fromkeys((1, 2, 3), "written")
         connection.execute("select pgembedd.tick(0, 0)")

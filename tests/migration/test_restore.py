@@ -73,7 +73,7 @@ def pipelines_of(connection: psycopg.Connection) -> None:
     connection.execute("create table letters (id int primary key, title text)")
     create_pipeline(
         connection,
-        name="letters",
+        pipeline="letters",
         source="letters",
         content_columns=["title"],
         embedding_table="chunks",
@@ -247,7 +247,7 @@ def test_a_row_that_changed_while_its_queue_was_missing_is_embedded_again(databa
 @pytest.mark.parametrize("table", [None, "chunks"])
 def test_words_are_restored_and_kept_in_step(server: EmbeddedPostgres, database: Database, table: str | None) -> None:
     with connected(database) as connection:
-        make_texts(connection, embedding_table=table, create_index=True)
+        make_texts(connection, embedding_table=table, index_type="hnsw")
     with restored(server, database, "custom") as copy:
         migrate(copy.conninfo)
         with connected(copy) as connection:

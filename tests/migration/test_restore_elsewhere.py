@@ -100,7 +100,7 @@ def create_tables(connection: psycopg.Connection, owner: str = "owner") -> None:
     for table in TABLES:
         chunks = {"embedding_table": f"{table}_chunks"} if table in CHUNKED else {}
         options = OPTIONS.get(table, {}) | chunks
-        create_pipeline(connection, name=table, source=table, content_columns=["title"], **options)
+        create_pipeline(connection, pipeline=table, source=table, content_columns=["title"], **options)
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     for table in TABLES:
         connection.execute(FIRST.format(table=table).encode())

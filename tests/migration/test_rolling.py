@@ -14,7 +14,7 @@ from tests.migration.releases import altered, released
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale, waiting
-from tests.support.sql import value
+from tests.support.sql import rows, value
 from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.slow
@@ -104,6 +104,26 @@ def test_the_last_release_is_upgraded_under_its_worker(empty_database: Database,
             assert charged(old, new) == []
         assert (missing(connection), stale(connection, model)) == ([], [])
         assert value(connection, "select count(*) from pgembedd.dead_letters") == 0
+
+
+def test_pipelines_of_the_last_release_keep_their_definition(empty_database: Database) -> None:
+    released().migrate(empty_database.conninfo)
+    with empty_database.connect() as connection:
+        connection.execute("""
+            create table documents (id int primary key, body text);
+            select pgembedd.create_pipeline('indexed', 'documents', array['body'], m => 8, ef_construction => 32);
+            select pgembedd.create_pipeline('bare', 'documents', array['body'], embedding_column => 'bare',
+                                            create_index => false);
+            select pgembedd.create_pipeline('chunks', 'documents', array['body'], embedding_table => 'chunks')""")
+        assert pgembedd("migrate", database=empty_database.conninfo).code == 0
+        assert rows(connection, "select pipeline, index_type, index_options ->> 'm' from pgembedd.pipelines") == [
+            ("indexed", "hnsw", "8"),
+            ("bare", "none", "16"),
+            ("chunks", "hnsw", "16"),
+        ]
+        for name in ("indexed", "bare", "chunks"):
+            again = value(connection, "select pgembedd.pipeline_definition(%s)", name)
+            assert value(connection, again.removesuffix(")") + ", if_not_exists => true)") == 0
 
 
 def test_a_worker_of_the_last_release_is_restarted_after_the_migration(

@@ -189,7 +189,7 @@ def test_a_broken_pipeline_stops_no_upgrade(database: Database, connection: psyc
     make_documents(connection, 1)
     create_pipeline(connection)
     connection.execute("create table letters (id int primary key, title text)")
-    create_pipeline(connection, name="letters", source="letters", content_columns=["title"])
+    create_pipeline(connection, pipeline="letters", source="letters", content_columns=["title"])
     connection.execute("drop table documents")
     migrate(database.conninfo)
     assert state(connection) == "stopped"

@@ -118,8 +118,8 @@ def use(database: Database, installer: str) -> None:
         learn_vector(connection)
         make_documents(connection, name="texts")
         sql.make_documents(connection, 2)
-        sql.create_pipeline(connection, create_index=True, on_update="clear", index_when="later")
-        sql.create_pipeline(connection, name="chunks", embedding_table="chunks", create_index=True)
+        sql.create_pipeline(connection, index_type="hnsw", on_update="clear", index_when="later")
+        sql.create_pipeline(connection, pipeline="chunks", embedding_table="chunks", index_type="hnsw")
         connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x' where name <> 'texts'")
         connection.execute("insert into documents values (3, 'x')")
         assert set(sql.work(connection).values()) == {"written"}

@@ -161,7 +161,7 @@ def test_several_pipelines_at_once(database: Database) -> None:
         make_texts(connection)
         connection.execute("create table tickets (no text primary key, content text)")
         create_pipeline(
-            connection, name="tickets", source="tickets", content_columns=["content"], text_config="english"
+            connection, pipeline="tickets", source="tickets", content_columns=["content"], text_config="english"
         )
         connection.execute("insert into tickets values ('a', 'my invoice is wrong'), ('b', 'the card does not work')")
         work(connection)

@@ -43,7 +43,7 @@ def test_functions_have_no_fault_that_can_be_seen() -> None:
             )
             make_documents(connection)
             create_pipeline(connection, enable_always=True, on_update="clear")
-            create_pipeline(connection, name="chunked", embedding_table="chunks", enable_always=True)
+            create_pipeline(connection, pipeline="chunked", embedding_table="chunks", enable_always=True)
             found = {row for row in rows(connection, FUNCTIONS) if row[1] not in UNKNOWN}
     assert found == {
         ("pgembedd.faulty()", 'column "missing" does not exist'),

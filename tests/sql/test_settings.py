@@ -67,8 +67,8 @@ def prepare(database: Database, made: Roles) -> dict[str, str]:
         connection.execute(SOURCE)
         for table, (type_, _) in KEYS.items():
             connection.execute(f"create table {table} (id {type_} primary key, content text)".encode())
-            create_pipeline(connection, name=table, source=f"public.{table}", content_columns=["content"])
-        create_pipeline(connection, name="chunked", source="public.texts", content_columns=["content"],
+            create_pipeline(connection, pipeline=table, source=f"public.{table}", content_columns=["content"])
+        create_pipeline(connection, pipeline="chunked", source="public.texts", content_columns=["content"],
                         embedding_table="public.chunks")  # fmt: skip
         connection.execute("update pgembedd_internal.pipeline set fingerprint = 'made up'")
         call(connection, "grant_worker", role=names["worker"])
@@ -212,7 +212,7 @@ def test_a_session_that_was_cleaned_has_the_settings_that_it_began_with() -> Non
 def test_a_key_of_bytes_has_one_text(connection: psycopg.Connection, output: str) -> None:
     """The sweep, requeue() and dead letters compare keys with those of the jobs."""
     connection.execute("create table files (id bytea primary key, content text)")
-    create_pipeline(connection, name="files", source="files", content_columns=["content"])
+    create_pipeline(connection, pipeline="files", source="files", content_columns=["content"])
     connection.execute(f"set bytea_output to {output}".encode())
     connection.execute("insert into files values (decode('00ff5c', 'hex'), 'one')")
     assert value(connection, "select message ->> 'id' from pgmq.q_pgembedd_fresh") == r"\x00ff5c"

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from pgembedd.model import Session
 from tests.support.embedders import MODEL
-from tests.support.sql import LANES, call, rows, value
+from tests.support.sql import LANES, rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S
 
@@ -40,7 +40,10 @@ def make_documents(connection: psycopg.Connection, name: str = "documents", **op
     connection.execute(sql.SQL("create table {} (id int primary key, body text)").format(sql.Identifier(name)))
     if "content_function" not in options:
         options.setdefault("content_columns", ["body"])
-    call(connection, "create_pipeline", **{"name": name, "source": name, "model": MODEL} | options)
+    options = {"model": MODEL} | options
+    named = "".join(f", {option} => %({option})s" for option in options)
+    # By position, as the last release has another name for the first parameter.
+    connection.execute(f"select pgembedd.create_pipeline(%(name)s, %(name)s{named})", {"name": name} | options)
     put_off_upkeep(connection)
 
 

@@ -25,10 +25,8 @@ def loaded(connection: psycopg.Connection) -> psycopg.Connection:
     connection.execute("create table documents (id int primary key, body text)")
     connection.execute(f"insert into documents select i, 'text ' || i from generate_series(1, {ROWS}) i")
     options = {"content_columns": ["body"], "model": MODEL, "index_when": "later"}
-    assert call(connection, "create_pipeline", name="documents", source="documents", **options) == ROWS
-    connection.execute(
-        "update pgembedd_internal.installation set swept_at = now(), retained_at = now(), indexes_at = now()"
-    )
+    assert call(connection, "create_pipeline", pipeline="documents", source="documents", **options) == ROWS
+    connection.execute("update pgembedd_internal.installation set swept_at = now(), retained_at = now(), indexes_at = now()")
     return connection
 
 
@@ -46,7 +44,7 @@ def built_up(loaded: psycopg.Connection) -> psycopg.Connection:
 
 def put_off(connection: psycopg.Connection, **options: object) -> None:
     """A pipeline whose index comes after the backfill."""
-    create_pipeline(connection, **{"create_index": True, "index_when": "later", **options})
+    create_pipeline(connection, **{"index_type": "hnsw", "index_when": "later", **options})
 
 
 def index_state(connection: psycopg.Connection, name: str = "documents") -> Any:

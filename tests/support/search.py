@@ -53,7 +53,7 @@ def make_source(connection: psycopg.Connection, count: int, **options: Any) -> N
     The column `share` goes from 0 to 1023 at random, so that `share < n` keeps n of 1024 rows.
     """
     connection.execute(_SOURCE.format(n=count))
-    create_pipeline(connection, **{"create_index": True, "backfill": False, **options})
+    create_pipeline(connection, **{"index_type": "hnsw", "backfill": False, **options})
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     fill(connection, count, options.get("embedding_table"))
 

@@ -128,7 +128,7 @@ def create_pipeline(connection: psycopg.Connection, **options: Any) -> Any:
     """create_pipeline() with three dimensions and `title, content` of `documents` unless told otherwise."""
     if "content_function" not in options:
         options.setdefault("content_columns", ["title", "content"])
-    defaults: dict[str, Any] = {"name": "documents", "source": "documents", "dimensions": 3, "create_index": False}
+    defaults: dict[str, Any] = {"pipeline": "documents", "source": "documents", "dimensions": 3, "index_type": "none"}
     return call(connection, "create_pipeline", **defaults | options)
 
 

@@ -182,7 +182,14 @@ def test_a_question_waits_until_a_rename_of_its_table_is_followed(connection: ps
 def test_the_hash_of_texts_is_the_same_in_any_session(connection: psycopg.Connection) -> None:
     connection.execute("create table days (id int primary key, day date)")
     connection.execute("insert into days values (1, '2026-11-23')")
-    call(connection, "create_pipeline", name="days", source="days", content_columns=["day"], embedding_column="vector")
+    call(
+        connection,
+        "create_pipeline",
+        pipeline="days",
+        source="days",
+        content_columns=["day"],
+        embedding_column="vector",
+    )
     hashed = "select hash from pgembedd_internal._readable_rows('days', array['1'::jsonb])"
     styles = ("ISO", "German", "SQL, DMY")
     found = set()

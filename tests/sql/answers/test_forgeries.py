@@ -86,7 +86,7 @@ def test_a_source_is_a_row_and_a_text_that_its_writer_reads_itself(
     forger = roles.make("forger")
     connection.execute("select pgembedd.grant_ask(%s)", [forger])
     connection.execute("create table own (id int primary key, content text); insert into own values (1, 'x')")
-    create_pipeline(connection, name="own", source="own", content_columns=["content"], backfill=False)
+    create_pipeline(connection, pipeline="own", source="own", content_columns=["content"], backfill=False)
     connection.execute(f"grant select on own to {forger}; {grant.format(forger)}; set local role {forger}")
     told, taken = set(), set()
     for key, guess in [(k, g) for k in (1, 2, 99, "no key", "1e999") for g in ("true", "wrong", "none")]:

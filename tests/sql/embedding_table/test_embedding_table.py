@@ -415,7 +415,7 @@ def test_dropping_the_pipeline_keeps_the_chunks_unless_told_otherwise(chunked: p
 def test_the_embedding_table_has_the_index_and_the_source_has_none(database: Database) -> None:
     with connected(database) as connection:
         connection.execute("create table documents (id int primary key, content text)")
-        create_chunked(connection, create_index=True)
+        create_chunked(connection, index_type="hnsw")
         found = rows(connection, "select tablename, indexdef from pg_indexes where indexdef like '%hnsw%'")
         assert [row[0] for row in found] == ["chunks"]
         assert value(connection, "select index from pgembedd.status") == "valid"

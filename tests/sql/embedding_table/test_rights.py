@@ -72,7 +72,7 @@ def test_a_search_looks_up_the_rows_of_the_chunks_that_it_meets(
     make_documents(connection, 5000)
     connection.execute(f"alter table documents enable row level security; grant select on documents to {reader}")
     connection.execute("create policy visible on documents using (id % 2 = 0)")
-    create_pipeline(connection, embedding_table="chunks", create_index=True)
+    create_pipeline(connection, embedding_table="chunks", index_type="hnsw")
     connection.execute(
         "insert into chunks select i, 0, 'c', 0, 1, ('[' || i || ',1,' || i % 7 || ']')::halfvec, '', 'x', 1, 1"
         " from generate_series(1, 5000) i"

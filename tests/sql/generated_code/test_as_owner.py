@@ -123,7 +123,7 @@ def test_what_is_the_owners_runs_as_the_owner(roles: Roles, connection: psycopg.
     assert set(rows(connection, "select * from seen")) == {(owner, "content"), (owner, "BEFORE"), (owner, "AFTER")}
     assert rows(
         connection,
-        "select proname, proowner::regrole::text from pg_proc where proname like 'pipeline\\_%' order by 1",
+        "select proname, proowner::regrole::text from pg_proc where proname like 'pipeline\\_1%' order by 1",
     ) == [
         ("pipeline_1_as_owner", owner),
         ("pipeline_1_gone", owner),
@@ -248,7 +248,7 @@ def test_a_path_that_is_set_while_a_statement_is_planned_brings_nothing_of_the_o
             begin return true; end $$;
             insert into documents values (1, 'one');
             create index spoil on documents (id) where planted.spoiling(1)""")
-        create_pipeline(connection, create_index=True)
+        create_pipeline(connection, index_type="hnsw")
         connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
         work(connection)
         connection.execute("delete from documents_words")

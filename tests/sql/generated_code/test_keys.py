@@ -250,7 +250,7 @@ def test_any_name(connection: psycopg.Connection, names: dict[str, str], on_upda
     connection.execute(f"create schema {q['schema']}")
     connection.execute(f"create table {table} ({q['key']} int primary key, {q['content']} text)".encode())
     connection.execute(f"insert into {table} values (1, 'old')".encode())
-    options = {"content_columns": [names["content"]], "embedding_column": names["embedding"], "create_index": True}
+    options = {"content_columns": [names["content"]], "embedding_column": names["embedding"], "index_type": "hnsw"}
     assert create_pipeline(connection, source=table, on_update=on_update, **options) == 1
     connection.execute(f"insert into {table} values (2, 'new')".encode())
     connection.execute(f"update {table} set {q['content']} = 'changed' where {q['key']} = 2".encode())

@@ -450,12 +450,12 @@ def test_a_column_that_was_shrunk_by_hand_goes_on(connection: psycopg.Connection
     call(
         connection,
         "create_pipeline",
-        name="documents",
+        pipeline="documents",
         source="documents",
         content_columns=["title"],
         dimensions=1536,
         vector_type="vector",
-        create_index=False,
+        index_type="none",
     )
     connection.execute("insert into documents (id, title) values (1, 'one')")
     connection.execute("alter table documents alter embedding type halfvec(384)")
@@ -485,7 +485,7 @@ SECOND = (
         (CONDITION, "its trigger has a WHEN"),
         (SECOND, "its triggers name 2 content functions (embedding_input, other_input): leave one of them."),
         (
-            "select pgembedd.create_pipeline('mine', 'documents', '{title}', create_index => false, adopt => true)",
+            "select pgembedd.create_pipeline('mine', 'documents', '{title}', existing_vectors => 'keep')",
             'the pipeline "mine" fills it already.',
         ),
     ],

@@ -50,7 +50,7 @@ def test_auto_puts_the_index_of_a_large_table_off(database: Database, connection
     make_documents(connection, MANY)
     with database.connect() as builder:
         beat(builder)
-        create_pipeline(connection, create_index=True)
+        create_pipeline(connection, index_type="hnsw")
     assert hnsw_indexes(connection) == {}
     assert index_state(connection) == "deferred"
     left = value(connection, "select extract(epoch from index_due_at - now()) from pgembedd.status")
@@ -63,7 +63,7 @@ def test_auto_makes_it_now(database: Database, connection: psycopg.Connection, c
     make_documents(connection, count)
     with database.connect() as worker:
         beat(worker, (task,))
-        create_pipeline(connection, create_index=True)
+        create_pipeline(connection, index_type="hnsw")
     assert hnsw_indexes(connection) == {NAME: True}
     assert index_state(connection) == "valid"
     assert outstanding(connection) == []
@@ -78,21 +78,21 @@ def test_a_builder_without_rights_on_the_table_is_none(
     with connect_as(database, stranger) as other:
         beat(other)
         assert rows(connection, "select tasks from pgembedd.workers()") == [(["claim", "embed"],)]
-        create_pipeline(connection, create_index=True)
+        create_pipeline(connection, index_type="hnsw")
     assert index_state(connection) == "valid"
 
 
 @pytest.mark.parametrize(("when", "made"), [("now", {NAME: True}), ("later", {})])
 def test_it_can_be_said(connection: psycopg.Connection, when: str, made: dict[str, bool]) -> None:
     make_documents(connection, 3)
-    create_pipeline(connection, create_index=True, index_when=when)
+    create_pipeline(connection, index_type="hnsw", index_when=when)
     assert hnsw_indexes(connection) == made
     assert value(connection, "select to_regclass('documents_embedding_missing') is not null"), "this one is cheap"
 
 
 def test_without_an_index_there_is_nothing_to_do(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
-    create_pipeline(connection, create_index=False, index_when="later")
+    create_pipeline(connection, index_type="none", index_when="later")
     assert index_state(connection) == "none"
     assert run_statements(connection) == []
 
@@ -109,7 +109,7 @@ def test_without_an_index_there_is_nothing_to_do(connection: psycopg.Connection)
 def test_what_makes_no_sense_is_refused(connection: psycopg.Connection, options: dict[str, object], words: str) -> None:
     make_documents(connection)
     with pytest.raises(errors.InvalidParameterValue, match=words):
-        create_pipeline(connection, create_index=True, **options)
+        create_pipeline(connection, index_type="hnsw", **options)
 
 
 # -- When it is due ----------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_it_is_due_at_the_deadline_whatever_waits(connection: psycopg.Connection
 @pytest.mark.own_database
 def test_what_is_left_to_do_makes_the_index(connection: psycopg.Connection) -> None:
     make_documents(connection, 3)
-    put_off(connection, m=8, ef_construction=40)
+    put_off(connection, index_options='{"m": 8, "ef_construction": 40}')
     work(connection)
     (statement,) = run_statements(connection, "documents")
     assert statement.startswith("create index concurrently")
@@ -169,7 +169,7 @@ def test_what_is_left_to_do_makes_the_index(connection: psycopg.Connection) -> N
 def test_asking_for_it_makes_it_due(connection: psycopg.Connection) -> None:
     """Also where none was wanted at first, or where it was dropped."""
     make_documents(connection, 1)
-    create_pipeline(connection, create_index=False)
+    create_pipeline(connection, index_type="none")
     call(connection, "index_statements", name="documents")
     assert index_state(connection) == "due"
     run_statements(connection)
@@ -185,7 +185,7 @@ def test_asking_for_it_makes_it_due(connection: psycopg.Connection) -> None:
 def test_a_dropped_index_of_the_words_is_built_again(connection: psycopg.Connection) -> None:
     """A search by words would read them all, and one by meaning would not show it."""
     make_documents(connection, 1)
-    create_pipeline(connection, create_index=True, text_config="english")
+    create_pipeline(connection, index_type="hnsw", text_config="english")
     connection.execute(TICK)
     assert index_state(connection) == "valid"
     (words_index,) = column(connection, WORDS_INDEXES)

@@ -33,10 +33,10 @@ def test_pg_cron_builds_what_nobody_else_does(cron_server: CronServer) -> None:
             connection.execute("select cron.unschedule('pgembedd-tick')")  # here it is called by hand
             connection.execute(FEWER)
             make_documents(connection, 2000)
-            create_pipeline(connection, create_index=True)
+            create_pipeline(connection, index_type="hnsw")
             assert index_state(connection) == "deferred", "pg_cron can build it"
             connection.execute(PARTS)
-            create_pipeline(connection, name="parts", source="parts", create_index=True, index_when="later")
+            create_pipeline(connection, pipeline="parts", source="parts", index_type="hnsw", index_when="later")
             work(connection)
             make_due(connection)
             connection.execute("select pgembedd.tick(0)")

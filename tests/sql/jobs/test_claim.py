@@ -37,7 +37,7 @@ def make_pipelines(connection: psycopg.Connection, *names: str) -> None:
     """Pipelines of one table, numbered from 1."""
     make_documents(connection)
     for name in names:
-        create_pipeline(connection, name=name, embedding_column=f"{name}_vector", backfill=False)
+        create_pipeline(connection, pipeline=name, embedding_column=f"{name}_vector", backfill=False)
 
 
 def send(connection: psycopg.Connection, pipeline: int | str | None, count: int, queue: str = FRESH) -> None:

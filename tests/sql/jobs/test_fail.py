@@ -155,7 +155,7 @@ def test_retry_failed_by_name_and_reason(connection: psycopg.Connection) -> None
     create_pipeline(connection)
     connection.execute("create table letters as select * from documents")
     connection.execute("alter table letters add primary key (id)")
-    create_pipeline(connection, name="letters", source="letters")
+    create_pipeline(connection, pipeline="letters", source="letters")
     for job in claim(connection, "pgembedd_backfill"):
         fail(connection, job, reason="write" if job.id % 2 else "content", permanent=True)
     assert value(connection, "select count(*) from pgembedd.dead_letters") == 8

@@ -117,7 +117,7 @@ def test_a_key_of_a_wrong_type_dies_alone(documents: psycopg.Connection, key: An
 def test_one_such_key_does_not_hold_up_the_retention_of_others(documents: psycopg.Connection) -> None:
     make_other = "create table letters (id int primary key, title text)"
     documents.execute(make_other)
-    create_pipeline(documents, name="letters", source="letters", content_columns=["title"])
+    create_pipeline(documents, pipeline="letters", source="letters", content_columns=["title"])
     send(documents, {"id": "abc", "pipeline": 1})
     fail(documents, claim(documents)[0], permanent=True)
     documents.execute("insert into letters values (1, ' ')")

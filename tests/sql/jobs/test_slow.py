@@ -66,10 +66,8 @@ def test_several_pause_as_many_times_as_long(connection: psycopg.Connection, oth
     make_slow(connection)
     for i in range(others):
         connection.execute(f"create table other_{i} (id int primary key, title text)")
-        create_pipeline(connection, name=f"other_{i}", source=f"other_{i}", content_columns=["title"])
-        connection.execute(
-            "select pgembedd_internal.note_slow(id, 60, 60, false) from pgembedd_internal.pipeline where id > 1"
-        )
+        create_pipeline(connection, pipeline=f"other_{i}", source=f"other_{i}", content_columns=["title"])
+        connection.execute("select pgembedd_internal.note_slow(id, 60, 60, false) from pgembedd_internal.pipeline where id > 1")
     connection.execute(QUEUE, (60, False))
     paused = (
         "select extract(epoch from slow_until - clock_timestamp())::float8 from pgembedd_internal.pipeline where id = 1"
@@ -82,7 +80,7 @@ def test_a_slow_owner_stops_the_upkeep_of_no_other(database: Database, connectio
     make_documents(connection)
     create_pipeline(connection)
     connection.execute("create table other (id int primary key, title text)")
-    create_pipeline(connection, name="other", source="other", content_columns=["title"])
+    create_pipeline(connection, pipeline="other", source="other", content_columns=["title"])
     connection.execute("set session_replication_role = replica; insert into other values (1, 'unseen');")
     connection.execute("reset session_replication_role")
     connection.execute(

@@ -36,7 +36,7 @@ def documents(connection: psycopg.Connection, kind: str) -> None:
     """`documents` with ten embedded rows, in a column or in a table."""
     connection.execute("create table documents (id int primary key, title text, content text)")
     options = {"embedding_table": "chunks"} if kind == "table" else {}
-    create_pipeline(connection, content_columns=["content"], create_index=True, **options)
+    create_pipeline(connection, content_columns=["content"], index_type="hnsw", **options)
     pin(connection, "documents", "old")
     insert(connection, range(1, 11))
     work(connection)
@@ -92,7 +92,16 @@ def begin(connection: psycopg.Connection, **options: Any) -> int:
 
 
 # Columns of `pipeline` that say how one was made, beside those called as parameters of create_pipeline().
-MADE = {"source_name", "key_columns", "embedding_table_name", "search_path", "text_config_column"}
+MADE = {
+    "name",
+    "source_name",
+    "key_columns",
+    "embedding_table_name",
+    "search_path",
+    "text_config_column",
+    "m",
+    "ef_construction",
+}
 ODD = {"boolean": "true", "text": "odd", "text[]": "{odd}", "jsonb": '"odd"', "interval": "7 s"}
 ODD["timestamp with time zone"] = "2001-01-01"
 
@@ -293,7 +302,7 @@ def test_vectors_that_a_dropped_side_left_are_named(documents: psycopg.Connectio
 def test_a_name_without_room_for_the_other_side_is_refused(database: Database) -> None:
     with connected(database) as connection:
         connection.execute("create table documents (id int primary key, content text)")
-        create_pipeline(connection, name="n" * 55, content_columns=["content"])
+        create_pipeline(connection, pipeline="n" * 55, content_columns=["content"])
         with pytest.raises(psycopg.errors.NameTooLong, match="at most 54 characters"):
             call(connection, "change_model", name="n" * 55, model="new-model")
 

@@ -24,7 +24,7 @@ def documents(connection: psycopg.Connection, kind: str) -> None:
     if partitioned:
         connection.execute("create table documents_1 partition of documents for values from (0) to (100)")
     options = {"embedding_table": "chunks"} if kind == "table" else {}
-    create_pipeline(connection, content_columns=["content"], create_index=True, **options)
+    create_pipeline(connection, content_columns=["content"], index_type="hnsw", **options)
     pin(connection, "documents", "old")
     connection.execute("insert into documents values (1, 'text')")
     work(connection)

@@ -53,7 +53,7 @@ def test_the_column_is_created(connection: psycopg.Connection, options: dict[str
 
 def test_the_indexes_are_created(connection: psycopg.Connection) -> None:
     make_documents(connection)
-    create_pipeline(connection, create_index=True, m=8, ef_construction=40)
+    create_pipeline(connection, index_type="hnsw", index_options='{"m": 8, "ef_construction": 40}')
     hnsw, missing = (
         value(connection, "select pg_get_indexdef(%s::regclass)", name) for name in column(connection, INDEXES)
     )
@@ -64,7 +64,7 @@ def test_the_indexes_are_created(connection: psycopg.Connection) -> None:
 @pytest.mark.parametrize("distance", ["cosine", "l2", "ip"])
 def test_the_index_is_of_the_distance(connection: psycopg.Connection, distance: str) -> None:
     make_documents(connection)
-    create_pipeline(connection, create_index=True, distance=distance, vector_type="vector")
+    create_pipeline(connection, index_type="hnsw", distance=distance, vector_type="vector")
     definition = value(connection, "select pg_get_indexdef('documents_embedding_hnsw'::regclass)")
     assert f"vector_{distance}_ops" in definition
 
@@ -73,7 +73,7 @@ def test_a_fitting_index_is_taken(connection: psycopg.Connection) -> None:
     make_documents(connection)
     connection.execute("alter table documents add embedding halfvec(3)")
     connection.execute("create index mine on documents using hnsw (embedding halfvec_cosine_ops)")
-    create_pipeline(connection, create_index=True)
+    create_pipeline(connection, index_type="hnsw")
     assert column(connection, INDEXES) == ["documents_embedding_missing", "mine"]
 
 
@@ -82,7 +82,7 @@ def test_an_index_that_does_not_fit_is_not_taken(connection: psycopg.Connection,
     make_documents(connection)
     connection.execute("alter table documents add embedding halfvec(3)")
     connection.execute(f"create index mine on documents using hnsw ({mine})")
-    create_pipeline(connection, create_index=True)
+    create_pipeline(connection, index_type="hnsw")
     assert column(connection, INDEXES) == ["documents_embedding_hnsw", "documents_embedding_missing", "mine"]
 
 
@@ -91,7 +91,7 @@ def test_index_names_that_are_taken_get_a_number(connection: psycopg.Connection)
     connection.execute("create table documents_embedding_hnsw ()")
     connection.execute("create view documents_embedding_missing as select 1")
     connection.execute("create sequence documents_embedding_missing2")
-    create_pipeline(connection, create_index=True)
+    create_pipeline(connection, index_type="hnsw")
     assert column(connection, INDEXES) == ["documents_embedding_hnsw2", "documents_embedding_missing3"]
 
 
@@ -99,7 +99,7 @@ def test_long_names_of_wide_letters_make_index_names(connection: psycopg.Connect
     table, embedding = "文" * 21, "ベ" * 21  # 63 bytes each, the longest Postgres takes
     connection.execute(f'create table "{table}" (id int primary key, content text)')
     connection.execute("set statement_timeout = '1min'")
-    options = {"content_columns": ["content"], "embedding_column": embedding, "create_index": True}
+    options = {"content_columns": ["content"], "embedding_column": embedding, "index_type": "hnsw"}
     create_pipeline(connection, source=table, **options)
     created = column(
         connection,
@@ -110,7 +110,7 @@ def test_long_names_of_wide_letters_make_index_names(connection: psycopg.Connect
 
 def test_without_index(connection: psycopg.Connection) -> None:
     make_documents(connection)
-    create_pipeline(connection, create_index=False)
+    create_pipeline(connection, index_type="none")
     assert column(connection, INDEXES) == []
 
 
@@ -136,13 +136,13 @@ def test_the_extension_may_live_in_any_schema(server: EmbeddedPostgres) -> None:
         migrate(database.conninfo)
         with connected(database) as connection:
             make_documents(connection, 2)
-            create_pipeline(connection, create_index=True)
+            create_pipeline(connection, index_type="hnsw")
             assert set(work(connection).values()) == {"written"}
 
 
 def test_drop_pipeline_leaves_the_vectors(connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
-    create_pipeline(connection, create_index=True)
+    create_pipeline(connection, index_type="hnsw")
     connection.execute("insert into documents values (3)")
     work(connection, ["pgembedd_backfill"])
     before = vectors(connection)
@@ -153,21 +153,21 @@ def test_drop_pipeline_leaves_the_vectors(connection: psycopg.Connection) -> Non
     assert vectors(connection)[:3] == before
     assert column(connection, INDEXES) == ["documents_embedding_hnsw"]
     assert rows(connection, "select * from pg_trigger where tgrelid = 'documents'::regclass") == []
-    assert rows(connection, "select * from pg_proc where proname like 'pipeline\\_%%'") == []
+    assert rows(connection, "select * from pg_proc where proname like 'pipeline\\_1%%'") == []
 
 
 def test_drop_pipeline_with_its_column(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
-    create_pipeline(connection, create_index=True)
+    create_pipeline(connection, index_type="hnsw")
     call(connection, "drop_pipeline", name="documents", drop_vectors=True)
     assert rows(connection, TYPE) == []
 
 
 def test_drop_pipeline_spares_the_others(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
-    create_pipeline(connection, name="one", embedding_column="one")
+    create_pipeline(connection, pipeline="one", embedding_column="one")
     for number in range(10):
-        create_pipeline(connection, name=f"other{number}", embedding_column=f"other{number}")
+        create_pipeline(connection, pipeline=f"other{number}", embedding_column=f"other{number}")
     call(
         connection, "drop_pipeline", name="one"
     )  # the first of eleven: its functions are pipeline_1_…, not pipeline_1…
@@ -187,7 +187,7 @@ def test_drop_pipeline_after_its_table(connection: psycopg.Connection) -> None:
 def test_everything_is_one_transaction(database: Database, connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     with connection.transaction(force_rollback=True):
-        create_pipeline(connection, create_index=True)
+        create_pipeline(connection, index_type="hnsw")
     assert rows(connection, TYPE) == []
     assert queued(connection, BACKFILL) == []
 

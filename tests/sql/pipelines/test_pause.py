@@ -56,7 +56,7 @@ def test_a_pause_is_no_attempt_and_no_death(documents: psycopg.Connection) -> No
 
 
 def test_a_pause_stops_only_its_own_pipeline(documents: psycopg.Connection) -> None:
-    create_pipeline(documents, name="other", embedding_column="other_vector", backfill=False)
+    create_pipeline(documents, pipeline="other", embedding_column="other_vector", backfill=False)
     documents.execute("insert into documents values (4, 'x')")
     call(documents, "pause", name="documents")
     assert [job.pipeline for job in claim(documents)] == ["other"]

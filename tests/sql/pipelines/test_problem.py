@@ -98,7 +98,7 @@ def two(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     create_pipeline(connection)
     connection.execute("create table letters (id int primary key, title text)")
-    create_pipeline(connection, name="letters", source="letters", content_columns=["title"])
+    create_pipeline(connection, pipeline="letters", source="letters", content_columns=["title"])
 
 
 def letters_go_on(connection: psycopg.Connection) -> bool:
@@ -148,7 +148,7 @@ def test_a_sweep_that_fails_for_any_reason_stops_one_pipeline(connection: psycop
     make_documents(connection, 1)
     create_pipeline(connection, backfill=False)
     connection.execute("create table letters (id int primary key, title text)")
-    create_pipeline(connection, name="letters", source="letters", content_columns=["title"])
+    create_pipeline(connection, pipeline="letters", source="letters", content_columns=["title"])
     connection.execute("""
         create function refuse() returns trigger language plpgsql as $$ begin raise exception 'it is refused'; end $$;
         create trigger refuse before insert on pgmq.q_pgembedd_backfill for each row

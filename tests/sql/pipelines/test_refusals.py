@@ -72,12 +72,12 @@ SOURCES = [
 ]
 
 OPTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"name": "taken"}, 'There is a pipeline "taken" already.'),
-    ({"name": "two words"}, "The pipeline name 'two words' is not usable."),
-    ({"name": "-x"}, "The pipeline name '-x' is not usable."),
-    ({"name": ""}, "The pipeline name '' is not usable."),
-    ({"name": None}, "The pipeline name NULL is not usable."),
-    ({"name": "n" * 64}, f"The pipeline name '{'n' * 64}' is not usable."),
+    ({"pipeline": "taken"}, 'There is a pipeline "taken" already.'),
+    ({"pipeline": "two words"}, "The pipeline name 'two words' is not usable."),
+    ({"pipeline": "-x"}, "The pipeline name '-x' is not usable."),
+    ({"pipeline": ""}, "The pipeline name '' is not usable."),
+    ({"pipeline": None}, "The pipeline name NULL is not usable."),
+    ({"pipeline": "n" * 64}, f"The pipeline name '{'n' * 64}' is not usable."),
     (
         {"content_columns": ["title", "nope", "no"]},
         'public.documents has no column "nope", "no", named in content_columns.',
@@ -144,11 +144,29 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"embedding_column": "words"}, "public.documents.words is text, but this pipeline writes public.halfvec(3)."),
     ({"embedding_column": "made"}, "public.documents.made is a generated column, which cannot be written."),
     ({"embedding_column": "used"}, 'public.documents.used is filled by the pipeline "taken" already.'),
-    ({"create_index": True, "m": 1}, "m = 1 and ef_construction = 64 do not make an HNSW index."),
-    ({"create_index": True, "m": 101}, "m = 101 and ef_construction = 64 do not make an HNSW index."),
-    ({"create_index": True, "m": 40}, "m = 40 and ef_construction = 64 do not make an HNSW index."),
-    ({"create_index": True, "ef_construction": 1001}, "m = 16 and ef_construction = 1001 do not make an HNSW index."),
-    ({"create_index": True, "m": None}, "m = NULL and ef_construction = 64 do not make an HNSW index."),
+    ({"index_type": "ivfflat"}, "index_type 'ivfflat' is not known."),
+    ({"index_type": None}, "index_type NULL is not known."),
+    ({"index_options": '{"m": 1}'}, "m = 1 and ef_construction = 64 do not make an HNSW index."),
+    ({"index_options": '{"m": 101}'}, "m = 101 and ef_construction = 64 do not make an HNSW index."),
+    ({"index_options": '{"m": 40}'}, "m = 40 and ef_construction = 64 do not make an HNSW index."),
+    ({"index_options": '{"ef_construction": 1001}'}, "m = 16 and ef_construction = 1001 do not make an HNSW index."),
+    *(
+        ({"index_options": options}, f"index_options takes m and ef_construction, each an integer, not {options}.")
+        for options in [
+            '{"lists": 100}',
+            '{"m": "8"}',
+            '{"m": 8.5}',
+            '{"m": null}',
+            '{"m": 99999999999}',
+            '{"m": true}',
+            "[8]",
+            "8",
+            "null",
+            '"m"',
+        ]
+    ),
+    ({"existing_vectors": "drop"}, "existing_vectors 'drop' is not known."),
+    ({"index_when": None}, "index_when NULL is not known."),
 ]
 
 
@@ -158,7 +176,7 @@ def odd(server: EmbeddedPostgres, template: Database) -> Iterator[psycopg.Connec
     with fresh_database(server, template.name) as database, connected(database) as connection:
         make_documents(connection, 1)
         connection.execute(SETUP)
-        create_pipeline(connection, name="taken", embedding_column="used")
+        create_pipeline(connection, pipeline="taken", embedding_column="used")
         connection.execute("create temporary table passing (id int primary key, title text, content text)")
         yield connection
 
@@ -180,11 +198,37 @@ def test_a_key_without_overlaps(connection: psycopg.Connection) -> None:
         create_pipeline(connection, source="temporal", content_columns=["title"])
 
 
-@pytest.mark.parametrize("model", ["gte-small", "openai:text-embedding-3-small", "no(model"])
+@pytest.mark.parametrize(
+    "model", ["gte-small", "thenlper/GTE-small", "openai:text-embedding-3-small", "text-embedding-3-small", "house:e5"]
+)
 def test_a_model_in_the_place_of_the_content_function(odd: psycopg.Connection, model: str) -> None:
-    message = f"content_columns are given, and then '{model}' as content_function."
-    with refused(message, f"name the argument: model => '{model}'."):
-        odd.execute("select pgembedd.create_pipeline('docs', 'documents', '{content}', %s)", [model])
+    message = f"'{model}' is a model, not a content_function."
+    for columns in ("{content}", None):
+        with refused(message, f"Write model => '{model}': all arguments after the third are given by name."):
+            odd.execute("select pgembedd.create_pipeline('docs', 'documents', %s, %s)", [columns, model])
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "written"),
+    [
+        ("{content}", "wide", "embedding_column => 'wide'"),
+        ("{content}", "title", "embedding_column => 'title'"),
+        (None, "wide", "embedding_column => 'wide'"),
+        (None, "title", "content_columns => array['title']"),
+    ],
+)
+def test_a_column_in_the_place_of_the_content_function(
+    odd: psycopg.Connection, columns: str | None, given: str, written: str
+) -> None:
+    with refused(f"'{given}' is a column, not a content_function.", f"Write {written}: all arguments after"):
+        odd.execute("select pgembedd.create_pipeline('docs', 'documents', %s, %s)", [columns, given])
+
+
+@pytest.mark.parametrize("given", ["no(model", "vec", "e5-large"])
+def test_another_text_in_the_place_of_the_content_function(odd: psycopg.Connection, given: str) -> None:
+    message = f"content_columns are given, and then '{given}' as content_function."
+    with refused(message, "All arguments after the third are given by name, as in model => 'gte-small'."):
+        odd.execute("select pgembedd.create_pipeline('docs', 'documents', '{content}', %s)", [given])
 
 
 @pytest.mark.parametrize("function", ["drop_pipeline", "pause", "resume", "backfill", "retry_dead_letters"])
@@ -209,7 +253,7 @@ def test_tables_that_are_written_by_ourselves(connection: psycopg.Connection, so
     make_documents(connection)
     create_pipeline(connection, embedding_table="chunks")
     with pytest.raises(psycopg.errors.WrongObjectType) as refusal:
-        create_pipeline(connection, name="second", source=source, content_columns=["message"])
+        create_pipeline(connection, pipeline="second", source=source, content_columns=["message"])
     assert refusal.value.diag.message_primary == message
 
 
@@ -227,7 +271,7 @@ def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connect
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
     make_documents(connection)
     create_pipeline(connection, dimensions=384)
-    create_pipeline(connection, name="second", embedding_table="chunks", dimensions=384)
+    create_pipeline(connection, pipeline="second", embedding_table="chunks", dimensions=384)
     assert notices == []
     warned: list[tuple[dict[str, Any], str | None]] = [
         ({}, "gte-small has 384 dimensions, so no worker will serve a pipeline of 3."),
@@ -241,7 +285,7 @@ def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connect
         connection.execute("drop table if exists documents cascade")
         make_documents(connection)
         notices.clear()
-        create_pipeline(connection, name=f"pipeline_{len(said or '')}", **options)
+        create_pipeline(connection, pipeline=f"pipeline_{len(said or '')}", **options)
         assert notices == ([said] if said else [])
 
 

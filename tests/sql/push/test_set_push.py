@@ -217,4 +217,4 @@ def test_without_triggers_nothing_is_attached(connection: psycopg.Connection) ->
     assert value(connection, "select bool_or(triggers) from pgembedd.status") is False
     for option in ({"on_update": "clear"}, {"enable_always": True}):
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="is done by triggers"):
-            create_pipeline(connection, name="other", embedding_column="other", triggers=False, **option)
+            create_pipeline(connection, pipeline="other", embedding_column="other", triggers=False, **option)

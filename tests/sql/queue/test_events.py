@@ -96,7 +96,7 @@ def test_a_store_is_told_once_with_what_became_of_its_rows(connection: psycopg.C
 
 def test_a_store_with_chunks_is_told_too(connection: psycopg.Connection, ear: Ear) -> None:
     connection.execute("insert into documents values (1, 'a')")
-    create_pipeline(connection, name="chunks", embedding_table="document_chunks")
+    create_pipeline(connection, pipeline="chunks", embedding_table="document_chunks")
     connection.execute("select pgembedd_internal.pin_model(2, 'fingerprint')")
     ear.heard()
     work(connection, ["pgembedd_backfill"])
@@ -159,7 +159,7 @@ def test_a_job_of_nobodys_is_told_without_a_pipeline(connection: psycopg.Connect
 
 
 def test_dead_letters_that_go_back_are_told_by_pipeline(connection: psycopg.Connection, ear: Ear) -> None:
-    create_pipeline(connection, name="titles", content_columns=["title"], embedding_column="title_embedding")
+    create_pipeline(connection, pipeline="titles", content_columns=["title"], embedding_column="title_embedding")
     connection.execute("insert into documents values (1, 'a'), (2, 'b')")
     jobs = claim(connection)
     for job in [jobs[0], *[job for job in jobs if job.pipeline == "titles"]]:
@@ -173,7 +173,7 @@ def test_dead_letters_that_go_back_are_told_by_pipeline(connection: psycopg.Conn
 
 
 def test_the_life_of_a_pipeline(connection: psycopg.Connection, ear: Ear) -> None:
-    create_pipeline(connection, name="titles", content_columns=["title"], embedding_column="title_embedding")
+    create_pipeline(connection, pipeline="titles", content_columns=["title"], embedding_column="title_embedding")
     connection.execute("select pgembedd_internal.stop_pipeline(2, 'The model was withdrawn.')")
     call(connection, "resume", name="titles")
     call(connection, "pause", name="titles")
@@ -216,7 +216,7 @@ def test_a_sweep_that_fails_does_not_tell_what_postgres_said(connection: psycopg
 
 def test_an_index_that_is_there_is_told(connection: psycopg.Connection, ear: Ear) -> None:
     create_pipeline(
-        connection, name="titles", content_columns=["title"], embedding_column="title_embedding", create_index=True,
+        connection, pipeline="titles", content_columns=["title"], embedding_column="title_embedding", index_type="hnsw",
         index_when="later", index_within="0",
     )  # fmt: skip
     ear.heard()
@@ -234,7 +234,7 @@ def test_a_key_that_is_too_large_is_left_out_and_said_to_be(
     connection.execute("create table letters (key text primary key, body text)")
     connection.execute("create domain long as text")
     name = "n" * 63
-    create_pipeline(connection, name=name, source="letters", content_columns=["body"])
+    create_pipeline(connection, pipeline=name, source="letters", content_columns=["body"])
     ear = Ear(other)
     # Compressed it fits into an index entry; as JSON it may be six times as long as it is.
     connection.execute("insert into letters values (%s, 'x'), (%s, 'y')", [filling * 8000, "short"])

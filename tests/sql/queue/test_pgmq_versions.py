@@ -61,7 +61,7 @@ def cycle(connection: psycopg.Connection) -> None:
 
 def claim_two(connection: psycopg.Connection) -> None:
     """Two pipelines are claimed one by one."""
-    create_pipeline(connection, name="second", embedding_column="second_vector", backfill=False)
+    create_pipeline(connection, pipeline="second", embedding_column="second_vector", backfill=False)
     connection.execute("alter table documents enable trigger all")
     connection.execute("insert into documents (id, title) values (14, 'e'), (15, 'f')")
     jobs = claim(connection)

@@ -24,7 +24,7 @@ def statistics_of_an_empty_queue(connection: psycopg.Connection) -> None:
 
 def statistics_of_another_pipeline(connection: psycopg.Connection) -> None:
     """As during a large backfill of another pipeline, of whose messages alone they tell."""
-    create_pipeline(connection, name="other", embedding_column="other_vector", backfill=False)
+    create_pipeline(connection, pipeline="other", embedding_column="other_vector", backfill=False)
     for queue in (FRESH, BACKFILL):
         connection.execute(
             f"insert into pgmq.q_{queue} (vt, message) select 'infinity', jsonb_build_object('id', i, 'pipeline', "

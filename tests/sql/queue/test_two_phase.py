@@ -35,7 +35,7 @@ def documents(connection: psycopg.Connection) -> None:
     """A table with a pipeline of each kind, and no worker that sleeps."""
     make_documents(connection, 2000)
     create_pipeline(connection, enable_always=True, backfill=False)
-    create_pipeline(connection, name="chunks", embedding_table="chunks", enable_always=True, backfill=False)
+    create_pipeline(connection, pipeline="chunks", embedding_table="chunks", enable_always=True, backfill=False)
     connection.execute("""
         insert into chunks (
             id, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model, tokens, tokens_kept)

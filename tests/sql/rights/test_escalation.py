@@ -50,7 +50,7 @@ def test_what_is_planted_in_a_table_gains_nothing(
         theirs.execute(planted)
     assert not superuser(connection, owner)
     options = {"embedding_table": "chunks"} if destination == "table" else {}
-    create_pipeline(connection, create_index=True, **options)
+    create_pipeline(connection, index_type="hnsw", **options)
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     with connect_as(database, owner) as theirs:
         theirs.execute("insert into documents values (1, 'text'), (2, ' ')")

@@ -24,10 +24,12 @@ FUNCTIONS = {
     "schema_version()",
     "events(bigint[],pg_snapshot)",
     "_shown(jsonb)",
+    "_shown_pipeline(pgembedd_internal.pipeline)",
+    "pipeline_definition(text)",
 }
 SEARCHER = {"schema_version()"}
 """Those that a role of grant_search() has, too."""
-RELATIONS = {"pipeline", "model", "provider_use", "status", "dead_letters", "truncated", "answer_options"}
+RELATIONS = {"pipelines", "pipeline", "model", "provider_use", "status", "dead_letters", "truncated", "answer_options"}
 
 
 @prepared

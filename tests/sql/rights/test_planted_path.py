@@ -212,12 +212,12 @@ def test_what_is_planted_gains_nothing(
     plant()
     options = {"embedding_table": "chunks"} if destination == "table" else {}
     with attempt(database, connection, owner) as session:
-        create_pipeline(session, content_function="inp", create_index=True, **options)
+        create_pipeline(session, content_function="inp", index_type="hnsw", **options)
     if planted == "index" and spoil != "prepared":  # with which no pipeline is created
         assert value(connection, "select count(*) from pgembedd_internal.pipeline") == 0
         with connect_as(database, owner) as theirs:
             theirs.execute("drop index spoil")
-        create_pipeline(connection, content_function="inp", create_index=True, **options)
+        create_pipeline(connection, content_function="inp", index_type="hnsw", **options)
         plant()
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     jobs = claim(connection, BACKFILL)
@@ -235,7 +235,7 @@ def test_what_is_planted_gains_nothing(
 
 
 @pytest.mark.slow
-def test_adopting_a_table_fires_its_triggers_as_its_owner(
+def test_clearing_a_table_fires_its_triggers_as_its_owner(
     database: Database, connection: psycopg.Connection, owner: str
 ) -> None:
     create_pipeline(connection, embedding_table="chunks", model="tiny")
@@ -247,7 +247,7 @@ def test_adopting_a_table_fires_its_triggers_as_its_owner(
         theirs.execute("""create function planted.on_truncate() returns trigger language plpgsql as $$
                           begin insert into seen values (current_user); perform planted.trap(); return null; end $$""")
         theirs.execute("create trigger spoil after truncate on chunks execute function planted.on_truncate()")
-    create_pipeline(connection, embedding_table="chunks", adopt=False, model="tiny")
+    create_pipeline(connection, embedding_table="chunks", existing_vectors="clear", model="tiny")
     assert value(connection, "select who from seen") == owner
     assert not superuser(connection, owner)
 

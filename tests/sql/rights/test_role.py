@@ -131,7 +131,7 @@ def test_code_below_what_is_the_roles_has_the_roles_rights(
         theirs.execute(SHADOWS.format(owner=owner).encode())
         theirs.execute(TELLING)
     create_pipeline(connection, embedding_table="chunks")
-    create_pipeline(connection, name="column")
+    create_pipeline(connection, pipeline="column")
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     jobs = claim(connection, BACKFILL, pipeline=1) + claim(connection, BACKFILL, pipeline=2)
     store(connection, jobs[:2])

@@ -80,7 +80,7 @@ def test_policies_leave_it_complete(roles: Roles, database: Database, source: ps
 
 
 def test_without_an_index_it_is_exact(connection: psycopg.Connection) -> None:
-    make_source(connection, 500, create_index=False)
+    make_source(connection, 500, index_type="none")
     assert [hit.key for hit in search(connection, k=20)] == column(connection, EXACT["column"], 1024, QUERY, 20)
     assert len(search(connection, k=1000)) == 500
 
@@ -94,7 +94,7 @@ def test_partitions_are_searched_together(connection: psycopg.Connection) -> Non
         "create table two partition of documents for values in (2)"
     )
     connection.execute("insert into documents select i, i % 2 + 1, 'x', 'y' from generate_series(1, 400) i")
-    create_pipeline(connection, create_index=True, backfill=False)
+    create_pipeline(connection, index_type="hnsw", backfill=False)
     fill(connection, 400)
     exact = column(connection, "select id from documents order by (embedding <=> %s) + 0 limit 30", QUERY)
     assert [hit.key["id"] for hit in search(connection, k=30)] == exact

@@ -63,7 +63,7 @@ def test_among_more_rows_more_candidates_are_kept(connection: psycopg.Connection
 
 
 def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> None:
-    make_source(connection, 200, create_index=False)
+    make_source(connection, 200, index_type="none")
     assert explained(connection)["semantic"] == {
         "path": "exact",
         "index": None,

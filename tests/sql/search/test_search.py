@@ -269,7 +269,7 @@ def test_refusals(connection: psycopg.Connection, arguments: str, message: str, 
 @pytest.mark.own_database
 def test_a_table_with_several_pipelines_needs_a_name(connection: psycopg.Connection) -> None:
     make_source(connection, 10)
-    create_pipeline(connection, name="second", embedding_column="second", backfill=False)
+    create_pipeline(connection, pipeline="second", embedding_column="second", backfill=False)
     typed = "select count(*) from pgembedd.search(null::documents, null, embedding => %s{})"
     with refused("public.documents has several pipelines: documents, second.", "pipeline => 'documents'"):
         connection.execute(typed.format(""), [QUERY])

@@ -90,7 +90,9 @@ def two(connection: psycopg.Connection) -> psycopg.Connection:
     """`documents` and `tickets`, four texts each."""
     make_texts(connection)
     connection.execute("create table tickets (no text primary key, content text)")
-    create_pipeline(connection, name="tickets", source="tickets", content_columns=["content"], text_config="english")
+    create_pipeline(
+        connection, pipeline="tickets", source="tickets", content_columns=["content"], text_config="english"
+    )
     connection.execute("insert into tickets values ('a', 'my invoice is wrong'), ('b', 'the card does not work')")
     work(connection)
     sample(connection)

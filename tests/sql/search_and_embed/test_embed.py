@@ -160,7 +160,7 @@ def test_without_a_pipeline_the_model_has_to_be_named(connection: psycopg.Connec
 
 
 def test_of_several_models_one_has_to_be_named(asker: psycopg.Connection, hand: Hand) -> None:
-    create_pipeline(asker, name="second", embedding_column="second", model="another")
+    create_pipeline(asker, pipeline="second", embedding_column="second", model="another")
     with refused("The pipelines have several models: another, gte-small.", "pipeline =>"):
         asker.execute("select pgembedd.embed('x')")
     with asking(asker, "'hello', pipeline => 'second'") as one:
@@ -171,7 +171,7 @@ def test_of_several_models_one_has_to_be_named(asker: psycopg.Connection, hand: 
 
 
 def test_of_several_states_of_a_model_one_has_to_be_named(asker: psycopg.Connection) -> None:
-    create_pipeline(asker, name="second", embedding_column="second")
+    create_pipeline(asker, pipeline="second", embedding_column="second")
     asker.execute("update pgembedd_internal.pipeline set fingerprint = name")
     with refused("Pipelines hold vectors of several states of gte-small: documents, second.", "pipeline =>"):
         asker.execute("select pgembedd.embed('x', model => 'gte-small')")

@@ -44,7 +44,7 @@ def tick(connection: psycopg.Connection) -> None:
 
 
 def test_a_tick_samples_both_lanes(documents: psycopg.Connection) -> None:
-    create_pipeline(documents, name="quiet", embedding_column="other_embedding", backfill=False)
+    create_pipeline(documents, pipeline="quiet", embedding_column="other_embedding", backfill=False)
     tick(documents)
     documents.execute("update documents set title = 'x' where id < 3")
     fail(documents, next(job for job in claim(documents) if job.pipeline == "documents" and job.id == 1))
@@ -173,7 +173,7 @@ def test_the_bucket_that_is_not_over_counts_for_as_long_as_it_has_been(documents
 
 
 def test_history_of_all_pipelines(documents: psycopg.Connection) -> None:
-    create_pipeline(documents, name="a", embedding_column="a_embedding", backfill=False)
+    create_pipeline(documents, pipeline="a", embedding_column="a_embedding", backfill=False)
     put(documents, 1, 3)
     found = rows(documents, "select pipeline, max(queued), count(*) from pgembedd.history() group by 1 order by 1")
     assert [row[:2] for row in found] == [("a", 0), ("documents", 4)]

@@ -158,7 +158,7 @@ def test_a_lease_is_a_worker_at_work(database: Database, documents: psycopg.Conn
 
 def test_workers_that_are_busy_with_other_pipelines(database: Database, documents: psycopg.Connection) -> None:
     documents.execute("create table other (id int primary key, title text)")
-    create_pipeline(documents, name="other", source="other", content_columns=["title"])
+    create_pipeline(documents, pipeline="other", source="other", content_columns=["title"])
     documents.execute("insert into other values (1, 'x')")
     with worker(database):
         assert shown(documents)[0] == "stalled"
@@ -180,7 +180,7 @@ def jobs_of(connection: psycopg.Connection, pipeline_id: int) -> list[Job]:
 def test_workers_that_are_not_seen_behind_a_pooler(documents: psycopg.Connection) -> None:
     """They store rows of another pipeline, and no session has their name."""
     documents.execute("create table other (id int primary key, title text)")
-    create_pipeline(documents, name="other", source="other", content_columns=["title"])
+    create_pipeline(documents, pipeline="other", source="other", content_columns=["title"])
     documents.execute("insert into other values (1, 'x')")
     store(documents, jobs_of(documents, 2))
     assert shown(documents) == ("running", None)
@@ -249,7 +249,7 @@ def test_a_partition_that_is_locked(database: Database, documents: psycopg.Conne
     """To look for it waits for no lock."""
     documents.execute("create table parts (id int primary key, title text) partition by range (id)")
     documents.execute("create table part partition of parts for values from (0) to (100)")
-    create_pipeline(documents, name="parts", source="parts", content_columns=["title"])
+    create_pipeline(documents, pipeline="parts", source="parts", content_columns=["title"])
     documents.execute("insert into parts values (1, 'x')")
     pass_time(documents, MINUTE)
     documents.execute("set lock_timeout = '100ms'")

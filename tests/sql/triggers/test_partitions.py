@@ -30,7 +30,7 @@ def partitioned(connection: psycopg.Connection) -> psycopg.Connection:
 @pytest.mark.parametrize("table", ["documents", "high", '"High 1"'])
 @pytest.mark.parametrize("on_update", ["keep", "clear"])
 def test_any_level_enqueues_once(partitioned: psycopg.Connection, table: str, on_update: str) -> None:
-    create_pipeline(partitioned, on_update=on_update, create_index=True)
+    create_pipeline(partitioned, on_update=on_update, index_type="hnsw")
     partitioned.execute(f"insert into {table} (id, title) values (20, 'x'), (21, 'y')")
     assert queued(partitioned) == [20, 21]
     assert set(work(partitioned).values()) == {"written"}
@@ -91,7 +91,7 @@ def test_the_sweep_does_not_wait_long_for_a_new_partition(
     create_pipeline(partitioned)
     partitioned.execute("create table late partition of documents for values from (30) to (40)")
     partitioned.execute("create table letters (id int primary key, title text)")
-    create_pipeline(partitioned, name="letters", source="letters", content_columns=["title"], backfill=False)
+    create_pipeline(partitioned, pipeline="letters", source="letters", content_columns=["title"], backfill=False)
     with other.transaction(), lock_timeouts_before(partitioned, "CREATE TRIGGER") as timeouts:
         other.execute("insert into late (id, title) values (30, 'x')")
         partitioned.execute("select pgembedd.sweep()")

@@ -147,8 +147,8 @@ def test_content_of_another_table(connection: psycopg.Connection) -> None:
 
 def test_several_pipelines_on_one_table(connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
-    create_pipeline(connection, name="titles", content_columns=["title"], embedding_column="title_vector")
-    create_pipeline(connection, name="contents", content_columns=["content"], embedding_column="content_vector")
+    create_pipeline(connection, pipeline="titles", content_columns=["title"], embedding_column="title_vector")
+    create_pipeline(connection, pipeline="contents", content_columns=["content"], embedding_column="content_vector")
     work(connection)
     connection.execute("update documents set title = 'new' where id = 1")
     assert column(connection, "select message -> 'pipeline' from pgmq.q_pgembedd_fresh") == [1]

@@ -13,7 +13,7 @@ from tests.support.sql import call, claim, create_pipeline, make_documents, queu
 def documents(connection: psycopg.Connection) -> None:
     """Ten rows that are not queued."""
     make_documents(connection, 10)
-    create_pipeline(connection, backfill=False, on_update="clear", create_index=True)
+    create_pipeline(connection, backfill=False, on_update="clear", index_type="hnsw")
 
 
 @pytest.fixture

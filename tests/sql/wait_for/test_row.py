@@ -224,7 +224,7 @@ def test_a_number_as_a_string_names_the_same_row(documents: psycopg.Connection) 
 def test_the_row_of_another_pipeline_is_not_waited_for(documents: psycopg.Connection) -> None:
     work(documents)
     documents.execute("create table others (id int primary key, title text, content text)")
-    create_pipeline(documents, name="others", source="others")
+    create_pipeline(documents, pipeline="others", source="others")
     documents.execute("insert into others values (1, 'x')")
     wait_for(documents, 1)
     assert claim_one(documents).pipeline == "others"

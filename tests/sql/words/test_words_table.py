@@ -138,7 +138,7 @@ def test_vectors_that_are_adopted_get_their_words_by_sweeps(connection: psycopg.
     make_texts(connection)
     call(connection, "drop_pipeline", name="documents")
     assert value(connection, "select to_regclass('documents_words')") is None
-    create_pipeline(connection, text_config="english", adopt=True, model="mine")
+    create_pipeline(connection, text_config="english", existing_vectors="keep", model="mine")
     call(connection, "sweep", at_most=3)
     assert len(words(connection)) == 3
     call(connection, "sweep", at_most=3)
@@ -208,7 +208,7 @@ def test_composite_keys_and_partitions(connection: psycopg.Connection, table: st
         create table old partition of documents for values from ('2000-01-01') to ('2020-01-01');
         create table new partition of documents for values from ('2020-01-01') to ('2040-01-01');
     """)
-    create_pipeline(connection, embedding_table=table, create_index=True)
+    create_pipeline(connection, embedding_table=table, index_type="hnsw")
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
     connection.execute(
         "insert into documents values ('x', '2010-01-01', 'horse', ''), ('x', '2030-01-01', '', 'horse')"
@@ -246,7 +246,7 @@ def reader(roles: Roles, connection: psycopg.Connection) -> str:
     """A role that may search, and reads no table yet; 2,000 texts, of which five say `needle`."""
     name = roles.make("reader")
     texts = {i: ("", f"filler text number{i} {'needle' if i % 400 == 0 else ''}") for i in range(1, 2001)}
-    make_texts(connection, texts, create_index=True)
+    make_texts(connection, texts, index_type="hnsw")
     connection.execute("vacuum analyze documents, documents_words")
     connection.execute("select pgembedd.grant_search(%s)", [name])
     return name

@@ -185,13 +185,13 @@ class Demo:
 
     def _ensure_pipeline(self) -> str:
         """Creates the pipeline if it is missing; returns its model, which an existing pipeline keeps."""
-        if model := _value(self._connection, "select model from pgembedd_internal.pipeline where name = %s", PIPELINE):
+        if model := _value(self._connection, "select model from pgembedd.pipelines where pipeline = %s", PIPELINE):
             return str(model)
         chosen = default_model(notify=lambda line: self._console.print(f"  {line}"))
         if chosen.notice:
             self._console.print(f"  [yellow]{chosen.notice}[/]", soft_wrap=True)
         self._connection.execute(
-            "select pgembedd.create_pipeline(name => %s, source => 'demo.documents', model => %s, "
+            "select pgembedd.create_pipeline(pipeline => %s, source => 'demo.documents', model => %s, "
             "content_columns => array['name', 'content'])",
             (PIPELINE, chosen.name),
         )

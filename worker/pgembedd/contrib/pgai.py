@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from pgembedd.contrib.model_names import known_model, name_with_model, pipeline_name
 from pgembedd.contrib.plan import Column, Plan, Refused, Step, call, create_pipeline, find_column
@@ -94,7 +95,7 @@ def plan(connection: psycopg.Connection, vectorizer: Vectorizer, options: Option
     keep = options.model is None
     name = pipeline_name(vectorizer.name)
     pipeline = {
-        "name": name,
+        "pipeline": name,
         "source": column.source,
         "content_columns": [vectorizer.part("loading", "column_name")],
         "model": model.name,
@@ -129,7 +130,7 @@ def _refusal_reason(
     if vectorizer.column and vectorizer.template:
         return (
             f"it formats by {vectorizer.template!r} into a column, which here takes a content function: write one, and "
-            "call pgembedd.create_pipeline() with content_function and adopt => true."
+            "call pgembedd.create_pipeline() with content_function and existing_vectors => 'keep'."
         )
     name = pipeline_name(vectorizer.name)
     if connection.execute(query("import_name_taken"), {"name": name}).fetchone() == (True,):
@@ -161,7 +162,7 @@ def _to_column(vectorizer: Vectorizer, found: Column, model: ModelSpec, keep: bo
     return {
         "embedding_column": vectorizer.column,
         "vector_type": found.type if found.type != "halfvec" else None,
-        "adopt": True,
+        "existing_vectors": "keep",
     }
 
 
@@ -186,10 +187,11 @@ def _index(vectorizer: Vectorizer) -> dict[str, Any]:
     if vectorizer.part("indexing", "implementation") != "hnsw":
         return {}
     distance = DISTANCES.get(vectorizer.part("indexing", "opclass") or "", "cosine")
+    given = {name: vectorizer.part("indexing", name) for name in ("m", "ef_construction")}
+    options = {name: value for name, value in given.items() if value is not None}
     return {
         "distance": distance if distance != "cosine" else None,
-        "m": vectorizer.part("indexing", "m"),
-        "ef_construction": vectorizer.part("indexing", "ef_construction"),
+        "index_options": Jsonb(options) if options else None,
     }
 
 

@@ -81,7 +81,7 @@ def create_pipeline(options: Mapping[str, Any]) -> Step:
     ]
     statement = sql.SQL("select pgembedd.create_pipeline({})").format(sql.SQL(",").join(given))
     queued = "" if options.get("backfill") is False else "; {} rows queued"
-    return Step(statement, f'made the pipeline "{options["name"]}"{queued}')
+    return Step(statement, f'made the pipeline "{options["pipeline"]}"{queued}')
 
 
 def as_script(connection: psycopg.Connection, plan: Plan) -> list[str]:

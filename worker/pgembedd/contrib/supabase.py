@@ -96,13 +96,13 @@ def _plan(
             "dimensions": found.typmod,
             "vector_type": found.type if found.type != "halfvec" else None,
             "distance": found.distance if found.distance != "cosine" else None,
-            "adopt": True,
+            "existing_vectors": "keep",
         }
     else:
         destination = {"embedding_column": name_with_model(column, options.model)}
     model = options.model or options.made_by
     pipeline = {
-        "name": found.free_name if options.model is None else name_with_model(found.free_name, model),
+        "pipeline": found.free_name if options.model is None else name_with_model(found.free_name, model),
         "source": found.source,
         "content_function": found.function,
         "model": model,
@@ -121,7 +121,7 @@ def _replace(
     column: str, function: str, triggers: list[Trigger], found: Column, pipeline: dict[str, Any]
 ) -> tuple[Step, ...]:
     """Returns the steps that replace the triggers; a lock on the table comes first, so that no change is missed."""
-    name = pipeline["name"]
+    name = pipeline["pipeline"]
     return (
         Step(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(found.source))),  # quoted by the database
         call("pgembedd_internal._record_triggers", found.source, column, function, [one.name for one in triggers]),

@@ -7,6 +7,7 @@ functions in sql/.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -24,6 +25,7 @@ _WANTED = {
     "boolean": "True or False",
     "double precision": "a number",
     "interval": "a timedelta, or a string that Postgres reads as an interval",
+    "jsonb": "a dictionary that JSON can hold",
 }
 
 
@@ -72,11 +74,22 @@ def literal(operation: str, name: str, type_: str, value: Any) -> str:
         return f"array[{', '.join(map(_quoted, value))}]::text[]"
     if type_ == "interval" and (isinstance(value, timedelta) or _is_text(value)):
         return f"{_quoted(_interval(value))}::interval"
+    if type_ == "jsonb" and (written := _json(value)) is not None:
+        return f"{_quoted(written)}::jsonb"
     raise OperationError(f"{operation}() takes {_WANTED[type_]} for {name!r}, not {value!r}.")
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and "\0" not in value  # Postgres has no NUL in text
+
+
+def _json(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return None
 
 
 def _interval(value: timedelta | str) -> str:

@@ -51,24 +51,25 @@ class CreateEmbeddingPipelineOp(_PipelineOp):
 
     operation, function = "create_embedding_pipeline", "create_pipeline"
 
-    def __init__(self, name: str, source: str, **options: Any) -> None:
+    def __init__(self, pipeline: str, source: str, **options: Any) -> None:
         """Checks the options; OperationError for an unknown one or a value of another type."""
-        super().__init__(options, name=name, source=source)
-        self.name, self.source = name, source
+        super().__init__(options, pipeline=pipeline, source=source)
+        self.pipeline, self.source = pipeline, source
 
     @classmethod
-    def create_embedding_pipeline(cls, operations: Operations, name: str, source: str, **options: Any) -> None:
+    def create_embedding_pipeline(cls, operations: Operations, pipeline: str, source: str, **options: Any) -> None:
         """Registers a table by pgembedd.create_pipeline(), whose options are passed by name."""
-        operations.invoke(cls(name, source, **options))
+        operations.invoke(cls(pipeline, source, **options))
 
     def reverse(self) -> DropEmbeddingPipelineOp:
         """Returns the operation that drops the pipeline. A column keeps its vectors: computing them may take hours.
 
-        An embedding table goes, unless it was adopted: this operation has made it, could not make it again over one
-        that is there, and its view would keep the source from being dropped.
+        An embedding table goes, unless it may have been there: this operation has made it, could not make it again over
+        one that is there, and its view would keep the source from being dropped.
         """
-        made_table = self.options.get("embedding_table") is not None and not self.options.get("adopt")
-        return DropEmbeddingPipelineOp(self.name, reverse=self, **({"drop_vectors": True} if made_table else {}))
+        found_table = self.options.get("existing_vectors") == "keep" or self.options.get("if_not_exists")
+        made_table = self.options.get("embedding_table") is not None and not found_table
+        return DropEmbeddingPipelineOp(self.pipeline, reverse=self, **({"drop_vectors": True} if made_table else {}))
 
 
 @Operations.register_operation("drop_embedding_pipeline")

@@ -1,5 +1,5 @@
--- create_pipeline(adopt => ...): vectors that exist already, from a dropped pipeline or another program. true keeps
--- them, false discards them. Without the option they are refused, because a search may only compare vectors of one
+-- create_pipeline(existing_vectors => ...): vectors that exist already, from a dropped pipeline or another program.
+-- 'keep' keeps them, 'clear' deletes them, 'refuse' refuses the call, because a search may only compare vectors of one
 -- model, and only the user knows which model these are of. Those of another number of dimensions than the model has are
 -- refused whatever the option: they cannot be kept, and nothing would come in their place.
 
@@ -16,7 +16,7 @@ $$;
 -- Refuses vectors of which neither is said, and those that do not fit the model. `place` is the option that names them:
 -- embedding_column or embedding_table.
 create or replace function pgembedd_internal._check_existing_vectors(
-    made pgembedd_internal.pipeline, what text, place text, adopt boolean
+    made pgembedd_internal.pipeline, what text, place text, existing_vectors text
 ) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -33,16 +33,19 @@ begin
                 made.dimensions, made.model, of_model),
             hint = format('Name another %s: it is created, and these vectors stay. Or name a model of %s dimensions.',
                 place, made.dimensions), errcode = 'datatype_mismatch';
-    elsif adopt is null then
+    elsif existing_vectors = 'refuse' then
         raise exception using message = format('%s holds vectors already.', what),
             hint =
-                format('Name another %s: it is created, and these vectors stay. Or say adopt => true to keep them and '
-                   'embed what is missing, if they are of the model %s; adopt => false deletes them all at once, and '
-                   'has every row embedded again.', place, made.model), errcode = 'object_not_in_prerequisite_state';
+                format('Name another %s: it is created, and these vectors stay. Or say existing_vectors => ''keep'' to '
+                   'keep them and embed what is missing, if they are of the model %s; existing_vectors => ''clear'' '
+                   'deletes them all at once, and has every row embedded again.', place, made.model),
+            errcode = 'object_not_in_prerequisite_state';
     end if;
 end $$;
 
-create or replace function pgembedd_internal._adopt_column(made pgembedd_internal.pipeline, adopt boolean) returns void
+create or replace function pgembedd_internal._take_column(
+    made pgembedd_internal.pipeline, existing_vectors text
+) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -51,8 +54,8 @@ declare
 begin
     if _holds_vectors(made, made.source) then
         ignored := _check_existing_vectors(made, format('%s.%I', made.source, made.embedding_column),
-            'embedding_column', adopt);
-        if not adopt then
+            'embedding_column', existing_vectors);
+        if existing_vectors = 'clear' then
             -- One UPDATE, as it happens before this pipeline has any trigger. Triggers of the user's fire as they do
             -- when a vector is written, and so with the rights of the table's owner, hence the function.
             perform _execute_once(made, format('update %1$s set %2$I = null where %2$I is not null', made.source,
@@ -62,8 +65,8 @@ begin
 end $$;
 
 -- The embedding table that is there already and may be taken, or null where there is none.
-create or replace function pgembedd_internal._adopt_table(
-    made pgembedd_internal.pipeline, adopt boolean
+create or replace function pgembedd_internal._take_table(
+    made pgembedd_internal.pipeline, existing_vectors text
 ) returns regclass
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -92,9 +95,9 @@ begin
             _layout_problem(made, relation)),
             hint = 'Name another embedding_table: it is created.', errcode = 'duplicate_table';
     elsif _holds_vectors(made, relation) then
-        ignored := _check_existing_vectors(made, relation::text, 'embedding_table', adopt);
+        ignored := _check_existing_vectors(made, relation::text, 'embedding_table', existing_vectors);
     end if;
-    if not adopt then perform _execute_once(made, format('truncate %s', relation)); end if;
+    if existing_vectors = 'clear' then perform _execute_once(made, format('truncate %s', relation)); end if;
     return relation;
 end $$;
 

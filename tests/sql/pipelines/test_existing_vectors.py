@@ -1,4 +1,4 @@
-"""create_pipeline(adopt => ...): vectors that are there before the pipeline."""
+"""create_pipeline(existing_vectors => ...): vectors that are there before the pipeline."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from tests.support.transaction import connection
 __all__ = ["connection"]
 
 HINT = (
-    "these vectors stay. Or say adopt => true to keep them and embed what is missing, if they are of the model mine; "
-    "adopt => false deletes them all at once, and has every row embedded again."
+    "these vectors stay. Or say existing_vectors => 'keep' to keep them and embed what is missing, if they are of the "
+    "model mine; existing_vectors => 'clear' deletes them all at once, and has every row embedded again."
 )
 
 
@@ -56,19 +56,19 @@ def test_vectors_of_an_unknown_model_ask_for_a_choice(filled: psycopg.Connection
     assert create_pipeline(filled) == 3
 
 
-def test_with_true_they_are_kept(filled: psycopg.Connection) -> None:
-    assert create_pipeline(filled, adopt=True) == 1
+def test_they_are_kept(filled: psycopg.Connection) -> None:
+    assert create_pipeline(filled, existing_vectors="keep") == 1
     assert work(filled) == {3: "written"}
     assert vectors(filled)[:2] == [[1, 2, 3]] * 2
 
 
-def test_with_false_every_row_is_embedded_anew(filled: psycopg.Connection) -> None:
-    create_pipeline(filled, name="other", embedding_column="other_embedding", backfill=False)
+def test_they_are_cleared_and_every_row_is_embedded_again(filled: psycopg.Connection) -> None:
+    create_pipeline(filled, pipeline="other", embedding_column="other_embedding", backfill=False)
     filled.execute(
         "create function stamp() returns trigger language plpgsql as 'begin new.other := 7; return new; end'"
     )
     filled.execute("create trigger stamp before update on documents for each row execute function stamp()")
-    assert create_pipeline(filled, adopt=False, create_index=True, index_when="now") == 3
+    assert create_pipeline(filled, existing_vectors="clear", index_type="hnsw", index_when="now") == 3
     assert vectors(filled) == [None] * 3
     assert queued(filled) == [], "no pipeline takes it for a change"
     assert column(filled, "select other from documents order by id") == [7, 7, None], "the table's own triggers fire"
@@ -76,18 +76,16 @@ def test_with_false_every_row_is_embedded_anew(filled: psycopg.Connection) -> No
     assert set(work(filled, [BACKFILL]).values()) == {"written"}
 
 
-@pytest.mark.parametrize("adopt", [None, True, False])
-def test_where_there_is_nothing_to_adopt_every_choice_will_do(
-    connection: psycopg.Connection, adopt: bool | None
-) -> None:
+@pytest.mark.parametrize("existing", [None, "refuse", "keep", "clear"])
+def test_where_there_are_none_every_choice_will_do(connection: psycopg.Connection, existing: str | None) -> None:
     make_documents(connection, 2)
-    assert create_pipeline(connection, adopt=adopt) == 2
-    assert create_pipeline(connection, name="chunked", adopt=adopt, embedding_table="chunks") == 2
+    assert create_pipeline(connection, existing_vectors=existing) == 2
+    assert create_pipeline(connection, pipeline="chunked", existing_vectors=existing, embedding_table="chunks") == 2
 
 
-def test_a_column_of_another_kind_is_not_adopted(filled: psycopg.Connection) -> None:
+def test_a_column_of_another_kind_is_not_taken(filled: psycopg.Connection) -> None:
     with refused("public.documents.embedding is public.halfvec(3), but this pipeline writes public.halfvec(4)."):
-        create_pipeline(filled, adopt=True, dimensions=4)
+        create_pipeline(filled, existing_vectors="keep", dimensions=4)
 
 
 @prepared
@@ -123,27 +121,32 @@ REMEDIES = {
 
 
 @pytest.mark.parametrize("model", ["gte-small", "ollama:all-minilm"])
-@pytest.mark.parametrize("adopt", [None, True, False])
+@pytest.mark.parametrize("existing", [None, "refuse", "keep", "clear"])
 @pytest.mark.parametrize("place", FOREIGN)
 def test_vectors_that_no_model_would_replace_stay(
-    foreign: psycopg.Connection, place: str, adopt: bool | None, model: str
+    foreign: psycopg.Connection, place: str, existing: str | None, model: str
 ) -> None:
     """Both are of 384 dimensions. Whatever is said, and followed to the letter, leaves the vectors where they are."""
-    options: dict[str, Any] = {"model": model, "dimensions": None, "adopt": adopt, **FOREIGN[place]}
+    options: dict[str, Any] = {"model": model, "dimensions": None, "existing_vectors": existing, **FOREIGN[place]}
     if model.startswith("ollama:") and options["dimensions"] is not None:
         options["dimensions"] = None  # fewer could be had of a provider: it may shorten them
     before = rows(foreign, "select d, c from documents d left join chunks c using (id) order by id")
     with pytest.raises((psycopg.errors.DatatypeMismatch, psycopg.errors.DuplicateTable)) as refusal:
         create(foreign, **options)
     hint = refusal.value.diag.message_hint or ""
-    assert "adopt" not in hint
+    assert "existing_vectors" not in hint
     assert hint.startswith(REMEDIES["embedding_table" if "embedding_table" in options else "embedding_column"])
     assert rows(foreign, "select d, c from documents d left join chunks c using (id) order by id") == before
 
 
 def test_both_numbers_are_named_and_another_column_keeps_the_data(foreign: psycopg.Connection) -> None:
     """As with vectors of OpenAI's, of 1,536 dimensions."""
-    given: dict[str, Any] = {"model": "gte-small", "dimensions": 5, "vector_type": "vector", "adopt": False}
+    given: dict[str, Any] = {
+        "model": "gte-small",
+        "dimensions": 5,
+        "vector_type": "vector",
+        "existing_vectors": "clear",
+    }
     with refused(
         "public.documents.foreign_ones holds vectors of 5 dimensions, and those of the model gte-small have 384.",
         "Name another embedding_column: it is created, and these vectors stay. Or name a model of 5 dimensions.",
@@ -159,19 +162,19 @@ def test_both_numbers_are_named_and_another_column_keeps_the_data(foreign: psyco
 
 
 def test_a_model_that_may_be_shortened_is_taken_at_its_word(foreign: psycopg.Connection) -> None:
-    options = {"embedding_column": "foreign_ones", "dimensions": 5, "vector_type": "vector", "adopt": True}
+    options = {"embedding_column": "foreign_ones", "dimensions": 5, "vector_type": "vector", "existing_vectors": "keep"}
     assert create(foreign, model="openai:text-embedding-3-small", **options) == 0
 
 
 def test_a_pipeline_that_was_dropped_is_created_again(connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
-    create_pipeline(connection, create_index=True)
+    create_pipeline(connection, index_type="hnsw")
     work(connection)
     before = vectors(connection)
     call(connection, "drop_pipeline", name="documents")
     with refused("public.documents.embedding holds vectors already.", HINT):
-        create_pipeline(connection, create_index=True)
-    assert create_pipeline(connection, create_index=True, adopt=True) == 0
+        create_pipeline(connection, index_type="hnsw")
+    assert create_pipeline(connection, index_type="hnsw", existing_vectors="keep") == 0
     assert vectors(connection) == before
     indexes = "select indexrelid::regclass::text from pg_index where indrelid = 'documents'::regclass order by 1"
     assert column(connection, indexes) == ["documents_embedding_hnsw", "documents_embedding_missing", "documents_pkey"]
@@ -189,7 +192,7 @@ def test_emptying_runs_as_the_owner_of_the_table(roles: Roles, database: Databas
         )
         connection.execute("create trigger stamp before update on documents for each row execute function stamp()")
         connection.execute(f"alter table documents owner to {owner}")
-        create_pipeline(connection, adopt=False)
+        create_pipeline(connection, existing_vectors="clear")
         assert value(connection, "select who from documents") == owner
 
 
@@ -226,7 +229,7 @@ def test_an_embedding_table_asks_for_a_choice(left: psycopg.Connection) -> None:
 def test_an_embedding_table_is_taken_over_and_brought_into_step(left: psycopg.Connection) -> None:
     left.execute("update documents set content = 'content 2' where id = 2")  # and back again
     before = rows(left, "select embedded_at from chunks where id = 2")
-    assert chunked(left, adopt=True) == 3
+    assert chunked(left, existing_vectors="keep") == 3
     assert chunks(left) == [(2, "content 2")], "the chunks of rows that are gone go at once"
     assert work(left) == {2: "unchanged", 3: "written", 4: "written"}
     assert rows(left, "select embedded_at from chunks where id = 2") == before
@@ -236,13 +239,13 @@ def test_an_embedding_table_is_taken_over_and_brought_into_step(left: psycopg.Co
 
 def test_chunks_of_another_model_are_embedded_again(left: psycopg.Connection) -> None:
     left.execute("update chunks set model = 'model-0'; update documents set content = 'content 2' where id = 2")
-    chunked(left, adopt=True)
+    chunked(left, existing_vectors="keep")
     assert work(left)[2] == "written"
     assert column(left, "select distinct model from chunks") == ["model-1"]
 
 
 def test_an_embedding_table_is_emptied_and_taken_over(left: psycopg.Connection) -> None:
-    assert chunked(left, adopt=False) == 3
+    assert chunked(left, existing_vectors="clear") == 3
     assert chunks(left) == []
     work(left)
     assert chunks(left) == [(2, "changed"), (3, "new"), (4, "content 2")]
@@ -270,14 +273,14 @@ def test_a_table_of_another_layout_is_not_taken(left: psycopg.Connection, ddl: s
         f"public.chunks is there already, and is no embedding table of public.documents: {problem}.",
         "Name another embedding_table: it is created.",
     ):
-        chunked(left, adopt=True)
+        chunked(left, existing_vectors="keep")
 
 
 def test_the_table_of_another_pipeline_is_not_taken(left: psycopg.Connection) -> None:
-    chunked(left, adopt=True)
+    chunked(left, existing_vectors="keep")
     empty(left)
     with refused('public.chunks is filled by the pipeline "documents" already.', "Name another embedding_table."):
-        chunked(left, name="another", adopt=True)
+        chunked(left, pipeline="another", existing_vectors="keep")
 
 
 def test_an_embedding_table_of_another_owner_is_refused(roles: Roles, left: psycopg.Connection) -> None:
@@ -287,4 +290,4 @@ def test_an_embedding_table_of_another_owner_is_refused(roles: Roles, left: psyc
         f"public.chunks belongs to {other}, and public.documents to postgres.",
         "ALTER TABLE public.chunks OWNER TO postgres, or name another embedding_table.",
     ):
-        create_pipeline(left, embedding_table="chunks", adopt=True)
+        create_pipeline(left, embedding_table="chunks", existing_vectors="keep")

@@ -1,0 +1,29 @@
+-- A pipeline in the words of create_pipeline(): each column is called as a parameter, and holds its argument.
+-- What else a list of pipelines needs, and every later option, comes at the end, since the view keeps its order.
+create or replace function pgembedd_internal._shown_pipeline(one pgembedd_internal.pipeline) returns table (
+    pipeline text, source text, content_columns text[], content_function text, embedding_column text, model text,
+    dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, max_attempts integer,
+    index_type text, index_options jsonb, embedding_table text, chunk_tokens integer, chunk_overlap_tokens integer,
+    splitter text, formatting text, enable_always boolean, triggers boolean, text_config text, retry_delay interval,
+    retry_factor double precision, retry_max_delay interval, state text, created_at timestamptz)
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+    select one.name,
+           -- Of a table that was dropped the name is remembered.
+           coalesce((select c.oid::regclass::text from pg_class c where c.oid = one.source), one.source_name),
+           one.content_columns, one.content_function, one.embedding_column, one.model, one.dimensions, one.vector_type,
+           one.distance, one.watch_columns, one.on_update, one.max_attempts, one.index_type,
+           jsonb_build_object('m', one.m, 'ef_construction', one.ef_construction),
+           coalesce((select c.oid::regclass::text from pg_class c where c.oid = one.embedding_table),
+                    one.embedding_table_name),
+           one.chunk_tokens, nullif(one.chunk_overlap_tokens, 0), one.splitter, one.formatting, one.enable_always,
+           one.triggers, coalesce(one.text_config_column, one.text_config, 'none'), one.retry_delay, one.retry_factor,
+           one.retry_max_delay, one.state, one.created_at
+$$;
+
+create or replace view pgembedd.pipelines as
+select o.* from pgembedd_internal.pipeline p cross join lateral pgembedd_internal._shown_pipeline(p) o;
+comment on view pgembedd.pipelines is
+    'One line a pipeline: its definition, in columns that are called as the parameters of create_pipeline().';
