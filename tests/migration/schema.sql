@@ -423,7 +423,7 @@ CREATE TABLE pgembedd_internal.word_statistics (
 COMMENT ON TABLE pgembedd_internal.word_statistics IS 'Of a sample of the words of a pipeline: how many rows or chunks there are, how many words they have on average.';
 COMMENT ON COLUMN pgembedd_internal.word_statistics.average_length IS 'Infinity where no row or chunk was sampled: with it the ranking does not take length into account.';
 COMMENT ON COLUMN pgembedd_internal.word_statistics.changes IS 'What the server had counted of changes to the words at that time; nothing is done until it counts more.';
-COMMENT ON COLUMN pgembedd_internal.word_statistics.filled IS 'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
+COMMENT ON COLUMN pgembedd_internal.word_statistics.filled IS 'Whether all vectors have their words; else the sweep adds them, as after existing_vectors => ''keep''.';
 CREATE UNLOGGED TABLE pgembedd_internal.worker (
     id integer NOT NULL,
     role oid NOT NULL,
