@@ -9,7 +9,7 @@ begin
         raise exception using
             message = format('The pipeline name %s is not usable.', coalesce(quote_literal(made.name), 'NULL')),
             hint = 'Take letters, digits, "_", "-" and ".", at most 63, not starting with "-" or ".".',
-            errcode = 'invalid_parameter_value';
+            errcode = 'invalid_name';
     elsif made.source is null then
         raise exception using message = format('There is no table %s.', coalesce(made.source_name, 'NULL')),
             hint = 'Name it with its schema, and quote it as in SQL where it needs quoting: ''my_schema."My Table"''.',

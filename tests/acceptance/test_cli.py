@@ -160,7 +160,9 @@ def test_an_operator_sees_the_status(roles: Roles, documents: Database) -> None:
     role = roles.make("operator")
     with documents.connect() as connection:
         connection.execute("select pgembedd.grant_operator(%s)", [role])
-        connection.execute("insert into pgembedd_internal.provider_use values ('openai', pgembedd_internal._day(), 7, 1)")
+        connection.execute(
+            "insert into pgembedd_internal.provider_use values ('openai', pgembedd_internal._day(), 7, 1)"
+        )
     shown = pgembedd("status", database=conninfo_as(documents, role))
     assert (shown.code, shown.err) == (0, "")
     assert "docs" in shown.out

@@ -81,6 +81,8 @@ def test_a_language_model_that_may_not_be_named_is_one_sentence(asked: Asked) ->
         own = conninfo_as(asked.database, asked.role)
         assert told in pgembedd("ask", QUESTION, "documents", "--language-model", "large", database=own).refused(2)
         assert questions(asked) == before
-        with asked.client.stream("POST", "/api/v1/answers", headers=headers, json={**BODY, "language_model": "mid"}) as mine:
+        with asked.client.stream(
+            "POST", "/api/v1/answers", headers=headers, json={**BODY, "language_model": "mid"}
+        ) as mine:
             assert mine.status_code == 200
         connection.execute(configure, [[]])

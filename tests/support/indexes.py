@@ -26,7 +26,9 @@ def loaded(connection: psycopg.Connection) -> psycopg.Connection:
     connection.execute(f"insert into documents select i, 'text ' || i from generate_series(1, {ROWS}) i")
     options = {"content_columns": ["body"], "model": MODEL, "index_when": "later"}
     assert call(connection, "create_pipeline", pipeline="documents", source="documents", **options) == ROWS
-    connection.execute("update pgembedd_internal.installation set swept_at = now(), retained_at = now(), indexes_at = now()")
+    connection.execute(
+        "update pgembedd_internal.installation set swept_at = now(), retained_at = now(), indexes_at = now()"
+    )
     return connection
 
 

@@ -164,7 +164,8 @@ def test_a_question_names_a_language_model_of_the_list(
         ask_with = "select pgembedd.ask('documents', 'what is it', embedding => %s, language_model => %s)"
         assert value(connection, ask_with, QUERY, each)
         assert (
-            value(connection, "select pgembedd_internal._begin_answer(%s)", forge(connection, language_model=each)) is not None
+            value(connection, "select pgembedd_internal._begin_answer(%s)", forge(connection, language_model=each))
+            is not None
         )
     with refused(sentence, hint):
         connection.execute("select pgembedd.ask('documents', 'what is it', language_model => 'large')")

@@ -67,7 +67,9 @@ def test_several_pause_as_many_times_as_long(connection: psycopg.Connection, oth
     for i in range(others):
         connection.execute(f"create table other_{i} (id int primary key, title text)")
         create_pipeline(connection, pipeline=f"other_{i}", source=f"other_{i}", content_columns=["title"])
-        connection.execute("select pgembedd_internal.note_slow(id, 60, 60, false) from pgembedd_internal.pipeline where id > 1")
+        connection.execute(
+            "select pgembedd_internal.note_slow(id, 60, 60, false) from pgembedd_internal.pipeline where id > 1"
+        )
     connection.execute(QUEUE, (60, False))
     paused = (
         "select extract(epoch from slow_until - clock_timestamp())::float8 from pgembedd_internal.pipeline where id = 1"

@@ -69,7 +69,11 @@ def test_an_operator_sees_what_the_owner_sees(operator: str, database: Database,
         assert value(theirs, "select source from pgembedd.status") == "public.documents"
         assert len(rows(theirs, "select pipeline, key, error from pgembedd.dead_letters")) == 2
         assert value(theirs, "select count(*) from pgembedd.history('documents')") > 60
-        for forbidden in ("select * from documents", "select * from pgembedd_internal.sample", "select pgembedd_internal._queued()"):
+        for forbidden in (
+            "select * from documents",
+            "select * from pgembedd_internal.sample",
+            "select pgembedd_internal._queued()",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 theirs.execute(forbidden)
 

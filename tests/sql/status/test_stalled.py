@@ -20,7 +20,6 @@ from tests.support.sql import (
     fail,
     let_leases_run_out,
     make_documents,
-    qualified,
     release,
     rows,
     store,
@@ -85,9 +84,9 @@ def test_no_worker(documents: psycopg.Connection) -> None:
     told = "2 jobs are due, and none was stored for 2 min. No worker is connected: start one with `pgembedd run`."
     assert shown(documents) == ("stalled", told)
     assert rows(documents, "select state from pgembedd.metrics()") == [("stalled",)]
-    assert value(documents, "select pgembedd_internal._shown_state(p) from pgembedd_internal.pipeline p") == "running", (
-        "wait_for_pipeline() waits"
-    )
+    assert (
+        value(documents, "select pgembedd_internal._shown_state(p) from pgembedd_internal.pipeline p") == "running"
+    ), "wait_for_pipeline() waits"
 
 
 def test_not_within_a_minute_and_no_longer_once_a_row_is_stored(documents: psycopg.Connection) -> None:
@@ -286,7 +285,9 @@ def test_the_last_statement_of_the_blocker_is_not_told_to_all(
     documents.commit()
     role = roles.make("watcher")
     documents.execute(f"select pgembedd.grant_{grant}('{role}')".encode())
-    documents.execute("alter function pgembedd_internal._statuses owner to postgres")  # as where the role pgembedd is missing
+    documents.execute(
+        "alter function pgembedd_internal._statuses owner to postgres"
+    )  # as where the role pgembedd is missing
     documents.commit()
     with database.connect(autocommit=False) as blocker, connect_as(database, role) as watcher:
         blocker.execute("lock table documents; update documents set title = 'a secret' where id = 1")
