@@ -123,6 +123,14 @@ comment on column pgembedd.pipeline.retry_delay is
     'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
 """
 
+# The columns that were asked for. Those of the first version's pipelines with a content function may have been.
+WATCHED = """
+alter table pgembedd.pipeline add asked_watch_columns text[];
+update pgembedd.pipeline set asked_watch_columns = watch_columns where content_function is not null;
+comment on column pgembedd.pipeline.asked_watch_columns is
+    'The option watch_columns; null where watch_columns follows from the content.';
+"""
+
 # Whether a pipeline is to have an index. The first version made no index of its own where it kept no name of one.
 INDEX_TYPES = """
 alter table pgembedd.pipeline
@@ -340,7 +348,8 @@ drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column index_type;
 comment on column pgembedd.word_statistics.filled is
     'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
-alter table pgembedd.pipeline drop column retry_delay, drop column retry_factor, drop column retry_max_delay;
+alter table pgembedd.pipeline drop column retry_delay, drop column retry_factor, drop column retry_max_delay,
+    drop column asked_watch_columns;
 create table pgembedd.listener (
     pid               integer primary key,
     backend_start     timestamptz,
@@ -385,7 +394,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 
 def upgrade() -> None:
     for statements in (
-        *(WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, INDEX_TYPES, NOTES),
+        *(WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, NOTES),
         *(NAMES, QUEUE, CHUNKS),
     ):
         raw(op.get_bind()).execute(statements)

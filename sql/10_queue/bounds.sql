@@ -24,7 +24,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return case parameter
-        when 'pipelines' then 20 when 'marks' then 2 when 'keys' then 1000 when 'ids' then 100000
+        when 'pipelines' then 20 when 'marks' then 2 when 'keys' then 1000
         when 'filter' then 1000  -- columns and operators, and arrays that an array is compared with
         else 1600 end;  -- columns of a table
 end $$;
@@ -45,15 +45,17 @@ begin
     end loop;
 end $$;
 
-create or replace function pgembedd_internal._check_list(name text, members integer) returns void
+create or replace function pgembedd_internal._check_list(
+    name text, members integer, at_most integer default null
+) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    if members > _most_members(name) then
+    if members > coalesce(at_most, _most_members(name)) then
         raise exception using
             message = format('%s has %s, and at most %s are taken.', name, _counted(members, 'member'),
-            _most_members(name)),
+            coalesce(at_most, _most_members(name))),
             hint = 'Give fewer at a time.', errcode = 'program_limit_exceeded';
     end if;
 end $$;

@@ -29,7 +29,7 @@ begin
     end loop;
     insert into event (payload) values (payload) returning event.nth into number;
     perform pg_notify('pgembedd_events', (payload || jsonb_build_object('nth', number))::text);
-    if event = any ('{created,resumed,change_begun,switched,reverted}') then
+    if event = any ('{created,altered,resumed,change_begun,switched,reverted}') then
         perform pg_notify('pgembedd', 'models');  -- workers look which models they need
     end if;
 end $$;

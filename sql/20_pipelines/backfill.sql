@@ -1,10 +1,10 @@
-create or replace function pgembedd.backfill(name text, force boolean default false) returns bigint
+create or replace function pgembedd.backfill(pipeline text, force boolean default false) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 begin
-    return _backfill(_working_pipeline(name), force);
+    return _backfill(_working_pipeline(pipeline), force);
 end $$;
 comment on function pgembedd.backfill is
     'Queue the rows that have no vector and are not queued; with force, every row. Returns how many.';

@@ -61,7 +61,7 @@ begin
         raise exception using message = format('m = %s and ef_construction = %s do not make an HNSW index.',
                 made.m, made.ef_construction),
             hint = 'm goes from 2 to 100, ef_construction from twice m to 1000.', errcode = 'invalid_parameter_value';
-    elsif made.embedding_column = any (made.content_columns || made.watch_columns || made.key_columns) then
+    elsif made.embedding_column = any (made.content_columns || made.asked_watch_columns || made.key_columns) then
         raise exception using message = format('The column "%s" cannot be content or key and hold the vector, too.',
             made.embedding_column),
             hint = 'Name another embedding_column: it is created when missing.', errcode = 'invalid_parameter_value';

@@ -40,8 +40,9 @@ as $$
         pgembedd_internal._checked(pgembedd_internal._asked_pipeline(pg_catalog.jsonb_build_object(
             'name', pipeline, 'source_name', source, 'content_columns', content_columns,
             'content_function', content_function, 'embedding_column', embedding_column, 'model', model,
-            'dimensions', dimensions, 'vector_type', vector_type, 'distance', distance, 'watch_columns', watch_columns,
-            'on_update', on_update, 'max_attempts', max_attempts, 'index_type', index_type,
+            'dimensions', dimensions, 'vector_type', vector_type, 'distance', distance,
+            'asked_watch_columns', watch_columns, 'on_update', on_update, 'max_attempts', max_attempts,
+            'index_type', index_type,
             'embedding_table_name', embedding_table, 'chunk_tokens', chunk_tokens, 'chunk_overlap_tokens', chunk_overlap_tokens,
             'splitter', splitter, 'formatting', formatting, 'enable_always', coalesce(enable_always, false),
             'triggers', coalesce(triggers, true), 'text_config', text_config, 'retry_delay', retry_delay,
@@ -51,14 +52,15 @@ $$;
 comment on function pgembedd.create_pipeline is
     'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
 
--- The pipeline as its options say, with the table, the function and the configuration that they name.
+-- The pipeline as its options say, with the table, the function and the configuration that they name; what they do not
+-- say is that of the present one.
 create or replace function pgembedd_internal._asked_pipeline(
-    asked jsonb, index_options jsonb
+    asked jsonb, index_options jsonb default null, present pgembedd_internal.pipeline default null
 ) returns pgembedd_internal.pipeline
 language plpgsql
 as $$
 declare
-    made pgembedd_internal.pipeline := pg_catalog.jsonb_populate_record(null::pgembedd_internal.pipeline, asked);
+    made pgembedd_internal.pipeline := pg_catalog.jsonb_populate_record(present, asked);
     ignored pg_catalog.text := pgembedd_internal._check_texts(
         '{pipeline,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
         array[made.name, made.source_name, made.content_function, made.embedding_column, made.model,
@@ -66,7 +68,7 @@ declare
     function pg_catalog.regprocedure;
 begin
     ignored := pgembedd_internal._check_members('content_columns', made.content_columns);
-    ignored := pgembedd_internal._check_members('watch_columns', made.watch_columns);
+    ignored := pgembedd_internal._check_members('watch_columns', made.asked_watch_columns);
     made := pgembedd_internal._with_index_options(made, index_options);
     begin
         made.source := pg_catalog.to_regclass(made.source_name);
@@ -82,7 +84,7 @@ begin
     end if;
     made.text_config := pgembedd_internal._text_config(made.text_config);
     made.dimensions := coalesce(made.dimensions, pgembedd_internal._model_dimensions(made.model));
-    made.search_path := pg_catalog.current_setting('search_path');
+    made.search_path := coalesce(made.search_path, pg_catalog.current_setting('search_path'));
     return made;
 end $$;
 
@@ -146,10 +148,10 @@ begin
     ignored := _check_model(made);
     ignored := _check_column_options(made);
     ignored := _check_columns(made, made.content_columns, 'content_columns');
-    ignored := _check_columns(made, made.watch_columns, 'watch_columns');
+    ignored := _check_columns(made, made.asked_watch_columns, 'watch_columns');
     made := _with_text_config(made);
-    made.watch_columns := case when made.watch_columns is null then _derived_watch_columns(made)
-                               else _written_columns(made.source, made.watch_columns) end;
+    made.watch_columns := coalesce(made.watch_columns, case when made.asked_watch_columns is null
+        then _derived_watch_columns(made) else _written_columns(made.source, made.asked_watch_columns) end);
     ignored := _check_chunk_options(made);
     ignored := _check_table_options(made);
     ignored := _check_columns(made, _formatting_columns(made.formatting), 'formatting');

@@ -1,15 +1,18 @@
-create or replace function pgembedd.drop_pipeline(name text, drop_vectors boolean default false) returns void
+create or replace function pgembedd.drop_pipeline(
+    pipeline text, drop_vectors boolean default false, if_exists boolean default false
+) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
-    gone pgembedd_internal.pipeline := _pipeline(name);
+    gone pgembedd_internal.pipeline := _pipeline_if_exists(pipeline, if_exists);
     item text;
 begin
+    if gone.id is null then return; end if;
     if (_shadow(gone)).id is not null then
-        raise exception using message = format('"%s" has "%s" beside it.', name, (_shadow(gone)).name),
+        raise exception using message = format('"%s" has "%s" beside it.', gone.name, (_shadow(gone)).name),
             hint = format('Drop that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
                 (_shadow(gone)).name), errcode = 'dependent_objects_still_exist';
     end if;
@@ -49,7 +52,7 @@ as $$
     where f.pronamespace = 'pgembedd_code'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline_id))
 $$;
 
-create or replace function pgembedd_internal._drop_generated(functions oid[]) returns void
+create or replace function pgembedd_internal._drop_triggers(functions oid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -62,6 +65,17 @@ begin
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);
     end loop;
+end $$;
+
+-- With the triggers that call them.
+create or replace function pgembedd_internal._drop_generated(functions oid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    item record;
+begin
+    perform _drop_triggers(functions);
     for item in select f::regprocedure as signature from unnest(functions) as f loop
         execute format('drop routine %s', item.signature);
     end loop;

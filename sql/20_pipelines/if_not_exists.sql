@@ -27,7 +27,7 @@ begin
     if if_not_exists is not true then
         raise exception using message = format('There is a pipeline "%s" already.', made.name),
             hint = format('Choose another name, or remove it with select pgembedd.drop_pipeline(%L).', made.name),
-            errcode = '42710';
+            errcode = 'duplicate_object';
     end if;
     differences := _differences(there, _alike(made, there));
     if differences is not null then
@@ -37,7 +37,7 @@ begin
             hint = format('What it is now is in select pgembedd.pipeline_definition(%1$L). Ask for that, change it '
                           'with alter_pipeline() or change_model(), or remove it with '
                           'select pgembedd.drop_pipeline(%1$L).', made.name),
-            errcode = '42710';
+            errcode = 'duplicate_object';
     end if;
 end $$;
 

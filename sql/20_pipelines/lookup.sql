@@ -13,6 +13,21 @@ begin
     return found_one;
 end $$;
 
+-- With `if_exists` an unknown name is a notice, and the row empty.
+create or replace function pgembedd_internal._pipeline_if_exists(
+    name text, if_exists boolean
+) returns pgembedd_internal.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    if if_exists and not exists (select from pipeline p where p.name = $1) then
+        raise notice using message = _cut(format('There is no pipeline "%s": nothing to do.', name));
+        return null;
+    end if;
+    return _pipeline(name);
+end $$;
+
 create or replace function pgembedd_internal._pipelines_there() returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

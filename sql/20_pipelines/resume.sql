@@ -1,11 +1,11 @@
-create or replace function pgembedd.resume(name text) returns void
+create or replace function pgembedd.resume(pipeline text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
-    found_one pgembedd_internal.pipeline := _follow_column(_pipeline(name));
+    found_one pgembedd_internal.pipeline := _follow_column(_pipeline(pipeline));
     ignored text := _check_problem(found_one, 'The pipeline "%s" cannot resume: %s');
 begin
     perform _remake(found_one), _resume(found_one.id);

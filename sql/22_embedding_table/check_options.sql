@@ -50,7 +50,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     option text := case when made.chunk_tokens is not null then 'chunk_tokens'
-                        when made.chunk_overlap_tokens is not null then 'chunk_overlap_tokens'
+                        when made.chunk_overlap_tokens <> 0 then 'chunk_overlap_tokens'
                         when made.splitter <> 'text' then 'splitter'
                         when made.formatting is not null then 'formatting' end;
 begin

@@ -1,7 +1,7 @@
 -- Building an index that was deferred: the statements to run, and removing what a failed build leaves.
 
 -- Each statement is to be run on its own, since CONCURRENTLY refuses to be part of a transaction.
-create or replace function pgembedd.index_statements(name text default null) returns setof text
+create or replace function pgembedd.index_statements(pipeline text default null) returns setof text
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -11,11 +11,11 @@ declare
     one pgembedd_internal.pipeline;
     problem text;
 begin
-    if name is not null then
-        one := _pipeline(name);
+    if pipeline is not null then
+        one := _pipeline(pipeline);
         problem := _problem(one);
         if problem is not null then
-            raise exception using message = format('The index of "%s" cannot be built: %s', name, problem),
+            raise exception using message = format('The index of "%s" cannot be built: %s', one.name, problem),
                 errcode = 'object_not_in_prerequisite_state';
         end if;
         update pipeline p
@@ -26,7 +26,7 @@ begin
     end if;
     for one in
         select p.* from pipeline p
-        where p.index_due_at is not null and (index_statements.name is null or p.name = index_statements.name)
+        where p.index_due_at is not null and (index_statements.pipeline is null or p.name = index_statements.pipeline)
         order by p.id
     loop
         continue when coalesce(_index_state(one), 'valid') = 'valid' or _problem(one) is not null;

@@ -4,7 +4,7 @@
 -- back.
 
 create or replace function pgembedd.change_model(
-    name text,
+    pipeline text,
     model text default null,
     dimensions integer default null,
     vector_type text default null,
@@ -22,10 +22,11 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
-    current pgembedd_internal.pipeline := _pipeline(name);
+    current pgembedd_internal.pipeline := _pipeline(pipeline);
     -- All but what became of the pipeline since it was made, and what is made for one pipeline alone.
     next pgembedd_internal.pipeline := jsonb_populate_record(null::pgembedd_internal.pipeline, to_jsonb(current) - '{
-        id, fingerprint, shape, created_at, embedding_table, words_table, index_name, index_due_at, created_indexes,
+        id, fingerprint, shape, created_at, watch_columns, embedding_table, words_table,
+        index_name, index_due_at, created_indexes,
         state, state_reason, state_since, unserved_reason, unserved_since, unserved_at, unserved_tried, problem_since,
         sweep_due_at, sweep_error, requeued_reason, requeued_at, slow_reason, slow_until, slow_pause, slow_ends,
         upkeep_after}'::text[]);
@@ -95,7 +96,26 @@ begin
     end if;
 end $$;
 
--- Both names that the other side will have, before the switch and after it, must be free.
+-- Of a pipeline of that name the other side must be able to have its name, before the switch and after it.
+create or replace function pgembedd_internal._check_names(name text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    taken constant text := (
+        select p.name from pipeline p where p.name in ($1 || '.next', $1 || '.previous') order by p.name limit 1);
+begin
+    if length(name) > 54 then
+        raise exception using message = format('The name "%s" is too long: with ".previous" behind it, which the old '
+                               'side is called after a switch, it would have more than 63 characters.', name),
+            hint = 'Take one of at most 54 characters; alter_pipeline() renames a pipeline.', errcode = 'name_too_long';
+    elsif taken is not null then
+        raise exception using message = format('There is a pipeline "%s" already.', taken),
+            hint = format('Remove it first: select pgembedd.drop_pipeline(%L).', taken), errcode = 'duplicate_object';
+    end if;
+end $$;
+
+-- What holds vectors must have free names as well.
 create or replace function pgembedd_internal._check_room(current pgembedd_internal.pipeline) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -103,19 +123,9 @@ as $$
 declare
     suffix text;
     taken record;
+    ignored text := _check_names(current.name);
 begin
-    if length(current.name) > 54 then
-        raise exception using message = format('The name "%s" is too long: with ".previous" behind it, which the old '
-                               'side is called after a switch, it would have more than 63 characters.', current.name),
-            hint = 'Drop the pipeline, and create it again under a name of at '
-            'most 54 characters with existing_vectors => ''keep''; the vectors stay.', errcode = 'name_too_long';
-    end if;
     foreach suffix in array array['next', 'previous'] loop
-        if exists (select from pipeline p where p.name = current.name || '.' || suffix) then
-            raise exception using message = format('There is a pipeline "%s.%s" already.', current.name, suffix),
-                hint = format('Remove it first: select pgembedd.drop_pipeline(%L).', current.name || '.' || suffix),
-                errcode = 'duplicate_object';
-        end if;
         for taken in
             select format('%s has a column %I', current.source, a.attname) as what,
                    format('ALTER TABLE %s RENAME COLUMN %I TO ...', current.source, a.attname) as remedy,

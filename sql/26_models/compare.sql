@@ -1,8 +1,10 @@
 -- Compares the two sides of a change of model: coverage, and the recall of each index against an exact search, measured
 -- on its own vectors; `agreement` is how many of the nearest rows are the same on both sides.
-create or replace function pgembedd.compare_models(name text, sample integer default 20, k integer default 10)
-returns table (
-    pipeline text, model text, rows_embedded bigint, rows_missing bigint, index text, recall numeric, agreement numeric)
+create or replace function pgembedd.compare_models(
+    inout pipeline text, sample integer default 20, k integer default 10,
+    out model text, out rows_embedded bigint, out rows_missing bigint, out index text, out recall numeric,
+    out agreement numeric
+) returns setof record
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -12,13 +14,13 @@ set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1
 set bytea_output = 'hex'
 as $$
 declare
-    current pgembedd_internal.pipeline := _pipeline(name);
+    current pgembedd_internal.pipeline := _pipeline(pipeline);
     successor pgembedd_internal.pipeline := _shadow(current);
     side pgembedd_internal.pipeline;
     keys jsonb[];
 begin
     if successor.id is null then
-        raise exception using message = format('"%s" stands alone; there is nothing to compare it with.', name),
+        raise exception using message = format('"%s" stands alone; there is nothing to compare it with.', current.name),
             hint = 'Begin with pgembedd.change_model().', errcode = 'object_not_in_prerequisite_state';
     elsif sample is null or sample not between 1 and 1000 or k is null or k not between 1 and 100 then
         raise exception using message = format('sample = %s and k = %s do not make a comparison.',

@@ -1,6 +1,6 @@
 -- switch_model() and revert_model() swap all names in one transaction, while writers, readers and workers go on.
 
-create or replace function pgembedd.switch_model(name text, force boolean default false) returns void
+create or replace function pgembedd.switch_model(pipeline text, force boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -8,12 +8,12 @@ as $$
 declare
     ignored text;
 begin
-    ignored := _swap(name, 'next', 'previous', force);
+    ignored := _swap(pipeline, 'next', 'previous', force);
 end $$;
 comment on function pgembedd.switch_model is
     'Put the vectors that change_model() made in the place of the old ones, which stay beside them for revert_model().';
 
-create or replace function pgembedd.revert_model(name text, force boolean default false) returns void
+create or replace function pgembedd.revert_model(pipeline text, force boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -21,7 +21,7 @@ as $$
 declare
     ignored text;
 begin
-    ignored := _swap(name, 'previous', 'next', force);
+    ignored := _swap(pipeline, 'previous', 'next', force);
 end $$;
 comment on function pgembedd.revert_model is 'Undo switch_model(): put the old vectors back in their place.';
 

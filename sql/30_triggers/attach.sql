@@ -39,8 +39,11 @@ as $$
                           format(t.event, trigger.tgrelid::regclass), t.for_each)))
 $$;
 
--- Creates what is missing of the triggers. Called again by maintenance, for partitions attached later.
-create or replace function pgembedd_internal._attach(pipeline pgembedd_internal.pipeline) returns void
+-- Creates what is missing of the triggers, and again the one of the verb `renewed`. Called again by maintenance, for
+-- partitions attached later.
+create or replace function pgembedd_internal._attach(
+    pipeline pgembedd_internal.pipeline, renewed text default null
+) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -52,11 +55,11 @@ begin
         select r as relation, format('pgembedd_%s_%s', pipeline.id, t.verb) as name, t.*
         from _with_partitions(pipeline.source) r join pg_class c on c.oid = r and c.relkind in ('r', 'p')
         join _triggers(pipeline) t on t.for_each = 'STATEMENT' or r = pipeline.source
-        where not exists (select from pg_trigger g where g.tgrelid = r
+        where t.verb = renewed or not exists (select from pg_trigger g where g.tgrelid = r
                           and g.tgname = format('pgembedd_%s_%s', pipeline.id, t.verb))
         order by r = pipeline.source desc, r, t.verb
     loop
-        execute format('create trigger %I %s for each %s %s execute function %s()', item.name,
+        execute format('create or replace trigger %I %s for each %s %s execute function %s()', item.name,
             format(item.event, item.relation), item.for_each, item.condition,
             _pipeline_function(pipeline.id, item.function));
     end loop;

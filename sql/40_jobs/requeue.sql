@@ -1,4 +1,4 @@
-create or replace function pgembedd.requeue(name text, ids jsonb[]) returns bigint
+create or replace function pgembedd.requeue(pipeline text, keys jsonb[]) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -8,28 +8,28 @@ set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1
 set bytea_output = 'hex'
 as $$
 declare
-    one pgembedd_internal.pipeline := _working_pipeline(name);
+    one pgembedd_internal.pipeline := _working_pipeline(pipeline);
     -- The key is written as the triggers write it. Of an embedding table also keys whose row is gone: the worker finds
     -- that out and removes their chunks.
     query text := format('select coalesce(pg_catalog.jsonb_agg(f.id), ''[]'') from (%s) f', (
         select string_agg(format('select distinct %s as id from pg_catalog.unnest(%L::pg_catalog.jsonb[]) as '
                                  'i(id) cross join lateral %s join %s s on %s',
-            _key_json(one.source, 's'), ids, _key_record(one.source, 'i.id'), t.relation,
+            _key_json(one.source, 's'), keys, _key_record(one.source, 'i.id'), t.relation,
             _key_match(one.source, 's', 'k')), ' union ')
         from unnest(array[one.source, one.embedding_table]) as t(relation) where t.relation is not null));
-    keys jsonb;
+    present jsonb;
     queued bigint;
 begin
-    perform _check_list('ids', cardinality(ids));
-    keys := _ask(one, query);
-    queued := _enqueue_once(one, 'jsonb_array_elements($1) with ordinality as k(id, n)', keys);
+    perform _check_list('keys', cardinality(keys), 100000);
+    present := _ask(one, query);
+    queued := _enqueue_once(one, 'jsonb_array_elements($1) with ordinality as k(id, n)', present);
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        perform _invalidate_chunks(one, ids);
+        perform _invalidate_chunks(one, keys);
     end if;
     return queued;
 exception when data_exception or integrity_constraint_violation then  -- of a domain, too
-    raise exception using message = _cut(format('One of the ids is no key of %s: %s.', one.source, sqlerrm)),
+    raise exception using message = _cut(format('One of the keys is no key of %s: %s.', one.source, sqlerrm)),
         hint = 'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.',
         errcode = 'invalid_parameter_value';
 end $$;

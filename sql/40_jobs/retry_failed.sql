@@ -1,5 +1,7 @@
 -- As our owner, so that an operator can be allowed this without a right on any queue.
-create or replace function pgembedd.retry_dead_letters(name text default null, reason text default null) returns bigint
+create or replace function pgembedd.retry_dead_letters(
+    pipeline text default null, reason text default null
+) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -7,7 +9,7 @@ declare
     item record;
     retried bigint := 0;
     pipelines integer[];  -- of each job its pipeline
-    only_id integer := case when name is not null then (_pipeline(name)).id end;
+    only_id integer := case when pipeline is not null then (_pipeline(pipeline)).id end;
 begin
     perform _check_reason(retry_dead_letters.reason);
     for item in

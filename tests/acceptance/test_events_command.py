@@ -75,13 +75,9 @@ def documents(connection: psycopg.Connection) -> psycopg.Connection:
 
 def test_a_line_an_event_until_ctrl_c(database: Database, documents: psycopg.Connection) -> None:
     with following(database, documents) as follower:
-        call(documents, "pause", name="documents")
-        documents.execute(
-            "select pgembedd_internal._notify_stored(1, 'letters', array['written', 'gone', 'written'], '1.5 s')"
-        )
-        documents.execute(
-            'select pgembedd_internal._notify(\'attempt_failed\', 1, \'{"key": "\\u001b[2J two", "attempts": 1}\')'
-        )
+        call(documents, "pause", pipeline="documents")
+        documents.execute("select pgembedd_internal._notify_stored(1, 'letters', array['written', 'gone', 'written'], '1.5 s')")
+        documents.execute('select pgembedd_internal._notify(\'attempt_failed\', 1, \'{"key": "\\u001b[2J two", "attempts": 1}\')')
         lines = [follower.line().split("  ")[1:] for _ in range(3)]
         assert lines == [
             ["documents", "paused\n"],
@@ -96,7 +92,7 @@ def test_filters_and_json(database: Database, documents: psycopg.Connection) -> 
     with following(database, documents, *options) as follower:
         documents.execute("select pgembedd_internal._notify('paused', 1, name => 'other')")
         documents.execute("select pgembedd_internal.stop_pipeline(1, 'why')")
-        call(documents, "resume", name="documents")
+        call(documents, "resume", pipeline="documents")
         event = json.loads(follower.line())
         assert (event["event"], event["pipeline"], event["pipeline_id"]) == ("resumed", "documents", 1)
         assert follower.interrupted() == (0, "", "")
@@ -107,7 +103,7 @@ def test_a_lost_connection_is_a_gap(database: Database, documents: psycopg.Conne
     with following(database, documents, "--event", "paused") as follower:
         documents.execute(LISTENING.replace("count(*)", "pg_terminate_backend(pid, 30000)"))
         assert follower.line().split("  ")[1:] == ["-", "gap\n"]
-        call(documents, "pause", name="documents")
+        call(documents, "pause", pipeline="documents")
         assert "paused" in follower.line()
         code, _, said = follower.interrupted()
         assert code == 0
@@ -135,5 +131,5 @@ def test_a_role_that_may_not_read_events(roles: Roles, database: Database, docum
     )
     documents.execute(grant.encode())
     with following(Database(database.name, conninfo_as(database, role)), documents, "--pipeline", "documents") as one:
-        call(documents, "pause", name="documents")
+        call(documents, "pause", pipeline="documents")
         assert "paused" in one.line()

@@ -165,12 +165,12 @@ def test_a_paused_pipelines_jobs_wait(connection: psycopg.Connection, client: ht
     make_documents(connection)
     insert(connection, [1])
     jobs = posted(connection)
-    call(connection, "pause", name="documents")
+    call(connection, "pause", pipeline="documents")
     answer = client.post(PATH, json=jobs)
     assert list(errors(answer).values()) == [
         "Its pipeline does not run; the job waits in the queue for pgembedd.resume()."
     ]
-    call(connection, "resume", name="documents")
+    call(connection, "resume", pipeline="documents")
     assert client.post(PATH, json=posted(connection)).headers["x-completed-jobs"] == "1"
 
 

@@ -148,10 +148,10 @@ def test_any_key_becomes_the_one_that_jobs_have(
     answer = client.post(PATH, content=body, headers={"content-type": "application/json"})
     assert answer.json() == {"pipelines": [{"pipeline": "odd", "outcome": "written"}]}
     # The key is in the form that the triggers' jobs and the sweep's have.
-    call(connection, "pause", name="odd")
+    call(connection, "pause", pipeline="odd")
     client.post(PATH, content=body, headers={"content-type": "application/json"})
-    call(connection, "resume", name="odd")
-    call(connection, "backfill", name="odd", force=True)
+    call(connection, "resume", pipeline="odd")
+    call(connection, "backfill", pipeline="odd", force=True)
     messages = [value(connection, f"select message from pgmq.q_{lane}") for lane in LANES]
     assert messages[0] == messages[1]
 
@@ -167,7 +167,7 @@ def test_with_triggers_it_is_harmless(database: Database, connection: psycopg.Co
 
 
 def test_a_paused_pipeline_queues_and_says_so(hooked: psycopg.Connection, client: httpx.Client) -> None:
-    call(hooked, "pause", name="documents")
+    call(hooked, "pause", pipeline="documents")
     hooked.execute("insert into documents values (1, 'text')")
     answer = client.post(PATH, json=value(hooked, "delete from posted returning body")).json()
     message = "Its pipeline does not run; the job waits in the queue for pgembedd.resume()."

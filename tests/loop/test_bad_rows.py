@@ -113,7 +113,7 @@ def test_rows_that_fail_in_the_database_fail_alone(
         )
         assert sorted(failures) == [(i, cause.reason, 5, 5) for i in BAD]
         connection.execute(cause.mended_by)
-        assert call(connection, "retry_dead_letters", name="documents") == len(BAD)
+        assert call(connection, "retry_dead_letters", pipeline="documents") == len(BAD)
         await_quiet(connection)
     assert stale(connection, model) == []
     assert value(connection, "select count(*) from pgembedd.dead_letters") == 0

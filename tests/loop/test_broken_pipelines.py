@@ -58,7 +58,7 @@ def test_a_table_that_was_altered_under_a_running_worker(
         await_embedded(connection, [1, 2], table="letters")
         assert [(job.id, job.attempts) for job in waiting(connection)] == [(2, 0), (3, 0)]
         connection.execute(damage.undone_by)
-        call(connection, "resume", name="documents")
+        call(connection, "resume", pipeline="documents")
         await_quiet(connection)
     assert stale(connection, model) == []
     assert connection.execute("select from pgembedd.dead_letters").rowcount == 0
@@ -135,7 +135,7 @@ def test_a_table_that_was_dropped_under_a_running_worker(
         assert reason(connection).startswith("The table public.documents was dropped.")
         insert(connection, [1, 2], table="letters")
         await_embedded(connection, [1, 2], table="letters")
-        call(connection, "drop_pipeline", name="documents")
+        call(connection, "drop_pipeline", pipeline="documents")
         await_quiet(connection)
 
 
@@ -145,17 +145,17 @@ def test_a_pipeline_that_was_dropped_or_paused_under_a_running_worker(
 ) -> None:
     make_documents(connection)
     make_documents(connection, "letters")
-    call(connection, "pause", name="documents")
+    call(connection, "pause", pipeline="documents")
     with worker_thread(database, only(Wrapped(model))):
         insert(connection, [1])
         insert(connection, [1], table="letters")
         await_embedded(connection, [1], table="letters")
         assert [job.read_ct for job in waiting(connection)] == [0], "left where it is"
-        call(connection, "resume", name="documents")
+        call(connection, "resume", pipeline="documents")
         await_quiet(connection)
         with connection.transaction():
             insert(connection, [2])
-            call(connection, "drop_pipeline", name="documents")
+            call(connection, "drop_pipeline", pipeline="documents")
         insert(connection, [2], table="letters")
         await_quiet(connection)
     assert stale(connection, model, "letters") == []

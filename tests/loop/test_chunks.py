@@ -139,10 +139,10 @@ def test_a_search_that_a_change_of_model_overtook_says_so(
 ) -> None:
     with worker_thread(database, only(Wrapped(model))):
         documents.execute("insert into documents values (1, 'title', 'body')")
-        call(documents, "change_model", name="documents", chunk_tokens=32)
+        call(documents, "change_model", pipeline="documents", chunk_tokens=32)
         await_quiet(documents)
     (before,) = run(documents, pipelines_call("documents"))
-    call(documents, "switch", name="documents")
+    call(documents, "switch", pipeline="documents")
     check_unchanged(documents, before)  # other chunks, the same model
     documents.execute("update pgembedd_internal.pipeline set fingerprint = 'another@1' where name = 'documents'")
     with pytest.raises(ModelMismatchError, match="was changed at this moment: search again"):

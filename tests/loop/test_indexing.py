@@ -207,7 +207,7 @@ def test_the_pipeline_is_dropped_in_the_middle(
 ) -> None:
     with old_snapshot(database), worker_thread(database, only(Wrapped(model))):
         await_builder(built_up)
-        call(built_up, "drop_pipeline", name="documents")
+        call(built_up, "drop_pipeline", pipeline="documents")
         eventually(lambda: any(event["event"] == "index_failed" for event in log))
         assert hnsw_indexes(built_up) == {}
 

@@ -127,7 +127,7 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
             gate(texts)
 
     insert(connection, [2])
-    call(connection, "backfill", name="documents", force=True)
+    call(connection, "backfill", pipeline="documents", force=True)
     connection.execute("delete from pgmq.q_pgembedd_backfill where message ->> 'id' <> '2'")
     with pushing(database, connection, Wrapped(model, on_start=order.extend, on_result=hold)) as pusher:
         alone = pusher.post()  # the suspect, with two others from both queues

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from pgembedd.contrib.alembic import OperationError
+from pgembedd.contrib.alembic import AlterEmbeddingPipelineOp, OperationError
 from pgembedd.contrib.alembic.arguments import options_of
 from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.database.schema_check import check_schema
@@ -29,7 +29,8 @@ UPGRADE = 'op.create_embedding_pipeline("documents", "documents", content_column
     ("function", "own", "options"),
     [
         ("create_pipeline", ["pipeline", "source"], options_of("create_pipeline")),
-        ("drop_pipeline", ["name"], options_of("drop_pipeline")),
+        ("alter_pipeline", ["pipeline"], options_of("alter_pipeline")),
+        ("drop_pipeline", ["pipeline"], options_of("drop_pipeline")),
     ],
 )
 def test_the_options_are_those_of_the_function(
@@ -67,6 +68,30 @@ def test_the_script_of_sql_does_the_same(project: Project, connection: psycopg.C
     assert value(connection, "select pipeline from pgembedd.status") == "documents"
     connection.execute(project.run("downgrade", "head:base", "--sql").encode())
     assert rows(connection, "select pipeline from pgembedd.status") == []
+
+
+def test_a_pipeline_is_altered_and_altered_back(project: Project, connection: psycopg.Connection) -> None:
+    upgrade = 'op.alter_embedding_pipeline("documents", content_columns=["title"], max_attempts=3)'
+    back = 'op.alter_embedding_pipeline("documents", content_columns=["title", "body"], reset=["max_attempts"])'
+    project.revision("0002_alter", "0001", upgrade, back)
+    project.run("upgrade", "head")
+    made = "select content_columns, max_attempts from pgembedd_internal.pipeline"
+    assert rows(connection, made) == [(["title"], 3)]
+    project.run("downgrade", "0001")
+    assert rows(connection, made) == [(["title", "body"], 5)]
+    project.revision("0002_alter", "0001", 'op.alter_embedding_pipeline("documents", rename_to="two words")')
+    with sentence(OperationError, "The pipeline name 'two words' is not usable."):
+        project.run("upgrade", "head")
+
+
+def test_an_alter_is_reversed_where_it_is_known_how() -> None:
+    renamed = AlterEmbeddingPipelineOp("old", rename_to="new").reverse()
+    assert renamed.to_diff_tuple() == ("alter_embedding_pipeline", "new", {"rename_to": "old"})
+    assert renamed.source_code("op.") == "op.alter_embedding_pipeline('new', rename_to='old')"
+    before = AlterEmbeddingPipelineOp("old", max_attempts=5)
+    assert AlterEmbeddingPipelineOp("old", max_attempts=3, reverse=before).reverse() is before
+    with sentence(OperationError, "How the pipeline 'old' was before is not known"):
+        AlterEmbeddingPipelineOp("old", max_attempts=3).reverse()
 
 
 @pytest.mark.parametrize("offline", [False, True], ids=["online", "offline"])
@@ -168,8 +193,8 @@ def test_a_database_without_pgembedd(project: Project, database: Database) -> No
 
 
 def test_a_pgembedd_older_than_an_option(project: Project, connection: psycopg.Connection) -> None:
-    connection.execute("drop function pgembedd.drop_pipeline(text, boolean)")
-    connection.execute("create function pgembedd.drop_pipeline(name text) returns void language sql as ''")
+    connection.execute("drop function pgembedd.drop_pipeline(text, boolean, boolean)")
+    connection.execute("create function pgembedd.drop_pipeline(pipeline text) returns void language sql as ''")
     project.revision("0001_documents", None, "op.drop_embedding_pipeline('documents', drop_vectors=True)")
     with sentence(OperationError, "older than the option 'drop_vectors'"):
         project.run("upgrade", "head")

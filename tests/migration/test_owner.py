@@ -67,8 +67,8 @@ def use(database: Database, owner: str) -> None:
         connection.execute("insert into documents values (3, 'x')")
         assert work(connection) == dict.fromkeys((1, 2, 3), "written")
         connection.execute("select pgembedd.tick(0, 0)")
-        call(connection, "pause", name="documents")
-        call(connection, "resume", name="documents")
+        call(connection, "pause", pipeline="documents")
+        call(connection, "resume", pipeline="documents")
 
 
 def test_without_vector_the_sentence_says_who_installs_it(own_roles: Roles, bare: Database) -> None:

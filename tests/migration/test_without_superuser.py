@@ -140,8 +140,8 @@ def use(database: Database, installer: str) -> None:
             connection.execute(f"select pgembedd.revoke_{kind}('pg_monitor')".encode())
         rights = "select has_schema_privilege('pg_monitor', 'pgembedd', 'usage')"
         assert sql.value(connection, rights) is False
-        sql.call(connection, "pause", name="documents")
-        sql.call(connection, "resume", name="documents")
-        sql.call(connection, "drop_pipeline", name="documents")
-        sql.call(connection, "drop_pipeline", name="chunks")
+        sql.call(connection, "pause", pipeline="documents")
+        sql.call(connection, "resume", pipeline="documents")
+        sql.call(connection, "drop_pipeline", pipeline="documents")
+        sql.call(connection, "drop_pipeline", pipeline="chunks")
     assert warnings == []

@@ -14,6 +14,17 @@ from tests.support.sql import column, connected, create_pipeline, make_documents
 
 # A refusal of each public function.
 REFUSALS = {
+    "alter_pipeline": [
+        "select pgembedd.alter_pipeline('nope')",
+        "select pgembedd.alter_pipeline('documents', content_columns => '{nope}')",
+        "select pgembedd.alter_pipeline('documents', content_function => 'nope')",
+        "select pgembedd.alter_pipeline('documents', text_config => 'nope')",
+        "select pgembedd.alter_pipeline('documents', max_attempts => 0)",
+        "select pgembedd.alter_pipeline('documents', rename_to => 'two words')",
+        "select pgembedd.alter_pipeline('documents', rename_to => repeat('x', 300))",
+        "select pgembedd.alter_pipeline('documents', reset => '{nope}')",
+        "select pgembedd.alter_pipeline('documents', reset => array_fill('x'::text, array[2001]))",
+    ],
     "answer": ["call pgembedd.answer('nope', 'x')", "call pgembedd.answer('documents', 'x', timeout => null)"],
     "ask": ["select pgembedd.ask('nope', 'x')", "select pgembedd.ask('documents', '')"],
     "backfill": ["select pgembedd.backfill('nope')"],

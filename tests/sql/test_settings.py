@@ -117,7 +117,7 @@ def look(of: People) -> None:
         for key in keys:
             others = column(of.asker, "select key from pgembedd.similar(%s, %s)", table, key)
             assert len(others) == 1, (table, key)
-        assert call(of.installer, "requeue", name=table, ids=keys) == 2, table
+        assert call(of.installer, "requeue", pipeline=table, ids=keys) == 2, table
     work(of.worker)
     ask = "select pgembedd.ask(%s, 'what is it', k => 2, embedding => '[1,2,3]'::public.vector)"
     call(of.installer, "configure_answers", pipeline="floats", language_model="some", min_similarity=-1)
@@ -148,13 +148,13 @@ def upkeep(of: People, database: Database) -> None:
     of.writer.execute("update public.renamed set content = 'renamed'")
     assert set(work(of.worker).values()) == {"written"}
     for name in [*KEYS, "chunked"]:
-        call(of.installer, "pause", name=name)
-        call(of.installer, "resume", name=name)
+        call(of.installer, "pause", pipeline=name)
+        call(of.installer, "resume", pipeline=name)
     assert column(of.installer, "select distinct state from pgembedd.status") == ["running"]
     of.writer.execute("truncate public.renamed")
     assert value(of.installer, "select count(*) from public.chunks") == 0
     for name in [*KEYS, "chunked"]:
-        call(of.installer, "drop_pipeline", name=name, drop_vectors=True)
+        call(of.installer, "drop_pipeline", pipeline=name, drop_vectors=True)
     assert value(of.installer, "select count(*) from pg_trigger where tgname like 'pgembedd%%'") == 0
 
 
@@ -216,4 +216,4 @@ def test_a_key_of_bytes_has_one_text(connection: psycopg.Connection, output: str
     connection.execute(f"set bytea_output to {output}".encode())
     connection.execute("insert into files values (decode('00ff5c', 'hex'), 'one')")
     assert value(connection, "select message ->> 'id' from pgmq.q_pgembedd_fresh") == r"\x00ff5c"
-    assert call(connection, "backfill", name="files") == 0, "it is queued already"
+    assert call(connection, "backfill", pipeline="files") == 0, "it is queued already"

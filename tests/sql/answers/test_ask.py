@@ -297,7 +297,7 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
     assert value(
         connection, 'select pgembedd_internal._answer_url(\'https://e.com/{a}?q={b}\', \'{"a": "ü/ b", "b": 1}\')'
     ) == ("https://e.com/%C3%BC%2F%20b?q=1")
-    call(connection, "drop_pipeline", name="documents")
+    call(connection, "drop_pipeline", pipeline="documents")
     assert value(connection, "select count(*) from pgembedd_internal.answer_settings") == 0
     assert value(connection, "select count(*) from pgembedd.answers where id = %s", uuid4()) == 0
 

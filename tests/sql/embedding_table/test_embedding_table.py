@@ -140,7 +140,7 @@ def test_another_model_embeds_everything_anew(chunked: psycopg.Connection) -> No
     insert(chunked, 1, "one")
     work(chunked)
     pin(chunked, "model-2")
-    call(chunked, "backfill", name="documents", force=True)
+    call(chunked, "backfill", pipeline="documents", force=True)
     asked: list[str] = []
     store(chunked, claim(chunked, BACKFILL), embed=embedded(asked))
     assert asked == ["one"]
@@ -151,7 +151,7 @@ def test_force_embeds_anew_what_has_not_changed(chunked: psycopg.Connection) -> 
     insert(chunked, 1, "one")
     work(chunked)
     chunked.execute("update chunks set embedding = '[9,9,9]'")
-    call(chunked, "backfill", name="documents", force=True)
+    call(chunked, "backfill", pipeline="documents", force=True)
     work(chunked)
     assert chunks(chunked) == [(1, 0, "one")]
 
@@ -214,7 +214,7 @@ def test_blank_content_has_no_chunks_and_is_done(chunked: psycopg.Connection) ->
     chunked.execute("update documents set content = null where id = 1")
     assert work(chunked) == {1: "cleared"}
     assert chunks(chunked) == []
-    assert call(chunked, "backfill", name="documents") == 0
+    assert call(chunked, "backfill", pipeline="documents") == 0
     assert value(chunked, "select blank from pgembedd.status") == 2
 
 
@@ -265,7 +265,7 @@ def test_the_backfill_and_the_sweep_find_rows_without_chunks(chunked: psycopg.Co
     assert call(chunked, "sweep") == 0
     work(chunked)
     chunked.execute("delete from chunks where id = 2")
-    assert call(chunked, "backfill", name="documents") == 1
+    assert call(chunked, "backfill", pipeline="documents") == 1
     assert queued(chunked, BACKFILL) == [2]
 
 
@@ -403,11 +403,11 @@ def test_dropping_the_pipeline_keeps_the_chunks_unless_told_otherwise(chunked: p
     insert(chunked, 1, "one")
     work(chunked)
     with chunked.transaction(force_rollback=True):
-        call(chunked, "drop_pipeline", name="documents")
+        call(chunked, "drop_pipeline", pipeline="documents")
         assert chunks(chunked) == [(1, 0, "one")]
         chunked.execute("delete from documents")
         assert chunks(chunked) == [(1, 0, "one")]
-    call(chunked, "drop_pipeline", name="documents", drop_vectors=True)
+    call(chunked, "drop_pipeline", pipeline="documents", drop_vectors=True)
     assert value(chunked, "select to_regclass('chunks')") is None
     assert value(chunked, "select to_regclass('chunks_view')") is None
 
@@ -506,7 +506,7 @@ def test_a_sweep_that_takes_long_is_not_due_at_once(chunked: psycopg.Connection)
 @pytest.mark.own_database
 @pytest.mark.parametrize("formatting", ["$title: $chunk", "$chunk $title", "$other $chunk: $title"])
 def test_no_part_of_a_row_passes_for_another(chunked: psycopg.Connection, formatting: str) -> None:
-    call(chunked, "drop_pipeline", name="documents", drop_vectors=True)
+    call(chunked, "drop_pipeline", pipeline="documents", drop_vectors=True)
     create_chunked(chunked, formatting=formatting)
     hashes = set()
     cases = [("x\x01y", "z"), ("x", "y\x01z"), ("x", "y"), ("xy", ""), ("1", "1 x"), ("1 1", "x"), ("1 1x", None)]

@@ -41,7 +41,7 @@ def test_what_is_hidden_or_taken_away_later(
     database: Database, connection: psycopg.Connection, reader: str, relation: str, paused: bool
 ) -> None:
     if paused:
-        call(connection, "pause", name="documents")
+        call(connection, "pause", pipeline="documents")
     assert seen(database, reader, relation) == [1, 2]
     connection.execute(f"alter table documents enable row level security; {SECRET}")
     connection.execute("select pgembedd.tick(0, 0)")
@@ -124,7 +124,7 @@ def test_a_relation_that_is_called_like_the_view_is_left_alone(roles: Roles, con
     create_pipeline(connection, embedding_table="chunks")
     assert value(connection, "select has_table_privilege(%s, 'chunks_view', 'select')", analyst)
     assert not value(connection, "select has_table_privilege(%s, 'chunks_view', 'select')", reader)
-    call(connection, "drop_pipeline", name="documents", drop_vectors=True)
+    call(connection, "drop_pipeline", pipeline="documents", drop_vectors=True)
     assert value(connection, "select to_regclass('chunks_view')") is not None
 
 

@@ -93,7 +93,7 @@ def test_a_key_goes_round(connection: psycopg.Connection, kind: str) -> None:
     assert len(queued(connection, BACKFILL)) == 1
     assert len(queued(connection)) == len(others)
     # Found again as what is queued already, and by both ways of enqueueing alike.
-    assert call(connection, "backfill", name="documents") == 0
+    assert call(connection, "backfill", pipeline="documents") == 0
     assert set(work(connection).values()) == {"written"}
     assert value(connection, "select count(*) from documents where embedding is null") == 0
     assert [queued(connection, lane) for lane in LANES] == [[], []]
@@ -113,7 +113,7 @@ def test_a_row_that_no_job_can_name_is_not_queued_again_and_again(connection: ps
     connection.execute("""insert into documents (id, content) values ('null', 'a'), ('{"a": null}', 'b')""")
     work(connection)
     assert rows(connection, "select id from documents where embedding is not null") == [({"a": None},)]
-    assert call(connection, "sweep") == call(connection, "backfill", name="documents") == 0
+    assert call(connection, "sweep") == call(connection, "backfill", pipeline="documents") == 0
 
 
 # Keys that Postgres writes: the definition of `id`, and what an UPDATE does to it.
@@ -150,7 +150,7 @@ def test_a_blank_row_is_remembered_by_its_key(connection: psycopg.Connection, ki
     for sample in samples:
         connection.execute(f"insert into documents values ({sample}, ' ')")
     work(connection)
-    assert call(connection, "backfill", name="documents") == 0
+    assert call(connection, "backfill", pipeline="documents") == 0
     assert value(connection, "select pgembedd.retention()") == 0
     connection.execute("delete from documents")
     assert value(connection, "select pgembedd.retention()") == len(samples)
@@ -208,13 +208,13 @@ def test_sessions_of_several_time_zones_mean_the_same_row(connection: psycopg.Co
     connection.execute(f"insert into documents values ('{one}', ' ')")
     ids = queued(connection)
     connection.execute("set timezone = 'Asia/Kathmandu'")
-    assert call(connection, "requeue", name="documents", ids=[Jsonb(ids[0])]) == 0
-    assert call(connection, "backfill", name="documents") == 0
+    assert call(connection, "requeue", pipeline="documents", keys=[Jsonb(ids[0])]) == 0
+    assert call(connection, "backfill", pipeline="documents") == 0
     work(connection)
     connection.execute("set timezone = 'America/New_York'")
     connection.execute("update documents set content = '  '")
     work(connection)
-    assert call(connection, "backfill", name="documents") == 0  # blank, which is known
+    assert call(connection, "backfill", pipeline="documents") == 0  # blank, which is known
     assert column(connection, "select key from pgembedd_internal.row_state") == ids
 
 
@@ -257,7 +257,7 @@ def test_any_name(connection: psycopg.Connection, names: dict[str, str], on_upda
     assert work(connection) == {1: "written", 2: "written"}
     assert rows(connection, f"select count({q['embedding']}) from {table}") == [(2,)]
     for call_ in ("pause", "resume", "drop_pipeline"):
-        call(connection, call_, name="documents")
+        call(connection, call_, pipeline="documents")
 
 
 def test_a_key_that_changes(connection: psycopg.Connection) -> None:

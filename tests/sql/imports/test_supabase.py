@@ -172,7 +172,7 @@ def test_what_was_done_is_done_and_what_came_since_is_the_guides(guide: psycopg.
     guide.execute("insert into documents (id, title, content) values (4, 'four', 'text'), (5, 'five', 'text')")
     guide.execute("update pgmq.q_pgembedd_fresh set enqueued_at = '2020-01-01' where message ->> 'id' = '4'")
     (job, other) = claim(guide)
-    call(guide, "pause", name="documents.embedding")
+    call(guide, "pause", pipeline="documents.embedding")
     guide.execute(
         "select pgembedd_internal._dead_letter('pgembedd_fresh', %s, 1, 'content', 'told', 5)", [other.msg_id]
     )
@@ -196,7 +196,7 @@ def test_a_pipeline_that_is_dropped_returns_the_jobs(guide: psycopg.Connection) 
     before = waiting_messages(guide)
     definitions = trigger_definitions(guide)
     carried_out(guide, plans(guide))
-    call(guide, "drop_pipeline", name="documents.embedding")
+    call(guide, "drop_pipeline", pipeline="documents.embedding")
     assert [each for each in waiting_messages(guide) if each["message"]["id"] == 2] == before
     assert undo(guide) == ["waiting jobs put into embedding_jobs: 0"]
     assert trigger_definitions(guide) == definitions
@@ -459,12 +459,12 @@ def test_a_column_that_was_shrunk_by_hand_goes_on(connection: psycopg.Connection
     )
     connection.execute("insert into documents (id, title) values (1, 'one')")
     connection.execute("alter table documents alter embedding type halfvec(384)")
-    call(connection, "resume", name="documents")
+    call(connection, "resume", pipeline="documents")
     assert rows(connection, "select dimensions, vector_type from pgembedd_internal.pipeline") == [(384, "halfvec")]
     assert work(connection, embed=embed) == {1: "written"}
     connection.execute("alter table documents alter embedding type halfvec")
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="halfvec now, but the pipeline writes"):
-        call(connection, "resume", name="documents")
+        call(connection, "resume", pipeline="documents")
 
 
 CONDITION = (

@@ -101,7 +101,7 @@ def test_a_users_broken_index_is_neither_taken_nor_dropped(database: Database, c
 def test_drop_pipeline_before_its_index(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     put_off(connection)
-    call(connection, "drop_pipeline", name="documents")
+    call(connection, "drop_pipeline", pipeline="documents")
     assert rows(connection, "select * from pgembedd.status") == []
     assert hnsw_indexes(connection) == {}
 
@@ -116,7 +116,7 @@ def test_drop_pipeline_ends_the_build_and_takes_what_it_left(
         thread.start()
         await_builder(connection)
         connection.execute("set statement_timeout = '1min'")
-        call(connection, "drop_pipeline", name="documents")
+        call(connection, "drop_pipeline", pipeline="documents")
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
     assert hnsw_indexes(connection) == {}
@@ -126,7 +126,7 @@ def test_drop_pipeline_after_a_build_that_was_broken_off(database: Database, con
     make_documents(connection, 3)
     put_off(connection)
     broken_off(database, connection)
-    call(connection, "drop_pipeline", name="documents")
+    call(connection, "drop_pipeline", pipeline="documents")
     assert hnsw_indexes(connection) == {}
 
 
@@ -189,7 +189,7 @@ def test_an_index_that_a_partition_has_already_is_attached(partitioned: psycopg.
 def test_dropping_the_pipeline_drops_the_frame(partitioned: psycopg.Connection) -> None:
     first = next(iter(partitioned.execute("select pgembedd.index_statements('documents')")))
     partitioned.execute(first[0])
-    call(partitioned, "drop_pipeline", name="documents")
+    call(partitioned, "drop_pipeline", pipeline="documents")
     assert hnsw_indexes(partitioned) == {}
 
 

@@ -139,7 +139,7 @@ def test_an_empty_table_waits_for_its_load(connection: psycopg.Connection) -> No
 def test_it_is_due_at_the_deadline_whatever_waits(connection: psycopg.Connection) -> None:
     make_documents(connection, 3)
     put_off(connection, index_within="1 hour")
-    call(connection, "pause", name="documents")
+    call(connection, "pause", pipeline="documents")
     connection.execute(TICK)
     assert index_state(connection) == "deferred"
     connection.execute("update pgembedd_internal.pipeline set index_due_at = index_due_at - interval '1 hour'")
@@ -170,7 +170,7 @@ def test_asking_for_it_makes_it_due(connection: psycopg.Connection) -> None:
     """Also where none was wanted at first, or where it was dropped."""
     make_documents(connection, 1)
     create_pipeline(connection, index_type="none")
-    call(connection, "index_statements", name="documents")
+    call(connection, "index_statements", pipeline="documents")
     assert index_state(connection) == "due"
     run_statements(connection)
     assert hnsw_indexes(connection) == {NAME: True}

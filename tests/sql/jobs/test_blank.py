@@ -73,7 +73,7 @@ def test_a_blank_row_loses_its_vector_and_is_remembered(connection: psycopg.Conn
     assert store(connection, [job], [content]) == ["cleared"]
     assert vectors(connection) == [None]
     assert rows(connection, STATES) == [(1, "blank", None)]
-    assert call(connection, "backfill", name="documents") == 0
+    assert call(connection, "backfill", pipeline="documents") == 0
     assert value(connection, "select pgembedd.sweep()") == 0
     assert value(connection, "select blank from pgembedd.status") == 1
 

@@ -122,11 +122,11 @@ def test_a_claim_does_to_a_message_what_pgmq_does(two: psycopg.Connection) -> No
 def test_jobs_of_a_paused_pipeline_stay_where_they_are(two: psycopg.Connection) -> None:
     send(two, 1, 50)
     send(two, 2, 3)
-    call(two, "pause", name="big")
+    call(two, "pause", pipeline="big")
     assert due(two) == [2]
     assert claim_of(two, 1) == []
     assert value(two, f"select count(*) from pgmq.q_{FRESH} where read_ct = 0") == 53
-    call(two, "resume", name="big")
+    call(two, "resume", pipeline="big")
     assert len(claim_of(two, 1)) == 50
 
 

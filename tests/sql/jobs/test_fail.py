@@ -125,7 +125,7 @@ def test_a_pipelines_own_policy_decides_when_a_failed_job_is_tried_again(connect
 def test_a_dead_row_is_left_alone_until_it_changes(connection: psycopg.Connection, job: Job) -> None:
     assert fail(connection, job, permanent=True) == ("dead", 1, None)
     assert value(connection, "select dead from pgembedd.status") == 1
-    assert call(connection, "backfill", name="documents") == 0
+    assert call(connection, "backfill", pipeline="documents") == 0
     assert value(connection, "select pgembedd.sweep()") == 0
     connection.execute("update documents set title = 'mended'")
     assert work(connection) == {1: "written"}
@@ -159,12 +159,12 @@ def test_retry_failed_by_name_and_reason(connection: psycopg.Connection) -> None
     for job in claim(connection, "pgembedd_backfill"):
         fail(connection, job, reason="write" if job.id % 2 else "content", permanent=True)
     assert value(connection, "select count(*) from pgembedd.dead_letters") == 8
-    assert call(connection, "retry_dead_letters", name="letters", reason="write") == 2
+    assert call(connection, "retry_dead_letters", pipeline="letters", reason="write") == 2
     assert sorted(queued(connection, "pgembedd_backfill")) == [1, 3]
-    assert call(connection, "retry_dead_letters", name="letters", reason="model") == 0
+    assert call(connection, "retry_dead_letters", pipeline="letters", reason="model") == 0
     with refused("No job fails for the reason 'typo'.", "There are: content, write, model, worker_died, "):
         call(connection, "retry_dead_letters", reason="typo")
-    assert call(connection, "retry_dead_letters", name="letters") == 2
+    assert call(connection, "retry_dead_letters", pipeline="letters") == 2
     assert call(connection, "retry_dead_letters", reason="content") == 2
     assert value(connection, "select pgembedd.retry_dead_letters()") == 2
     assert set(work(connection).values()) == {"written"}

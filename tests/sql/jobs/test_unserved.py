@@ -176,9 +176,9 @@ def test_a_note_waits_for_no_transaction(documents: psycopg.Connection, database
 
 def test_only_what_runs_is_unserved(documents: psycopg.Connection) -> None:
     note(documents)
-    call(documents, "pause", name="documents")
+    call(documents, "pause", pipeline="documents")
     assert shown(documents)[0] == "paused"
-    call(documents, "resume", name="documents")
+    call(documents, "resume", pipeline="documents")
     assert shown(documents) == ("running", None), "until a worker tells again"
 
 

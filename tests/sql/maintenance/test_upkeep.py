@@ -71,17 +71,17 @@ def test_the_sweep_wakes_a_sleeping_worker(documents: psycopg.Connection, other:
 @pytest.mark.parametrize("how", ["pause", "stop"])
 def test_the_sweep_leaves_alone_what_does_not_run(documents: psycopg.Connection, how: str) -> None:
     if how == "pause":
-        call(documents, "pause", name="documents")
+        call(documents, "pause", pipeline="documents")
     else:
         documents.execute("select pgembedd_internal.stop_pipeline(1, 'broken')")
     assert value(documents, "select pgembedd.sweep()") == 0
 
 
 def test_a_forced_backfill_queues_every_row(documents: psycopg.Connection) -> None:
-    call(documents, "backfill", name="documents")
+    call(documents, "backfill", pipeline="documents")
     work(documents)
-    assert call(documents, "backfill", name="documents") == 0
-    assert call(documents, "backfill", name="documents", force=True) == 3
+    assert call(documents, "backfill", pipeline="documents") == 0
+    assert call(documents, "backfill", pipeline="documents", force=True) == 3
     assert work(documents) == {1: "unchanged", 2: "unchanged", 3: "unchanged"}
 
 

@@ -86,7 +86,7 @@ def new(ids: range) -> dict[int, list[float]]:
 
 
 def begin(connection: psycopg.Connection, **options: Any) -> int:
-    queued: int = call(connection, "change_model", name="documents", **{"model": "new-model"} | options)
+    queued: int = call(connection, "change_model", pipeline="documents", **{"model": "new-model"} | options)
     pin(connection, "documents.next", "new")
     return queued
 
@@ -94,13 +94,14 @@ def begin(connection: psycopg.Connection, **options: Any) -> int:
 # Columns of `pipeline` that say how one was made, beside those called as parameters of create_pipeline().
 MADE = {
     "name",
+    "asked_watch_columns",
+    "m",
+    "ef_construction",
     "source_name",
     "key_columns",
     "embedding_table_name",
     "search_path",
     "text_config_column",
-    "m",
-    "ef_construction",
 }
 ODD = {"boolean": "true", "text": "odd", "text[]": "{odd}", "jsonb": '"odd"', "interval": "7 s"}
 ODD["timestamp with time zone"] = "2001-01-01"
@@ -132,7 +133,7 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     assert found(documents) == old(range(1, 11))
     insert(documents, range(11, 12))
     work_both(documents)
-    call(documents, "switch", name="documents")
+    call(documents, "switch", pipeline="documents")
     assert found(documents) == new(range(1, 12))
     assert rows(documents, "select name, model, fingerprint from pgembedd_internal.pipeline order by name") == [
         ("documents", "new-model", "new"),
@@ -141,10 +142,10 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     insert(documents, range(12, 13))
     work_both(documents, new="documents")
     assert found(documents) == new(range(1, 13))
-    call(documents, "rollback", name="documents")
+    call(documents, "rollback", pipeline="documents")
     assert found(documents) == old(range(1, 13))
-    call(documents, "switch", name="documents")
-    call(documents, "drop_pipeline", name="documents.previous", drop_vectors=True)
+    call(documents, "switch", pipeline="documents")
+    call(documents, "drop_pipeline", pipeline="documents.previous", drop_vectors=True)
     insert(documents, range(13, 14))
     work_both(documents, new="documents")
     assert found(documents) == new(range(1, 14))
@@ -162,9 +163,9 @@ def test_a_switch_before_the_shadow_is_complete_is_refused(documents: psycopg.Co
     with pytest.raises(
         psycopg.errors.ObjectNotInPrerequisiteState, match=r'10 rows of "documents" have no vector in "documents\.next"'
     ):
-        call(documents, "switch", name="documents")
+        call(documents, "switch", pipeline="documents")
     assert found(documents) == old(range(1, 11))
-    call(documents, "switch", name="documents", force=True)
+    call(documents, "switch", pipeline="documents", force=True)
     assert found(documents) == {}
 
 
@@ -172,7 +173,7 @@ def test_rows_that_wait_on_both_sides_do_not_hinder_a_switch(documents: psycopg.
     begin(documents)
     work_both(documents)
     insert(documents, range(20, 25))
-    call(documents, "switch", name="documents")
+    call(documents, "switch", pipeline="documents")
     work_both(documents, new="documents")
     assert found(documents) == new(range(1, 11)) | new(range(20, 25))
 
@@ -184,7 +185,7 @@ def test_a_vector_on_its_way_lands_in_its_own_place(documents: psycopg.Connectio
     insert(documents, range(30, 31))
     jobs = claim(documents)
     contents = {job.msg_id: read(documents, [job]) for job in jobs}
-    call(documents, "switch", name="documents")
+    call(documents, "switch", pipeline="documents")
     for job in jobs:
         embed = turned if job.pipeline == "documents.next" else made_up
         assert store(documents, [job], contents[job.msg_id], embed=embed) == ["written"]
@@ -200,7 +201,7 @@ def test_a_store_waits_for_a_switch_that_is_under_way(database: Database, docume
     contents = read(documents, jobs)
     with database.connect() as other:
         other.autocommit = False
-        call(other, "switch", name="documents")
+        call(other, "switch", pipeline="documents")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             store(documents, jobs, contents)
         other.commit()
@@ -213,7 +214,7 @@ def test_other_dimensions_and_another_type(documents: psycopg.Connection) -> Non
     for lane in LANES:
         if jobs := claim(documents, lane):
             store(documents, jobs, embed=lambda _text: [1.0, 2.0, 3.0, 4.0])
-    call(documents, "switch", name="documents")
+    call(documents, "switch", pipeline="documents")
     assert set(map(tuple, found_vectors(documents))) == {(1.0, 2.0, 3.0, 4.0)}
 
 
@@ -246,7 +247,7 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
         ("compare_models", '"documents" stands alone'),
     ]:
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=message):
-            call(documents, function, name="documents")
+            call(documents, function, pipeline="documents")
     begin(documents)
     for function, name, message in [
         ("change_model", "documents", '"documents" has "documents.next" beside it already'),
@@ -255,12 +256,12 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
         ("rollback", "documents", 'There is nothing to take "documents" back to'),
     ]:
         with pytest.raises(psycopg.Error, match=message):
-            call(documents, function, name=name)
+            call(documents, function, pipeline=name)
 
 
 def test_a_change_given_up_leaves_nothing(documents: psycopg.Connection) -> None:
     begin(documents)
-    call(documents, "drop_pipeline", name="documents.next", drop_vectors=True)
+    call(documents, "drop_pipeline", pipeline="documents.next", drop_vectors=True)
     assert begin(documents) == 10
 
 
@@ -290,8 +291,8 @@ def test_a_table_in_the_way_is_named(database: Database, taken: str) -> None:
 def test_vectors_that_a_dropped_side_left_are_named(documents: psycopg.Connection) -> None:
     begin(documents)
     work_both(documents)
-    call(documents, "switch", name="documents")
-    call(documents, "drop_pipeline", name="documents.previous")
+    call(documents, "switch", pipeline="documents")
+    call(documents, "drop_pipeline", pipeline="documents.previous")
     with pytest.raises(
         (psycopg.errors.DuplicateColumn, psycopg.errors.DuplicateTable),
         match=r"_previous(_view)? already, which is where vectors would go",
@@ -304,7 +305,7 @@ def test_a_name_without_room_for_the_other_side_is_refused(database: Database) -
         connection.execute("create table documents (id int primary key, content text)")
         create_pipeline(connection, pipeline="n" * 55, content_columns=["content"])
         with pytest.raises(psycopg.errors.NameTooLong, match="at most 54 characters"):
-            call(connection, "change_model", name="n" * 55, model="new-model")
+            call(connection, "change_model", pipeline="n" * 55, model="new-model")
 
 
 def test_rights_on_the_column_stay_with_its_name(roles: Roles, database: Database) -> None:
@@ -315,7 +316,7 @@ def test_rights_on_the_column_stay_with_its_name(roles: Roles, database: Databas
         begin(connection)
         connection.execute(f"grant select (id, embedding) on documents to {app}, {gone}")
         connection.execute(f"grant update (embedding) on documents to {app} with grant option")
-        call(connection, "switch", name="documents")
+        call(connection, "switch", pipeline="documents")
         connection.execute(f"revoke select (embedding) on documents from {gone}")
         for function in ("rollback", "switch"):
             granted = (
@@ -323,12 +324,12 @@ def test_rights_on_the_column_stay_with_its_name(roles: Roles, database: Databas
                 " where attrelid = 'documents'::regclass and attname = 'embedding' order by 1"
             )
             assert rows(connection, granted) == [("SELECT", False, app), ("UPDATE", True, app)]
-            call(connection, function, name="documents")
+            call(connection, function, pipeline="documents")
 
 
 def test_the_backfill_of_another_model_may_be_put_off(documents: psycopg.Connection) -> None:
     assert begin(documents, backfill=False) == 0
-    assert call(documents, "backfill", name="documents.next") == 10
+    assert call(documents, "backfill", pipeline="documents.next") == 10
 
 
 def test_too_many_dimensions_for_an_index_are_refused(documents: psycopg.Connection) -> None:

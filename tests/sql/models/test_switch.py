@@ -42,12 +42,12 @@ def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
     database: Database, documents: psycopg.Connection, there_and_back: list[str], isolation: str
 ) -> None:
     for function in there_and_back[:-1]:
-        call(documents, function, name="documents")
+        call(documents, function, pipeline="documents")
     with database.connect() as writer, database.connect() as watching, ThreadPoolExecutor(1) as pool:
         writer.execute(f"begin isolation level {isolation}")
         writer.execute("select count(*) from documents")
         with documents.transaction():
-            call(documents, there_and_back[-1], name="documents")
+            call(documents, there_and_back[-1], pipeline="documents")
             waiting = pool.submit(writer.execute, "delete from documents where id = 1")
             eventually(lambda: blocked(watching))
         waiting.result()
@@ -80,7 +80,7 @@ def test_a_user_who_writes_then_is_in_no_deadlock(
     with database.connect() as user, ThreadPoolExecutor(1) as pool:
         user.execute("begin")
         user.execute(first.encode())
-        switching = pool.submit(call, documents, "switch", name="documents")
+        switching = pool.submit(call, documents, "switch", pipeline="documents")
         with connected(database) as watching:
             eventually(lambda: blocked(watching))
         user.execute(then.encode())
@@ -93,8 +93,8 @@ def test_a_user_who_writes_then_is_in_no_deadlock(
 def test_of_two_switches_at_once_one_is_refused(database: Database, documents: psycopg.Connection) -> None:
     with connected(database) as other, connected(database) as watching, ThreadPoolExecutor(1) as pool:
         with documents.transaction():
-            call(documents, "switch", name="documents", force=True)
-            second = pool.submit(call, other, "switch", name="documents", force=True)
+            call(documents, "switch", pipeline="documents", force=True)
+            second = pool.submit(call, other, "switch", pipeline="documents", force=True)
             waits = "select exists (select from pg_locks where not granted)"
             eventually(lambda: value(watching, waits))
         with pytest.raises(
@@ -120,7 +120,7 @@ def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: p
             " from pgembedd_internal.pipeline c join pgembedd_internal.pipeline n on n.shadow_of = c.id"
         )
     documents.execute("update documents set content = 'changed again' where id = 1")
-    call(documents, "switch", name="documents")
+    call(documents, "switch", pipeline="documents")
 
 
 def test_a_switch_waits_for_what_was_queued_before_it(database: Database, documents: psycopg.Connection) -> None:
@@ -128,6 +128,6 @@ def test_a_switch_waits_for_what_was_queued_before_it(database: Database, docume
     jobs = claim(documents)
     store(documents, [job for job in jobs if job.pipeline == "documents"])
     with connected(database) as other, ThreadPoolExecutor(1) as pool:
-        switching = pool.submit(call, other, "switch", name="documents")
+        switching = pool.submit(call, other, "switch", pipeline="documents")
         store(documents, [job for job in jobs if job.pipeline == "documents.next"])
         switching.result()

@@ -137,8 +137,8 @@ def test_the_line_is_shown_for_a_day(documents: psycopg.Connection) -> None:
 
 
 def test_an_altered_content_is_noticed_once_the_pipeline_runs_again(documents: psycopg.Connection) -> None:
-    call(documents, "pause", name="documents")
+    call(documents, "pause", pipeline="documents")
     documents.execute("alter table documents alter content type text using reverse(content)")
     assert sweep(documents) == 0
-    call(documents, "resume", name="documents")
+    call(documents, "resume", pipeline="documents")
     assert sweep(documents) == 3

@@ -146,7 +146,7 @@ def test_drop_pipeline_leaves_the_vectors(connection: psycopg.Connection) -> Non
     connection.execute("insert into documents values (3)")
     work(connection, ["pgembedd_backfill"])
     before = vectors(connection)
-    call(connection, "drop_pipeline", name="documents")
+    call(connection, "drop_pipeline", pipeline="documents")
     connection.execute("insert into documents values (4)")
     connection.execute("update documents set title = 'changed'")
     assert queued(connection) == queued(connection, BACKFILL) == []
@@ -159,7 +159,7 @@ def test_drop_pipeline_leaves_the_vectors(connection: psycopg.Connection) -> Non
 def test_drop_pipeline_with_its_column(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     create_pipeline(connection, index_type="hnsw")
-    call(connection, "drop_pipeline", name="documents", drop_vectors=True)
+    call(connection, "drop_pipeline", pipeline="documents", drop_vectors=True)
     assert rows(connection, TYPE) == []
 
 
@@ -169,7 +169,7 @@ def test_drop_pipeline_spares_the_others(connection: psycopg.Connection) -> None
     for number in range(10):
         create_pipeline(connection, pipeline=f"other{number}", embedding_column=f"other{number}")
     call(
-        connection, "drop_pipeline", name="one"
+        connection, "drop_pipeline", pipeline="one"
     )  # the first of eleven: its functions are pipeline_1_…, not pipeline_1…
     connection.execute("insert into documents values (2)")
     assert queued(connection) == [2] * 10
@@ -180,7 +180,7 @@ def test_drop_pipeline_after_its_table(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     create_pipeline(connection)
     connection.execute("drop table documents")
-    call(connection, "drop_pipeline", name="documents", drop_vectors=True)
+    call(connection, "drop_pipeline", pipeline="documents", drop_vectors=True)
     assert rows(connection, "select * from pgembedd_internal.pipeline") == []
 
 

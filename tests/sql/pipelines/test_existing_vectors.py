@@ -171,7 +171,7 @@ def test_a_pipeline_that_was_dropped_is_created_again(connection: psycopg.Connec
     create_pipeline(connection, index_type="hnsw")
     work(connection)
     before = vectors(connection)
-    call(connection, "drop_pipeline", name="documents")
+    call(connection, "drop_pipeline", pipeline="documents")
     with refused("public.documents.embedding holds vectors already.", HINT):
         create_pipeline(connection, index_type="hnsw")
     assert create_pipeline(connection, index_type="hnsw", existing_vectors="keep") == 0
@@ -209,7 +209,7 @@ def left(connection: psycopg.Connection) -> None:
     make_documents(connection, 2)
     chunked(connection)
     work(connection)
-    call(connection, "drop_pipeline", name="documents")
+    call(connection, "drop_pipeline", pipeline="documents")
     connection.execute("delete from documents where id = 1")
     connection.execute("update documents set content = 'changed' where id = 2")
     connection.execute("insert into documents (id, content) values (3, 'new'), (4, 'content 2')")

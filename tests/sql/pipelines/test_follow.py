@@ -299,7 +299,7 @@ def test_an_owner_who_may_not_be_acted_for_stops_the_pipeline(roles: Roles, data
         assert f"The table public.documents is now public.documents of {stranger}" in reason(connection)
         assert "Call pgembedd.resume('documents') as a role that may act for" in reason(connection)
         connection.execute("insert into documents values (2, 'x')")
-        call(connection, "resume", name="documents")
+        call(connection, "resume", pipeline="documents")
         assert set(work(connection).values()) == {"written"}
 
 
@@ -313,7 +313,7 @@ def test_chunks_that_could_not_be_deleted_go_when_the_pipeline_is_mended(connect
     connection.execute("alter table documents disable trigger all; delete from documents where id = 2")
     connection.execute("alter table documents enable trigger all")
     connection.execute("alter table chunks rename no to id")
-    call(connection, "resume", name="documents")
+    call(connection, "resume", pipeline="documents")
     assert rows(connection, "select distinct id from chunks") == [(3,)]
 
 
@@ -357,5 +357,5 @@ def test_a_content_function_that_is_replaced(connection: psycopg.Connection) -> 
     work(connection)
     connection.execute("create or replace function said(d documents) returns text language sql return d.content")
     assert value(connection, "select pgembedd.sweep()") == 0
-    assert call(connection, "backfill", name="documents", force=True) == 2
+    assert call(connection, "backfill", pipeline="documents", force=True) == 2
     assert set(work(connection).values()) == {"written"}

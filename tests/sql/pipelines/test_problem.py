@@ -232,9 +232,9 @@ def test_a_content_function_that_is_gone(connection: psycopg.Connection) -> None
     )
     assert look_twice(connection, "diagnose(1)") == sentence
     with refused(f'The pipeline "documents" cannot resume: {sentence}'):
-        call(connection, "resume", name="documents")
+        call(connection, "resume", pipeline="documents")
     connection.execute("create function embedding_input(documents) returns text language sql as $$ select 'x' $$")
-    call(connection, "resume", name="documents")
+    call(connection, "resume", pipeline="documents")
     assert work(connection) == {1: "written"}
 
 

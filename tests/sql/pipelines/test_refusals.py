@@ -234,11 +234,11 @@ def test_another_text_in_the_place_of_the_content_function(odd: psycopg.Connecti
 @pytest.mark.parametrize("function", ["drop_pipeline", "pause", "resume", "backfill", "retry_dead_letters"])
 def test_an_unknown_pipeline(connection: psycopg.Connection, function: str) -> None:
     with refused('There is no pipeline "nope".', "There is none at all; pgembedd.create_pipeline() makes one."):
-        call(connection, function, name="nope")
+        call(connection, function, pipeline="nope")
     make_documents(connection)
     create_pipeline(connection)
     with refused('There is no pipeline "nope".', "There are: documents."):
-        call(connection, function, name="nope")
+        call(connection, function, pipeline="nope")
 
 
 @pytest.mark.parametrize(

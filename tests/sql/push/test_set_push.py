@@ -108,9 +108,9 @@ def test_what_a_worker_has_claimed_is_not_taken_from_it_by_a_post(pushed: psycop
 
 def test_a_paused_pipeline_is_not_posted(pushed: psycopg.Connection) -> None:
     pushed.execute("insert into documents (id, title) values (1, 'text')")
-    call(pushed, "pause", name="documents")
+    call(pushed, "pause", pipeline="documents")
     assert call(pushed, "process_embeddings") == 0
-    call(pushed, "resume", name="documents")
+    call(pushed, "resume", pipeline="documents")
     assert call(pushed, "process_embeddings") == 1
 
 
@@ -213,7 +213,7 @@ def test_without_triggers_nothing_is_attached(connection: psycopg.Connection) ->
     assert value(connection, "select count(*) from pg_trigger where not tgisinternal") == 0
     connection.execute("select pgembedd.sweep(), pgembedd.pause('documents'), pgembedd.resume('documents')")
     assert value(connection, "select count(*) from pg_trigger where not tgisinternal") == 0
-    call(connection, "change_model", name="documents", dimensions=4)
+    call(connection, "change_model", pipeline="documents", dimensions=4)
     assert value(connection, "select bool_or(triggers) from pgembedd.status") is False
     for option in ({"on_update": "clear"}, {"enable_always": True}):
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="is done by triggers"):

@@ -175,9 +175,9 @@ def test_dead_letters_that_go_back_are_told_by_pipeline(connection: psycopg.Conn
 def test_the_life_of_a_pipeline(connection: psycopg.Connection, ear: Ear) -> None:
     create_pipeline(connection, pipeline="titles", content_columns=["title"], embedding_column="title_embedding")
     connection.execute("select pgembedd_internal.stop_pipeline(2, 'The model was withdrawn.')")
-    call(connection, "resume", name="titles")
-    call(connection, "pause", name="titles")
-    call(connection, "drop_pipeline", name="titles")
+    call(connection, "resume", pipeline="titles")
+    call(connection, "pause", pipeline="titles")
+    call(connection, "drop_pipeline", pipeline="titles")
     events = ear.heard()
     assert {fields(event, "pipeline", "pipeline_id") for event in events} == {("titles", 2)}
     assert [event["event"] for event in events] == ["created", "stopped", "resumed", "paused", "dropped"]
@@ -186,9 +186,9 @@ def test_the_life_of_a_pipeline(connection: psycopg.Connection, ear: Ear) -> Non
 
 
 def test_a_change_of_model_is_told_from_its_beginning_to_its_end(connection: psycopg.Connection, ear: Ear) -> None:
-    call(connection, "change_model", name="documents", model="other")
-    call(connection, "switch", name="documents", force=True)
-    call(connection, "rollback", name="documents", force=True)
+    call(connection, "change_model", pipeline="documents", model="other")
+    call(connection, "switch", pipeline="documents", force=True)
+    call(connection, "rollback", pipeline="documents", force=True)
     told = [fields(one, "event", "pipeline", "pipeline_id", "model") for one in ear.heard()]
     assert told == [
         ("created", "documents.next", 2, "other"),
@@ -256,7 +256,7 @@ def test_alike_events_of_one_transaction_stay_two(connection: psycopg.Connection
     """Postgres sends equal payloads of a transaction once."""
     with connection.transaction():
         for _ in range(3):
-            call(connection, "pause", name="documents")
+            call(connection, "pause", pipeline="documents")
     assert len(ear.heard()) == 3
 
 
@@ -272,5 +272,5 @@ def test_writers_tell_nothing(connection: psycopg.Connection, ear: Ear) -> None:
 
 def test_what_is_rolled_back_is_not_told(connection: psycopg.Connection, ear: Ear) -> None:
     with connection.transaction(force_rollback=True):
-        call(connection, "pause", name="documents")
+        call(connection, "pause", pipeline="documents")
     assert ear.heard() == []

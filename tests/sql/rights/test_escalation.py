@@ -61,7 +61,7 @@ def test_what_is_planted_in_a_table_gains_nothing(
     change = {"type": "UPDATE", "schema": "public", "table": "documents", "record": {"id": 1}, "old_record": {"id": 2}}
     connection.execute("select * from pgembedd_internal.claim_changed(%s, 60)", [Jsonb(change)])
     connection.execute("select * from pgembedd.status")
-    call(connection, "backfill", name="documents", force=True)
+    call(connection, "backfill", pipeline="documents", force=True)
     work(connection)
     assert not superuser(connection, owner)
 

@@ -241,7 +241,7 @@ def test_clearing_a_table_fires_its_triggers_as_its_owner(
     create_pipeline(connection, embedding_table="chunks", model="tiny")
     connection.execute("select pgembedd_internal.pin_model(1, 'made up')")
     work(connection)
-    call(connection, "drop_pipeline", name="documents")
+    call(connection, "drop_pipeline", pipeline="documents")
     with connect_as(database, owner) as theirs:
         theirs.execute("create table seen (who text)")
         theirs.execute("""create function planted.on_truncate() returns trigger language plpgsql as $$

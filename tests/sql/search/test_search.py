@@ -285,7 +285,7 @@ def test_a_table_that_was_dropped_is_told_of(connection: psycopg.Connection) -> 
 
 def test_a_paused_pipeline_can_be_searched(connection: psycopg.Connection) -> None:
     make_source(connection, 10)
-    call(connection, "pause", name="documents")
+    call(connection, "pause", pipeline="documents")
     assert len(search(connection)) == 10
 
 

@@ -55,11 +55,11 @@ class Machine(Workers, Writers):
         if one in self.paused:
             self.go_on(one)
         else:
-            call(self.user, "pause", name=self.name(one))
+            call(self.user, "pause", pipeline=self.name(one))
             self.paused.add(one)
 
     def go_on(self, pipeline_id: int) -> None:
-        call(self.user, "resume", name=self.name(pipeline_id))
+        call(self.user, "resume", pipeline=self.name(pipeline_id))
         self.paused.discard(pipeline_id)
 
     @rule(upkeep=st.sampled_from(["sweep", "retention", "tick", "retry", "backfill", "force"]))
@@ -81,7 +81,7 @@ class Machine(Workers, Writers):
 
     def backfill(self, force: bool) -> None:
         for one in self.turned:
-            queued = call(self.user, "backfill", name=self.name(one), force=force)
+            queued = call(self.user, "backfill", pipeline=self.name(one), force=force)
             assert not force or queued == len(self.expected.rows)
 
     def retry_dead_letters(self) -> None:
@@ -100,7 +100,7 @@ class Machine(Workers, Writers):
             self.switch(self.beside, force)
 
     def change_model(self) -> None:
-        assert call(self.user, "change_model", name="documents", model="another") == len(self.expected.rows)
+        assert call(self.user, "change_model", pipeline="documents", model="another") == len(self.expected.rows)
         self.beside = int(value(self.user, "select max(id) from pgembedd_internal.pipeline"))
         self.turned[self.beside] = not self.turned[self.main]
         self.pin(self.beside, f"fingerprint of {self.beside}")
@@ -124,7 +124,7 @@ class Machine(Workers, Writers):
         assert self.name(self.main) == "documents"
 
     def drop(self, beside: int) -> None:
-        call(self.user, "drop_pipeline", name=self.name(beside), drop_vectors=True)
+        call(self.user, "drop_pipeline", pipeline=self.name(beside), drop_vectors=True)
         self.doomed = {named for named in self.doomed if named[0] != beside}
         self.paused.discard(beside)
         # A claim that was not read yet cannot be any more; what was read may still be stored, and is lost.

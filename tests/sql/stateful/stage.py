@@ -55,7 +55,7 @@ def clear_away(connection: psycopg.Connection) -> None:
     for name in [
         row[0] for row in rows(connection, "select name from pgembedd_internal.pipeline order by shadow_of is null")
     ]:
-        call(connection, "drop_pipeline", name=name, drop_vectors=True)
+        call(connection, "drop_pipeline", pipeline=name, drop_vectors=True)
     connection.execute("drop table if exists documents")
     connection.execute("truncate pgembedd_internal.dead_letter, pgembedd_internal.activity")
     for lane in LANES:

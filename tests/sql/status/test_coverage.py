@@ -165,10 +165,10 @@ def test_a_change_keeps_its_age_through_death_and_a_pause(connection: psycopg.Co
     assert value(connection, old) is None, "what was given up is told by `dead`"
     call(connection, "retry_dead_letters")
     assert value(connection, old)
-    call(connection, "pause", name="documents")
+    call(connection, "pause", pipeline="documents")
     assert claim(connection) == []
     assert value(connection, old)
-    call(connection, "resume", name="documents")
+    call(connection, "resume", pipeline="documents")
     assert value(connection, old)
     work(connection)
     assert value(connection, old) is None

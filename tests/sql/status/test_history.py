@@ -108,7 +108,7 @@ def test_samples_are_kept_for_a_day_and_go_with_their_pipeline(documents: psycop
         )
     documents.execute("select pgembedd.retention()")
     assert value(documents, "select count(*) from pgembedd_internal.sample") == 2
-    call(documents, "drop_pipeline", name="documents")
+    call(documents, "drop_pipeline", pipeline="documents")
     assert [row[0] for row in rows(documents, SAMPLES)] == [None]
 
 

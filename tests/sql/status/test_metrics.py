@@ -80,7 +80,7 @@ def test_messages_that_belong_to_nobody_have_a_line_without_a_name(documents: ps
 
 
 def test_a_pipeline_that_does_not_run_says_so(documents: psycopg.Connection) -> None:
-    call(documents, "pause", name="documents")
+    call(documents, "pause", pipeline="documents")
 
     assert told(documents)["documents"]["state"] == "paused"
 

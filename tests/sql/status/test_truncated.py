@@ -81,7 +81,7 @@ def test_content_that_raises_does_not_stop_it(connection: psycopg.Connection) ->
         ("The content of public.documents could not be looked at: division by zero", "")
     ]
     assert value(connection, "select state from pgembedd.status") == "running"
-    assert call(connection, "backfill", name="documents") == 0, "all rows were queued"
+    assert call(connection, "backfill", pipeline="documents") == 0, "all rows were queued"
 
 
 @pytest.mark.parametrize(

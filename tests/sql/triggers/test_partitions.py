@@ -103,7 +103,7 @@ def test_the_sweep_does_not_wait_long_for_a_new_partition(
 def test_drop_pipeline_takes_the_triggers_of_partitions_along(partitioned: psycopg.Connection) -> None:
     create_pipeline(partitioned, on_update="clear")
     partitioned.execute("alter table documents detach partition low")
-    call(partitioned, "drop_pipeline", name="documents")
+    call(partitioned, "drop_pipeline", pipeline="documents")
     assert rows(partitioned, "select tgname from pg_trigger where tgname like 'pgembedd%%'") == []
 
 

@@ -35,7 +35,7 @@ def watched(connection: psycopg.Connection, count: int = 3, **options: Any) -> N
 
 def test_with_on_update_clear_the_old_vector_goes_at_once(connection: psycopg.Connection) -> None:
     watched(connection, on_update="clear")
-    call(connection, "backfill", name="documents")
+    call(connection, "backfill", pipeline="documents")
     work(connection)
     before = vectors(connection)
     connection.execute("update documents set other = 1")
@@ -78,7 +78,7 @@ def test_locks_that_any_role_can_take_stop_nothing(
 
 def test_with_on_update_keep_it_stays(connection: psycopg.Connection) -> None:
     watched(connection)
-    call(connection, "backfill", name="documents")
+    call(connection, "backfill", pipeline="documents")
     work(connection)
     before = vectors(connection)
     connection.execute("update documents set title = 'new'")

@@ -92,7 +92,7 @@ def test_a_child_can_be_inserted_during_a_store(connection: psycopg.Connection, 
 
 def test_a_pause_does_not_hold_up_a_writer(connection: psycopg.Connection, impatient: psycopg.Connection) -> None:
     with connection.transaction():
-        call(connection, "pause", name="documents")
+        call(connection, "pause", pipeline="documents")
         impatient.execute("insert into documents values (20)")
         impatient.execute("update documents set title = 'new'")
 

@@ -136,7 +136,7 @@ def test_a_table_that_lost_its_words_is_made_and_filled_again(connection: psycop
 
 def test_vectors_that_are_adopted_get_their_words_by_sweeps(connection: psycopg.Connection) -> None:
     make_texts(connection)
-    call(connection, "drop_pipeline", name="documents")
+    call(connection, "drop_pipeline", pipeline="documents")
     assert value(connection, "select to_regclass('documents_words')") is None
     create_pipeline(connection, text_config="english", existing_vectors="keep", model="mine")
     call(connection, "sweep", at_most=3)
@@ -189,13 +189,13 @@ def test_a_change_of_the_model_has_words_on_both_sides(connection: psycopg.Conne
     begin(connection)
     work_both(connection)
     assert words(connection, "documents_words2") == words(connection)
-    call(connection, "switch", name="documents")
+    call(connection, "switch", pipeline="documents")
     connection.execute("update documents set content = 'a bird' where id = 1")
     work_both(connection, new="documents")
     assert by_words(connection, "bird") == by_words(connection, "bird", pipeline="documents.previous") == [1]
-    call(connection, "rollback", name="documents")
+    call(connection, "rollback", pipeline="documents")
     assert by_words(connection, "bird") == [1]
-    call(connection, "drop_pipeline", name="documents.next", drop_vectors=True)
+    call(connection, "drop_pipeline", pipeline="documents.next", drop_vectors=True)
     assert value(connection, "select to_regclass('documents_words2')") is None
     assert by_words(connection, "bird") == [1]
 

@@ -17,6 +17,7 @@ EVENTS = (
     "dead_letter",
     "retried",
     "created",
+    "altered",
     "dropped",
     "paused",
     "resumed",

@@ -435,7 +435,7 @@ select unnest(pgembedd_internal._noted(pgembedd_internal._pipeline(%(name)s), %(
 
 -- name: requeue
 -- Queue rows by key.
-select pgembedd.requeue(%(name)s, %(ids)s::text[]::jsonb[])
+select pgembedd.requeue(%(name)s, %(keys)s::text[]::jsonb[])
 
 -- name: doctor_server
 -- Who we are, where.

@@ -79,7 +79,7 @@ def verify(
             report.add(not_wrong.get(row.id, verdict), row.id, cosine)
         wrong = [row.id for row in suspects if row.id not in not_wrong]
         if options.requeue and wrong:
-            report.requeued += _all(connection, "requeue", pipeline, ids=wrong)[0][0]
+            report.requeued += _all(connection, "requeue", pipeline, keys=wrong)[0][0]
         progress(report)
     if options.sample is None or report.rows_checked < options.sample:
         report.rows = report.rows_checked  # the whole table

@@ -5,9 +5,14 @@ The name is not `alembic`, so that `from alembic import op` means alembic wherev
 
 from pgembedd.contrib.alembic.arguments import OperationError
 from pgembedd.contrib.alembic.autogenerate import include_name, include_object, render_item
-from pgembedd.contrib.alembic.operations import CreateEmbeddingPipelineOp, DropEmbeddingPipelineOp
+from pgembedd.contrib.alembic.operations import (
+    AlterEmbeddingPipelineOp,
+    CreateEmbeddingPipelineOp,
+    DropEmbeddingPipelineOp,
+)
 
 __all__ = [
+    "AlterEmbeddingPipelineOp",
     "CreateEmbeddingPipelineOp",
     "DropEmbeddingPipelineOp",
     "OperationError",

@@ -1,4 +1,4 @@
-"""op.create_embedding_pipeline() and op.drop_embedding_pipeline(): their operations, execution and rendering."""
+"""op.create_embedding_pipeline(), alter_ and drop_embedding_pipeline(): their operations, execution and rendering."""
 
 from __future__ import annotations
 
@@ -72,28 +72,56 @@ class CreateEmbeddingPipelineOp(_PipelineOp):
         return DropEmbeddingPipelineOp(self.pipeline, reverse=self, **({"drop_vectors": True} if made_table else {}))
 
 
+@Operations.register_operation("alter_embedding_pipeline")
+class AlterEmbeddingPipelineOp(_PipelineOp):
+    """A pipeline to be altered; `reverse` is the operation that alters it back, if known."""
+
+    operation, function = "alter_embedding_pipeline", "alter_pipeline"
+
+    def __init__(self, pipeline: str, *, reverse: AlterEmbeddingPipelineOp | None = None, **options: Any) -> None:
+        """Checks the options; OperationError for an unknown one or a value of another type."""
+        super().__init__(options, pipeline=pipeline)
+        self.pipeline, self._reverse = pipeline, reverse
+
+    @classmethod
+    def alter_embedding_pipeline(cls, operations: Operations, pipeline: str, **options: Any) -> None:
+        """Alters a pipeline by pgembedd.alter_pipeline(), whose options are passed by name."""
+        checked(cls.operation, options, options_of(cls.function))  # `reverse` is none
+        operations.invoke(cls(pipeline, **options))
+
+    def reverse(self) -> AlterEmbeddingPipelineOp:
+        """Returns the operation that alters it back; OperationError if what was altered is unknown."""
+        if self._reverse is not None:
+            return self._reverse
+        if self.options.keys() == {"rename_to"}:
+            return AlterEmbeddingPipelineOp(self.options["rename_to"], reverse=self, rename_to=self.pipeline)
+        raise OperationError(
+            f"How the pipeline {self.pipeline!r} was before is not known: write {self.operation}() yourself."
+        )
+
+
 @Operations.register_operation("drop_embedding_pipeline")
 class DropEmbeddingPipelineOp(_PipelineOp):
     """A pipeline to be dropped; `reverse` is the operation that made it, if known."""
 
     operation, function = "drop_embedding_pipeline", "drop_pipeline"
 
-    def __init__(self, name: str, *, reverse: CreateEmbeddingPipelineOp | None = None, **options: Any) -> None:
+    def __init__(self, pipeline: str, *, reverse: CreateEmbeddingPipelineOp | None = None, **options: Any) -> None:
         """Checks the options; OperationError for an unknown one or a value of another type."""
-        super().__init__(options, name=name)
-        self.name, self._reverse = name, reverse
+        super().__init__(options, pipeline=pipeline)
+        self.pipeline, self._reverse = pipeline, reverse
 
     @classmethod
-    def drop_embedding_pipeline(cls, operations: Operations, name: str, **options: Any) -> None:
+    def drop_embedding_pipeline(cls, operations: Operations, pipeline: str, **options: Any) -> None:
         """Drops a pipeline by pgembedd.drop_pipeline(), whose options are passed by name."""
         checked(cls.operation, options, options_of(cls.function))  # `reverse` is none
-        operations.invoke(cls(name, **options))
+        operations.invoke(cls(pipeline, **options))
 
     def reverse(self) -> CreateEmbeddingPipelineOp:
         """Returns the operation that made the pipeline; OperationError if it is unknown."""
         if self._reverse is None:
             made = CreateEmbeddingPipelineOp.operation
-            raise OperationError(f"How the pipeline {self.name!r} was made is not known: write {made}() yourself.")
+            raise OperationError(f"How the pipeline {self.pipeline!r} was made is not known: write {made}() yourself.")
         return self._reverse
 
 
