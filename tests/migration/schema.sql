@@ -90,6 +90,7 @@ CREATE TABLE pgembedd_internal.pipeline (
     retry_delay interval DEFAULT '00:00:02'::interval NOT NULL,
     retry_factor double precision DEFAULT 2 NOT NULL,
     retry_max_delay interval DEFAULT '00:10:00'::interval NOT NULL,
+    asked_watch_columns text[],
     index_type text DEFAULT 'hnsw'::text NOT NULL,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
@@ -127,6 +128,7 @@ COMMENT ON COLUMN pgembedd_internal.pipeline.slow_until IS 'The end of the pause
 COMMENT ON COLUMN pgembedd_internal.pipeline.upkeep_after IS 'The upkeep was cancelled in this pipeline, and leaves it out until then.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.unserved_tried IS 'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.retry_delay IS 'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
+COMMENT ON COLUMN pgembedd_internal.pipeline.asked_watch_columns IS 'The option watch_columns; null where watch_columns follows from the content.';
 CREATE TABLE pgembedd_internal.answer_settings (
     pipeline text NOT NULL,
     language_model text,
