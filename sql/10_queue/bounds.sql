@@ -9,9 +9,9 @@ as $$
 begin
     return case parameter
         when 'query' then 100000 when 'content' then 1000000 when 'question' then 8000 when 'formatting' then 10000
-        when 'marks' then 64 when 'subject' then 1000 when 'password' then 1000
+        when 'snippet_marks' then 64 when 'subject' then 1000 when 'password' then 1000
         when 'url' then 2000 when 'url_template' then 2000 when 'token' then 2000 when 'options' then 2000
-        when 'key' then 100000 when 'like_key' then 100000 when 'filter' then 8000000  -- bytes
+        when 'key' then 100000 when 'filter' then 8000000  -- bytes
         when 'row' then 32768  -- bytes that a hit shows of its row
         when 'read' then 20000  -- characters of a text that a snippet is looked for in
         when 'marked' then 100  -- words that a snippet marks
@@ -24,7 +24,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return case parameter
-        when 'pipelines' then 20 when 'marks' then 2 when 'keys' then 1000
+        when 'pipelines' then 20 when 'keys' then 1000
         when 'filter' then 1000  -- columns and operators, and arrays that an array is compared with
         else 1600 end;  -- columns of a table
 end $$;

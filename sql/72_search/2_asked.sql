@@ -1,13 +1,14 @@
 create or replace view pgembedd_internal._asked as
     select null::text as query, null::integer as k, null::jsonb as filter, null::text as mode, null::text as per,
-           null::double precision as min_similarity, null::integer as snippet_length,
-           null::@extschema:vector@.vector as embedding, null::double precision[] as weights, null::integer as rrf_k,
-           null::integer as after, null::text[] as marks,
+           null::double precision as min_similarity, null::integer as skip,
+           null::@extschema:vector@.vector as embedding,
+           null::double precision as semantic_weight, null::double precision as text_weight, null::integer as rrf_k,
+           null::integer as snippet_length, null::text[] as snippet_marks,
            -- The filter as a condition on the row `s`; with what must stand in no chunk of a row, for the leg by words;
            -- and with all that the query requires, for the leg by meaning.
            null::text as condition, null::text as words_condition, null::text as near_condition,
-           -- How long the list of each leg is, and how many hits by words suffice.
-           null::integer as wanted, null::integer as enough,
+           -- How long the list of each leg is.
+           null::integer as wanted,
            -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each, and the idf;
            -- what must and must not occur; the table where the caller may look them up, its rows, and their length.
            null::text as plain, null::text[] as words, null::double precision[] as shares,
@@ -16,7 +17,7 @@ create or replace view pgembedd_internal._asked as
            null::double precision as average_length
     where false;
 comment on view pgembedd_internal._asked is
-    'What is asked of a search: the parameters of search(), and what _asked() makes of them.';
+    'What is asked of a search: the parameters and options of search(), and what _asked() makes of them.';
 
 create or replace view pgembedd_internal._search_hit as
     select null::jsonb as key, null::integer as chunk_index, null::double precision as similarity,
@@ -26,9 +27,7 @@ create or replace view pgembedd_internal._search_hit as
 comment on view pgembedd_internal._search_hit is
     'A row or chunk that was found; `held` is the share of the query''s idf in the words that it has.';
 
--- Checks what is asked, and completes it. The lists are longer than k in the mode hybrid, so that a hit that both legs
--- have counts twice (but no row of common words is fetched to make that by words longer); with `after` they are as long
--- as the window, so that each page is cut from the same order.
+-- Checks what is asked, and completes it.
 create or replace function pgembedd_internal._asked(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns pgembedd_internal._asked
@@ -40,16 +39,12 @@ declare
 begin
     ignored := _check_search(target, asked);
     ignored := _check_search_rights(target);
-    ignored := _check_search_ranking(asked);
-    ignored := _check_texts('{marks,marks}', asked.marks);
+    asked.skip := coalesce(asked.skip, 0);
     asked.condition := _search_filter(target.source, asked.filter);
     asked.words_condition := asked.condition;
     asked.near_condition := asked.condition;
     asked.mode := _search_mode(target, asked);
     asked.plain := asked.query;
-    asked.wanted := case when asked.after is not null then 1000
-                         when asked.mode = 'hybrid' then least(1000, greatest(60, 4 * asked.k)) else asked.k end;
-    asked.enough := case when asked.after is null then asked.k else asked.wanted end;
     if asked.mode = 'semantic' then return asked; end if;
     asked.words_table := case when row_security_active(target.source) then target.words else target.words_view end;
     asked := _search_words_asked(target, asked);

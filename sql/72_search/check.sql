@@ -14,12 +14,10 @@ begin
             hint = 'It is how many hits are wanted, 1 to 1000.', errcode = 'invalid_parameter_value';
     elsif asked.per is null or asked.per not in ('row', 'chunk') then
         raise exception using message = format('per %L is not known.', asked.per),
-            hint = 'row gives each row once, with its best chunk; chunk gives every chunk.',
-            errcode = 'invalid_parameter_value';
-    elsif asked.snippet_length is null or asked.snippet_length not between 0 and 10000 then
-        raise exception using
-            message = format('snippet_length %s is out of range.', coalesce(asked.snippet_length::text, 'NULL')),
-            hint = 'It is in characters, 0 (no snippet) to 10000.', errcode = 'invalid_parameter_value';
+            hint = 'row gives each row once, with its best chunk; chunk gives every chunk.', errcode = 'invalid_parameter_value';
+    elsif asked.skip not between 0 and 1000 then
+        raise exception using message = format('skip %s is out of range.', asked.skip),
+            hint = 'It is how many hits to leave out, of an order of 1000: 0 for the first page.', errcode = 'invalid_parameter_value';
     elsif (vector is null or asked.mode = 'text') and (asked.query is null or _blank(asked.query)) then
         raise exception using message = 'The query is empty.',
             hint = 'Say in some words what is searched, or give its vector as embedding.',
@@ -27,6 +25,9 @@ begin
     elsif _search_similarity_range(target.distance, asked.min_similarity) is not null then
         raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),
             hint = _search_similarity_range(target.distance, asked.min_similarity), errcode = 'invalid_parameter_value';
+    elsif asked.mode = 'text' and asked.min_similarity is not null then
+        raise exception using message = 'min_similarity needs the query''s vector, and the mode text asks for none.',
+            hint = 'Take mode => ''hybrid'' with options => ''{"semantic_weight": 0}''.', errcode = 'invalid_parameter_value';
     elsif cardinality(vector) <> target.dimensions then
         raise exception using message = format('The vector has %s, and those of the pipeline "%s" have %s.',
                 _counted(cardinality(vector), 'dimension'), target.name, target.dimensions),
@@ -34,40 +35,6 @@ begin
     elsif target.distance = 'cosine' and 0 = all (vector) then
         raise exception using message = 'The vector has zeros alone, and the cosine of that is not defined.',
             hint = 'Give a vector of the pipeline''s model.', errcode = 'invalid_parameter_value';
-    end if;
-end $$;
-
--- How the legs are put in one order, and what of it is shown.
-create or replace function pgembedd_internal._check_search_ranking(asked pgembedd_internal._asked) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-declare
-    weights constant double precision[] := asked.weights;
-begin
-    if asked.mode = 'text' and asked.min_similarity is not null then
-        raise exception using message = 'min_similarity needs the query''s vector, and the mode text asks for none.',
-            hint = 'Take mode => ''hybrid'' with weights => ''{0,1}''.', errcode = 'invalid_parameter_value';
-    elsif weights is null or array_ndims(weights) <> 1 or cardinality(weights) <> 2 or array_position(weights, null) > 0
-       or (least(weights[1], weights[2]) >= 0 and greatest(weights[1], weights[2]) between 1e-6 and 1e6) is not true
-       or array_lower(weights, 1) <> 1 then
-        raise exception using message = _cut(format('The weights %L are not known.', weights)),
-            hint = 'They are two numbers from 0 on, not both 0: of the order by meaning and of that by words. '
-                'Say ''{1,1}''.',
-            errcode = 'invalid_parameter_value';
-    elsif asked.rrf_k is null or asked.rrf_k not between 1 and 10000 then
-        raise exception using message = format('rrf_k %s is out of range.', coalesce(asked.rrf_k::text, 'NULL')),
-            hint = 'It goes from 1 to 10000; the larger, the less the first places count.',
-            errcode = 'invalid_parameter_value';
-    elsif asked.after not between 0 and 1000 then
-        raise exception using message = format('after %s is out of range.', asked.after),
-            hint = 'It is how many hits to leave out, of a window of 1000: 0 for the first page.',
-            errcode = 'invalid_parameter_value';
-    elsif asked.marks is null or cardinality(asked.marks) <> 2 or asked.marks[1] is null
-          or asked.marks[2] is null then
-        raise exception using message = _cut(format('The marks %L are not known.', asked.marks)),
-            hint = 'They are two texts, put before and after a word: for example ''{**,**}''.',
-            errcode = 'invalid_parameter_value';
     end if;
 end $$;
 

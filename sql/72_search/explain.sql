@@ -4,11 +4,13 @@ create or replace function pgembedd.explain_search(
     query text,
     k integer default 10,
     filter jsonb default null,
+    skip integer default 0,
     mode text default 'hybrid',
-    per text default 'row',
     min_similarity double precision default null,
+    per text default 'row',
     embedding @extschema:vector@.vector default null,
-    with_hits boolean default false
+    with_hits boolean default false,
+    options jsonb default '{}'
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -22,15 +24,15 @@ declare
     plan jsonb;
 begin
     target := _search_target(pipeline, null);
-    select query, k, filter, mode, per, min_similarity, 0, embedding, '{1,1}', 60, '{**,**}'
-    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
-         asked.embedding, asked.weights, asked.rrf_k, asked.marks;
-    asked := _asked(target, asked);
+    select query, k, filter, skip, mode, min_similarity, per, embedding
+    into asked.query, asked.k, asked.filter, asked.skip, asked.mode, asked.min_similarity, asked.per, asked.embedding;
+    asked := _asked(target, _search_with_options(asked, options, _search_options()));
     if asked.mode <> 'text' then
         asked.embedding := coalesce(embedding, embed(asked.plain, pipeline => target.name));
     end if;
+    asked.wanted := (select max(d) from unnest(_search_depths(target, asked)) d);  -- of the longest list
     hidden := row_security_active(target.source);
-    plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'per', per,
+    plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'skip', asked.skip, 'per', per,
         'filter', asked.condition, 'row_security', hidden or row_security_active(target.vectors),
         'waiting', _search_waiting(target.id, target.name),
         'semantic', case when asked.mode <> 'text' then _explain_nearest(target, asked) end,

@@ -1,7 +1,53 @@
--- The hits of a search by one leg or both. Both lists are fused by reciprocal rank: a hit counts the sum of
+-- The hits of the page that is asked for. All pages are cut from one order of 1000 hits at most, which depends on no
+-- page: it is made of lists of growing depths, each followed by what the next one has in addition. A page costs the
+-- lists that it needs, which for the first pages is one.
+create or replace function pgembedd_internal._search_hits(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._search_hit[]
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    wanted constant integer := least(1000, asked.skip + asked.k);
+    hits pgembedd_internal._search_hit[] := '{}';
+begin
+    if asked.skip >= wanted then return hits; end if;
+    foreach asked.wanted in array _search_depths(target, asked) loop
+        hits := _search_joined(hits, _search_list(target, asked), asked, asked.mode);
+        exit when cardinality(hits) < asked.wanted or cardinality(hits) >= wanted;
+    end loop;
+    return hits[asked.skip + 1:wanted];
+end $$;
+
+-- The depths of the lists down to the end of the page. A list by words is the beginning of every longer one, so it is
+-- as long as the page needs; so is one of an exact scan, and one that an index gives at once, without a filter. A fused
+-- list is not; nor is what an index scan gives that has to go on, as it meets nearer rows on its way.
+create or replace function pgembedd_internal._search_depths(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns integer[]
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    wanted constant integer := least(1000, asked.skip + asked.k);
+    depths integer[] := case asked.mode when 'hybrid' then '{60,240,1000}' else '{10,20,50,100,250,1000}' end;
+    plan record;
+begin
+    if asked.mode = 'text' then return array[greatest(wanted, 10)]; end if;
+    if asked.mode = 'semantic' and wanted > 10 then
+        plan := _search_path(target, asked, 10);
+        if plan.path = 'exact' then return array[wanted]; end if;
+        if plan.visits is null and not (target.chunked and asked.per = 'row') then
+            depths := case when wanted <= 100 then array[wanted] else '{100,250,1000}' end;
+        end if;
+    end if;
+    return depths[:1 + (select count(*) from unnest(depths) d where d < wanted)];
+end $$;
+
+-- The first `wanted` hits of one leg, or those of both, fused by reciprocal rank: a hit counts the sum of
 -- weight / (rrf_k + rank) over the lists that have it. By words that is taken times `held`, the share of the query's
 -- idf in the words that the hit has, as the first of that list may have a common word alone.
-create or replace function pgembedd_internal._search_hits(
+create or replace function pgembedd_internal._search_list(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns pgembedd_internal._search_hit[]
 language plpgsql stable
@@ -10,26 +56,47 @@ as $$
 declare
     near pgembedd_internal._search_hit[];
     by_words pgembedd_internal._search_hit[];
-    hits pgembedd_internal._search_hit[];
-    skipped constant integer := coalesce(asked.after, 0);
 begin
     if asked.mode <> 'text' then near := (_search_nearest(target, asked)).hits; end if;
     if asked.mode <> 'semantic' then by_words := (_search_words(target, asked)).hits; end if;
-    hits := coalesce(near, by_words);
-    if asked.mode = 'hybrid' then
-        hits := array(
-            select row (f.*, null)::_search_hit
-            from (select coalesce(n.key, w.key) as key,
-                         -- Of a row that both found, the chunk that stands higher.
-                         case when n.key is null or w.text_rank < n.semantic_rank then w.chunk_index
-                              else n.chunk_index end as chunk_index,
-                         n.similarity,
-                         coalesce(asked.weights[1] / (asked.rrf_k + n.semantic_rank), 0)
-                         + coalesce(asked.weights[2] * w.held / (asked.rrf_k + w.text_rank), 0) as score,
-                         n.semantic_rank, w.text_rank
-                  from unnest(near) n full join unnest(by_words) w
-                  on n.key = w.key and (asked.per = 'row' or n.chunk_index is not distinct from w.chunk_index)) f
-            order by f.score desc, least(f.semantic_rank, f.text_rank), f.semantic_rank, f.key, f.chunk_index);
-    end if;
-    return hits[skipped + 1:skipped + least(asked.k, 1000 - skipped)];
+    if asked.mode <> 'hybrid' then return coalesce(near, by_words); end if;
+    return array(
+        select row (f.*, null)::_search_hit
+        from (select coalesce(n.key, w.key) as key,
+                     -- Of a row that both found, the chunk that stands higher.
+                     case when n.key is null or w.text_rank < n.semantic_rank then w.chunk_index
+                          else n.chunk_index end as chunk_index,
+                     n.similarity,
+                     coalesce(asked.semantic_weight / (asked.rrf_k + n.semantic_rank), 0)
+                     + coalesce(asked.text_weight * w.held / (asked.rrf_k + w.text_rank), 0) as score,
+                     n.semantic_rank, w.text_rank
+              from unnest(near) n full join unnest(by_words) w
+              on n.key = w.key and (asked.per = 'row' or n.chunk_index is not distinct from w.chunk_index)) f
+        order by f.score desc, least(f.semantic_rank, f.text_rank), f.semantic_rank, f.key, f.chunk_index);
+end $$;
+
+-- The hits, and after them those of a longer list that are not among them, `wanted` in all, or more by meaning, where
+-- the list has them. In the order of one leg the rank of each is its place.
+create or replace function pgembedd_internal._search_joined(
+    hits pgembedd_internal._search_hit[], list pgembedd_internal._search_hit[], asked pgembedd_internal._asked, leg text
+) returns pgembedd_internal._search_hit[]
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    before constant integer := cardinality(hits);
+    most constant integer := case leg when 'semantic' then 1000 else asked.wanted end;
+begin
+    if before = 0 then return list[:most]; end if;
+    return hits || array(
+        select row (l.key, l.chunk_index, l.similarity, l.score,
+                    case leg when 'semantic' then before + row_number() over (order by l.nth)
+                             else l.semantic_rank end,
+                    case leg when 'text' then before + row_number() over (order by l.nth) else l.text_rank end,
+                    l.held)::_search_hit
+        from unnest(list) with ordinality
+             as l(key, chunk_index, similarity, score, semantic_rank, text_rank, held, nth)
+        where not exists (select from unnest(hits) h where h.key = l.key
+                          and (asked.per = 'row' or h.chunk_index is not distinct from l.chunk_index))
+        order by l.nth limit most - before);
 end $$;

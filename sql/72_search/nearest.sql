@@ -32,7 +32,7 @@ begin
         -- The end of an index scan that went further is what it had met by the way: its recall is poor.
         if scanned = 'exact' or coalesce(visited <= visits, true) then
             exit when cardinality(hits) >= wanted or scanned = 'exact' and seen < breadth;
-            if seen = breadth then
+            if seen >= breadth then
                 breadth := 4 * breadth;
                 visits := least(4 * visits, 50000000);
                 continue;
@@ -40,6 +40,10 @@ begin
         end if;
         scanned := 'exact';
         path := 'index, then exact';
+        if asked.mode = 'semantic' then  -- an exact list is right at every length, so it is as long as the page needs
+            wanted := greatest(wanted, least(1000, asked.skip + asked.k));
+            breadth := greatest(breadth, wanted);
+        end if;
     end loop;
     if asked.min_similarity is not null then
         wanted := least(wanted, (select count(*) from unnest(hits) h where h.similarity >= asked.min_similarity));
@@ -91,7 +95,7 @@ begin
         greatest(current_setting('hnsw.ef_search', true)::integer, least(1000, greatest(200, 200 * sqrt(rows / 100000),
             case when visits is null then 2 else 4 end * breadth))::integer)::text,
         'relaxed_order',
-        coalesce(4 * visits, 10000000)::text,
+        coalesce(4 * visits, 50000)::text,
         greatest(current_setting('hnsw.scan_mem_multiplier', true)::float8,
                  least(1000, 128 * 1024 ^ 2 / pg_size_bytes(current_setting('work_mem'))))::text];
 end $$;
@@ -99,7 +103,8 @@ end $$;
 -- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. Adding 0 keeps the planner
 -- from the index, and from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan
 -- goes on with nearer ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an
--- exact scan compares. Of a row that is found as one, the nearest chunk remains.
+-- exact scan compares. Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order
+-- of their keys, whatever the breadth: an index scan, which has no order of theirs, ends with the last of them.
 create or replace function pgembedd_internal._search_statement(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text
 ) returns text
@@ -108,21 +113,25 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     of_row constant boolean := asked.per = 'row' and target.chunked;
-    distance constant text := format(target.distance_to, target.alias, 1);
-    found constant text := format(
-        '(select %1$s as key, %2$s as chunk_index, %3$s.%4$I as distance from (select %5$s, %6$s as %4$I from %7$s '
-        'order by %6$s%8$s limit $2) %3$s)', format(target.key_json, target.alias), target.chunk_index, target.alias,
-        target.own, format(target.hit_columns, target.alias), distance, _search_from(target, asked, path),
-        case path when 'index' then '' else ' operator(pg_catalog.+) 0' end);
+    alias constant text := target.alias;
 begin
-    return format(
-        'select coalesce(pg_catalog.array_agg(row (o.key, o.chunk_index, %1$s, %1$s, o.nth, null, null)'
-        '::pgembedd_internal._search_hit), ''{}''), %2$s from (select f.*, pg_catalog.row_number() over '
-        '(order by f.distance operator(pg_catalog.+) 0, f.key, f.chunk_index) as nth from %3$s f) o',
-        format(target.similarity_at, 'o.distance'),
-        case when of_row then 'coalesce(pg_catalog.max(o.seen), 0)' else 'pg_catalog.count(*)' end,
-        case when of_row then format('(select distinct on (f.key) f.*, pg_catalog.count(*) over () as seen from %s f '
-                                     'order by f.key, f.distance, f.chunk_index)', found) else found end);
+    return _render($q$
+        with found as materialized (select {columns}, {distance} as {own} from {from} {within})
+        select coalesce(pg_catalog.array_agg(
+                   row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)::pgembedd_internal._search_hit), '{}'),
+               (select pg_catalog.count(*) from found)
+        from (select {key} as key, {chunk_index} as chunk_index, {alias}.{own} as distance,
+                     pg_catalog.row_number() over (order by {alias}.{own} operator(pg_catalog.+) 0, {columns}) as nth
+              from {ranked} {alias}) o $q$, jsonb_build_object(
+        'own', quote_ident(target.own), 'alias', alias, 'columns', format(target.hit_columns, alias),
+        'distance', format(target.distance_to, alias, 1), 'from', _search_from(target, asked, path),
+        'within', format(case path when 'index' then 'order by %1$s fetch first ($2) rows with ties'
+                                   else 'order by %1$s operator(pg_catalog.+) 0, %2$s limit $2' end,
+                         format(target.distance_to, alias, 1), format(target.hit_columns, alias)),
+        'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
+        'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
+            '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
+            format(target.key_columns, 'v'), target.own) else 'found' end));
 end $$;
 
 -- Within an index scan each row of the source is looked up by its key: OFFSET keeps the planner from reading them all.
@@ -143,7 +152,7 @@ end $$;
 
 -- Which scan costs less, of how many rows. The index visits about breadth * rows / matches rows. `visits` bounds them:
 -- twice as many, or more where a scan in vain takes about as long as the exact one that follows it; null where
--- nothing filters. Volatile, as only such may EXPLAIN.
+-- nothing filters. Without an index there is one way. Volatile, as only such may EXPLAIN.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, breadth integer,
     out path text, out visits integer, out rows double precision
@@ -161,11 +170,14 @@ declare
     expected double precision;
     exact_cost double precision;
 begin
-    path := 'index';
-    select sum(greatest(c.reltuples, 0)) into rows from pg_class c
+    select sum(greatest(c.reltuples, 0)), case when bool_or(exists (
+               select from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am a on a.oid = x.relam
+               where i.indrelid = c.oid and i.indisvalid and a.amname in ('hnsw', 'ivfflat')))
+           then 'index' else 'exact' end
+    into rows, path from pg_class c
     where c.relkind = 'r'
       and c.oid = any (array(select vectors union all select p.relid from pg_partition_tree(vectors) p));
-    if asked.near_condition = 'true' and not row_security_active(vectors) then return; end if;
+    if path = 'exact' or asked.near_condition = 'true' and not row_security_active(vectors) then return; end if;
     execute 'explain (format json) select from ' || _search_from(target, asked, 'exact') into plan;
     matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition it is 0
     exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';

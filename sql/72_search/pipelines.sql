@@ -12,7 +12,7 @@ as $$
 $$;
 
 -- What a program has to know before it searches. As the caller, so that it names what the caller may read.
-create or replace function pgembedd.search_pipelines(name text default null) returns table (
+create or replace function pgembedd.search_pipelines(pipeline text default null) returns table (
     pipeline text, source text, model text, fingerprint text, distance text, chunked boolean, key_columns text[],
     text_columns text[], columns jsonb)
 language sql stable
@@ -23,7 +23,7 @@ as $$
                  where exists (select from _search_columns(p.source) c where c.name = t.name) order by t.nth),
            (select coalesce(jsonb_agg(jsonb_build_object('name', c.name, 'type', format_type(c.type, null))
                                       order by c.number), '[]') from _search_columns(p.source) c)
-    from _searched_pipelines(search_pipelines.name) p
+    from _searched_pipelines($1) p
     where has_any_column_privilege(p.source, 'select')
       and (select has_schema_privilege(c.relnamespace, 'usage') from pg_class c where c.oid = p.source)
       and (p.vectors = p.source or has_table_privilege(p.vectors, 'select'))

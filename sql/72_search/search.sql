@@ -6,18 +6,15 @@ create or replace function pgembedd.search(
     query text,
     k integer default 10,
     filter jsonb default null,
+    skip integer default 0,
     mode text default 'hybrid',
-    per text default 'row',
     min_similarity double precision default null,
-    snippet_length integer default 200,
+    per text default 'row',
     embedding @extschema:vector@.vector default null,
-    weights double precision[] default '{1,1}',
-    rrf_k integer default 60,
-    after integer default null,
-    marks text[] default '{**,**}'
+    options jsonb default '{}'
 ) returns table (
     key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
-    text_rank integer, snippet text, "row" jsonb)
+    text_rank integer, snippet text, record jsonb)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
@@ -29,19 +26,17 @@ declare
     ignored text;
 begin
     target := _search_target(pipeline, null, mode is distinct from 'semantic');
-    select query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks
-    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
-         asked.embedding, asked.weights, asked.rrf_k, asked.after, asked.marks;
-    asked := _asked(target, asked);
+    select query, k, filter, skip, mode, min_similarity, per, embedding
+    into asked.query, asked.k, asked.filter, asked.skip, asked.mode, asked.min_similarity, asked.per, asked.embedding;
+    asked := _asked(target, _search_with_options(asked, options, _search_options()));
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
     return query execute _search_rows_statement(target, asked, false)
-    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), marks;
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
-    text, text, integer, jsonb, text, text, double precision, integer,
-    @extschema:vector@.vector, double precision[], integer, integer, text[]) is
+    text, text, integer, jsonb, integer, text, double precision, text, @extschema:vector@.vector, jsonb) is
     'Search a pipeline by its name: the k best rows or chunks that pass the filter, with their scores, as the caller.';
 
 create or replace function pgembedd.search(
@@ -49,19 +44,16 @@ create or replace function pgembedd.search(
     query text,
     k integer default 10,
     filter jsonb default null,
+    skip integer default 0,
     mode text default 'hybrid',
-    per text default 'row',
     min_similarity double precision default null,
-    snippet_length integer default 200,
+    per text default 'row',
     embedding @extschema:vector@.vector default null,
     pipeline text default null,
-    weights double precision[] default '{1,1}',
-    rrf_k integer default 60,
-    after integer default null,
-    marks text[] default '{**,**}'
+    options jsonb default '{}'
 ) returns table (
     key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
-    text_rank integer, snippet text, "row" anyelement)
+    text_rank integer, snippet text, record anyelement)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
@@ -73,21 +65,20 @@ declare
     ignored text;
 begin
     target := _search_target(pipeline, _searched_table(pg_typeof(source)), mode is distinct from 'semantic');
-    select query, k, filter, mode, per, min_similarity, snippet_length, embedding, weights, rrf_k, after, marks
-    into asked.query, asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length,
-         asked.embedding, asked.weights, asked.rrf_k, asked.after, asked.marks;
-    asked := _asked(target, asked);
+    select query, k, filter, skip, mode, min_similarity, per, embedding
+    into asked.query, asked.k, asked.filter, asked.skip, asked.mode, asked.min_similarity, asked.per, asked.embedding;
+    asked := _asked(target, _search_with_options(asked, options, _search_options()));
     ignored := _check_whole_row(target);
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
     return query execute _search_rows_statement(target, asked, true)
-    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), marks;
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
-    anyelement, text, integer, jsonb, text, text, double precision, integer,
-    @extschema:vector@.vector, text, double precision[], integer, integer, text[]) is
-    'Search a table, given as null::some_table: as search() by name, with each hit''s row in the table''s own type.';
+    anyelement, text, integer, jsonb, integer, text, double precision, text, @extschema:vector@.vector, text,
+    jsonb) is
+    'Search a table, given as null::some_table: as search() by name, with each hit''s record in the table''s own type.';
 
 -- The hits with what is shown of each: $1 has the hits, $2 the vector, $3 the words, $4 the marks. The row is JSON, or
 -- `whole`, in the table's own type.

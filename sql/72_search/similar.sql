@@ -1,15 +1,23 @@
+-- The columns of search(). A row type, as PL/pgSQL takes no parameter and column of RETURNS TABLE of one name.
+create or replace view pgembedd_internal._similar_hit as
+    select null::jsonb as key, null::integer as chunk_index, null::double precision as score,
+           null::double precision as similarity, null::integer as semantic_rank, null::integer as text_rank,
+           null::text as snippet, null::jsonb as record
+    where false;
+comment on view pgembedd_internal._similar_hit is
+    'What similar() returns of a row.';
+
 -- Rows like one row, by the vector that it has; of a row in chunks, by the mean of theirs. The row itself is left out.
 create or replace function pgembedd.similar(
     pipeline text,
-    like_key jsonb,
+    key jsonb,
     k integer default 10,
     filter jsonb default null,
-    per text default 'row',
+    skip integer default 0,
     min_similarity double precision default null,
-    snippet_length integer default 200
-) returns table (
-    key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
-    text_rank integer, snippet text, "row" jsonb)
+    per text default 'row',
+    options jsonb default '{}'
+) returns setof pgembedd_internal._similar_hit
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
@@ -22,17 +30,16 @@ declare
 begin
     target := _search_target(pipeline, null, false);
     ignored := _check_search_rights(target);
-    ignored := _check_json('like_key', like_key);
-    asked.embedding := _vector_of(target, like_key);
-    select k, filter, 'semantic', per, min_similarity, snippet_length, '{1,1}', 60, '{**,**}'
-    into asked.k, asked.filter, asked.mode, asked.per, asked.min_similarity, asked.snippet_length, asked.weights,
-         asked.rrf_k, asked.marks;
-    asked := _asked(target, asked);
+    ignored := _check_json('key', key);
+    asked.embedding := _vector_of(target, key);
+    select k, filter, skip, 'semantic', min_similarity, per
+    into asked.k, asked.filter, asked.skip, asked.mode, asked.min_similarity, asked.per;
+    asked := _asked(target, _search_with_options(asked, options, '{snippet_length}'));
     asked.near_condition := format(
         '(%s) and not exists (select from (select %L::pg_catalog.jsonb as key) i cross join lateral %s where %s)',
-        asked.near_condition, like_key, target.key_record, format(target.key_match, 's', 'k'));
+        asked.near_condition, key, target.key_record, format(target.key_match, 's', 'k'));
     return query execute _search_rows_statement(target, asked, false)
-    using _search_hits(target, asked), asked.embedding, null::tsquery, asked.marks;
+    using _search_hits(target, asked), asked.embedding, null::tsquery, asked.snippet_marks;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.similar is

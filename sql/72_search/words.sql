@@ -1,8 +1,9 @@
 -- The text leg: the rows or chunks that hold a word of the query and pass the filter, the best first. Each counts
 -- sum of idf * ts_rank(word) / (0.7 + 0.3 * length / average length). The candidates are those with the rarest words,
 -- as many words as keep them few; where these are less than `enough`, some with the other words come after them, and
--- more of both until there are. Rows of common words are taken in the order of the table, which is the same in each
--- page.
+-- more of both until there are. What a list of ten or more has stays its beginning, so it is that of every longer one.
+-- To a list that is fused, no row of common words is added to make it longer. Rows of common words are taken in the
+-- order of the table.
 create or replace function pgembedd_internal._search_words(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked,
     out hits pgembedd_internal._search_hit[], out candidates bigint[], out any_of tsquery, out others tsquery, out most integer
@@ -13,6 +14,8 @@ set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
 as $$
 declare
     taken integer;
+    list pgembedd_internal._search_hit[];
+    enough constant integer := case asked.mode when 'hybrid' then asked.wanted / 6 else asked.wanted end;
 begin
     hits := '{}'; candidates := '{0,0}'; most := 1000;
     if asked.words = '{}' then return; end if;
@@ -23,10 +26,11 @@ begin
                 from unnest(asked.shares) with ordinality as s(share, nth)) e where e.expected <= most));
         any_of := _search_any(asked.words[:taken]);
         others := case when most > 1000 then _search_any(asked.words[taken + 1:]) end;
-        execute _search_words_statement(target, asked, others is not null) into hits, candidates
+        execute _search_words_statement(target, asked, others is not null) into list, candidates
         using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words), asked.idfs,
               asked.embedding, asked.min_similarity;
-        exit when cardinality(hits) >= asked.enough
+        hits := case when cardinality(hits) < 10 then list else _search_joined(hits, list, asked, 'text') end;
+        exit when cardinality(hits) >= enough
                or (others is not null or taken = cardinality(asked.words))
                   and candidates[1] < 5 * most and candidates[2] < most;
         most := 5 * most;

@@ -113,8 +113,8 @@ begin
     select s.* into settings from answer_settings s where s.pipeline = target.name;
     threshold := coalesce(settings.min_similarity, _answer_threshold(target.model));
     if earlier is not null and not exists (
-        select from search(target.name, _without_operators(question), 1, filter, 'semantic', 'chunk',
-                           snippet_length => 0, embedding => embedding) h
+        select from search(target.name, _without_operators(question), 1, filter, mode => 'semantic', per => 'chunk',
+                           embedding => embedding, options => '{"snippet_length": 0}') h
         where h.similarity >= threshold)
     then
         return;  -- the hits would be those of the earlier questions
@@ -123,12 +123,13 @@ begin
     with found as materialized (
         select h.*
         from search(target.name, _without_operators(concat_ws(E'\n', earlier, question)), k, filter,
-                    per => 'chunk', snippet_length => 2000, embedding => embedding, marks => '{"",""}')
-             with ordinality as h(key, chunk_index, score, similarity, semantic_rank, text_rank, snippet, "row", nth)
+                    per => 'chunk', embedding => embedding,
+                    options => '{"snippet_length": 2000, "snippet_marks": ["", ""]}')
+             with ordinality as h(key, chunk_index, score, similarity, semantic_rank, text_rank, snippet, record, nth)
         where h.similarity >= threshold
           and not _blank(coalesce(h.snippet, '')) and length(h.key::text) <= 12000)
     select $1, row_number() over (order by f.score desc, f.nth), target.name, f.key,
-           _answer_title(coalesce(f."row" ->> settings.title_column, f.snippet)), f.snippet, r.hash, f.score,
+           _answer_title(coalesce(f.record ->> settings.title_column, f.snippet)), f.snippet, r.hash, f.score,
            f.similarity
     from found f
     left join _readable_rows(target.name, array(select f.key from found f)) r on r.key = f.key;

@@ -76,10 +76,22 @@ def test_search_takes_what_search_in_sql_takes(documents: Database) -> None:
     options = ["--mode", "semantic", "--per", "row", "--k", "2", "--filter", '{"id": {"$ne": "bread"}}', "--json"]
     found = pgembedd("search", "baking", "docs", *options, database=documents.conninfo)
     assert [json.loads(line)["key"] for line in found.out.splitlines()] == ["car", "cat's"]
-    assert json.loads(found.out.splitlines()[0])["row"] == {"id": "car", "body": "The engine needs new oil"}
+    assert json.loads(found.out.splitlines()[0])["record"] == {"id": "car", "body": "The engine needs new oil"}
     close = pgembedd("search", "The cat sleeps on the sofa", "--min-similarity", "0.9", database=documents.conninfo)
     assert [line.split()[2] for line in close.out.splitlines()[1:]] == ["cat's"]
-    options = ["--after", "1", "--weights", "1", "0", "--rrf-k", "1", "--snippet-length", "10", "--marks", "<", ">"]
+    options = [
+        "--skip",
+        "1",
+        "--text-weight",
+        "0",
+        "--rrf-k",
+        "1",
+        "--snippet-length",
+        "10",
+        "--snippet-marks",
+        "<",
+        ">",
+    ]
     found = pgembedd("search", "baking", "docs", *options, "--json", database=documents.conninfo)
     hits = [json.loads(line) for line in found.out.splitlines()]
     assert [(hit["semantic_rank"], len(hit["snippet"]) <= 12) for hit in hits] == [(2, True), (3, True)]

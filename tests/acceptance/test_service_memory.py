@@ -23,8 +23,8 @@ MOST_MB = 700  # above what the service takes once its model is loaded
 MANY = list(range(0, 600_000, 2))
 SEARCH = {"pipeline": "documents", "query": "word", "mode": "text"}
 WORST: list[tuple[str, Any, int]] = [
-    ("/api/v1/search", SEARCH | {"k": 1000, "snippet_length": 10_000, "marks": ["<" * 64, ">" * 64]}, 200),
-    ("/api/v1/search", SEARCH | {"marks": ["<" * 20_000, ""]}, 422),
+    ("/api/v1/search", SEARCH | {"k": 1000, "snippet_length": 10_000, "snippet_marks": ["<" * 64, ">" * 64]}, 200),
+    ("/api/v1/search", SEARCH | {"snippet_marks": ["<" * 20_000, ""]}, 422),
     ("/api/v1/search", SEARCH | {"k": 1000, "filter": {"id": {"$in": MANY}}}, 200),
     ("/api/v1/search", SEARCH | {"k": 1000, "filter": {"$not": {"id": {"$nin": MANY}}}}, 200),
     ("/api/v1/search", SEARCH | {"filter": {"data.a": {"$in": MANY}}}, 200),

@@ -81,8 +81,10 @@ def check_searches(url: str, port: int, postgres_dir: Path, monkeypatch: pytest.
         timeout=60,
         verify=PLAIN,
     )
-    assert [hit["row"]["title"] for hit in found.json()["hits"]] == ["Passwords"], found.text
+    assert [hit["record"]["title"] for hit in found.json()["hits"]] == ["Passwords"], found.text
     monkeypatch.setenv("PGEMBEDD_POSTGRES_DIR", str(postgres_dir))
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with Database() as database:
-        assert [hit.row["title"] for hit in database.search("documents", "how do I reset my password")] == ["Passwords"]
+        assert [hit.record["title"] for hit in database.search("documents", "how do I reset my password")] == [
+            "Passwords"
+        ]

@@ -127,7 +127,7 @@ PARAMETERS = """
 """
 NEEDED = {
     "pipeline": "'documents'", "name": "'documents'", "query": "'x'", "question": "'x'", "pipelines": "'{documents}'",
-    "content": "'x'", "key": "'1'", "like_key": "'1'", "keys": "'{1}'", "source": "'documents'",
+    "content": "'x'", "key": "'1'", "keys": "'{1}'", "source": "'documents'",
     "url": "'https://x.invalid/functions/v1/embed'", "thread": "gen_random_uuid()", "role": "'{reader}'", "id": "'1'",
     "answer": "gen_random_uuid()", "timeout": "'1 s'", "attempts": "1", "content_columns": "'{content}'",
 }  # fmt: skip
@@ -141,7 +141,7 @@ TOO_LARGE = {
 }
 # Only compared with what there is, or a figure of how much of the upkeep is done at once.
 COMPARED = {
-    ("history", "pipeline"), ("search_pipelines", "name"), ("index_statements", "pipeline"),
+    ("history", "pipeline"), ("search_pipelines", "pipeline"), ("index_statements", "pipeline"),
     ("retry_dead_letters", "pipeline"),
     ("backoff", "attempts"), ("process_embeddings", "batch_size"), ("process_embeddings", "max_requests"),
     ("process_embeddings", "timeout_milliseconds"), ("compare_models", "sample"),
@@ -195,7 +195,7 @@ def test_the_three_tables_say_the_same(connection: psycopg.Connection) -> None:
     page = PAGE.read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `(\w+)`[^|]* \| ([\d,]+) ", page, re.MULTILINE))
     of_python = {
-        "query": limits.QUERY, "question": limits.QUESTION, "marks": limits.MARK, "row": limits.ROW_BYTES,
+        "query": limits.QUERY, "question": limits.QUESTION, "snippet_marks": limits.MARK, "row": limits.ROW_BYTES,
         "name": limits.NAME,
     }  # fmt: skip
     source = value(connection, "select prosrc from pg_proc where proname = '_most'")

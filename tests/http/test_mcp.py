@@ -140,7 +140,7 @@ def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -
 
         asked = ASKED | {"k": 2, "filter": {"id": {"$lte": 3}}}
         found = json.loads(text_of(await client.call_tool("search", asked)))["hits"]
-        assert [len(found), found[0]["key"], found[0]["row"]] == [2, 1, {"id": 1, "body": TEXTS[1]}]
+        assert [len(found), found[0]["key"], found[0]["record"]] == [2, 1, {"id": 1, "body": TEXTS[1]}]
 
         like = await client.call_tool("similar", {"pipeline": "documents", "key": 1, "k": 2, "per": "chunk"})
         assert [hit["key"] != 1 for hit in json.loads(text_of(like))["hits"]] == [True, True]
@@ -155,8 +155,13 @@ def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -
 
 @pytest.mark.slow
 def test_the_tools_take_every_option_of_a_search(ask: Callable[[Use], Any]) -> None:
-    options = {"k": 2, "after": 1, "weights": [1, 0], "rrf_k": 1, "snippet_length": 20, "mode": None}
-    reranked = {"query": "reset a password", "rerank": "ms-marco-minilm-l12", "mode": "semantic", "marks": ["<", ">"]}
+    options = {"k": 2, "skip": 1, "text_weight": 0, "rrf_k": 1, "snippet_length": 20, "mode": None}
+    reranked = {
+        "query": "reset a password",
+        "rerank": "ms-marco-minilm-l12",
+        "mode": "semantic",
+        "snippet_marks": ["<", ">"],
+    }
 
     async def use(client: Client) -> None:
         hits = json.loads(text_of(await client.call_tool("search", ASKED | options)))["hits"]

@@ -105,16 +105,22 @@ def test_a_search_by_each_address(searched: Searched) -> None:
 
     assert found.headers["content-type"] == "application/json"
     first, second = found.json()["hits"]
-    assert (first["key"], first["semantic_rank"], first["row"]["body"]) == (1, 1, TEXTS[1])
+    assert (first["key"], first["semantic_rank"], first["record"]["body"]) == (1, 1, TEXTS[1])
     assert first["snippet"] == "How to reset a …"
     assert first["score"] >= second["score"]
-    assert "embedding" not in first["row"]
+    assert "embedding" not in first["record"]
     assert found.json()["notices"] == []
     assert searched.post(ASKED, path="/functions/v1/search").json()["hits"][0]["key"] == 1
     address = {**ASKED, "filter": '{"id": {"$gt": 1}}', "k": "3", "min_similarity": "-1"}
     by_get = searched.client.get("/api/v1/search", params=address, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
     assert keys(by_get) == [2, 3, 4]
-    fused: dict[str, Any] = ASKED | {"k": 2, "after": 1, "weights": [0, 1], "rrf_k": 1, "marks": ["<b>", "</b>"]}
+    fused: dict[str, Any] = ASKED | {
+        "k": 2,
+        "skip": 1,
+        "semantic_weight": 0,
+        "rrf_k": 1,
+        "snippet_marks": ["<b>", "</b>"],
+    }
     by_get = searched.client.get("/api/v1/search", params=fused, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
     assert by_get.json() == searched.post(fused).json() != searched.post(ASKED | {"k": 2}).json()
 
@@ -140,9 +146,9 @@ def test_a_token_searches_as_its_own_role(searched: Searched) -> None:
     with searched.database.connect() as connection:
         connection.execute(f"revoke select on documents from {searched.other}")
         connection.execute(f"grant select (id, embedding, body) on documents to {searched.other}")
-    assert set(searched.post(ASKED).json()["hits"][0]["row"]) == {"id", "body", "owner"}
-    assert set(searched.post(ASKED, AS_ANOTHER).json()["hits"][0]["row"]) == {"id", "body"}
-    assert set(searched.post(ASKED, TOKEN).json()["hits"][0]["row"]) == {"id", "body", "owner"}
+    assert set(searched.post(ASKED).json()["hits"][0]["record"]) == {"id", "body", "owner"}
+    assert set(searched.post(ASKED, AS_ANOTHER).json()["hits"][0]["record"]) == {"id", "body"}
+    assert set(searched.post(ASKED, TOKEN).json()["hits"][0]["record"]) == {"id", "body", "owner"}
 
 
 def test_the_claims_of_a_user_hold_in_policies(searched: Searched) -> None:
@@ -245,11 +251,14 @@ def test_a_bad_request_gets_the_sentence_of_sql(
         ({"min_similarity": "nan"}, "min_similarity: Input should be less than or equal to "),
         ({"min_similarity": "close"}, "min_similarity: Input should be a valid number"),
         ({"snippet_length": "-1"}, "snippet_length: Input should be greater than or equal to 0."),
-        ({"weights": "1"}, "The weights '{1}' are not known."),
-        ({"weights": ["nan", "nan"]}, "weights.0: Input should be less than or equal to 1000000."),
+        (
+            {"semantic_weight": "x"},
+            "semantic_weight: Input should be a valid number, unable to parse string as a number.",
+        ),
+        ({"text_weight": "nan"}, "text_weight: Input should be less than or equal to 1000000."),
         ({"rrf_k": "0"}, "rrf_k: Input should be greater than or equal to 1."),
-        ({"after": "1001"}, "after: Input should be less than or equal to 1000."),
-        ({"marks": "x"}, "The marks '{x}' are not known."),
+        ({"skip": "1001"}, "skip: Input should be less than or equal to 1000."),
+        ({"snippet_marks": "x"}, 'The option snippet_marks is ["x"].'),
         ({"filter": "{"}, "The filter is no JSON object"),
         ({"limit": "3"}, "A parameter is none of pipeline, query, k"),
     ],

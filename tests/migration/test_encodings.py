@@ -78,7 +78,7 @@ def test_texts_are_texts_whatever_the_encoding(encoded: Encoded, monkeypatch: py
     # A connection of the caller's reads JSON in its own encoding, which is the database's.
     with encoded.own() as own:
         (hit,) = search(own, "documents", "two", embedding=[0.1, 0.2, 0.3])
-        assert (hit.key, hit.row["title"]) == (text, text)
+        assert (hit.key, hit.record["title"]) == (text, text)
 
 
 @pytest.mark.slow

@@ -142,18 +142,34 @@ def test_a_view_on_a_search_of_fewer_parameters_follows(
         "select p::text, pg_get_functiondef(p) from pgembedd_internal._search_functions() p where p::text like %s"
     )
     ((search, definition),) = rows(connection, functions, "pgembedd.search(text%")
-    older = definition.replace(", marks text[] DEFAULT '{**,**}'::text[])", ")")
+    older = definition.replace(", options jsonb DEFAULT '{}'::jsonb)", ")")
     connection.execute(f"drop function {search}; {older}; create schema api".encode())
     connection.execute("select pgembedd.expose_search('api')")
     connection.execute("create view mine as select key from pgembedd.search('documents', 'title', mode => 'text')")
     connection.execute(f"grant select on mine to {reader}; select pgembedd.grant_search('{reader}')")
     migrate(database.conninfo)
     assert len(rows(connection, "select * from mine")) == 3
-    marked = "select snippet from api.search('documents', 'title', mode => 'text', marks => '{<,>}')"
-    assert "<title>" in column(connection, marked)[0]
+    marked = """'{"snippet_marks": ["<", ">"]}'"""
+    found = f"select snippet from api.search('documents', 'title', mode => 'text', options => {marked})"
+    assert "<title>" in column(connection, found)[0]
     assert value(connection, "select count(*) from pg_proc where proname = 'search'") == 3
     with connect_as(database, reader) as asking, pytest.raises(psycopg.errors.InsufficientPrivilege, match="documents"):
         asking.execute("select * from mine")
+
+
+def test_a_view_on_a_search_with_other_columns_is_named(database: Database, connection: psycopg.Connection) -> None:
+    """0.1.0 called `record` "row"."""
+    functions = "select p::text, pg_get_functiondef(p) from pgembedd_internal._search_functions() p where p::text like %s"
+    ((search, definition),) = rows(connection, functions, "pgembedd.search(text%")
+    older = definition.replace(", record jsonb)", ', "row" jsonb)')
+    connection.execute(f"drop function {search}; {older}".encode())
+    connection.execute("create view mine as select key, \"row\" from pgembedd.search('documents', 'x')")
+    with sentence(ConfigurationError, "The migration stopped: view public.mine stands on pgembedd.search(text,"):
+        migrate(database.conninfo)
+    connection.execute("drop view mine")
+    migrate(database.conninfo)
+    connection.execute("create view mine as select key, record from pgembedd.search('documents', 'x')")
+    check_schema(connection)
 
 
 def test_a_view_that_a_version_drops_keeps_its_grants(

@@ -3,6 +3,7 @@
 `python -m tests.project.search_options` writes them; a test compares.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -24,7 +25,6 @@ TYPES: dict[Any, str] = {
     str: "text",
     UUID: "uuid",
     Mapping[str, Any]: "jsonb",
-    Sequence[float]: "double precision[]",
     Sequence[str]: "text[]",
 }
 
@@ -44,17 +44,18 @@ MORE = {  # than the help
     "min_similarity": "hits below this are left out, those by words too; not with `mode => 'text'`. From -1 to 1, with "
     "`l2` from 0 to 1, with `ip` any number; another is refused",
     "embedding": "the query's vector, where the caller has it: no worker is asked, and `query` may be null",
-    "weights": "hybrid: how much the order by meaning counts, and that by words",
+    "options": "[what few searches change](#options-of-a-search), as JSON",
+    "semantic_weight": "hybrid: how much the order by meaning counts",
+    "text_weight": "hybrid: how much the order by words counts",
     "rrf_k": "hybrid: a hit counts the sum of weight / (`rrf_k` + rank) over both orders, by words times the share of "
     "the query's idf that it holds",
-    "after": "[pages](../how-to/search.md#pages): how many hits to leave out, 0 for the first page",
-    "marks": "what is put before and after each word of the query in the snippet, the first hundred; 64 characters "
-    "each",
+    "skip": "how many hits to leave out: the [page](../how-to/search.md#pages) after them; null is 0",
+    "snippet_marks": "what is put before and after each word of the query in the snippet, the first hundred",
 }
-UNITS = {"k": " hits", "after": " hits", "snippet_length": " characters"}
+UNITS = {"k": " hits", "skip": " hits", "snippet_length": " characters"}
 BOUNDS = {
     "k": "of a tool 50; 50 sources of an answer",
-    "marks": "2 members; a snippet marks its first 100 words",
+    "snippet_marks": "2 members; a snippet marks its first 100 words",
     "filter": "also its values together, written out; 1,000 columns and operators, and 64 levels; `$in` and `$nin` "
     "take any number of values within that, on a column of arrays 1,000",
     "min_similarity": "with ip that of a `float4`",
@@ -81,10 +82,21 @@ def of_sql() -> str:
     """The parameters of search()."""
     rows, options = [], options_of(SearchOptions)
     for name, (kind, default) in parameters("search").items():
-        if name in options:
+        if name in options or name == "options":
             shown = f"`{default}`" if default and default.startswith("'") else default
-            rows.append(f"| `{name}` | {kind} | {shown} | {MORE.get(name, options[name][1].help)} |")
+            rows.append(f"| `{name}` | {kind} | {shown} | {MORE[name]} |")
     return f"| parameter | type | default | |\n|---|---|---|---|{ASKED}" + "\n".join(rows)
+
+
+def of_json() -> str:
+    """The members of SQL's parameter `options`."""
+    rows = []
+    for name, (kind, option) in options_of(SearchOptions).items():
+        if option.is_rare:
+            bounds = f"{option.least:g} to {option.most:,.10g}" if kind in (int, float) else f"{option.most} characters"
+            typed = {int: "integer", float: "number"}.get(kind, f"{option.members} texts")
+            rows.append(f"| `{name}` | {typed}, {bounds} | `{json.dumps(option.default)}` | {MORE[name]} |")
+    return "\n".join(["| option | type | default | |", "|---|---|---|---|", *rows])
 
 
 def of_command() -> str:
@@ -109,9 +121,7 @@ def of_limits() -> str:
     for name, (kind, option) in options_of(SearchOptions).items():
         if option.most is not None:
             at_most = f"{option.most:,.10g}{UNITS.get(name, '')}"
-            if kind == Sequence[float]:
-                at_most = f"{option.members} numbers, of {option.least:g} to {at_most} each"
-            elif kind == Sequence[str]:
+            if kind == Sequence[str]:
                 at_most += " characters each"
             rows.append(f"| `{name}` | {AT_MOST.get(name, at_most)} | {BOUNDS.get(name, '')} |".replace("|  |", "| |"))
     return "\n".join(["| option of a search | at most | |", "|---|---|---|", *rows])
@@ -119,6 +129,7 @@ def of_limits() -> str:
 
 PARTS = {
     "options in SQL": of_sql,
+    "members of options": of_json,
     "options of the command": of_command,
     "bounds of the options": of_limits,
 }

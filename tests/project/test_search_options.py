@@ -6,7 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 import click
+import psycopg
 import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from pgembedd.answers.options import AskOptions
 from pgembedd.answers.questions import Question
@@ -15,19 +18,12 @@ from pgembedd.cli.search import command
 from pgembedd.http.routes.answers import AskRequest
 from pgembedd.http.routes.search import SearchAddress, SearchRequest
 from pgembedd.mcp.tools import TOOLS
-from pgembedd.search.options import (
-    NOT_EXPLAINED,
-    NOT_IN_SQL,
-    SearchManyOptions,
-    SearchOptions,
-    SimilarOptions,
-    options_of,
-)
+from pgembedd.search.options import NOT_IN_SQL, SearchManyOptions, SearchOptions, SimilarOptions, options_of
 from tests.project.search_options import DOCS, PART, PARTS, TYPES, parameters, rendered
 
 OPTIONS = options_of(SearchOptions)
 QUESTION_OPTIONS = options_of(AskOptions)
-ASKED = {"pipeline", "pipelines", "query", "like_key", "key"}
+ASKED = {"pipeline", "pipelines", "query", "key", "options"}
 OUTSIDE = set(OPTIONS) - {"embedding"}  # which the process makes
 
 
@@ -50,9 +46,39 @@ def test_sql_has_the_declared_options_types_and_defaults(function: str, kind: ty
     declared = {
         name: ("vector" if name == "embedding" else TYPES[type_], literal(option.default))
         for name, (type_, option) in options_of(kind).items()
-        if name not in NOT_IN_SQL
+        if name not in NOT_IN_SQL and not option.is_rare
     }
     assert in_sql == declared
+    assert [*parameters(function)][-1] == "options"
+
+
+@pytest.mark.parametrize("name", [name for name, (_, option) in OPTIONS.items() if option.is_rare])
+def test_sql_has_the_bounds_and_defaults_of_the_members_of_options(connection: psycopg.Connection, name: str) -> None:
+    kind, option = OPTIONS[name]
+
+    def taken(value: Any) -> Any:
+        return row_of(
+            connection, "select (pgembedd_internal._search_with_options(null, %s, pgembedd_internal._search_options())).*", value
+        )
+
+    def row_of(connection: psycopg.Connection, statement: str, given: Any) -> Any:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            found = cursor.execute(statement.encode(), [Jsonb(given)]).fetchone()
+        return None if found is None else found[name]
+
+    default = [*option.default] if isinstance(option.default, tuple) else option.default
+    assert taken({}) == taken({name: None}) == default
+    if kind in (int, float):
+        for bound, beyond in ((option.least, -1), (option.most, 1)):
+            assert bound is not None
+            assert taken({name: bound}) == bound
+            with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"The option {name} is"):
+                taken({name: bound + beyond})
+    else:
+        longest = "x" * int(option.most or 0)
+        assert taken({name: [longest, ""]}) == [longest, ""]
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=name):
+            taken({name: [longest + "x", ""]})
 
 
 def literal(default: Any) -> str:
@@ -86,8 +112,8 @@ def test_a_question_has_the_declared_options_on_each_surface() -> None:
         assert name == "thread" or of_tool[name].description == told
 
 
-def test_explain_search_takes_the_others() -> None:
-    assert {*parameters("explain_search")} - ASKED - {"with_hits"} == {*OPTIONS} - {*NOT_EXPLAINED}
+def test_explain_search_takes_those_of_search() -> None:
+    assert [name for name in parameters("explain_search") if name != "with_hits"] == [*parameters("search")]
 
 
 def test_each_surface_has_each_option() -> None:

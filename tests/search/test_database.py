@@ -50,8 +50,8 @@ def test_hits_are_typed_and_in_order(searches: Searches) -> None:
 
     assert [type(hit) for hit in hits] == [Hit] * 3
     assert [hit.semantic_rank for hit in hits] == [1, 2, 3]
-    assert all(hit.key == hit.row["id"] > 5 for hit in hits)
-    assert set(hits[0].row) == {"id", "title", "content", "share"}
+    assert all(hit.key == hit.record["id"] > 5 for hit in hits)
+    assert set(hits[0].record) == {"id", "title", "content", "share"}
     assert hits[0].score >= hits[1].score >= hits[2].score
     assert (hits[0].chunk_index, hits.notices) == (None, ())
 
@@ -142,10 +142,10 @@ def test_an_unknown_argument_is_a_mistake_of_the_program(searches: Searches) -> 
 
 
 def test_each_method_takes_the_arguments_of_its_function(searches: Searches) -> None:
-    with pytest.raises(TypeError, match=r"similar\(\) has no argument 'mode'; there are k, filter, per"):
+    with pytest.raises(TypeError, match=r"similar\(\) has no argument 'mode'; there are k, filter, skip"):
         searches.similar("documents", 1, mode="text")  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match=r"search_many\(\) has no argument 'after'"):
-        searches.search_many(["documents"], "words", after=0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"search_many\(\) has no argument 'embedding'"):
+        searches.search_many(["documents"], "words", embedding=NEAR)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"such as \['documents'\]"):
         searches.search_many("documents", "words")
 
@@ -169,10 +169,10 @@ def test_several_pipelines_at_once(database: Database) -> None:
     found = {("documents", 2), ("tickets", "a")}
     with Searches(database.conninfo) as searches:
         hits = searches.search_many(
-            both, "invoice", mode="text", k=5, marks=["<", ">"], filter={"content": {"$exists": True}}
+            both, "invoice", mode="text", k=5, snippet_marks=["<", ">"], filter={"content": {"$exists": True}}
         )
         assert {(hit.pipeline, hit.key) for hit in hits} == found
-        assert all(hit.text_rank == 1 and hit.row["content"] and "<invoice>" in (hit.snippet or "") for hit in hits)
+        assert all(hit.text_rank == 1 and hit.record["content"] and "<invoice>" in (hit.snippet or "") for hit in hits)
         with pytest.raises(SearchError, match='There is no pipeline "gone"'):
             searches.search_many(["documents", "gone"], "invoice")
 
@@ -250,7 +250,7 @@ def test_numbers_of_any_length_arrive(database: Database) -> None:
         make_source(connection, 1)
         connection.execute("alter table documents add n numeric default repeat('9', 5000)::numeric")
         (hit,) = searches.search("documents", None, embedding=NEAR)
-        assert hit.row["n"] == "9" * 5000
+        assert hit.record["n"] == "9" * 5000
 
 
 def test_what_waits_is_noted(database: Database) -> None:
@@ -359,7 +359,7 @@ def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, 
     with database.connect() as theirs:
         searches = SearchEngine(lambda work: work(theirs), LocalModels())
         searches.pipelines()
-        searches.search("documents", None, embedding=NEAR, weights=[1, 1], marks=["[", "]"])
+        searches.search("documents", None, embedding=NEAR, semantic_weight=1, snippet_marks=["[", "]"])
         searches.search_many(["documents"], "a question", mode="text")
         searches.similar("documents", 1)
         searches.row("documents", 1)

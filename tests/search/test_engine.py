@@ -21,7 +21,7 @@ __all__ = ["connection"]
 
 NEAR = [1.0, 0.5, 0.25]
 LONG = "the reset of a password " * 200
-SNIPPET: dict[str, Any] = {"snippet_length": 30, "marks": ["<", ">"]}
+SNIPPET: dict[str, Any] = {"snippet_length": 30, "snippet_marks": ["<", ">"]}
 
 
 @dataclass
@@ -93,11 +93,11 @@ def test_a_reranked_search_is_one_search(port: Port) -> None:
     ("wrong", "sentence"),
     [
         ({"k": 0}, "k 0 is out of range."),
-        ({"snippet_length": -1}, "snippet_length -1 is out of range."),
-        ({"marks": ["x"]}, "The marks '{x}' are not known."),
-        ({"marks": ["x", "y" * 65]}, "marks has 65 characters"),
-        ({"marks": ["x", "\0"]}, "The member of marks holds a character"),
-        ({"weights": [0, 0]}, "The weights '{0,0}' are not known."),
+        ({"snippet_length": -1}, "The option snippet_length is -1."),
+        ({"snippet_marks": ["x"]}, 'The option snippet_marks is ["x"].'),
+        ({"snippet_marks": ["x", "y" * 65]}, "snippet_marks has 65 characters"),
+        ({"snippet_marks": ["x", "\0"]}, "The member of snippet_marks holds a character"),
+        ({"semantic_weight": 0, "text_weight": 0}, "Both semantic_weight and text_weight are 0."),
     ],
     ids=str,
 )

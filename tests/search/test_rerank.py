@@ -8,7 +8,9 @@ import pytest
 
 from pgembedd.errors import ModelUnavailableError
 from pgembedd.model import Reranker
-from pgembedd.search.rerank import MAX_CANDIDATES, fuse
+from pgembedd.search.hits import Hit, Hits
+from pgembedd.search.options import SearchOptions, with_defaults
+from pgembedd.search.rerank import MAX_CANDIDATES, candidates, fuse, reranked
 
 
 def test_both_ranks_count() -> None:
@@ -50,3 +52,18 @@ def test_the_real_reranker_lifts_the_answer() -> None:
     assert best.position == 5
     assert order.index(best) < 5
     assert order[25].position == 25  # no candidate
+
+
+@hypothesis.given(st.integers(0, 45), st.lists(st.integers(1, 30), min_size=1, max_size=12))
+def test_pages_are_cut_from_one_reranked_order(found: int, lengths: list[int]) -> None:
+    order = [Hit(key=key, score=1 / (61 + key), record={}, snippet=str(key * 7 % 20)) for key in range(found)]
+
+    def page(skip: int, k: int) -> list[Hit]:
+        options = SearchOptions(k=k, skip=skip)
+        asked = with_defaults(candidates(options))
+        hits = Hits(order[asked["skip"] : asked["skip"] + asked["k"]])
+        return reranked(hits, options, lambda texts: [float(text) for text in texts])
+
+    skips = [sum(lengths[:nth]) for nth in range(len(lengths))]
+    pages = [hit for skip, k in zip(skips, lengths, strict=True) for hit in page(skip, k)]
+    assert [(hit.key, hit.score) for hit in pages] == [(hit.key, hit.score) for hit in page(0, sum(lengths))]

@@ -124,7 +124,7 @@ REFUSALS = {
         "select pgembedd.search('documents', 'x', k => 0)",
         "select pgembedd.search('documents', 'x', mode => 'nope')",
         "select pgembedd.search('documents', 'x', min_similarity => 3)",
-        "select pgembedd.search('documents', 'x', weights => '{0,0}')",
+        "select pgembedd.search('documents', 'x', options => '{\"rrf_k\": 0}')",
         "select pgembedd.search('documents', 'x', filter => '{\"nope\": 1}', mode => 'text')",
         "select pgembedd.search('documents', 'x', filter => '{\"title\": {\"$nope\": 1}}', mode => 'text')",
         "select pgembedd.search('documents', 'x', filter => '{\"$and\": [{\"id\": \"x\"}]}', mode => 'text')",

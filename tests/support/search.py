@@ -9,9 +9,11 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from pgembedd.search.options import SearchOptions, options_of
 from tests.support.sql import create_pipeline, rows
 
 QUERY = "[1,0.5,0.25]"
+DECLARED = options_of(SearchOptions)
 
 # The i-th of n vectors, spread over a sphere by the golden angle: no two are alike.
 _HEIGHT = "(1 - 2.0 * i / {n})"
@@ -44,7 +46,7 @@ class Hit:
     semantic_rank: int | None
     text_rank: int | None
     snippet: str | None
-    row: dict[str, Any]
+    record: dict[str, Any]
 
 
 def make_source(connection: psycopg.Connection, count: int, **options: Any) -> None:
@@ -83,7 +85,10 @@ def fill(connection: psycopg.Connection, count: int, table: str | None = None) -
 
 def search(connection: psycopg.Connection, pipeline: str = "documents", **options: Any) -> list[Hit]:
     """Searches by name and by meaning, with the vector `QUERY`, unless told otherwise."""
+    rare = {name: options.pop(name) for name in list(options) if name in DECLARED and DECLARED[name][1].is_rare}
     values = {"query": None, "embedding": QUERY, "mode": "semantic", **options}
+    if rare:
+        values["options"] = Jsonb(rare)
     if isinstance(values.get("filter"), dict | list):
         values["filter"] = Jsonb(values["filter"])
     arguments = "".join(f", {name} => %({name})s" + ("::vector" if name == "embedding" else "") for name in values)

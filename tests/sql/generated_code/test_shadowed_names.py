@@ -37,7 +37,7 @@ def test_a_search_shows_the_row(connection: psycopg.Connection) -> None:
     create_pipeline(connection, content_function="inp", watch_columns=["body"])
     work(connection)
     (hit,) = search(connection, embedding="[1,2,3]")
-    assert (hit.snippet, hit.row["s"]) == ("the body", "another column")
+    assert (hit.snippet, hit.record["s"]) == ("the body", "another column")
     (row,) = column(connection, "select pgembedd.search_row('documents', '1')")
     assert (row["id"], row["k"], row["s"]) == (1, None, "another column")
 

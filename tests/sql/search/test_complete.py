@@ -72,7 +72,7 @@ def test_policies_leave_it_complete(roles: Roles, database: Database, source: ps
     with connect_as(database, reader) as theirs:
         found = search(theirs, k=1000)
         assert len(found) == matches
-        assert all(hit.row["share"] < 10 for hit in found)
+        assert all(hit.record["share"] < 10 for hit in found)
         exact = column(connection, statement, 10, QUERY, 10)
         assert [hit.key for hit in search(theirs, k=10)] == exact
         connection.execute("drop policy few on documents")

@@ -26,13 +26,13 @@ SEARCHES = [
     f"'common rare', {VECTOR}",
     f"'common rare', {VECTOR}, per => 'chunk', k => 100",
     "'common rare', mode => 'text'",
-    f"""'shared "only one" -missing', {VECTOR}, after => 0""",
+    f"""'shared "only one" -missing', {VECTOR}, skip => 0""",
     f"""'{" ".join(f"word{n}" for n in range(40))} common', {VECTOR}, k => 30""",
     f"'secret', {VECTOR}, min_similarity => 0.1",
     f"null, {VECTOR}, k => 1000",
     f"""'common', {VECTOR}, filter => '{{"id": {{"$lt": 30}}}}'""",
 ]
-EXPLAINED = [asked.replace(", after => 0", "") for asked in SEARCHES] + [f"'common', {VECTOR}, mode => 'semantic'"]
+EXPLAINED = [asked.replace(", skip => 0", "") for asked in SEARCHES] + [f"'common', {VECTOR}, mode => 'semantic'"]
 
 # Every function that the role may call and that may say something of rows: the public ones, and those that run with
 # more rights than the role's. The rest runs as the role and sees what it sees.

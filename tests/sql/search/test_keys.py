@@ -48,7 +48,7 @@ def test_a_key_that_is_found_leads_to_its_row(connection: psycopg.Connection, ki
     columns, samples = KEYS[kind]
     assert len(found_in(connection, columns, samples, _names(columns))) == len(samples)
     found = "select count(*) from pgembedd.search('documents', 'apple', mode => 'text') s"
-    assert value(connection, f"{found} where pgembedd.search_row('documents', s.key) = s.\"row\"") == len(samples)
+    assert value(connection, f"{found} where pgembedd.search_row('documents', s.key) = s.record") == len(samples)
     # All others are like it: in Python a number of many digits would be another one.
     similar = f"{found}, pgembedd.similar('documents', s.key) o where o.key <> s.key"
     assert value(connection, similar) == len(samples) * (len(samples) - 1)

@@ -45,8 +45,8 @@ def test_rows_with_a_rare_word_are_first_however_many_are_wanted(entries: psycop
 
 @pytest.mark.slow
 def test_pages_are_cut_from_one_list(entries: psycopg.Connection) -> None:
-    whole = by_words(entries, "login kerberos", k=200, after=0)
-    pages = [by_words(entries, "login kerberos", k=20, after=after) for after in range(0, 200, 20)]
+    whole = by_words(entries, "login kerberos", k=200)
+    pages = [by_words(entries, "login kerberos", k=20, skip=skip) for skip in range(0, 200, 20)]
     assert [key for page in pages for key in page] == whole
     assert len(set(whole)) == 200
 
@@ -61,7 +61,7 @@ def test_a_query_of_many_words_is_searched_by_those_that_occur(entries: psycopg.
 
 @pytest.mark.slow
 def test_the_window_has_a_thousand_hits(entries: psycopg.Connection) -> None:
-    ends = [len(hybrid(entries, "login", k=20, after=after)) for after in (0, 980, 990, 1000)]
+    ends = [len(hybrid(entries, "login", k=20, skip=skip)) for skip in (0, 980, 990, 1000)]
     assert ends == [20, 20, 10, 0]
 
 

@@ -16,7 +16,7 @@ from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
-TYPED = 'select (hit."row").id from pgembedd.search(null::documents, null, embedding => %s) hit'
+TYPED = "select (hit.record).id from pgembedd.search(null::documents, null, embedding => %s) hit"
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_the_rights_on_columns_hold(
     connection.execute(f"grant select (id, title, embedding) on documents to {reader}")
     with connect_as(database, reader) as theirs:
         hit = search(theirs)[0]
-        assert set(hit.row) == {"id", "title"}
+        assert set(hit.record) == {"id", "title"}
         assert hit.snippet == f"title {hit.key}"
         with refused('public.documents has no column "share" that you may filter by.', "There are: id, title."):
             search(theirs, filter={"share": 1})

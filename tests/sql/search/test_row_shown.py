@@ -39,10 +39,10 @@ def hit_of(connection: psycopg.Connection, **options: Any) -> Hit:
 def test_a_row_is_shown_as_it_is_up_to_its_bound(connection: psycopg.Connection) -> None:
     make_source(connection, 1)
     connection.execute("update documents set content = repeat('x', 32000)")
-    whole = hit_of(connection).row
+    whole = hit_of(connection).record
     assert (len(whole["content"]), "pgembedd_cut" in whole) == (32_000, False)
     connection.execute("update documents set content = repeat('x', 33000)")
-    cut = hit_of(connection).row
+    cut = hit_of(connection).record
     assert cut["pgembedd_cut"] == ["content"]
     assert cut["content"].strip("x") == "…"
     assert 5_000 < len(cut["content"]) < 6_000
@@ -54,8 +54,8 @@ def test_every_kind_of_large_value_is_cut_and_named(connection: psycopg.Connecti
     make_source(connection, 1)
     connection.execute(LARGE.format(MEGABYTE))
     for found in (
-        hit_of(connection).row,
-        value(connection, "select \"row\" from pgembedd.search('documents', null, embedding => %s::vector)", QUERY),
+        hit_of(connection).record,
+        value(connection, "select record from pgembedd.search('documents', null, embedding => %s::vector)", QUERY),
         value(connection, "select pgembedd.search_row('documents', '1', bytes => 32768)"),
     ):
         assert found["pgembedd_cut"] == ["content", "data", "huge", "raw", "sizes"]
@@ -80,7 +80,7 @@ def test_many_small_values_are_cut_too(connection: psycopg.Connection) -> None:
         "select pgembedd.create_pipeline('wide', 'wide', array['c0'], dimensions => 3, backfill => false)"
     )
     connection.execute("update wide set embedding = '[1,1,1]'")
-    row = search(connection, "wide")[0].row
+    row = search(connection, "wide")[0].record
     assert set(row) == {"id", "pgembedd_cut", *columns}
     assert 0 < len(row["pgembedd_cut"]) < 300
     assert len(json.dumps(row)) < MOST + 16 * len(columns)
@@ -92,16 +92,21 @@ def test_a_snippet_marks_a_hundred_words(connection: psycopg.Connection) -> None
     connection.execute("select pgembedd_internal._fill_words(p, 10) from pgembedd_internal.pipeline p")
     for length in (300, 10_000):
         marked = hit_of(
-            connection, query="x", mode="text", embedding=None, snippet_length=length, marks=["<" * 64, ">" * 64]
+            connection,
+            query="x",
+            mode="text",
+            embedding=None,
+            snippet_length=length,
+            snippet_marks=["<" * 64, ">" * 64],
         )
         assert marked.snippet is not None
         assert marked.snippet.count("<") == marked.snippet.count(">") == 6_400
     for marks, sentence in (
-        (["<" * 65, ""], "marks has 65 characters, and at most 64 are taken."),
-        (["<"] * 3, "The marks '{<,<,<}' are not known."),
+        (["<" * 65, ""], "snippet_marks has 65 characters, and at most 64 are taken."),
+        (["<"] * 3, 'The option snippet_marks is ["<", "<", "<"].'),
     ):
         with refused(sentence):
-            hit_of(connection, query="x", mode="text", embedding=None, marks=marks)
+            hit_of(connection, query="x", mode="text", embedding=None, snippet_marks=marks)
 
 
 def peak_mb(connection: psycopg.Connection) -> int:
@@ -110,12 +115,13 @@ def peak_mb(connection: psycopg.Connection) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) // 1000
 
 
+MARKED = "jsonb_build_object('snippet_marks', array[%(mark)s, %(mark)s], 'snippet_length', 10000)"
 CALLS = [
     f"select {shown} from {qualified(function)}"
-    for shown in ("count(*)", 'jsonb_agg("row")')
+    for shown in ("count(*)", "jsonb_agg(record)")
     for function in (
         "search('documents', null, 1000, embedding => %(vector)s::vector)",
-        "search('documents', 'x', 1000, mode => 'text', marks => array[%(mark)s, %(mark)s], snippet_length => 10000)",
+        f"search('documents', 'x', 1000, mode => 'text', options => {MARKED})",
         "similar('documents', '1', 1000)",
         "search_many(array['documents'], 'x', 1000, mode => 'text')",
         "search('documents', null, 1000, %(in)s, embedding => %(vector)s::vector)",

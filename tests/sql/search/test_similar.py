@@ -160,3 +160,13 @@ def test_functions_for_postgrest(roles: Roles, database: Database, connection: p
     assert value(connection, "select count(*) from pg_proc where pronamespace = 'api'::regnamespace") == 0
     assert call(connection, "unexpose_search") is False, "what is not ours stays"
     assert value(connection, "select public.search()") == 1
+
+
+def test_pages_of_several_tables_and_of_similar_rows_continue(two: psycopg.Connection) -> None:
+    asked = "'{tickets,documents}', %s, %s, skip => %s, mode => 'text'"
+    statement = f"select pipeline, key from pgembedd.search_many({asked})"
+    whole = rows(two, statement, "card invoice", 1000, 0)
+    assert len(whole) == 4
+    assert [hit for skip in range(6) for hit in rows(two, statement, "card invoice", 1, skip)] == whole
+    alike = "select key from pgembedd.similar('documents', '2', %s, skip => %s)"
+    assert [key for skip in (0, 2, 4) for key in column(two, alike, 2, skip)] == column(two, alike, 1000, None)

@@ -126,7 +126,7 @@ class Json(click.ParamType[Any]):
 FEW = 5
 """Hits for a terminal."""
 _SHORT = {"k": ("-n",)}
-_TYPES: dict[Any, Any] = {int: int, float: float, str: str, UUID: UUID, Sequence[float]: float, Sequence[str]: str}
+_TYPES: dict[Any, Any] = {int: int, float: float, str: str, UUID: UUID, Sequence[str]: str}
 
 
 def search_options(command: Command) -> Command:

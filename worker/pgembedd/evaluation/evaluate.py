@@ -54,7 +54,9 @@ def _search(
 ) -> Hits:
     """Returns the best `k` rows, with the texts for a reranker."""
     length = READ_CHARACTERS
-    return search(connection, pipeline, text, mode=mode, k=k, embedding=vector, snippet_length=length, marks=("", ""))
+    return search(
+        connection, pipeline, text, mode=mode, k=k, embedding=vector, snippet_length=length, snippet_marks=("", "")
+    )
 
 
 def _is_refused(error: SearchError) -> bool:

@@ -12,7 +12,7 @@ from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hits
 
 MAX_CHARACTERS = 60_000  # of a result, as JSON
-MAX_VALUE = 1_000  # characters of a value in a hit's row
+MAX_VALUE = 1_000  # characters of a value in a hit's record
 MAX_ROW_VALUE = 20_000  # and in a row that was asked for by its key
 ANSWER_TIMEOUT_S = 120.0
 
@@ -60,7 +60,7 @@ def _given(given: dict[str, Any]) -> dict[str, Any]:
 def _found(hits: Hits) -> dict[str, Any]:
     found = [{name: value for name, value in asdict(hit).items() if value is not None} for hit in hits]
     for hit in found:
-        hit["row"] = _cut(hit["row"], MAX_VALUE)
+        hit["record"] = _cut(hit["record"], MAX_VALUE)
     return {"hits": found, "notices": hits.notices}
 
 
@@ -87,7 +87,7 @@ TOOLS = {
         Tool(
             "search",
             "Searches the rows of a pipeline by meaning and words, with an optional filter. Returns the best hits "
-            f"first: key, score, snippet and row, whose long values are cut at {MAX_VALUE} characters; get_row has "
+            f"first: key, score, snippet and record, whose long values are cut at {MAX_VALUE} characters; get_row has "
             "them in full.",
             SEARCH_ARGUMENTS,
             _search,

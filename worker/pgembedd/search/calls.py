@@ -11,13 +11,7 @@ from psycopg import sql
 from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
 from pgembedd.search.hits import AnyHit, Hit, Pipeline
-from pgembedd.search.options import (
-    NOT_EXPLAINED,
-    NOT_IN_SQL,
-    SearchOptions,
-    SimilarOptions,
-    options_of,
-)
+from pgembedd.search.options import NOT_IN_SQL, SearchOptions, SimilarOptions, options_of
 
 Result = TypeVar("Result")
 Row = dict[str, Any]
@@ -30,9 +24,9 @@ _CASTS: dict[Any, LiteralString] = {
     UUID: "::pg_catalog.uuid",
     Mapping[str, Any]: "::pg_catalog.jsonb",
     Sequence[str]: "::pg_catalog.text[]",
-    Sequence[float]: "::pg_catalog.float8[]",
 }
-_TYPES: dict[str, Any] = {name: kind for name, (kind, _) in options_of(SearchOptions).items()} | {
+_OPTIONS = options_of(SearchOptions)
+_TYPES: dict[str, Any] = {name: kind for name, (kind, _) in _OPTIONS.items()} | {
     "pipeline": str,
     "pipelines": Sequence[str],
     "query": str,
@@ -40,13 +34,11 @@ _TYPES: dict[str, Any] = {name: kind for name, (kind, _) in options_of(SearchOpt
     "language_model": str,
     "thread": UUID,
     "key": Mapping[str, Any],
-    "like_key": Mapping[str, Any],
+    "options": Mapping[str, Any],
     "bytes": int,
     "with_hits": bool,
-    "name": str,
     "embedding": None,  # without a cast: pgvector may be installed in any schema
 }
-_KEYS = ("key", "like_key")
 _INT4 = 2**31
 
 
@@ -73,15 +65,15 @@ def hits_call(
     def read(rows: list[Row]) -> list[AnyHit]:
         return [hit(**{name: row[name] for name in names if name in row}) for row in rows]
 
-    return named_call(name, {**asked, **_options(name, options, kind, NOT_IN_SQL)}, read)
+    return named_call(name, {**asked, **_options(name, options, kind)}, read)
 
 
 def explain_call(
     pipeline: str, text: str | None, options: SearchOptions, *, with_hits: bool = False
 ) -> Call[dict[str, Any]]:
-    """Returns the call of explain_search(), without the options that it does not take."""
+    """Returns the call of explain_search()."""
     asked = {"pipeline": pipeline, "query": text} | ({"with_hits": True} if with_hits else {})
-    given = _options("explain_search", options, SearchOptions, NOT_EXPLAINED)
+    given = _options("explain_search", options, SearchOptions)
     return named_call("explain_search", {**asked, **given}, lambda rows: _ordered(rows[0]["e"]))
 
 
@@ -94,7 +86,7 @@ def _ordered(plan: dict[str, Any]) -> dict[str, Any]:
 
 def pipelines_call(name: str | None = None) -> Call[list[Pipeline]]:
     """Returns the call of search_pipelines(): of all, or of one."""
-    return named_call("search_pipelines", {} if name is None else {"name": name}, _pipelines)
+    return named_call("search_pipelines", {} if name is None else {"pipeline": name}, _pipelines)
 
 
 def named_call(name: str, given: Mapping[str, Any], read: Callable[[list[Row]], Result]) -> Call[Result]:
@@ -107,24 +99,24 @@ def named_call(name: str, given: Mapping[str, Any], read: Callable[[list[Row]], 
     return Call(sql.SQL(query(name)).format(arguments=arguments), values, read)
 
 
-def _options(
-    name: str, options: Mapping[str, Any], kind: type[SimilarOptions], without: Sequence[str]
-) -> dict[str, Any]:
-    """Returns the options that were given, of those of a kind. TypeError for others."""
+def _options(name: str, options: Mapping[str, Any], kind: type[SimilarOptions]) -> dict[str, Any]:
+    """Returns the options that were given as the function takes them. TypeError for others than those of a kind."""
     if unknown := sorted(options.keys() - kind.__annotations__.keys()):
         raise TypeError(f"{name}() has no argument {unknown[0]!r}; there are {', '.join(kind.__annotations__)}.")
-    return {name: options[name] for name in options if name not in without}
+    rare = {name: value for name, value in options.items() if _OPTIONS[name][1].is_rare}
+    given = {name: value for name, value in options.items() if name not in rare and name not in NOT_IN_SQL}
+    return {**given, "options": rare} if rare else given
 
 
 def _value(name: str, value: Any) -> Any:
     """Returns the value as Postgres takes it. SearchError for one that it cannot be told."""
-    if value is None and name not in _KEYS:
+    if value is None and name != "key":
         return None
     if _TYPES[name] == Mapping[str, Any]:
         return _as_json(name, value)
     if name == "embedding":
         return f"[{','.join(map(str, map(float, value)))}]"
-    if _TYPES[name] in (Sequence[str], Sequence[float]):
+    if _TYPES[name] == Sequence[str]:
         return [_checked(f"member of {name}", member) for member in value]
     return _checked(name, value)
 

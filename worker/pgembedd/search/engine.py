@@ -70,7 +70,7 @@ class SearchEngine:
 
     def similar(self, pipeline: str, key: Any, **options: Unpack[SimilarOptions]) -> Hits:
         """Returns the rows that are most like the row of that key, without it."""
-        asked = {"pipeline": pipeline, "like_key": key}
+        asked = {"pipeline": pipeline, "key": key}
         return Hits(*self._call(hits_call("similar", asked, Hit, options, SimilarOptions)))
 
     def row(self, pipeline: str, key: Any, limit: int | None = None) -> dict[str, Any] | None:

@@ -37,15 +37,12 @@ def option_fields(
 
 
 def _type(declared: Any, option: Option, most: float | None, *, is_closed: bool) -> Any:
-    number, members = Field(ge=option.least, le=most), Field(max_length=option.members)
     if declared == Mapping[str, Any]:
         return Filter
     if declared is UUID:
         return Annotated[UUID, Field(strict=False)]  # JSON has it as a text
-    if declared == Sequence[float]:
-        return Annotated[list[Annotated[float, number]], members]
     if declared == Sequence[str]:
-        return Annotated[list[Annotated[str, Field(max_length=option.most)]], members]
+        return Annotated[list[Annotated[str, Field(max_length=option.most)]], Field(max_length=option.members)]
     if declared in (int, float):
-        return Annotated[declared, number]
+        return Annotated[declared, Field(ge=option.least, le=most)]
     return Literal[option.choices] if is_closed and option.choices else Name

@@ -12,13 +12,13 @@ class Hit:
     """A row, or a chunk of one, that a search found.
 
     `key` is the bare value, or a dict by column where the key has several. `similarity` and `semantic_rank` are None
-    for a hit that was found by its words alone, `text_rank` for one that was found by its meaning alone. `row` has the
-    columns that the caller may read, without vectors.
+    for a hit that was found by its words alone, `text_rank` for one that was found by its meaning alone. `record` has
+    the columns that the caller may read, without vectors.
     """
 
     key: Any
     score: float
-    row: dict[str, Any]
+    record: dict[str, Any]
     similarity: float | None = None
     semantic_rank: int | None = None
     text_rank: int | None = None
@@ -66,7 +66,7 @@ class Pipeline:
 
 def title_of(hit: Hit, text_columns: Iterable[str]) -> str:
     """Returns the first line of the first text column that has one, else of the snippet; "" without any."""
-    for text in (*(hit.row.get(name) for name in text_columns), hit.snippet):
+    for text in (*(hit.record.get(name) for name in text_columns), hit.snippet):
         line = next((line.strip() for line in text.splitlines() if line.strip()), "") if isinstance(text, str) else ""
         if line:
             return line if len(line) <= TITLE_CHARACTERS else f"{line[: TITLE_CHARACTERS - 1].rstrip()}…"

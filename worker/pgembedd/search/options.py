@@ -8,8 +8,6 @@ from pgembedd.settings import limits
 
 MODES = ("hybrid", "semantic", "text")
 NOT_IN_SQL = ("rerank",)
-NOT_EXPLAINED = (*NOT_IN_SQL, "snippet_length", "weights", "rrf_k", "after", "marks")
-"""What explain_search() does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +15,8 @@ class Option:
     """The declaration of an option, in addition to its type.
 
     `least` and `most` bound a number, each number of a list, the characters of each text of a list, or the members of
-    an object; `members` is how many a list has. `choices` are the words that a text may be.
+    an object; `members` is how many a list has. `choices` are the words that a text may be. `is_rare` for a member of
+    SQL's parameter `options`.
     """
 
     default: Any
@@ -26,6 +25,7 @@ class Option:
     most: float | None = None
     members: int = 0
     choices: tuple[str, ...] = ()
+    is_rare: bool = False
 
 
 class SimilarOptions(TypedDict, total=False):
@@ -42,13 +42,16 @@ class SimilarOptions(TypedDict, total=False):
             most=limits.CONDITIONS,
         ),
     ]
-    per: Annotated[
-        str, Option("row", "`row`: each row once, with its best chunk; `chunk`: every chunk.", choices=("row", "chunk"))
-    ]
+    skip: Annotated[int, Option(0, "How many hits to leave out: 10 for the second page of 10.", 0, limits.HITS)]
     min_similarity: Annotated[
         float | None, Option(None, "Leaves out what is less similar.", -limits.SIMILARITY, limits.SIMILARITY)
     ]
-    snippet_length: Annotated[int, Option(200, "Characters of a snippet at most; 0: none.", 0, limits.SNIPPET)]
+    per: Annotated[
+        str, Option("row", "`row`: each row once, with its best chunk; `chunk`: every chunk.", choices=("row", "chunk"))
+    ]
+    snippet_length: Annotated[
+        int, Option(200, "Characters of a snippet at most; 0: none.", 0, limits.SNIPPET, is_rare=True)
+    ]
 
 
 class SearchManyOptions(SimilarOptions, total=False):
@@ -57,14 +60,22 @@ class SearchManyOptions(SimilarOptions, total=False):
     mode: Annotated[
         str, Option("hybrid", "`hybrid`: by meaning and words; `semantic`, `text`: by one of them.", choices=MODES)
     ]
-    weights: Annotated[
-        Sequence[float],
-        Option((1, 1), "How much the order by meaning counts, and that by words.", 0, limits.WEIGHT, members=2),
+    semantic_weight: Annotated[
+        float, Option(1, "How much the order by meaning counts.", 0, limits.WEIGHT, is_rare=True)
     ]
-    rrf_k: Annotated[int, Option(60, "How little the first places of both orders count.", 1, limits.RRF_K)]
-    marks: Annotated[
+    text_weight: Annotated[float, Option(1, "How much the order by words counts.", 0, limits.WEIGHT, is_rare=True)]
+    rrf_k: Annotated[
+        int, Option(60, "How little the first places of both orders count.", 1, limits.RRF_K, is_rare=True)
+    ]
+    snippet_marks: Annotated[
         Sequence[str],
-        Option(("**", "**"), "Put before and after the query's words in a snippet.", most=limits.MARK, members=2),
+        Option(
+            ("**", "**"),
+            "Put before and after the query's words in a snippet.",
+            most=limits.MARK,
+            members=2,
+            is_rare=True,
+        ),
     ]
 
 
@@ -72,7 +83,6 @@ class SearchOptions(SearchManyOptions, total=False):
     """The options of search(). A vector is given by programs alone, and `rerank` is done outside of SQL."""
 
     embedding: Annotated[Sequence[float] | None, Option(None, "The query's vector, of the pipeline's model.")]
-    after: Annotated[int | None, Option(None, "How many hits to leave out: the next page.", 0, limits.HITS)]
     rerank: Annotated[str | None, Option(None, "A reranker, as ms-marco-minilm-l12, for the first 20 hits.")]
 
 

@@ -43,27 +43,35 @@ def fuse(rerank_scores: Sequence[float], hits: int) -> list[Reranked]:
 def candidates(options: SearchOptions) -> SearchOptions:
     """Returns the options of the search whose hits are reranked: for all that are read, with passages as snippets.
 
-    What SQL refuses stays as it is. SearchError for marks that cannot be told to SQL.
+    A page that begins after the candidates is left as it is, and so is what SQL refuses. SearchError for marks that
+    cannot be told to SQL.
     """
     asked = with_defaults(options)
-    k, length, marks = asked["k"], asked["snippet_length"], asked["marks"]
+    k, length, marks = asked["k"], asked["snippet_length"], asked["snippet_marks"]
+    if not 0 <= (skip := asked["skip"] or 0) < MAX_CANDIDATES:
+        return options
     for mark in marks:
-        check_text("member of marks", mark)
+        check_text("member of snippet_marks", mark)
     return {
         **options,
-        "k": MAX_CANDIDATES if 1 <= k < MAX_CANDIDATES else k,
+        "skip": 0,
+        "k": min(max(MAX_CANDIDATES, skip + k), limits.HITS) if 1 <= k <= limits.HITS else k,
         "snippet_length": READ_CHARACTERS if 0 <= length < READ_CHARACTERS else length,
-        "marks": MARKS if [len(mark) <= limits.MARK for mark in marks] == [True, True] else marks,
+        "snippet_marks": MARKS if [len(mark) <= limits.MARK for mark in marks] == [True, True] else marks,
     }
 
 
 def reranked(hits: Hits, options: SearchOptions, scores_of: Callable[[Sequence[str]], Sequence[float]]) -> Hits:
-    """Returns the best `k` hits of a search for candidates by both orders, with snippets as `options` ask for them.
+    """Returns the page of a search for candidates by both orders, with snippets as `options` ask for them.
 
-    `score` is the fused one, `rerank_score` the reranker's.
+    The first hits of all pages are reranked, and those after them follow as they came. `score` is the fused one,
+    `rerank_score` the reranker's.
     """
     asked = with_defaults(options)
-    length, marks = asked["snippet_length"], asked["marks"]
+    if (skip := asked["skip"] or 0) >= MAX_CANDIDATES:
+        others = (replace(hit, score=1 / (RRF_K + 1 + skip + nth)) for nth, hit in enumerate(hits))
+        return Hits(others, hits.notices)
+    length, marks = asked["snippet_length"], asked["snippet_marks"]
     passages = [hit.snippet or "" for hit in hits[:MAX_CANDIDATES]]
     texts = [plain(each if length <= READ_CHARACTERS else cut(each, READ_CHARACTERS, MARKS)) for each in passages]
 
@@ -72,4 +80,5 @@ def reranked(hits: Hits, options: SearchOptions, scores_of: Callable[[Sequence[s
         snippet = None if hit.snippet is None or length == 0 else cut(hit.snippet, length, marks)
         return replace(hit, score=one.score, rerank_score=one.rerank_score, snippet=snippet)
 
-    return Hits(map(shown, fuse(scores_of(texts), len(hits))[: asked["k"]]), hits.notices)
+    page = fuse(scores_of(texts), len(hits))[skip : skip + asked["k"]]
+    return Hits(map(shown, page), hits.notices)

@@ -55,7 +55,7 @@ def chosen(searches: SearchEngine, pipelines: list[Pipeline], name: str) -> Pipe
 def find(searches: SearchEngine, where: Pipeline, text: str, limit: int, options: SearchOptions) -> Hits:
     """Returns the hits of `limit` rows at most; of a pipeline with chunks each row has several."""
     asked: SearchOptions = {**options, "k": min(limit * CHUNKS_PER_ROW, 1000) if where.chunked else limit}
-    asked["marks"] = MARKS
+    asked["snippet_marks"] = MARKS
     if where.chunked:
         asked["per"] = "chunk"
     return searches.search(where, text, **asked)
@@ -90,7 +90,7 @@ def as_sql(where: Pipeline, text: str, options: SearchOptions, limit: int) -> st
         given["filter"] = json.dumps(given["filter"], ensure_ascii=False)
     named = "".join(f", {name} => {_literal(value)}" for name, value in {"k": limit, **given}.items())
     return (
-        'select key, chunk_index, score, snippet, "row"\n'
+        "select key, chunk_index, score, snippet, record\n"
         f"from pgembedd.search({_literal(where.name)}, {_literal(text)}{named});"
     )
 
