@@ -117,7 +117,7 @@ def look(of: People) -> None:
         for key in keys:
             others = column(of.asker, "select key from pgembedd.similar(%s, %s)", table, key)
             assert len(others) == 1, (table, key)
-        assert call(of.installer, "requeue", pipeline=table, ids=keys) == 2, table
+        assert call(of.installer, "requeue", pipeline=table, keys=keys) == 2, table
     work(of.worker)
     ask = "select pgembedd.ask(%s, 'what is it', k => 2, embedding => '[1,2,3]'::public.vector)"
     call(of.installer, "configure_answers", pipeline="floats", language_model="some", min_similarity=-1)

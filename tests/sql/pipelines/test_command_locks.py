@@ -12,6 +12,7 @@ ON_UPDATE = "select tgname from pg_trigger where tgrelid = 'documents'::regclass
 COMMANDS = {
     "create": "select pgembedd.create_pipeline('again', 'documents', array['title'], embedding_column => 'second', "
     "dimensions => 3)",
+    "alter": "select pgembedd.alter_pipeline('documents', content_columns => array['title'])",
     "drop": "select pgembedd.drop_pipeline('documents')",
     "change": "select pgembedd.change_model('documents', 'another', 3)",
     "resume": "select pgembedd.resume('documents')",
