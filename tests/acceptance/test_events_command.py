@@ -76,8 +76,12 @@ def documents(connection: psycopg.Connection) -> psycopg.Connection:
 def test_a_line_an_event_until_ctrl_c(database: Database, documents: psycopg.Connection) -> None:
     with following(database, documents) as follower:
         call(documents, "pause", pipeline="documents")
-        documents.execute("select pgembedd_internal._notify_stored(1, 'letters', array['written', 'gone', 'written'], '1.5 s')")
-        documents.execute('select pgembedd_internal._notify(\'attempt_failed\', 1, \'{"key": "\\u001b[2J two", "attempts": 1}\')')
+        documents.execute(
+            "select pgembedd_internal._notify_stored(1, 'letters', array['written', 'gone', 'written'], '1.5 s')"
+        )
+        documents.execute(
+            'select pgembedd_internal._notify(\'attempt_failed\', 1, \'{"key": "\\u001b[2J two", "attempts": 1}\')'
+        )
         lines = [follower.line().split("  ")[1:] for _ in range(3)]
         assert lines == [
             ["documents", "paused\n"],

@@ -159,7 +159,9 @@ def test_a_view_on_a_search_of_fewer_parameters_follows(
 
 def test_a_view_on_a_search_with_other_columns_is_named(database: Database, connection: psycopg.Connection) -> None:
     """0.1.0 called `record` "row"."""
-    functions = "select p::text, pg_get_functiondef(p) from pgembedd_internal._search_functions() p where p::text like %s"
+    functions = (
+        "select p::text, pg_get_functiondef(p) from pgembedd_internal._search_functions() p where p::text like %s"
+    )
     ((search, definition),) = rows(connection, functions, "pgembedd.search(text%")
     older = definition.replace(", record jsonb)", ', "row" jsonb)')
     connection.execute(f"drop function {search}; {older}".encode())

@@ -58,7 +58,9 @@ def test_sql_has_the_bounds_and_defaults_of_the_members_of_options(connection: p
 
     def taken(value: Any) -> Any:
         return row_of(
-            connection, "select (pgembedd_internal._search_with_options(null, %s, pgembedd_internal._search_options())).*", value
+            connection,
+            "select (pgembedd_internal._search_with_options(null, %s, pgembedd_internal._search_options())).*",
+            value,
         )
 
     def row_of(connection: psycopg.Connection, statement: str, given: Any) -> Any:

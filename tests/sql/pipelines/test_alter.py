@@ -224,7 +224,9 @@ def test_a_renamed_pipeline_is_known_by_its_new_name_everywhere(documents: psyco
     assert 'by the pipeline "documents".' in value(documents, comment)
     assert alter(documents, rename_to="texts") == 0
     assert column(documents, "select pipeline from pgembedd.status") == ["texts"]
-    assert rows(documents, "select pipeline, title_column from pgembedd_internal.answer_settings") == [("texts", "title")]
+    assert rows(documents, "select pipeline, title_column from pgembedd_internal.answer_settings") == [
+        ("texts", "title")
+    ]
     assert rows(documents, "select pipeline from pgembedd.answers where id = %s", asked) == [("texts",)]
     assert set(column(documents, "select pipeline from pgembedd_internal.answer_source")) <= {"texts"}
     assert 'by the pipeline "texts".' in value(documents, comment)
@@ -342,7 +344,10 @@ def test_both_sides_of_a_change_of_model_are_altered(documents: psycopg.Connecti
     assert alter(documents, "texts", content_function="shout", on_update="clear") == 6
     assert alter(documents, "texts", rename_to="documents") == 0
     work(documents)
-    assert column(documents, "select name from pgembedd_internal.pipeline order by id") == ["documents.previous", "documents"]
+    assert column(documents, "select name from pgembedd_internal.pipeline order by id") == [
+        "documents.previous",
+        "documents",
+    ]
     vectors = rows(documents, "select embedding, embedding_previous from documents where id = 1")
     assert [[v.to_list() for v in pair] for pair in vectors] == [[made_up("TITLE 1")] * 2]
     call(documents, "rollback", pipeline="documents")

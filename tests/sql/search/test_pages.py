@@ -40,7 +40,9 @@ def source(connection: psycopg.Connection, destination: str) -> None:
         if destination == "table":
             connection.execute(_CHUNKS)
         connection.execute(_TIED.format("documents" if destination == "column" else "chunks"))
-    connection.execute("select pgembedd_internal._fill_words(p, 100000), pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p")
+    connection.execute(
+        "select pgembedd_internal._fill_words(p, 100000), pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p"
+    )
 
 
 @pytest.mark.parametrize("per", ["row", "chunk"])
