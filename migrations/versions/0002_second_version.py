@@ -174,6 +174,10 @@ NAMES = r"""
 alter table pgembedd.pipeline rename column chunk_overlap to chunk_overlap_tokens;
 alter type pgembedd.job rename attribute chunk_overlap to chunk_overlap_tokens;
 alter table pgembedd.answer_event rename to answer_events;
+comment on table pgembedd.dead_letter is
+    'Jobs that were given up, each with its reason; retry_dead_letters() puts them back.';
+comment on table pgembedd.imported_trigger is
+    'The triggers that `pgembedd import supabase` dropped: --undo and `uninstall` create them again.';
 create schema pgembedd_internal;
 comment on schema pgembedd_internal is
     'The tables and functions of pgembedd that are not its interface: each version may change them.';

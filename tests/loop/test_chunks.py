@@ -142,7 +142,7 @@ def test_a_search_that_a_change_of_model_overtook_says_so(
         call(documents, "change_model", pipeline="documents", chunk_tokens=32)
         await_quiet(documents)
     (before,) = run(documents, pipelines_call("documents"))
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     check_unchanged(documents, before)  # other chunks, the same model
     documents.execute("update pgembedd_internal.pipeline set fingerprint = 'another@1' where name = 'documents'")
     with pytest.raises(ModelMismatchError, match="was changed at this moment: search again"):

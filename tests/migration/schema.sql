@@ -171,7 +171,7 @@ CREATE TABLE pgembedd_internal.imported_trigger (
     imported_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     column_type text
 );
-COMMENT ON TABLE pgembedd_internal.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `pgembedd uninstall` create them again.';
+COMMENT ON TABLE pgembedd_internal.imported_trigger IS 'The triggers that `pgembedd import supabase` dropped: --undo and `uninstall` create them again.';
 COMMENT ON COLUMN pgembedd_internal.imported_trigger.column_type IS 'Type and dimensions of the column at the import; null for one by the first version.';
 CREATE TABLE pgembedd_internal.loopback (
     only_row boolean DEFAULT true NOT NULL,
@@ -249,7 +249,7 @@ CREATE TABLE pgembedd_internal.dead_letter (
     enqueued_at timestamp with time zone NOT NULL,
     died_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
-COMMENT ON TABLE pgembedd_internal.dead_letter IS 'Jobs that were given up, each with its reason; retry_failed() puts them back.';
+COMMENT ON TABLE pgembedd_internal.dead_letter IS 'Jobs that were given up, each with its reason; retry_dead_letters() puts them back.';
 CREATE TABLE pgembedd.schema_revision (
     version_num character varying(32) NOT NULL
 );

@@ -48,7 +48,7 @@ MANY_COLUMNS = "(select jsonb_object_agg(i, i) from generate_series(1, 1001) i)"
 # Causes of each code, at least one.
 CAUSES = {
     "0A000": ["select pgembedd.create_pipeline('x', 'parent', '{title}')"],
-    "22004": ["call pgembedd.wait_for('documents', null::interval)", "select pgembedd.search(null::text, 'x')"],
+    "22004": ["call pgembedd.wait_for_pipeline('documents', null::interval)", "select pgembedd.search(null::text, 'x')"],
     "22023": [
         f"{MADE}distance => 'hamming')",
         f"{MADE}max_attempts => null)",
@@ -58,7 +58,7 @@ CAUSES = {
         "select pgembedd.retry_dead_letters(reason => 'nope')",
         "select pgembedd.requeue('documents', array['\"x\"'::jsonb])",
     ],
-    "25001": ["insert into documents (id) values (77); call pgembedd.wait_for('documents', '1 s')"],
+    "25001": ["insert into documents (id) values (77); call pgembedd.wait_for_pipeline('documents', '1 s')"],
     "2BP01": ["select pgembedd.drop_pipeline('changing')"],
     "3F000": [f"{MADE}embedding_table => 'nowhere.t')", "select pgembedd.expose_search('nowhere')"],
     "42501": ["set role {reader}; select * from pgembedd.search('documents', 'x', mode => 'text')"],
@@ -112,10 +112,10 @@ CAUSES = {
         "select pgembedd.change_model('changing', 'new-model')",
         "select * from pgembedd.search('wordless', 'x', mode => 'text')",
         "select pgembedd.process_embeddings()",
-        "call pgembedd.wait_for('wordless', '1 s')",
+        "call pgembedd.wait_for_pipeline('wordless', '1 s')",
     ],
     "55006": [f"{MADE}dimensions => 3)"],
-    "P0002": ["select pgembedd.similar('documents', '7')", "call pgembedd.wait_for('documents', 7, '1 s')"],
+    "P0002": ["select pgembedd.similar('documents', '7')", "call pgembedd.wait_for_row('documents', '7', '1 s')"],
     "40001": ["select pgembedd_internal._search_waiting(0, 'documents')"],
     "53000": ["select pgembedd.embed('x', 'documents')", "select * from pgembedd.search('documents', 'x')"],
     "53400": [f"select pgembedd.ask('documents', 'what', {VECTOR}) from generate_series(1, 102)"],
@@ -123,7 +123,7 @@ CAUSES = {
         """select pgembedd_internal.claim_changed(
            '{"type": "INSERT", "schema": "public", "table": "numbered", "record": {"id": 1}}', 30)"""
     ],
-    "57014": ["call pgembedd.wait_for('documents', '0.05 s')"],
+    "57014": ["call pgembedd.wait_for_pipeline('documents', '0.05 s')"],
 }
 
 # Values of arguments that a function with an argument for the pipeline needs.
@@ -153,11 +153,11 @@ def prepared_database(server: EmbeddedPostgres, template: Database) -> Iterator[
         make_documents(connection, 1)
         connection.execute(SETUP)
         create_pipeline(connection)
-        create_pipeline(connection, name="changing", embedding_column="changing")
-        call(connection, "change_model", name="changing", model="new-model")
-        create_pipeline(connection, name="wordless", embedding_column="wordless", text_config="none")
-        call(connection, "pause", name="wordless")
-        create_pipeline(connection, name="numbered", source="numbered", content_columns=["title"])
+        create_pipeline(connection, pipeline="changing", embedding_column="changing")
+        call(connection, "change_model", pipeline="changing", model="new-model")
+        create_pipeline(connection, pipeline="wordless", embedding_column="wordless", text_config="none")
+        call(connection, "pause", pipeline="wordless")
+        create_pipeline(connection, pipeline="numbered", source="numbered", content_columns=["title"])
         connection.execute("update pgembedd_internal.pipeline set slow_until = now() + '1 h' where name = 'numbered'")
         connection.execute("update documents set embedding = '[1,2,3]'")
         yield database

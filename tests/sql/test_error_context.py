@@ -118,7 +118,7 @@ REFUSALS = {
         "select pgembedd.retry_dead_letters('nope')",
         "select pgembedd.retry_dead_letters('documents', 'nope')",
     ],
-    "rollback": ["select pgembedd.revert_model('nope')", "select pgembedd.revert_model('documents')"],
+    "revert_model": ["select pgembedd.revert_model('nope')", "select pgembedd.revert_model('documents')"],
     "search": [
         "select pgembedd.search('nope', 'x')",
         "select pgembedd.search('documents', 'x', k => 0)",
@@ -145,7 +145,7 @@ REFUSALS = {
     "similar": ["select pgembedd.similar('nope', '1')", "select pgembedd.similar('documents', '7')"],
     "stop_answer": ["select pgembedd.stop_answer(gen_random_uuid())"],
     "sweep": ["select pgembedd.sweep(-1)"],
-    "switch": ["select pgembedd.switch_model('nope')", "select pgembedd.switch_model('documents')"],
+    "switch_model": ["select pgembedd.switch_model('nope')", "select pgembedd.switch_model('documents')"],
     "wait_for_pipeline": [
         "call pgembedd.wait_for_pipeline('nope')",
         "call pgembedd.wait_for_pipeline('documents', timeout => null)",

@@ -133,7 +133,7 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     assert found(documents) == old(range(1, 11))
     insert(documents, range(11, 12))
     work_both(documents)
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     assert found(documents) == new(range(1, 12))
     assert rows(documents, "select name, model, fingerprint from pgembedd_internal.pipeline order by name") == [
         ("documents", "new-model", "new"),
@@ -142,9 +142,9 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
     insert(documents, range(12, 13))
     work_both(documents, new="documents")
     assert found(documents) == new(range(1, 13))
-    call(documents, "rollback", pipeline="documents")
+    call(documents, "revert_model", pipeline="documents")
     assert found(documents) == old(range(1, 13))
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     call(documents, "drop_pipeline", pipeline="documents.previous", drop_vectors=True)
     insert(documents, range(13, 14))
     work_both(documents, new="documents")
@@ -163,9 +163,9 @@ def test_a_switch_before_the_shadow_is_complete_is_refused(documents: psycopg.Co
     with pytest.raises(
         psycopg.errors.ObjectNotInPrerequisiteState, match=r'10 rows of "documents" have no vector in "documents\.next"'
     ):
-        call(documents, "switch", pipeline="documents")
+        call(documents, "switch_model", pipeline="documents")
     assert found(documents) == old(range(1, 11))
-    call(documents, "switch", pipeline="documents", force=True)
+    call(documents, "switch_model", pipeline="documents", force=True)
     assert found(documents) == {}
 
 
@@ -173,7 +173,7 @@ def test_rows_that_wait_on_both_sides_do_not_hinder_a_switch(documents: psycopg.
     begin(documents)
     work_both(documents)
     insert(documents, range(20, 25))
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     work_both(documents, new="documents")
     assert found(documents) == new(range(1, 11)) | new(range(20, 25))
 
@@ -185,7 +185,7 @@ def test_a_vector_on_its_way_lands_in_its_own_place(documents: psycopg.Connectio
     insert(documents, range(30, 31))
     jobs = claim(documents)
     contents = {job.msg_id: read(documents, [job]) for job in jobs}
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     for job in jobs:
         embed = turned if job.pipeline == "documents.next" else made_up
         assert store(documents, [job], contents[job.msg_id], embed=embed) == ["written"]
@@ -201,7 +201,7 @@ def test_a_store_waits_for_a_switch_that_is_under_way(database: Database, docume
     contents = read(documents, jobs)
     with database.connect() as other:
         other.autocommit = False
-        call(other, "switch", pipeline="documents")
+        call(other, "switch_model", pipeline="documents")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             store(documents, jobs, contents)
         other.commit()
@@ -214,7 +214,7 @@ def test_other_dimensions_and_another_type(documents: psycopg.Connection) -> Non
     for lane in LANES:
         if jobs := claim(documents, lane):
             store(documents, jobs, embed=lambda _text: [1.0, 2.0, 3.0, 4.0])
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     assert set(map(tuple, found_vectors(documents))) == {(1.0, 2.0, 3.0, 4.0)}
 
 
@@ -242,8 +242,8 @@ def test_both_sides_are_compared(documents: psycopg.Connection) -> None:
 @pytest.mark.own_database
 def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
     for function, message in [
-        ("switch", 'There is nothing to switch "documents" to'),
-        ("rollback", 'There is nothing to take "documents" back to'),
+        ("switch_model", 'There is nothing to switch "documents" to'),
+        ("revert_model", 'There is nothing to take "documents" back to'),
         ("compare_models", '"documents" stands alone'),
     ]:
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=message):
@@ -253,7 +253,7 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
         ("change_model", "documents", '"documents" has "documents.next" beside it already'),
         ("change_model", "documents.next", '"documents.next" stands beside another pipeline itself'),
         ("drop_pipeline", "documents", '"documents" has "documents.next" beside it'),
-        ("rollback", "documents", 'There is nothing to take "documents" back to'),
+        ("revert_model", "documents", 'There is nothing to take "documents" back to'),
     ]:
         with pytest.raises(psycopg.Error, match=message):
             call(documents, function, pipeline=name)
@@ -291,7 +291,7 @@ def test_a_table_in_the_way_is_named(database: Database, taken: str) -> None:
 def test_vectors_that_a_dropped_side_left_are_named(documents: psycopg.Connection) -> None:
     begin(documents)
     work_both(documents)
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     call(documents, "drop_pipeline", pipeline="documents.previous")
     with pytest.raises(
         (psycopg.errors.DuplicateColumn, psycopg.errors.DuplicateTable),
@@ -316,9 +316,9 @@ def test_rights_on_the_column_stay_with_its_name(roles: Roles, database: Databas
         begin(connection)
         connection.execute(f"grant select (id, embedding) on documents to {app}, {gone}")
         connection.execute(f"grant update (embedding) on documents to {app} with grant option")
-        call(connection, "switch", pipeline="documents")
+        call(connection, "switch_model", pipeline="documents")
         connection.execute(f"revoke select (embedding) on documents from {gone}")
-        for function in ("rollback", "switch"):
+        for function in ("revert_model", "switch_model"):
             granted = (
                 "select privilege_type, is_grantable, grantee::regrole::text from pg_attribute, aclexplode(attacl)"
                 " where attrelid = 'documents'::regclass and attname = 'embedding' order by 1"

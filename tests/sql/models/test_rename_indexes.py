@@ -70,15 +70,15 @@ def test_the_live_index_has_the_live_name(documents: psycopg.Connection, request
     kind = request.node.callspec.params["documents"]
     begin(documents)
     work_both(documents)
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     assert indexes(documents) == LIVE[kind] | beside(kind, "previous")
-    call(documents, "rollback", pipeline="documents")
+    call(documents, "revert_model", pipeline="documents")
     assert indexes(documents) == LIVE[kind] | beside(kind, "next")
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     call(documents, "drop_pipeline", pipeline="documents.previous", drop_vectors=True)
     begin(documents, model="newer-model")  # a second change finds its names free
     work_both(documents)
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     assert indexes(documents) == LIVE[kind] | beside(kind, "previous")
     assert value(documents, "select bool_and(index = 'valid') from pgembedd.status")
 
@@ -88,7 +88,7 @@ def test_an_index_that_is_still_to_be_built_gets_the_live_name(documents: psycop
     work_both(documents)
     index = value(documents, "select created_indexes[1] from pgembedd_internal.pipeline where name = 'documents.next'")
     documents.execute(f"drop index {index}")
-    call(documents, "switch", pipeline="documents", force=True)
+    call(documents, "switch_model", pipeline="documents", force=True)
     statements = " ".join(row[0] for row in rows(documents, "select * from pgembedd.index_statements('documents')"))
     assert re.search(r"create index concurrently \w+_embedding_hnsw", statements)
 
@@ -96,7 +96,7 @@ def test_an_index_that_is_still_to_be_built_gets_the_live_name(documents: psycop
 def test_the_index_of_waiting_rows_goes_with_its_column(documents: psycopg.Connection) -> None:
     begin(documents)
     work_both(documents)
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
     call(documents, "drop_pipeline", pipeline="documents.previous")
     assert rows(documents, "select name from pgembedd_internal.pipeline") == [("documents",)]
     kept = "select count(*) from pg_indexes where indexname like '%previous_missing%'"

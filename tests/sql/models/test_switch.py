@@ -36,7 +36,7 @@ def blocked(connection: psycopg.Connection) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("there_and_back", [["switch"], ["switch", "rollback"]], ids=["switch", "rollback"])
+@pytest.mark.parametrize("there_and_back", [["switch_model"], ["switch_model", "revert_model"]], ids=["switch", "revert"])
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
     database: Database, documents: psycopg.Connection, there_and_back: list[str], isolation: str
@@ -80,7 +80,7 @@ def test_a_user_who_writes_then_is_in_no_deadlock(
     with database.connect() as user, ThreadPoolExecutor(1) as pool:
         user.execute("begin")
         user.execute(first.encode())
-        switching = pool.submit(call, documents, "switch", pipeline="documents")
+        switching = pool.submit(call, documents, "switch_model", pipeline="documents")
         with connected(database) as watching:
             eventually(lambda: blocked(watching))
         user.execute(then.encode())
@@ -93,8 +93,8 @@ def test_a_user_who_writes_then_is_in_no_deadlock(
 def test_of_two_switches_at_once_one_is_refused(database: Database, documents: psycopg.Connection) -> None:
     with connected(database) as other, connected(database) as watching, ThreadPoolExecutor(1) as pool:
         with documents.transaction():
-            call(documents, "switch", pipeline="documents", force=True)
-            second = pool.submit(call, other, "switch", pipeline="documents", force=True)
+            call(documents, "switch_model", pipeline="documents", force=True)
+            second = pool.submit(call, other, "switch_model", pipeline="documents", force=True)
             waits = "select exists (select from pg_locks where not granted)"
             eventually(lambda: value(watching, waits))
         with pytest.raises(
@@ -120,7 +120,7 @@ def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: p
             " from pgembedd_internal.pipeline c join pgembedd_internal.pipeline n on n.shadow_of = c.id"
         )
     documents.execute("update documents set content = 'changed again' where id = 1")
-    call(documents, "switch", pipeline="documents")
+    call(documents, "switch_model", pipeline="documents")
 
 
 def test_a_switch_waits_for_what_was_queued_before_it(database: Database, documents: psycopg.Connection) -> None:
@@ -128,6 +128,6 @@ def test_a_switch_waits_for_what_was_queued_before_it(database: Database, docume
     jobs = claim(documents)
     store(documents, [job for job in jobs if job.pipeline == "documents"])
     with connected(database) as other, ThreadPoolExecutor(1) as pool:
-        switching = pool.submit(call, other, "switch", pipeline="documents")
+        switching = pool.submit(call, other, "switch_model", pipeline="documents")
         store(documents, [job for job in jobs if job.pipeline == "documents.next"])
         switching.result()

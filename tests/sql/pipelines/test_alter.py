@@ -175,7 +175,7 @@ REFUSALS = [
 def test_a_refusal_changes_nothing(
     documents: psycopg.Connection, options: dict[str, Any], message: str, state: str
 ) -> None:
-    create_pipeline(documents, name="other", embedding_column="second", backfill=False)
+    create_pipeline(documents, pipeline="other", embedding_column="second", backfill=False)
     before = rows(documents, "select p::text from pgembedd_internal.pipeline p order by p.id")
     with pytest.raises(psycopg.Error) as caught:
         alter(documents, **options)
@@ -340,7 +340,7 @@ def test_both_sides_of_a_change_of_model_are_altered(documents: psycopg.Connecti
     with refused('"texts.next" stands beside another pipeline itself.', 'Alter "texts"'):
         alter(documents, "texts.next", max_attempts=3)
     work(documents)
-    call(documents, "switch", pipeline="texts", force=True)
+    call(documents, "switch_model", pipeline="texts", force=True)
     assert alter(documents, "texts", content_function="shout", on_update="clear") == 6
     assert alter(documents, "texts", rename_to="documents") == 0
     work(documents)
@@ -350,8 +350,8 @@ def test_both_sides_of_a_change_of_model_are_altered(documents: psycopg.Connecti
     ]
     vectors = rows(documents, "select embedding, embedding_previous from documents where id = 1")
     assert [[v.to_list() for v in pair] for pair in vectors] == [[made_up("TITLE 1")] * 2]
-    call(documents, "rollback", pipeline="documents")
-    create_pipeline(documents, name="other.next", embedding_column="third", backfill=False)
+    call(documents, "revert_model", pipeline="documents")
+    create_pipeline(documents, pipeline="other.next", embedding_column="third", backfill=False)
     with refused('There is a pipeline "other.next" already.'):
         alter(documents, rename_to="other")
     with refused(

@@ -180,9 +180,9 @@ def test_each_difference_is_named(
 def test_what_it_is_now_counts(documents: psycopg.Connection) -> None:
     """A change of the model since then is a difference from the call that made the pipeline, and from no other."""
     make(documents, backfill=False)
-    call(documents, "change_model", name="documents", model="all-MiniLM-L6-v2", backfill=False)
+    call(documents, "change_model", pipeline="documents", model="all-MiniLM-L6-v2", backfill=False)
     assert make(documents) == 0
-    call(documents, "switch", name="documents", force=True)
+    call(documents, "switch_model", pipeline="documents", force=True)
     with refused(f"{ALREADY}, with another definition: model: has 'all-MiniLM-L6-v2', asked for 'gte-small'."):
         make(documents)
     assert make(documents, model="all-MiniLM-L6-v2") == 0

@@ -81,7 +81,7 @@ def definition(connection: psycopg.Connection, pipeline: str = "documents") -> s
 def assert_makes_the_same(connection: psycopg.Connection) -> None:
     """The definition of the pipeline makes it again, and is the definition of that one."""
     written, before = definition(connection), value(connection, ROW, BECAME, "documents")
-    call(connection, "drop_pipeline", name="documents", drop_vectors=True)
+    call(connection, "drop_pipeline", pipeline="documents", drop_vectors=True)
     connection.execute(written.encode())
     assert value(connection, ROW, BECAME, "documents") == before
     assert definition(connection) == written
@@ -147,10 +147,10 @@ def test_whatever_was_asked_for_it_makes_the_same(tables: psycopg.Connection, op
 
 def test_after_a_change_of_the_model_it_is_of_the_new_one(tables: psycopg.Connection) -> None:
     make(tables, TEXTS | {"backfill": False})
-    call(tables, "change_model", name="documents", model="all-MiniLM-L6-v2", backfill=False)
+    call(tables, "change_model", pipeline="documents", model="all-MiniLM-L6-v2", backfill=False)
     assert "model" not in definition(tables)
     assert "embedding_column => 'embedding_next'" in definition(tables, "documents.next")
-    call(tables, "switch", name="documents", force=True)
+    call(tables, "switch_model", pipeline="documents", force=True)
     assert "model => 'all-MiniLM-L6-v2'" in definition(tables)
 
 
@@ -184,7 +184,7 @@ def test_the_view_has_a_column_for_each_option_that_lasts(tables: psycopg.Connec
 
 def test_the_view_shows_what_is_in_force(tables: psycopg.Connection) -> None:
     make(tables, TEXTS | {"index_options": '{"m": 8}'})
-    call(tables, "pause", name="documents")
+    call(tables, "pause", pipeline="documents")
     (found,) = rows(
         tables,
         "select pipeline, source, embedding_column, dimensions, watch_columns, index_type, index_options, text_config,"

@@ -187,8 +187,8 @@ def test_the_life_of_a_pipeline(connection: psycopg.Connection, ear: Ear) -> Non
 
 def test_a_change_of_model_is_told_from_its_beginning_to_its_end(connection: psycopg.Connection, ear: Ear) -> None:
     call(connection, "change_model", pipeline="documents", model="other")
-    call(connection, "switch", pipeline="documents", force=True)
-    call(connection, "rollback", pipeline="documents", force=True)
+    call(connection, "switch_model", pipeline="documents", force=True)
+    call(connection, "revert_model", pipeline="documents", force=True)
     told = [fields(one, "event", "pipeline", "pipeline_id", "model") for one in ear.heard()]
     assert told == [
         ("created", "documents.next", 2, "other"),

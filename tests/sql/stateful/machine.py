@@ -112,7 +112,7 @@ class Machine(Workers, Writers):
         behind = stage.queued_for(self.user, beside) - stage.queued_for(self.user, self.main)
         back = self.name(beside).endswith(".previous")
         try:
-            call(self.user, "rollback" if back else "switch", name="documents", force=force)
+            call(self.user, "revert_model" if back else "switch_model", pipeline="documents", force=force)
         except psycopg.errors.ObjectNotInPrerequisiteState:
             assert not force
             assert loss or behind or beside in self.paused

@@ -189,11 +189,11 @@ def test_a_change_of_the_model_has_words_on_both_sides(connection: psycopg.Conne
     begin(connection)
     work_both(connection)
     assert words(connection, "documents_words2") == words(connection)
-    call(connection, "switch", pipeline="documents")
+    call(connection, "switch_model", pipeline="documents")
     connection.execute("update documents set content = 'a bird' where id = 1")
     work_both(connection, new="documents")
     assert by_words(connection, "bird") == by_words(connection, "bird", pipeline="documents.previous") == [1]
-    call(connection, "rollback", pipeline="documents")
+    call(connection, "revert_model", pipeline="documents")
     assert by_words(connection, "bird") == [1]
     call(connection, "drop_pipeline", pipeline="documents.next", drop_vectors=True)
     assert value(connection, "select to_regclass('documents_words2')") is None
