@@ -28,6 +28,7 @@ from tests.support.sql import value
 # The trap is a sequence: what it has counted outlives a transaction that fails.
 PLANT = f"""
     create schema pgembedd;
+    create schema pgembedd_internal;
     grant usage on schema pgembedd, pgembedd_internal to public;
     create sequence pgembedd.caught;
     grant all on sequence pgembedd.caught to public;

@@ -66,7 +66,7 @@ def test_pipelines_and_failures_are_shown(visitor: Visitor) -> None:
 
 def test_what_no_worker_can_serve_is_on_top_with_a_badge(visitor: Visitor, connection: psycopg.Connection) -> None:
     name = value(connection, "select max(name) from pgembedd_internal.pipeline")  # not the first by its name
-    query = "select pgembedd.{}(p.id{}) from pgembedd_internal.pipeline p where p.name = %s"
+    query = "select pgembedd_internal.{}(p.id{}) from pgembedd_internal.pipeline p where p.name = %s"
     connection.execute(query.format("note_unserved", ", 'gte-small is away.'"), [name])
     try:
         page = visitor.get()

@@ -43,10 +43,10 @@ def states(connection: psycopg.Connection) -> dict[str, str]:
 def pass_two_minutes(connection: psycopg.Connection) -> None:
     """For pipelines, jobs and stores; what answers says so again within five seconds."""
     for change in (
-        "pgembedd.pipeline set state_since = state_since - interval '2 min'",
+        "pgembedd_internal.pipeline set state_since = state_since - interval '2 min'",
         "pgmq.q_pgembedd_fresh set enqueued_at = enqueued_at - interval '2 min'",
-        "pgembedd.activity set at = at - interval '2 min'",
-        "pgembedd.worker set answered_at = answered_at - interval '2 min'",
+        "pgembedd_internal.activity set at = at - interval '2 min'",
+        "pgembedd_internal.worker set answered_at = answered_at - interval '2 min'",
     ):
         connection.execute(f"update {change}".encode())
 

@@ -98,7 +98,7 @@ def test_a_worker_in_the_role_of_the_tables_owner_builds_it(
     owner = roles.make("owner")
     built_up.execute(f"alter table documents owner to {owner}; grant create on schema public to {owner}")
     worker = roles.make("worker", f"in role {owner}")
-    for schema in ("pgembedd", "pgmq"):
+    for schema in ("pgembedd", "pgembedd_internal", "pgmq"):
         built_up.execute(f"grant usage, create on schema {schema} to {worker}")
         for kind in ("tables", "functions", "sequences"):
             built_up.execute(f"grant all on all {kind} in schema {schema} to {worker}")

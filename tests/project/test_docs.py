@@ -175,7 +175,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
             " finished_at"
         ),
         "answer_options": ("pipeline language_model url_template title_column min_similarity keep language_models"),
-        "failures": "pipeline key reason error attempts history enqueued_at died_at queue message",
+        "dead_letters": "pipeline key reason error attempts history enqueued_at died_at queue message",
     }
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.sql"))
 

@@ -79,7 +79,7 @@ def test_sql_has_the_bounds_and_defaults_of_the_members_of_options(connection: p
     else:
         longest = "x" * int(option.most or 0)
         assert taken({name: [longest, ""]}) == [longest, ""]
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match=name):
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match=name):
             taken({name: [longest + "x", ""]})
 
 

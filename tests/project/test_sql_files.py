@@ -84,8 +84,8 @@ def test_every_file_stands_in_a_numbered_folder(path: Path) -> None:
 def test_every_internal_function_that_is_called_or_granted_is_there() -> None:
     """The bodies of procedures are not checked by plpgsql_check, nor are the names in a list of grants."""
     text = re.sub(r"--[^\n]*", "", "\n".join(path.read_text(encoding="utf-8") for path in FILES))
-    there = set(re.findall(r"create or replace (?:function|procedure) pgembedd\.(\w+)", text))
-    called = set(re.findall(r"(?<![\w.'%])(?:pgembedd\.)?(_[a-z]\w*)\(", text))
+    there = set(re.findall(r"create or replace (?:function|procedure) (?:pgembedd|pgembedd_internal)\.(\w+)", text))
+    called = set(re.findall(r"(?<![\w.'%])(?:pgembedd_internal\.)?(_[a-z]\w*)\(", text))
     granted = {
         name for listed in re.findall(r"proname in \(([^)]*)\)", text) for name in re.findall(r"'(_\w+)'", listed)
     }
@@ -108,4 +108,4 @@ def test_what_an_owner_may_have_set_is_looked_at_before_a_name_is_looked_up() ->
         if "create " not in match[0]  # generated code is made, not called
     }
     assert len(found) > 5
-    assert {one for one in found if not re.search(r": (?:perform pgembedd\.|end)", one)} == set()
+    assert {one for one in found if not re.search(r": (?:perform pgembedd_internal\.|end)", one)} == set()

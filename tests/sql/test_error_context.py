@@ -161,7 +161,7 @@ REFUSALS = {
 
 # They have no refusal of their own, or only workers call them.
 NEVER = """
-    allowed_s answer_sources backoff blocker claim_answers correct_provider_use decline_embed_request diagnose due
+    allowed_s answer_sources blocker claim_answers correct_provider_use decline_embed_request diagnose due
     end_turn events extend_answers fail fail_answer finish_answer finish_embed_requests hear_embed_requests
     heartbeat interface metrics models note_served note_slow note_slow_change note_unserved pin_model
     postpone_answer probe_model read read_answer read_chunks release_answers release_pushed retention schema_version
@@ -182,7 +182,8 @@ def documents(server: EmbeddedPostgres, template: Database) -> Iterator[psycopg.
 def test_every_public_function_is_here(documents: psycopg.Connection) -> None:
     public = column(
         documents,
-        "select distinct proname from pg_proc where pronamespace = 'pgembedd'::regnamespace and proname !~ '^_'",
+        "select distinct proname from pg_proc where proname !~ '^_'"
+        " and pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)",
     )
     assert REFUSALS.keys() | set(NEVER.split()) == set(public)
 

@@ -60,7 +60,7 @@ def test_a_table_destination_is_taken_over_with_its_vectors(pgai: psycopg.Connec
         (1, 1, "second text.", 12, 24, resolve("all-MiniLM-L6-v2").fingerprint, True),
     ]  # fmt: skip
     ((tokens, overlap, formatting),) = rows(
-        pgai, "select chunk_tokens, chunk_overlap, formatting from pgembedd_internal.pipeline"
+        pgai, "select chunk_tokens, chunk_overlap_tokens, formatting from pgembedd_internal.pipeline"
     )
     assert (tokens, overlap, formatting) == (200, 100, "$title: $chunk")
     assert queued(pgai, BACKFILL) == [2]
@@ -188,7 +188,7 @@ def test_a_catalogue_from_before_destinations(pgai: psycopg.Connection) -> None:
                  "config = config - 'destination' - 'loading'")  # fmt: skip
     configuration(pgai, vectorizer, "chunking", {"chunk_column": "body", "chunk_size": 100, "chunk_overlap": 10})
     carried_out(pgai, plans(pgai))
-    assert rows(pgai, "select content_columns, chunk_tokens, chunk_overlap from pgembedd_internal.pipeline") == [
+    assert rows(pgai, "select content_columns, chunk_tokens, chunk_overlap_tokens from pgembedd_internal.pipeline") == [
         (["body"], 25, 2)
     ]
 

@@ -147,8 +147,8 @@ def test_triggers_there_and_back(documents: psycopg.Connection) -> None:
 
 REFUSALS = [
     ({"rename_to": "other"}, 'There is a pipeline "other" already.', "42710"),
-    ({"rename_to": "two words"}, "The pipeline name 'two words' is not usable.", "22023"),
-    ({"content_columns": ["nope"]}, 'public.documents has no column "nope", named in content_columns.', "22023"),
+    ({"rename_to": "two words"}, "The pipeline name 'two words' is not usable.", "42602"),
+    ({"content_columns": ["nope"]}, 'public.documents has no column "nope", named in content_columns.', "42703"),
     (
         {"content_columns": []},
         "Say what is to be embedded: content_columns or content_function, one of the two.",
@@ -159,11 +159,11 @@ REFUSALS = [
         "Say what is to be embedded: content_columns or content_function, one of the two.",
         "22023",
     ),
-    ({"content_function": "nope"}, "There is no function nope(public.documents).", "22023"),
-    ({"watch_columns": ["nope"]}, 'public.documents has no column "nope", named in watch_columns.', "22023"),
+    ({"content_function": "nope"}, "There is no function nope(public.documents).", "42883"),
+    ({"watch_columns": ["nope"]}, 'public.documents has no column "nope", named in watch_columns.', "42703"),
     ({"on_update": "forget"}, "on_update 'forget' is not known.", "22023"),
     ({"max_attempts": 0}, "max_attempts 0 is out of range.", "22023"),
-    ({"text_config": "klingon"}, "There is no text search configuration 'klingon'.", "22023"),
+    ({"text_config": "klingon"}, "There is no text search configuration 'klingon'.", "42704"),
     ({"reset": ["nope"]}, "reset names nope, which is no option with a default.", "22023"),
     ({"reset": ["content_columns"]}, "reset names content_columns, which is no option with a default.", "22023"),
     ({"reset": ["max_attempts", None]}, "reset names NULL, which is no option with a default.", "22023"),
@@ -278,7 +278,7 @@ def test_an_event_says_what_was_altered(documents: psycopg.Connection) -> None:
 def test_the_words_are_made_again(connection: psycopg.Connection) -> None:
     make_documents(connection)
     connection.execute("insert into documents values (1, 'running dogs', 'x'), (2, 'laufende Hunde', 'y')")
-    create_pipeline(connection, text_config="english", create_index=True)
+    create_pipeline(connection, text_config="english", index_type="hnsw")
     work(connection)
     assert hits(connection, "run") == [1]
     assert alter(connection, text_config="german") == 0

@@ -73,12 +73,12 @@ def test_a_role_keeps_what_its_other_grants_give(
 
 
 def test_what_was_granted_by_hand_stays(connection: psycopg.Connection, role: str) -> None:
-    connection.execute(f"grant select on pgembedd.status to {role}")
+    connection.execute(f"grant select on pgembedd.answers to {role}")
     connection.execute(f"grant usage on schema pgembedd to {role}")
     grant(connection, role, "operator")
     revoke(connection, role, "operator")
     revoke(connection, role, "operator")  # which it has not any more
-    assert has(connection, role) == (set(), {"status"})
+    assert has(connection, role) == (set(), {"answers"})
 
 
 @pytest.mark.parametrize("name", GRANTS)
@@ -106,7 +106,7 @@ def test_a_member_of_another_role_is_told_of(connection: psycopg.Connection, rol
     connection.execute(f"grant pgembedd_worker to {role}")
     grant(connection, role, "worker")
     revoke(connection, role, "worker")
-    assert said == [f"the role {role} may still call pgembedd_internal.claim(), by a role that it is a member of"]
+    assert said == [f"the role {role} may still call claim(), by a role that it is a member of"]
 
 
 def test_a_role_that_embed_connected_as_before_has_no_rights(connection: psycopg.Connection, role: str) -> None:

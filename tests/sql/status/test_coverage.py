@@ -136,7 +136,7 @@ def test_lag_is_how_long_jobs_waited(connection: psycopg.Connection) -> None:
     store(connection, jobs[3:])
     assert value(connection, lag) == pytest.approx(80, abs=15)
     connection.execute("insert into documents values (5, 'x'), (6, 'x')")
-    aged = aged.replace("backfill", "jobs")
+    aged = aged.replace("backfill", "fresh")
     connection.execute(aged.format(80, "= 5"))
     connection.execute(aged.format(86400, "= 6"))
     connection.execute("delete from documents where id = 6")

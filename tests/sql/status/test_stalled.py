@@ -45,10 +45,10 @@ def documents(connection: psycopg.Connection) -> None:
 def pass_time(connection: psycopg.Connection, seconds: float) -> None:
     """Moves what was queued, resumed, stored and said by workers into the past; leases go on."""
     for change in (
-        "pgembedd.pipeline set state_since = state_since - %s",
+        "pgembedd_internal.pipeline set state_since = state_since - %s",
         "pgmq.q_pgembedd_fresh set enqueued_at = enqueued_at - %s",
-        "pgembedd.activity set at = at - %s",
-        "pgembedd.worker set answered_at = answered_at - %s",
+        "pgembedd_internal.activity set at = at - %s",
+        "pgembedd_internal.worker set answered_at = answered_at - %s",
     ):
         connection.execute(f"update {change.replace('%s', 'make_interval(secs => %s)')}".encode(), [seconds])
 

@@ -179,7 +179,7 @@ def _chunks(vectorizer: Vectorizer, model: ModelSpec) -> dict[str, Any]:
     if vectorizer.part("chunking", "implementation") == "none" or not size:
         return {}
     tokens = min(max(size // CHARACTERS_A_TOKEN, LEAST_CHUNK_TOKENS), model.max_tokens - SPECIAL_TOKENS)
-    return {"chunk_tokens": tokens, "chunk_overlap": min((overlap or 0) // CHARACTERS_A_TOKEN, tokens // 2)}
+    return {"chunk_tokens": tokens, "chunk_overlap_tokens": min((overlap or 0) // CHARACTERS_A_TOKEN, tokens // 2)}
 
 
 def _index(vectorizer: Vectorizer) -> dict[str, Any]:

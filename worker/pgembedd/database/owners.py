@@ -24,7 +24,7 @@ def check_owners(connection: psycopg.Connection, *, may_be_missing: bool = False
     """
     for what, owner in foreign(connection, OURS) if may_be_missing else _look(connection, OURS):
         if owner is None:
-            raise SchemaError("This database has no pgembedd schema: run `pgembedd migrate`.")
+            raise SchemaError(f"This database has no {what} schema: run `pgembedd migrate`.")
         raise ForeignSchemaError(
             f"The {what} belongs to the role {owner}, whose code would run with your rights: connect as the role that "
             f"installed pgembedd or as the owner of the database; if {owner} installed it, an administrator can run "
