@@ -138,6 +138,11 @@ DIFFERENT: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"max_attempts": 7, "retry_delay": "3 s"},
         "max_attempts: has 5, asked for 7; retry_delay: has '00:00:02', asked for '00:00:03'",
     ),
+    (
+        {"content_columns": ["title", "content"]},
+        {"content_columns": ["title"]},
+        "content_columns: has array['title', 'content'], asked for array['title']",  # what is watched follows
+    ),
     ({"watch_columns": ["title"]}, {}, "watch_columns: has array['title'], asked for array['content', 'title']"),
     (
         FUNCTION | {"watch_columns": ["title"]},
