@@ -22,7 +22,7 @@ from pgembedd.http.errors.refusals import CODES
 from pgembedd.http.paths import API
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings, Settings, variable_of
-from tests.project.sql_reference import ROOT, callers, routines
+from tests.project.sql_reference import ROOT
 from tests.support.http import TOKEN
 from tests.support.sql import rows
 from tests.support.worker import brisk
@@ -57,7 +57,7 @@ class Name:
 
 
 def of_sql(connection: psycopg.Connection) -> Iterator[Name]:
-    """Routines with their arguments and columns, and views with theirs. What only workers call is not public."""
+    """Routines with their arguments and columns, and views with theirs."""
     for name, arguments, columns in rows(
         connection,
         r"""
@@ -72,10 +72,9 @@ def of_sql(connection: psycopg.Connection) -> Iterator[Name]:
         group by p.oid, p.proname
         """,
     ):
-        if name in routines() and callers(name) != "a worker":
-            yield Name("sql", "routine", "pgembedd", name)
-            yield from (Name("sql", "argument", name, one) for one in arguments)
-            yield from (Name("sql", "column", name, one) for one in columns)
+        yield Name("sql", "routine", "pgembedd", name)
+        yield from (Name("sql", "argument", name, one) for one in arguments)
+        yield from (Name("sql", "column", name, one) for one in columns)
     for name, columns in rows(
         connection,
         r"""

@@ -39,36 +39,6 @@ PLACES = {
 DURATIONS = {"timeout", "age", "lag", "grace", "lease", "delay", "heartbeat", "left", "every", "poll"}
 """Words of names that hold a time: in the settings and in JSON such a number ends in its unit."""
 
-PENDING = {
-    "--after": "--skip",
-    "--down": "pgembedd uninstall",
-    "PGEMBEDD_OWNER_TIMEOUT": "PGEMBEDD_OWNER_TIMEOUT_S",
-    "adopt": "existing_vectors",
-    "after": "skip",
-    "chunk_no": "chunk_index",
-    "failed": "attempt_failed",
-    "failures": "dead_letters",
-    "id": "key",
-    "ids": "keys",
-    "like_key": "key",
-    "name": "pipeline",
-    "overview": "status",
-    "pgembedd_uptime_seconds": "process_start_time_seconds",
-    "rollback": "revert_model",
-    "row": "record",
-    "status": "code",
-    "switch": "switch_model",
-}
-"""Names of today that are refused, each with the name that it gets in another change. To be emptied with these."""
-PENDING_PAIRS = {
-    *("AlterEmbeddingPipelineOp", "alter_pipeline", "pipelines", "pipeline_definition", "switch_model", "revert_model"),
-    *("dead_letters", "retry_dead_letters", "unexpose_search", "unpublish_vectors", "answer_options"),
-    *(f"revoke_{purpose}" for purpose in ("ask", "embed", "operator", "search", "worker")),
-}
-"""Names that PAIRS needs and another change brings. To be emptied with it."""
-PENDING_WORDS = {"definition", "duration", "existing", "exists", "if", "not", "rename", "reset", "to"}
-"""Ordinary words of the names that other changes bring. To be emptied with these."""
-
 
 # -- Words -------------------------------------------------------------------------------------------------
 
@@ -115,19 +85,15 @@ def names(connection: psycopg.Connection) -> list[Name]:
 def test_every_name_is_of_known_words(names: list[Name]) -> None:
     assert len(names) > 900
     assert len({name.surface for name in names}) == 7
-    assert [
-        (word, str(name))
-        for name in names
-        for word in name.words()
-        if not forms(word) & known_words() and name.name not in PENDING
-    ] == []
+    wrong = [(word, str(name)) for name in names for word in name.words() if not forms(word) & known_words()]
+    assert wrong == []
 
 
 def test_every_ordinary_word_is_in_use(names: list[Name]) -> None:
     """Else the list grows until it allows everything."""
     used = {form for name in names for word in name.words() for form in forms(word)}
 
-    assert sorted(ordinary_words() - used - PENDING_WORDS) == []
+    assert sorted(ordinary_words() - used) == []
 
 
 # -- One word per thing ------------------------------------------------------------------------------------
@@ -156,7 +122,7 @@ def test_no_name_is_a_refused_word(names: list[Name]) -> None:
         (str(name), "say", instead)
         for word, places, instead in refused()
         for name in names
-        if is_meant(name, word, places) and name.name not in PENDING
+        if is_meant(name, word, places)
     ]
     assert len(list(refused())) > 20
     assert wrong == []
@@ -169,7 +135,7 @@ def test_a_number_of_seconds_says_so(names: list[Name]) -> None:
     wrong = [
         str(name)
         for name in [*in_json, *options, *variables]
-        if DURATIONS & set(name.words()) and name.words()[-1] not in ("s", "file") and name.name not in PENDING
+        if DURATIONS & set(name.words()) and name.words()[-1] not in ("s", "file")
     ]
     assert wrong == []
 
@@ -206,7 +172,7 @@ def routines(names: list[Name]) -> set[str]:
 def test_what_is_made_can_be_taken_away(routines: set[str]) -> None:
     needed = {(one, other) for one, others in PAIRS.items() for other in (one, *others)}
     needed |= {(one, one.replace("grant_", "revoke_", 1)) for one in routines if one.startswith("grant_")}
-    missing = {(one, other) for one, other in needed if other not in routines and other not in PENDING_PAIRS}
+    missing = {(one, other) for one, other in needed if other not in routines}
 
     assert sorted(missing) == []
     assert [
@@ -218,8 +184,7 @@ def test_an_operation_of_alembic_has_its_opposite(names: list[Name]) -> None:
     operations = {name.name for name in names if name.where == "contrib.alembic" and name.name.endswith("Op")}
     expected = {f"{verb}EmbeddingPipelineOp" for verb in ("Create", "Alter", "Drop")}
 
-    assert expected - operations <= PENDING_PAIRS
-    assert operations <= expected
+    assert operations == expected
 
 
 def test_what_makes_has_its_opposite_or_says_how(routines: set[str]) -> None:
