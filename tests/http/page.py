@@ -1,4 +1,4 @@
-"""The content for tests of the page: pipelines, failures and vectors, and forms sent without a browser."""
+"""The content for tests of the page: pipelines, dead letters and vectors, and forms sent without a browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS = {
 
 
 def make_library(connection: psycopg.Connection, model: Session) -> None:
-    """`documents` with a vector each, `broken` on a table of a hostile name whose three jobs were all given up."""
+    """`documents` with a vector each, `broken` on a table of a hostile name whose three jobs are dead letters."""
     connection.execute("create table documents (id int primary key, body text)")
     call(connection, "create_pipeline", pipeline="documents", source="documents", model=MODEL, content_columns=["body"])
     vectors = model.embed(list(TEXTS.values())).vectors.tolist()

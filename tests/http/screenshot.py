@@ -32,7 +32,7 @@ def main() -> None:
         with database.connect() as connection:
             for name, phase in PIPELINES.items():
                 _pipeline(connection, name, phase)
-            _failures(connection)
+            _dead_letters(connection)
         with (
             database.connect() as worker,
             serving(only(model), database.conninfo) as client,
@@ -66,8 +66,8 @@ MINUTE = [
 ]
 
 
-def _failures(connection: psycopg.Connection) -> None:
-    """Three jobs are given up, and a pipeline is stopped; of the others a few still wait."""
+def _dead_letters(connection: psycopg.Connection) -> None:
+    """Three jobs are dead letters, and a pipeline is stopped; of the others a few still wait."""
     for job in claim(connection, BACKFILL, 2000):
         if job.pipeline == "tickets" and job.id <= 3:
             fail(connection, job, "content", "division by zero", permanent=True)

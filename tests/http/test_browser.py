@@ -109,9 +109,9 @@ def test_names_are_text(browser: Browser, address: str, complaints: Complaints) 
         HOSTILE
     )
     expect(page.get_by_text(f"and {HOSTILE}").first).to_be_visible()
-    page.get_by_role("link", name="Failures").click()
+    page.get_by_role("link", name="Dead letters", exact=True).click()
     expect(page.get_by_text(f"{HOSTILE} failed").first).to_be_visible()
-    assert page.title() == "Failures · pgembedd"
+    assert page.title() == "Dead letters · pgembedd"
 
 
 def test_a_search_shows_hits_in_order(browser: Browser, address: str, complaints: Complaints) -> None:
@@ -138,7 +138,7 @@ def test_a_form_on_another_sites_page_is_refused(browser: Browser, address: str,
         assert value(connection, "select count(*) from pgembedd.dead_letters") == 4
 
 
-@pytest.mark.parametrize("path", ["/", "/failures", "/search"])
+@pytest.mark.parametrize("path", ["/", "/dead-letters", "/search"])
 def test_a_phone_scrolls_down_only(browser: Browser, address: str, complaints: Complaints, path: str) -> None:
     page = opened(browser, address, complaints, phone=True)
     page.goto(address + path)
@@ -181,7 +181,7 @@ CONTRAST = """() => {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_can_be_read(browser: Browser, address: str, complaints: Complaints, scheme: str) -> None:
     page = opened(browser, address, complaints, scheme=scheme)
-    for path in ("/", "/failures", "/search"):
+    for path in ("/", "/dead-letters", "/search"):
         page.goto(address + path)
         ratio, element = page.evaluate(CONTRAST)
         assert ratio >= 4.5, element
@@ -198,6 +198,6 @@ def test_a_retry_embeds_the_rows_again(
     page = opened(browser, address, complaints)
     with library.connect() as connection, worker_thread(library, only(model)):
         page.get_by_role("button", name="Retry content of broken").click()
-        expect(page.get_by_role("status")).to_have_text("2 jobs were put back into the queue.")
+        expect(page.get_by_role("status")).to_have_text("2 jobs were queued again.")
         await_embedded(connection, [1, 2], f'"{HOSTILE}"')
         assert value(connection, f'select embedding from "{HOSTILE}" where id = 3') is None

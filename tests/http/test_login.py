@@ -17,7 +17,7 @@ from tests.support.embedders import only
 from tests.support.http import TOKEN, serving
 
 EMBED_ONLY = "only-for-embedding-01"
-PAGES = ("/", "/failures", "/search")
+PAGES = ("/", "/dead-letters", "/search")
 FORMS = ("/retry", "/hits")
 
 

@@ -53,11 +53,11 @@ def visitor(address: httpx.URL) -> Iterator[Visitor]:
         yield visitor
 
 
-def test_pipelines_and_failures_are_shown(visitor: Visitor) -> None:
+def test_pipelines_and_dead_letters_are_shown(visitor: Visitor) -> None:
     seen = text_of(visitor.get())
 
     assert "2 pipelines" in seen
-    assert "3 given up" in seen
+    assert "3 dead letters" in seen
     assert "no worker answers" in seen
     assert f'broken public."{HOSTILE}" → embedding all-MiniLM-L6-v2 running' in seen
     assert "broken content 2" in seen
@@ -82,7 +82,7 @@ def test_what_no_worker_can_serve_is_on_top_with_a_badge(visitor: Visitor, conne
 def test_every_value_is_escaped(visitor: Visitor) -> None:
     pages = [
         visitor.get(),
-        visitor.get("/failures"),
+        visitor.get("/dead-letters"),
         visitor.post("/hits", pipeline="documents", text="<b>", limit="5"),
     ]
     for page in pages:
@@ -93,7 +93,7 @@ def test_every_value_is_escaped(visitor: Visitor) -> None:
 
 
 def test_a_browser_is_told_to_load_nothing_else(visitor: Visitor) -> None:
-    for path, status in (("/", 200), ("/failures?page=0", 400), ("/search", 200)):
+    for path, status in (("/", 200), ("/dead-letters?page=0", 400), ("/search", 200)):
         page = visitor.get(path)
         assert page.status_code == status
         assert page.headers["content-security-policy"].startswith(
@@ -115,22 +115,22 @@ def test_the_last_hour_is_drawn_and_told(visitor: Visitor, connection: psycopg.C
                                                      union all select null) p""")
     page = visitor.get().text
 
-    assert 'aria-label="Waiting: last 10, highest 80 at ' in page
+    assert 'aria-label="Queued: last 10, highest 80 at ' in page
     assert re.search(r'<span class="peak" aria-hidden="true">80 at \d\d:\d\d</span>', page)
     assert 'aria-label="Oldest: last 1.0 s, highest 8.0 s at ' in page
     assert 'aria-label="Rows a minute: last 0, highest 0 at ' in page
 
 
-def test_failures_are_listed_and_chosen(visitor: Visitor) -> None:
-    every = text_of(visitor.get("/failures"))
+def test_dead_letters_are_listed_and_chosen(visitor: Visitor) -> None:
+    every = text_of(visitor.get("/dead-letters"))
     assert every.count(f"{HOSTILE} failed") == 3
-    assert text_of(visitor.get("/failures?pipeline=broken&reason=write")).count(f"{HOSTILE} failed") == 1
-    for path in ("/failures?pipeline=", "/failures?pipeline=documents", "/failures?reason=model"):
-        assert "Nothing was given up." in text_of(visitor.get(path))
-    assert "Nothing was given up on this page." in text_of(visitor.get("/failures?page=2"))
+    assert text_of(visitor.get("/dead-letters?pipeline=broken&reason=write")).count(f"{HOSTILE} failed") == 1
+    for path in ("/dead-letters?pipeline=", "/dead-letters?pipeline=documents", "/dead-letters?reason=model"):
+        assert "There are no dead letters." in text_of(visitor.get(path))
+    assert "There are no dead letters on this page." in text_of(visitor.get("/dead-letters?page=2"))
 
 
-@pytest.mark.parametrize("path", ["/?page=x", "/failures?page=99999999999", "/failures?reason=%00", "/?retried=x"])
+@pytest.mark.parametrize("path", ["/?page=x", "/dead-letters?page=99999999999", "/dead-letters?reason=%00", "/?retried=x"])
 def test_an_address_that_is_none(visitor: Visitor, path: str) -> None:
     page = visitor.get(path)
 
@@ -144,7 +144,7 @@ def test_a_retry_puts_the_jobs_of_a_reason_back(visitor: Visitor, connection: ps
     answer = visitor.post("/retry", pipeline="broken", reason="content")
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/?retried=2")
-    assert "2 jobs were put back into the queue." in text_of(visitor.get(answer.headers["location"]))
+    assert "2 jobs were queued again." in text_of(visitor.get(answer.headers["location"]))
     assert [row[0] for row in rows(connection, "select reason from pgembedd.dead_letters")] == ["write"]
     assert value(connection, "select count(*) from pgmq.q_pgembedd_backfill") == 2
     assert visitor.post("/retry").headers["location"] == "/?retried=1"
@@ -333,8 +333,8 @@ def test_a_role_is_told_what_it_lacks(roles: Roles, database: Database, model: S
             assert f"""select pgembedd.grant_operator('"{role}"')""" in text_of(page)
 
             owner.execute(f"""select pgembedd.grant_operator('"{role}"')""")
-            assert "3 given up" in text_of(visitor.get())
-            assert "failed" in text_of(visitor.get("/failures"))
+            assert "3 dead letters" in text_of(visitor.get())
+            assert "failed" in text_of(visitor.get("/dead-letters"))
             assert visitor.post("/retry").headers["location"] == "/?retried=3"
             refused = visitor.post("/hits", pipeline="documents", text="x", limit="5")
             assert refused.status_code == 403

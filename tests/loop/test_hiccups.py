@@ -29,7 +29,7 @@ MIXED_UP = psycopg.InternalError("received 2 results from command 'BEGIN'")
 # What the server may say of any statement: these are neither of the row's making nor of the worker's.
 BAD_MOMENTS = (MIXED_UP, errors.IoError("no"), errors.InternalError_("no"), errors.InsufficientPrivilege("no"))
 # An error of the server at what touches a user's table is an attempt of the row.
-OF_USERS_TABLES = ("pgembedd.read(", "pgembedd.store(", "pgembedd.tick(")
+OF_USERS_TABLES = ("pgembedd_internal.read(", "pgembedd_internal.store(", "pgembedd.tick(")
 
 
 def _times(thread: str, statement: str) -> int:

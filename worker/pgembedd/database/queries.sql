@@ -738,12 +738,12 @@ select pipeline, at, queued::float8 as queued, extract(epoch from oldest_age)::f
        extract(epoch from lag)::float8 as lag_s, rows_per_minute::float8 as rows_per_minute
 from pgembedd.history(last => '1 hour', bucket => '1 minute') order by pipeline, at
 
--- name: failure_reasons
+-- name: dead_letter_reasons
 -- Dead letters by pipeline and reason, the most frequent first.
 select f.pipeline, f.reason, count(*) as jobs, max(f.died_at) as last_at
 from pgembedd.dead_letters f group by f.pipeline, f.reason order by count(*) desc, f.pipeline, f.reason limit %(limit)s
 
--- name: failures
+-- name: dead_letters
 -- Dead letters one by one, the latest first; of any pipeline, of none (''), or of one.
 select f.pipeline, f.key::text as key, f.reason, f.attempts, f.enqueued_at, f.died_at, left(f.error, %(length)s) as error
 from pgembedd.dead_letters f

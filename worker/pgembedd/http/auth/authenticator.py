@@ -21,7 +21,7 @@ from pgembedd.settings.servers import is_loopback
 from pgembedd.text.quantities import counted
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/openapi.json"})
-PAGE_PATHS = frozenset({"/", "/failures", "/retry", "/search", "/hits", "/chat"})
+PAGE_PATHS = frozenset({"/", "/dead-letters", "/retry", "/search", "/hits", "/chat"})
 """Only here HTTP Basic is accepted: a browser repeats the password by itself, so programs' paths must not take it."""
 
 _BEARER = HTTPBearer(auto_error=False, description="A token; the header `apikey` takes one, too.")

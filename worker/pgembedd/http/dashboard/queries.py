@@ -16,7 +16,7 @@ from pgembedd.http.dashboard.sparkline import Curve, curve
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.text.quantities import age
 
-FAILURES_PER_PAGE = 50
+DEAD_LETTERS_PER_PAGE = 50
 MAX_REASONS = 200
 ERROR_CHARACTERS = 1000
 
@@ -65,7 +65,7 @@ class Minute:
 class Curves:
     """A pipeline's last hour."""
 
-    waiting: Curve
+    queued: Curve
     oldest: Curve
     lag: Curve
     rows: Curve
@@ -116,7 +116,7 @@ def curves_of(minutes: Sequence[Minute]) -> Curves:
     # An empty queue has no oldest job, so the wait is 0 where a sample was taken.
     oldest = [m.oldest_age_s if m.oldest_age_s is not None or m.queued is None else 0.0 for m in minutes]
     return Curves(
-        curve("Waiting", times, [m.queued for m in minutes], lambda value: f"{value:,.0f}"),
+        curve("Queued", times, [m.queued for m in minutes], lambda value: f"{value:,.0f}"),
         curve("Oldest", times, oldest, age),
         curve("Lag", times, [m.lag_s for m in minutes], age),
         curve("Rows a minute", times, [m.rows_per_minute for m in minutes], lambda value: f"{value:,.0f}"),
@@ -124,20 +124,20 @@ def curves_of(minutes: Sequence[Minute]) -> Curves:
 
 
 def reasons(connection: psycopg.Connection) -> list[Any]:
-    """Returns the failures by pipeline and reason, the most frequent first, with the columns of the statement."""
+    """Returns the dead letters by pipeline and reason, the most frequent first, with the columns of the statement."""
     with connection.cursor(row_factory=namedtuple_row) as cursor:
-        return cursor.execute(query("failure_reasons"), {"limit": MAX_REASONS}).fetchall()
+        return cursor.execute(query("dead_letter_reasons"), {"limit": MAX_REASONS}).fetchall()
 
 
-def failures(
+def dead_letters(
     connection: psycopg.Connection, pipeline: str | None, reason: str | None, page: int
 ) -> tuple[list[Any], bool]:
-    """Returns a page of failures, latest first, and whether there are more. `pipeline` is "" for jobs without one."""
+    """Returns a page of dead letters, latest first, and whether there are more. `pipeline` is "" for jobs without one."""
     values = {"pipeline": pipeline, "reason": reason, "length": ERROR_CHARACTERS}
-    values |= {"limit": FAILURES_PER_PAGE + 1, "offset": FAILURES_PER_PAGE * (page - 1)}
+    values |= {"limit": DEAD_LETTERS_PER_PAGE + 1, "offset": DEAD_LETTERS_PER_PAGE * (page - 1)}
     with connection.cursor(row_factory=namedtuple_row) as cursor:
-        found = cursor.execute(query("failures"), values).fetchall()
-    return found[:FAILURES_PER_PAGE], len(found) > FAILURES_PER_PAGE
+        found = cursor.execute(query("dead_letters"), values).fetchall()
+    return found[:DEAD_LETTERS_PER_PAGE], len(found) > DEAD_LETTERS_PER_PAGE
 
 
 def retry_dead_letters(connection: psycopg.Connection, pipeline: str | None, reason: str | None) -> int:

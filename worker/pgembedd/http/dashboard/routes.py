@@ -1,4 +1,4 @@
-"""The page at `/`: pipelines, their last hour, failures with a retry, a search and a chat. Rendered here; no script."""
+"""The page at `/`: pipelines, their last hour, dead letters with a retry, a search and a chat. Rendered here; no script."""
 
 from datetime import UTC, datetime
 from math import ceil
@@ -22,7 +22,7 @@ from pgembedd.search.options import MODES, SearchOptions
 
 PIPELINES_PER_PAGE = 40
 LIMITS = (5, 10, 20, 50)
-MAX_PAGE = 2000  # of the failures
+MAX_PAGE = 2000  # of the dead letters
 
 Fields = Annotated[dict[str, str], Depends(form_fields)]
 PageNumber = Annotated[int, Query(ge=1, le=MAX_PAGE)]
@@ -56,15 +56,15 @@ def _add_views(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         names = sorted(status.pipeline for status in statuses)
         return renderer.page("overview.html", values | _search_form({name: [] for name in names}))
 
-    @routes.get("/failures", dependencies=checks)
-    def failures(pipeline: Name | None = None, reason: Name | None = None, page: PageNumber = 1) -> Response:
+    @routes.get("/dead-letters", dependencies=checks)
+    def dead_letters(pipeline: Name | None = None, reason: Name | None = None, page: PageNumber = 1) -> Response:
         if "\0" in f"{pipeline}{reason}":
             raise Refusal(400, "The address of this page cannot be read.")
         with queries.connection_for_page(service) as connection:
-            found, more = queries.failures(connection, pipeline, reason, page)
-        values = {"failures": found, "more": more and page < MAX_PAGE, "page": page, "now": datetime.now(UTC)}
+            found, more = queries.dead_letters(connection, pipeline, reason, page)
+        values = {"dead_letters": found, "more": more and page < MAX_PAGE, "page": page, "now": datetime.now(UTC)}
         values |= {"pipeline": pipeline, "reason": reason}
-        return renderer.page("failures.html", values)
+        return renderer.page("dead_letters.html", values)
 
     searches = search_hits.page_searches(service)
 
