@@ -6,6 +6,7 @@ The page is docs/reference/performance.md: its prose is written there, and what 
 
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,8 +43,14 @@ def _machines(runs: Sequence[Run]) -> str:
     """The benches that each machine has figures of, and a link to them."""
     machines = by_machine(runs).items()
     return "\n".join(
-        f"- [{machine}]({_tables(its[0])}): {', '.join(run.name for run in its)}" for machine, its in machines
+        _filled(f"- [{machine}]({_tables(its[0])}): {', '.join(run.name for run in its)}") for machine, its in machines
     )
+
+
+def _filled(line: str) -> str:
+    """A paragraph, or an entry of a list, in lines of up to 120 characters."""
+    indent = "  " * line.startswith("- ")
+    return textwrap.fill(line, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _tables(run: Run) -> str:
@@ -74,7 +81,7 @@ def _bench(bench: str, runs: Sequence[Run]) -> str:
     for run in runs:
         if run.bench == bench:
             parts += [f"![{plot.title}](../plots/{path})" for path, plot in plots_of(run).items()]
-            parts.append(f"[{run.machine}: {run.name}]({_tables(run)}#{run.name})")
+            parts.append(_filled(f"[{run.machine}: {run.name}]({_tables(run)}#{run.name})"))
     return "\n\n".join(parts) or f"Not measured yet: `python -m bench.{bench}`."
 
 
@@ -89,9 +96,9 @@ def readme(runs: Sequence[Run]) -> str:
 def _used(run: Run) -> Iterator[str]:
     """The versions, and the settings that a bench has noted beside them."""
     settings = {name: what for name, what in run.versions.items() if name.startswith(SETTINGS)}
-    yield ", ".join(f"{name} {version}" for name, version in run.versions.items() if name not in settings)
+    yield _filled(", ".join(f"{name} {version}" for name, version in run.versions.items() if name not in settings))
     if settings:
-        yield "\n".join(f"- {name}: {what}" for name, what in settings.items())
+        yield "\n".join(_filled(f"- {name}: {what}") for name, what in settings.items())
 
 
 def main() -> None:
