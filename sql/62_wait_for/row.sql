@@ -123,7 +123,7 @@ begin
     where d.pipeline_id = pipeline.id and (d.key = _refuse_dead.key or d.key #>> '{}' = _refuse_dead.key #>> '{}')
     order by d.died_at desc limit 1;
     if letter.id is not null then
-        raise exception 'The row % of the pipeline "%" was given up (%): %', key, pipeline.name, letter.reason,
+        raise exception 'The row % of the pipeline "%" failed for good (%): %', key, pipeline.name, letter.reason,
             letter.error
             using errcode = 'object_not_in_prerequisite_state', hint = format(
                 'See pgembedd.dead_letters; when the cause is gone, call pgembedd.retry_dead_letters(%L).', pipeline.name);

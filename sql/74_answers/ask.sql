@@ -41,7 +41,7 @@ begin
     perform _begin_answer(one);
     return one;
 exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state or undefined_object
-        or undefined_column or datatype_mismatch or program_limit_exceeded or insufficient_resources then
+        or no_data_found or undefined_column or datatype_mismatch or program_limit_exceeded or insufficient_resources then
     get stacked diagnostics remedy = pg_exception_hint;
     if remedy = '' then raise; end if;
     raise exception using message = sqlerrm, errcode = sqlstate, hint = remedy;  -- without the statements above
@@ -68,7 +68,7 @@ begin
             hint = 'It is how many sources an answer may have, 1 to 50.', errcode = 'invalid_parameter_value';
     elsif thread is not null and not exists (select from answer_thread t where t.id = thread) then
         raise exception using message = format('There is no thread %s, or it is of others.', thread),
-            hint = 'Leave it out to begin one; share_thread() lets others go on with it.', errcode = 'undefined_object';
+            hint = 'Leave it out to begin one; share_thread() lets others go on with it.', errcode = 'no_data_found';
     end if;
 end $$;
 

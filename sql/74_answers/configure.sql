@@ -145,7 +145,7 @@ begin
     if not exists (select from answer_thread t
                    where t.id = thread and t.role = current_user and t.subject = _subject()) then
         raise exception using message = format('There is no thread %s that you have begun.', thread),
-            hint = 'Only its first asker shares it.', errcode = 'undefined_object';
+            hint = 'Only its first asker shares it.', errcode = 'no_data_found';
     end if;
 end $$;
 

@@ -16,7 +16,7 @@ begin
     perform _end_stopped(stop_answer.answer);
     if not exists (select from answer a where a.id = stop_answer.answer) then
         raise exception using message = format('There is no answer %s, or it is of others.', stop_answer.answer),
-            hint = 'The view pgembedd.answers has yours.', errcode = 'undefined_object';
+            hint = 'The view pgembedd.answers has yours.', errcode = 'no_data_found';
     elsif exists (select from answer a where a.id = stop_answer.answer and a.status in ('queued', 'generating')) then
         raise exception 'The answer % is of others.', stop_answer.answer
             using errcode = 'insufficient_privilege', hint = 'Who asked stops it, or who began its thread.';

@@ -4,7 +4,7 @@ create or replace view pgembedd.answers with (security_barrier) as
            coalesce(a.answer, (
                select string_agg(e.data ->> 'text', '' order by e.seq) from pgembedd.answer_events e
                where e.answer = a.id and e.event = 'delta' and e.attempt = a.attempt)) as answer,
-           a.reason, a.citations, a.usage, a.asked_at, a.finished_at
+           a.reason, a.citations, a.usage as tokens, a.asked_at, a.finished_at
     from pgembedd_internal.answer a join pgembedd_internal.answer_thread t on t.id = a.thread
     where t.role = current_user and t.subject = pgembedd_internal._subject()
        or exists (select from pgembedd_internal.thread_member m

@@ -128,7 +128,7 @@ begin
     if one.vt is null then
         if exists (select from dead_letter d where d.queue = _unclaimed.queue
                    and d.key is not distinct from posted -> 'id' and _matches_message(posted, d.message)) then
-            reason := 'It was given up: see pgembedd.dead_letters.';
+            reason := 'It failed for good: see pgembedd.dead_letters.';
         else
             state := 'done';  -- it was done, or its pipeline was dropped
         end if;

@@ -159,7 +159,7 @@ begin
     if (_shadow(one)).shadow = 'previous' then
         raise exception using
             message = format('The vectors of the guide are those of "%s" now.', (_shadow(one)).name),
-            hint = format('Put them back first: select pgembedd.revert_model(%L).', one.name),
+            hint = format('Revert first: select pgembedd.revert_model(%L).', one.name),
             errcode = 'object_not_in_prerequisite_state';
     elsif now_type <> kept.column_type then
         raise exception using

@@ -8,7 +8,7 @@ declare
 begin
 end $$;
 comment on function pgembedd.grant_operator is
-    'Let a role see status, history and failures, search, and put dead letters back. Failures may hold content.';
+    'Let a role see status, history and dead letters, search, and retry dead letters, whose errors may hold content.';
 
 create or replace function pgembedd.revoke_operator(role regrole) returns void
 language plpgsql

@@ -197,7 +197,7 @@ def test_truncated_as_a_table_and_as_json(documents: Database) -> None:
 def test_backfill_and_retry_count_what_they_queue(documents: Database) -> None:
     assert pgembedd("backfill", "docs", "--no-wait", database=documents.conninfo).out == "0 rows queued.\n"
     assert pgembedd("backfill", "docs", "--force", "--no-wait", database=documents.conninfo).out == "4 rows queued.\n"
-    assert pgembedd("retry", "docs", database=documents.conninfo).out == "0 jobs put back.\n"
+    assert pgembedd("retry", "docs", database=documents.conninfo).out == "0 jobs queued again.\n"
     assert "There are: docs." in pgembedd("backfill", "nope", "--no-wait", database=documents.conninfo).refused(2)
     assert "There are: docs." in pgembedd("retry", "nope", database=documents.conninfo).refused(2)
 

@@ -43,7 +43,7 @@ def test_a_model_answers_from_as_many_sources_as_it_reads(database: Database, mo
 
         asked = pgembedd("ask", "How do I reset my password?", "documents", "--json", database=database.conninfo)
         events = [json.loads(line) for line in asked.out.splitlines()]
-        ((status, answer, usage),) = rows(connection, "select status, answer, usage from pgembedd.answers")
+        ((status, answer, tokens),) = rows(connection, "select status, answer, tokens from pgembedd.answers")
 
     assert (asked.code, asked.err, status) == (0, "", "complete")
     deltas = [one["data"]["text"] for one in events if one["event"] == "delta"]
@@ -51,5 +51,5 @@ def test_a_model_answers_from_as_many_sources_as_it_reads(database: Database, mo
     assert answer.strip()
     (done,) = [one["data"] for one in events if one["event"] == "done"]
     assert done["left_out"], "the model reads fewer tokens than the sources have"
-    assert 0 < usage["prompt"] <= CONTEXT_TOKENS - ANSWER_TOKENS
-    assert 0 < usage["answer"] <= ANSWER_TOKENS
+    assert 0 < tokens["prompt"] <= CONTEXT_TOKENS - ANSWER_TOKENS
+    assert 0 < tokens["answer"] <= ANSWER_TOKENS

@@ -146,9 +146,9 @@ def test_every_tool_reads_and_answers(ask: Callable[[Use], Any], tools: Tools) -
         assert [hit["key"] != 1 for hit in json.loads(text_of(like))["hits"]] == [True, True]
 
         row = await client.call_tool("get_row", {"pipeline": "documents", "key": found[0]["key"]})
-        assert json.loads(text_of(row)) == {"row": {"id": 1, "body": TEXTS[1]}}
+        assert json.loads(text_of(row)) == {"record": {"id": 1, "body": TEXTS[1]}}
         none = await client.call_tool("get_row", {"pipeline": "documents", "key": 99})
-        assert json.loads(text_of(none)) == {"row": None}
+        assert json.loads(text_of(none)) == {"record": None}
 
     ask(use)
 

@@ -78,9 +78,9 @@ def test_one_bad_row_fails_alone_and_its_attempt_counts(
     connection.execute("update pgembedd_internal.pipeline set max_attempts = 2")
     let_leases_run_out(connection)
     last = client.post(PATH, json=posted(connection))
-    assert list(errors(last).values()) == ["It failed (content); it was given up: see pgembedd.dead_letters."]
+    assert list(errors(last).values()) == ["It failed for good (content): see pgembedd.dead_letters."]
     late = client.post(PATH, json=last.json()["failedJobs"])
-    assert list(errors(late).values()) == ["It was given up: see pgembedd.dead_letters."]
+    assert list(errors(late).values()) == ["It failed for good: see pgembedd.dead_letters."]
 
 
 def make_documents_with(connection: psycopg.Connection) -> None:

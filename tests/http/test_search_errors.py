@@ -15,7 +15,7 @@ from pgembedd.http.errors.refusals import own_refusal
         ("22004", 422, "search_refused"),
         ("42501", 403, "rights_missing"),
         ("42703", 422, "search_refused"),
-        ("42704", 404, "not_found"),
+        ("42704", 404, "pipeline_not_found"),
         ("42804", 422, "search_refused"),
         ("54000", 422, "search_refused"),
         ("55000", 409, "conflict"),

@@ -157,11 +157,11 @@ def test_a_token_file_that_everybody_may_read_is_warned_of(tmp_path: Path, capsy
     path.write_text(f"{TOKEN}\n")
     path.chmod(0o640)
     load_tokens(HttpSettings(http_tokens_file=str(path)))
-    assert "token_file_readable" not in capsys.readouterr().out
+    assert "tokens_file_readable" not in capsys.readouterr().out
     path.chmod(0o644)
     load_tokens(HttpSettings(http_tokens_file=str(path)))
     said = capsys.readouterr().out
-    assert "token_file_readable" in said
+    assert "tokens_file_readable" in said
     assert TOKEN not in said
 
 

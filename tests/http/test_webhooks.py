@@ -175,13 +175,18 @@ def test_a_paused_pipeline_queues_and_says_so(hooked: psycopg.Connection, client
     assert queued(hooked) == [1]
 
 
-def test_what_fails_stays_in_the_queue(hooked: psycopg.Connection, client: httpx.Client) -> None:
+def test_what_fails_stays_in_the_queue_until_it_is_a_dead_letter(hooked: psycopg.Connection, client: httpx.Client) -> None:
     hooked.execute("alter table documents add constraint no check (embedding is null)")
     hooked.execute("insert into documents values (1, 'secret')")
     answer = client.post(PATH, json=value(hooked, "delete from posted returning body"))
-    assert answer.json()["pipelines"][0]["outcome"] == "failed"
+    assert answer.json()["pipelines"][0]["outcome"] == "attempt_failed"
     assert "secret" not in answer.text
     assert [(job.id, job.attempts, job.reasons) for job in waiting(hooked)] == [(1, 1, ("write",))]
+    hooked.execute("update pgembedd_internal.pipeline set max_attempts = 1")
+    hooked.execute("insert into documents values (2, 'secret')")
+    answer = client.post(PATH, json=value(hooked, "delete from posted returning body"))
+    assert answer.json()["pipelines"][0]["outcome"] == "dead_letter"
+    assert "secret" not in answer.text
 
 
 def test_what_finds_no_place_is_queued(

@@ -171,7 +171,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
         "truncated": "pipeline key dropped_tokens since",
         "pipelines": "dimensions embedding_column watch_columns index_options source embedding_table state created_at",
         "answers": (
-            "id thread pipeline question language_model status attempt answer reason citations usage asked_at"
+            "id thread pipeline question language_model status attempt answer reason citations tokens asked_at"
             " finished_at"
         ),
         "answer_options": ("pipeline language_model url_template title_column min_similarity keep language_models"),

@@ -84,8 +84,8 @@ def test_every_file_stands_in_a_numbered_folder(path: Path) -> None:
 def test_every_internal_function_that_is_called_or_granted_is_there() -> None:
     """The bodies of procedures are not checked by plpgsql_check, nor are the names in a list of grants."""
     text = re.sub(r"--[^\n]*", "", "\n".join(path.read_text(encoding="utf-8") for path in FILES))
-    there = set(re.findall(r"create or replace (?:function|procedure) (?:pgembedd|pgembedd_internal)\.(\w+)", text))
-    called = set(re.findall(r"(?<![\w.'%])(?:pgembedd_internal\.)?(_[a-z]\w*)\(", text))
+    there = set(re.findall(r"create or replace (?:function|procedure) pgembedd(?:_internal)?\.(\w+)", text))
+    called = set(re.findall(r"(?<![\w.'%])(?:pgembedd(?:_internal)?\.)?(_[a-z]\w*)\(", text))
     granted = {
         name for listed in re.findall(r"proname in \(([^)]*)\)", text) for name in re.findall(r"'(_\w+)'", listed)
     }

@@ -200,7 +200,7 @@ def test_claims_without_a_subject_ask_nothing_and_see_nothing(
         ("select pgembedd.stop_answer(%s)", f"There is no answer {answer}, or it is of others."),
         ("select pgembedd.share_thread(%s, current_user::regrole)", "There is no thread"),
     ):
-        with pytest.raises(psycopg.errors.UndefinedObject, match=words), connection.transaction():
+        with pytest.raises(psycopg.errors.NoDataFound, match=words), connection.transaction():
             connection.execute(statement.encode(), [answer])
     with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
         connection.execute(

@@ -418,7 +418,7 @@ def test_the_guide_does_not_go_on_with_the_column_of_another_model(published: ps
     published.execute("select pgembedd.switch_model(%s, force => true)", [name])
     assert refused_undo(published) == (
         f'The vectors of the guide are those of "{name}.previous" now. '
-        f"Put them back first: select pgembedd.revert_model('{name}')."
+        f"Revert first: select pgembedd.revert_model('{name}')."
     )
     published.execute("select pgembedd.revert_model(%s, force => true)", [name])
     published.execute("select pgembedd.drop_pipeline(%s, drop_vectors => true)", [f"{name}.next"])

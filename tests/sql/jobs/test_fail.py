@@ -150,7 +150,7 @@ def test_deferrals_are_no_attempts(connection: psycopg.Connection, job: Job) -> 
     assert fail(connection, job)[:2] == ("retry", 1)
 
 
-def test_retry_failed_by_name_and_reason(connection: psycopg.Connection) -> None:
+def test_retry_dead_letters_by_name_and_reason(connection: psycopg.Connection) -> None:
     make_documents(connection, 4)
     create_pipeline(connection)
     connection.execute("create table letters as select * from documents")

@@ -165,7 +165,7 @@ def test_a_mistyped_key(documents: psycopg.Connection) -> None:
 @pytest.mark.slow
 def test_a_dead_letter(documents: psycopg.Connection, other: psycopg.Connection) -> None:
     first, _ = claim(other, BACKFILL)
-    message = 'The row 1 of the pipeline "documents" was given up (content): no'
+    message = 'The row 1 of the pipeline "documents" failed for good (content): no'
     with refused(message, "pgembedd.retry_dead_letters('documents')"), waiting(documents, other, 1):
         fail(other, first, permanent=True)
     with refused(message):

@@ -19,4 +19,4 @@ def command(pipeline: str | None, database: str | None, reason: str | None) -> N
     """Put dead letters back into the queue: of PIPELINE, or of all."""
     with open_connection(database) as connection:
         row = connection.execute(query("retry_dead_letters"), {"name": pipeline, "reason": reason}).fetchone()
-        click.echo(f"{counted(row[0] if row else 0, 'job')} put back.")
+        click.echo(f"{counted(row[0] if row else 0, 'job')} queued again.")

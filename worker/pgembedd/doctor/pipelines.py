@@ -41,7 +41,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
             yield Finding("ok", about, f"running, {counted(waiting, 'job')} waiting, {counted(workers, 'worker')}")
         if dead:
             yield Finding(
-                "note", about, f"{counted(dead, 'row')} given up", "See pgembedd.dead_letters; then pgembedd retry."
+                "note", about, counted(dead, "dead letter"), "See pgembedd.dead_letters; then pgembedd retry."
             )
         yield from _index(about, name, index, due_s)
         yield from (_sparse(about, *sparse) for pipeline, *sparse in few_links if pipeline == name)

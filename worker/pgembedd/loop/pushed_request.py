@@ -20,7 +20,10 @@ class BusyError(PgembeddError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a job: a word (of a store, or failed, queued, done, skipped), and a sentence if it is not done."""
+    """The outcome of a job: a word, and a sentence if it is not done.
+
+    The word is that of a store, or attempt_failed, dead_letter, failed, queued, done, skipped.
+    """
 
     word: str
     sentence: str | None = None
@@ -50,8 +53,11 @@ def stored_outcome(word: str) -> Outcome:
 
 def failed_outcome(reason: str, outcome: str) -> Outcome:
     """Returns the outcome of a failed attempt, by its reason alone: the detail may hold content."""
-    then = "it was given up: see pgembedd.dead_letters." if outcome == "dead" else "it waits for its next attempt."
-    return LOST if outcome == "lost" else Outcome("failed", f"It failed ({reason}); {then}")
+    if outcome == "lost":
+        return LOST
+    if outcome == "dead":
+        return Outcome("dead_letter", f"It failed for good ({reason}): see pgembedd.dead_letters.")
+    return Outcome("attempt_failed", f"It failed ({reason}); it waits for its next attempt.")
 
 
 class PushedRequest:

@@ -66,7 +66,7 @@ def _found(hits: Hits) -> dict[str, Any]:
 
 def _get_row(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
     row = searches.row(given["pipeline"], given["key"], 4 * MAX_CHARACTERS)
-    return {"row": None if row is None else _cut(row, MAX_ROW_VALUE)}
+    return {"record": None if row is None else _cut(row, MAX_ROW_VALUE)}
 
 
 def _ask(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:

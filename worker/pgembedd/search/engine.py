@@ -73,12 +73,12 @@ class SearchEngine:
         asked = {"pipeline": pipeline, "key": key}
         return Hits(*self._call(hits_call("similar", asked, Hit, options, SimilarOptions)))
 
-    def row(self, pipeline: str, key: Any, limit: int | None = None) -> dict[str, Any] | None:
+    def row(self, pipeline: str, key: Any, bytes: int | None = None) -> dict[str, Any] | None:
         """Returns the columns that the caller may read of the row of that key, without vectors; None for no row.
 
-        With `limit` a larger row is cut to about so many bytes, as a hit's is.
+        With `bytes` a larger row is cut to about so many bytes, as a hit's is.
         """
-        asked = {"pipeline": pipeline, "key": key} | ({} if limit is None else {"bytes": limit})
+        asked = {"pipeline": pipeline, "key": key} | ({} if bytes is None else {"bytes": bytes})
         return self._call(named_call("search_row", asked, _row))[0]
 
     def pipelines(self) -> list[Pipeline]:

@@ -60,7 +60,7 @@ def load_tokens(settings: HttpSettings) -> list[Token]:
 def _warn_if_readable(path: Path) -> None:
     with suppress(OSError):  # reading it says what is wrong
         if path.stat().st_mode & stat.S_IROTH:
-            get_logger().warning("token_file_readable", path=str(path), remedy=f"chmod o-r {shlex.quote(str(path))}")
+            get_logger().warning("tokens_file_readable", path=str(path), remedy=f"chmod o-r {shlex.quote(str(path))}")
 
 
 def _parse(line: str, search_url: str, where: str) -> Token:

@@ -181,7 +181,7 @@ _SEARCH_REFUSALS = {
     "22": (422, "search_refused"),
     "42501": (403, "rights_missing"),
     "42703": (422, "search_refused"),
-    "42704": (404, "not_found"),
+    "42704": (404, "pipeline_not_found"),
     "42804": (422, "search_refused"),
     "42809": (422, "search_refused"),
     "54000": (422, "search_refused"),

@@ -21,7 +21,7 @@ GAUGES = {  # each with its text and its labels
     "queue_jobs": ("Messages in the queues.", "pipeline", "lane"),
     "queue_oldest_age_seconds": ("How long the oldest of them has been there.", "pipeline", "lane"),
     "queue_failing_jobs": ("Those that failed before.", "pipeline"),
-    "dead_letters": ("Jobs that were given up.", "pipeline", "reason"),
+    "dead_letters": ("Jobs that failed for good.", "pipeline", "reason"),
     "noted_rows": ("Rows that are blank or were cut.", "pipeline", "state"),
     "pipeline_state": ("1 for the state that it is in.", "pipeline", "state"),
     "pipeline_rows_per_second": ("Rows done by all workers since their work began.", "pipeline"),

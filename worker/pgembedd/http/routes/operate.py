@@ -30,7 +30,7 @@ class RetryRequest(StrictModel):
 
 
 class RetryAnswer(BaseModel):
-    """The number of jobs that were put back."""
+    """The number of dead letters that were queued again."""
 
     retried: int
 

@@ -15,7 +15,10 @@ from pgembedd.loop.pushed_request import BusyError, Outcome
 
 
 class PipelineOutcome(BaseModel):
-    """A pipeline's outcome for one row: written, unchanged, cleared, gone, skipped; failed or queued, and why."""
+    """A pipeline's outcome for one row: written, unchanged, cleared, gone or skipped.
+
+    Or attempt_failed, dead_letter or queued, and why.
+    """
 
     pipeline: str
     outcome: str
