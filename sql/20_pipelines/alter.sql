@@ -136,7 +136,8 @@ begin
         raise exception using
             message = format('The content of a pipeline cannot be altered in a transaction that is %s.',
                 upper(current_setting('transaction_isolation'))),
-            hint = 'Alter it in one that is READ COMMITTED, which sees every row to be queued.', errcode = 'object_not_in_prerequisite_state';
+            hint = 'Alter it in one that is READ COMMITTED, which sees every row to be queued.',
+            errcode = 'object_not_in_prerequisite_state';
     end if;
 end $$;
 
@@ -183,7 +184,8 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if fields <> '{}' then
-        execute format('update pgembedd_internal.pipeline p set (%1$s) = (select %1$s from (select ($1).*) m) where p.id = $2',
+        execute format('update pgembedd_internal.pipeline p set (%1$s) = '
+                       '(select %1$s from (select ($1).*) m) where p.id = $2',
             (select string_agg(quote_ident(f), ', ') from unnest(fields) as f)) using made, made.id;
     end if;
 end $$;

@@ -83,7 +83,8 @@ begin
         raise exception using
             message = _cut(format('index_options takes m and ef_construction, each an integer, not %s.',
                                   index_options)),
-            hint = 'For example index_options => ''{"m": 32, "ef_construction": 128}''.', errcode = 'invalid_parameter_value';
+            hint = 'For example index_options => ''{"m": 32, "ef_construction": 128}''.',
+            errcode = 'invalid_parameter_value';
     end if;
     made.m := coalesce((index_options ->> 'm')::integer, made.m, 16);
     made.ef_construction := coalesce((index_options ->> 'ef_construction')::integer, made.ef_construction, 64);
@@ -106,7 +107,8 @@ begin
     elsif index_within is null or index_within < interval '0' then
         raise exception using message = format('index_within %s is no time to build an index in.',
             coalesce(quote_literal(index_within), 'NULL')),
-            hint = 'It is how long the backfill may put the index off; one day unless given.', errcode = 'invalid_parameter_value';
+            hint = 'It is how long the backfill may put the index off; one day unless given.',
+            errcode = 'invalid_parameter_value';
     elsif existing_vectors not in ('refuse', 'keep', 'clear') then
         raise exception using
             message = _cut(format('existing_vectors %s is not known.', quote_literal(existing_vectors))),

@@ -42,10 +42,10 @@ as $$
             'content_function', content_function, 'embedding_column', embedding_column, 'model', model,
             'dimensions', dimensions, 'vector_type', vector_type, 'distance', distance,
             'asked_watch_columns', watch_columns, 'on_update', on_update, 'max_attempts', max_attempts,
-            'index_type', index_type,
-            'embedding_table_name', embedding_table, 'chunk_tokens', chunk_tokens, 'chunk_overlap_tokens', chunk_overlap_tokens,
-            'splitter', splitter, 'formatting', formatting, 'enable_always', coalesce(enable_always, false),
-            'triggers', coalesce(triggers, true), 'text_config', text_config, 'retry_delay', retry_delay,
+            'index_type', index_type, 'embedding_table_name', embedding_table, 'chunk_tokens', chunk_tokens,
+            'chunk_overlap_tokens', chunk_overlap_tokens, 'splitter', splitter, 'formatting', formatting,
+            'enable_always', coalesce(enable_always, false), 'triggers', coalesce(triggers, true),
+            'text_config', text_config, 'retry_delay', retry_delay,
             'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay), index_options)),
         backfill, index_when, index_within, existing_vectors, if_not_exists)
 $$;

@@ -122,7 +122,8 @@ begin
         problem := 'it is no ordinary table';
     elsif problem is null and array(select k.name from _key_columns(relation) k) <> made.key_columns
         || 'chunk_index'::text then
-        problem := format('its primary key is not (%s)', array_to_string(made.key_columns || 'chunk_index'::text, ', '));
+        problem := format('its primary key is not (%s)',
+                          array_to_string(made.key_columns || 'chunk_index'::text, ', '));
     end if;
     return problem;
 end $$;

@@ -14,7 +14,8 @@ begin
     named := format('%I.%I', _schema_of(made.source), _free_name(made.source,
         (select _truncate_name(c.relname, 50) from pg_class c where c.oid = made.source) || '_words'));
     execute format('create table %s (%s, %s pgembedd_words tsvector not null, primary key (%s%s))', named,
-        _key_definitions(made.source), case when made.embedding_table is not null then 'chunk_index integer not null,' end,
+        _key_definitions(made.source),
+        case when made.embedding_table is not null then 'chunk_index integer not null,' end,
         (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k),
         case when made.embedding_table is not null then ', chunk_index' end);
     execute format('comment on table %s is %L', named,

@@ -82,7 +82,8 @@ begin
             raise exception using message = format('%s up to date, but still queued for "%s".', _counted(behind,
                     format('row of "%s" is', current.name), format('rows of "%s" are', current.name)), successor.name),
                 hint = format('Call pgembedd.wait_for_pipeline(%L), and see that a worker '
-                       'runs. force => true shows their old vectors until then.', successor.name), errcode = 'object_not_in_prerequisite_state';
+                       'runs. force => true shows their old vectors until then.', successor.name),
+                errcode = 'object_not_in_prerequisite_state';
         end if;
         perform pg_sleep(0.1);
     end loop;

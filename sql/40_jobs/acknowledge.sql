@@ -21,17 +21,20 @@ begin
         execute format($q$
             update %s q set
                 vt = clock_timestamp() + case o.outcome when 'locked'
-                    then pgembedd_internal._backoff(pgembedd_internal._note(q.message, 'deferrals') + 1, '250 ms', '1 min')
+                    then pgembedd_internal._backoff(pgembedd_internal._note(q.message, 'deferrals') + 1,
+                                                    '250 ms', '1 min')
                     -- Content that is never twice the same, because it holds the time or a random number.
                     when 'changed' then case when pgembedd_internal._note(q.message, 'changed') >= 3
-                        then pgembedd_internal._backoff(pgembedd_internal._note(q.message, 'changed') - 2, '250 ms', '1 min') else '0' end
+                        then pgembedd_internal._backoff(pgembedd_internal._note(q.message, 'changed') - 2,
+                                                        '250 ms', '1 min') else '0' end
                     else '0' end,
                 message = pgembedd_internal._with_notes(q.message, jsonb_build_object(
                     'deferrals', pgembedd_internal._note(q.message, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
                     'why', case o.outcome when 'locked' then 'their rows are locked by another transaction' end,
-                    'changed', case o.outcome when 'changed' then pgembedd_internal._note(q.message, 'changed') + 1 else 0 end,
-                    'rewritten', case o.outcome when 'rewritten' then pgembedd_internal._note(q.message, 'rewritten') + 1
-                                      else 0 end))
+                    'changed', case o.outcome when 'changed' then pgembedd_internal._note(q.message, 'changed') + 1
+                                    else 0 end,
+                    'rewritten', case o.outcome when 'rewritten'
+                                      then pgembedd_internal._note(q.message, 'rewritten') + 1 else 0 end))
             from unnest($1, $2) as o(msg_id, outcome)
             where q.msg_id = any ($1) and q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
             $q$, _queue_table(queue)) using msg_ids, outcomes;

@@ -44,7 +44,8 @@ begin
     select p.* into one from pipeline p where p.id::text = job.message ->> 'pipeline';
     retry_in := coalesce(_backoff(attempts, one.retry_delay, one.retry_max_delay, one.retry_factor), '0');
     execute format($q$
-        update %s q set vt = clock_timestamp() + $2, message = pgembedd_internal._with_notes(q.message, $3) where q.msg_id = $1
+        update %s q set vt = clock_timestamp() + $2, message = pgembedd_internal._with_notes(q.message, $3)
+        where q.msg_id = $1
         $q$, _queue_table(queue)) using _record_failure.msg_id, retry_in, jsonb_build_object(
             'attempts', attempts, 'alone', 0, 'answered', read_ct, 'why', null,
             'history', coalesce(job.message -> 'pgembedd' -> 'history', '[]') || jsonb_build_object(

@@ -12,7 +12,8 @@ declare
     rounds integer;
 begin
     if not outcomes && array['rewritten'] then return; end if;
-    execute format($q$select max(pgembedd_internal._note(q.message, 'rewritten')) from %s q where q.msg_id = any ($1)$q$,
+    execute format(
+        $q$select max(pgembedd_internal._note(q.message, 'rewritten')) from %s q where q.msg_id = any ($1)$q$,
         _queue_table(queue)) into rounds using msg_ids;
     if rounds >= 3 then
         perform stop_pipeline(pipeline_id,

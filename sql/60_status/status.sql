@@ -1,5 +1,6 @@
 create or replace view pgembedd_internal._figures as
-select i.id as pipeline_id, case when s.stalled is null then pgembedd_internal._shown_state(p) else 'stalled' end as state,
+select i.id as pipeline_id,
+       case when s.stalled is null then pgembedd_internal._shown_state(p) else 'stalled' end as state,
        s.stalled, coalesce(q.queued, 0)::bigint as queued, coalesce(q.fresh, 0)::bigint as queued_fresh,
        coalesce(q.backfill, 0)::bigint as queued_backfill, q.oldest, q.fresh_oldest, q.backfill_oldest,
        coalesce(q.failing, 0)::bigint as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,

@@ -22,8 +22,10 @@ begin
         loop
             one := pgembedd_internal._pipeline(pipeline);
             if pgembedd_internal._shown_state(one) operator(pg_catalog.<>) 'running' then
-                raise exception 'The pipeline "%" is %, with % waiting: %', pipeline, pgembedd_internal._shown_state(one),
-                    pgembedd_internal._counted(pgembedd_internal._job_count(one), 'job'), pgembedd_internal._shown_reason(one)
+                raise exception 'The pipeline "%" is %, with % waiting: %',
+                    pipeline, pgembedd_internal._shown_state(one),
+                    pgembedd_internal._counted(pgembedd_internal._job_count(one), 'job'),
+                    pgembedd_internal._shown_reason(one)
                     using errcode = 'object_not_in_prerequisite_state';
             elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
                 raise exception 'The pipeline "%" still has % waiting after %.',

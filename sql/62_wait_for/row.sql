@@ -22,11 +22,12 @@ declare
     deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
 begin
     if made then commit; end if;
-    while pgembedd_internal._any_queued('pgembedd_fresh', fresh) or pgembedd_internal._any_queued('pgembedd_backfill', backfill) loop
+    while pgembedd_internal._any_queued('pgembedd_fresh', fresh)
+            or pgembedd_internal._any_queued('pgembedd_backfill', backfill) loop
         one := pgembedd_internal._pipeline(name);
         if pgembedd_internal._shown_state(one) operator(pg_catalog.<>) 'running' then
-            raise exception 'The pipeline "%" is %, and the row % waits: %', name, pgembedd_internal._shown_state(one), key,
-                pgembedd_internal._shown_reason(one)
+            raise exception 'The pipeline "%" is %, and the row % waits: %', name,
+                pgembedd_internal._shown_state(one), key, pgembedd_internal._shown_reason(one)
                 using errcode = 'object_not_in_prerequisite_state';
         elsif pg_catalog.clock_timestamp() operator(pg_catalog.>) deadline then
             raise exception 'The row % of the pipeline "%" still waits after %.', key, name, timeout
@@ -126,6 +127,7 @@ begin
         raise exception 'The row % of the pipeline "%" failed for good (%): %', key, pipeline.name, letter.reason,
             letter.error
             using errcode = 'object_not_in_prerequisite_state', hint = format(
-                'See pgembedd.dead_letters; when the cause is gone, call pgembedd.retry_dead_letters(%L).', pipeline.name);
+                'See pgembedd.dead_letters; when the cause is gone, call pgembedd.retry_dead_letters(%L).',
+                pipeline.name);
     end if;
 end $$;

@@ -18,8 +18,8 @@ begin
         with living as (
             select array_agg(i.id order by i.n) as ids, array_agg(i.n order by i.n) as ns
             from unnest($1, $2) with ordinality as i(id, noted, n) where i.noted is distinct from 'dead')
-        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_indexes, s.start_offsets,
-               s.end_offsets, s.hashes, s.models
+        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_indexes,
+               s.start_offsets, s.end_offsets, s.hashes, s.models
         from unnest($1, $2) with ordinality as i(id, noted, n)
         left join (select l.ns[r.n] as n, r.state, r.content, r.hash, {around}
                    from living l, pgembedd_internal.{read}({id}, l.ids) r) r on r.n = i.n
@@ -49,7 +49,8 @@ as $$
         'is_row', _key_match(made.source, 's', 'k'), 'stored', case when made.embedding_table is null then format(
             'pg_catalog.array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings',
             made.embedding_column)
-        else (select string_agg(format('pg_catalog.array_agg(s.%s order by s.chunk_index) as %s', c.value, c.name), ', ')
+        else (select string_agg(
+                  format('pg_catalog.array_agg(s.%s order by s.chunk_index) as %s', c.value, c.name), ', ')
               from (values ('embedding::real[]', 'embeddings'), ('chunk_index', 'chunk_indexes'),
                            ('start_offset', 'start_offsets'), ('end_offset', 'end_offsets'),
                            ('content_hash', 'hashes'), ('model', 'models')) as c(value, name)) end)))

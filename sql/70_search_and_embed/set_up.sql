@@ -34,8 +34,8 @@ begin
         options = excluded.options, secret = excluded.secret;
     perform _grant_embed_role(coalesce(username, made));
     if former <> coalesce(username, made) and to_regrole(quote_ident(former)) is not null then
-        execute format('revoke execute on function pgembedd_internal._post_embed_request, pgembedd_internal._await_vector, '
-                       'pgembedd_internal._forget_embed_request from %I', former);
+        execute format('revoke execute on function pgembedd_internal._post_embed_request, '
+                       'pgembedd_internal._await_vector, pgembedd_internal._forget_embed_request from %I', former);
         perform _revoke_names(to_regrole(quote_ident(former)));
     end if;
 end $$;

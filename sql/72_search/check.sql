@@ -14,10 +14,12 @@ begin
             hint = 'It is how many hits are wanted, 1 to 1000.', errcode = 'invalid_parameter_value';
     elsif asked.per is null or asked.per not in ('row', 'chunk') then
         raise exception using message = format('per %L is not known.', asked.per),
-            hint = 'row gives each row once, with its best chunk; chunk gives every chunk.', errcode = 'invalid_parameter_value';
+            hint = 'row gives each row once, with its best chunk; chunk gives every chunk.',
+            errcode = 'invalid_parameter_value';
     elsif asked.skip not between 0 and 1000 then
         raise exception using message = format('skip %s is out of range.', asked.skip),
-            hint = 'It is how many hits to leave out, of an order of 1000: 0 for the first page.', errcode = 'invalid_parameter_value';
+            hint = 'It is how many hits to leave out, of an order of 1000: 0 for the first page.',
+            errcode = 'invalid_parameter_value';
     elsif (vector is null or asked.mode = 'text') and (asked.query is null or _blank(asked.query)) then
         raise exception using message = 'The query is empty.',
             hint = 'Say in some words what is searched, or give its vector as embedding.',
@@ -27,7 +29,8 @@ begin
             hint = _search_similarity_range(target.distance, asked.min_similarity), errcode = 'invalid_parameter_value';
     elsif asked.mode = 'text' and asked.min_similarity is not null then
         raise exception using message = 'min_similarity needs the query''s vector, and the mode text asks for none.',
-            hint = 'Take mode => ''hybrid'' with options => ''{"semantic_weight": 0}''.', errcode = 'invalid_parameter_value';
+            hint = 'Take mode => ''hybrid'' with options => ''{"semantic_weight": 0}''.',
+            errcode = 'invalid_parameter_value';
     elsif cardinality(vector) <> target.dimensions then
         raise exception using message = format('The vector has %s, and those of the pipeline "%s" have %s.',
                 _counted(cardinality(vector), 'dimension'), target.name, target.dimensions),

@@ -80,8 +80,9 @@ begin
         'ef_search', ef_search::integer,
         'iterative_scan', case when leg.path <> 'exact' then iterative_scan end,
         'candidates', leg.breadth, 'rows_visited', _rows_visited(scans), 'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key, 'chunk_index', h.chunk_index,
-                                                         'similarity', h.similarity) order by h.semantic_rank), '[]')
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key,
+                                                         'chunk_index', h.chunk_index, 'similarity', h.similarity)
+                                      order by h.semantic_rank), '[]')
             from unnest(leg.hits) h));
 end $$;
 
@@ -131,7 +132,8 @@ begin
         'index', index, 'words', asked.words, 'candidates_have', concat_ws(' | ', leg.any_of, leg.others),
         'required', asked.required, 'candidates', leg.candidates[1] + leg.candidates[2],
         'rows_visited', _rows_visited(coalesce(scans, '[]')), 'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.text_rank, 'key', h.key, 'chunk_index', h.chunk_index,
-                                                         'score', h.score, 'held', h.held) order by h.text_rank), '[]')
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.text_rank, 'key', h.key,
+                                                         'chunk_index', h.chunk_index, 'score', h.score, 'held', h.held)
+                                      order by h.text_rank), '[]')
             from unnest(leg.hits) h));
 end $$;

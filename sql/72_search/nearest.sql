@@ -3,7 +3,8 @@
 -- scan that visits more rows than it was allowed is followed by an exact one.
 create or replace function pgembedd_internal._search_nearest(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked,
-    out hits pgembedd_internal._search_hit[], out path text, out breadth integer, out visits integer, out rows double precision
+    out hits pgembedd_internal._search_hit[], out path text, out breadth integer, out visits integer,
+    out rows double precision
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -117,8 +118,8 @@ declare
 begin
     return _render($q$
         with found as materialized (select {columns}, {distance} as {own} from {from} {within})
-        select coalesce(pg_catalog.array_agg(
-                   row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)::pgembedd_internal._search_hit), '{}'),
+        select coalesce(pg_catalog.array_agg(row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)
+                                             ::pgembedd_internal._search_hit), '{}'),
                (select pg_catalog.count(*) from found)
         from (select {key} as key, {chunk_index} as chunk_index, {alias}.{own} as distance,
                      pg_catalog.row_number() over (order by {alias}.{own} operator(pg_catalog.+) 0, {columns}) as nth
@@ -130,7 +131,8 @@ begin
                          format(target.distance_to, alias, 1), format(target.hit_columns, alias)),
         'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
-            '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
+            '(select distinct on (%1$s) v.* from found v '
+            'order by %1$s, v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
             format(target.key_columns, 'v'), target.own) else 'found' end));
 end $$;
 

@@ -54,7 +54,8 @@ begin
     if given is null then return otherwise; end if;
     if jsonb_typeof(given) <> 'number' or (given::numeric between lowest::numeric and highest::numeric) is not true then
         raise exception using message = format('The option %s is %s.', name, _shortened(given)),
-            hint = format('It is a number from %s to %s.', lowest, highest::numeric), errcode = 'invalid_parameter_value';
+            hint = format('It is a number from %s to %s.', lowest, highest::numeric),
+            errcode = 'invalid_parameter_value';
     end if;
     return given::double precision;
 end $$;
@@ -87,7 +88,8 @@ begin
     if jsonb_typeof(given) <> 'array' or jsonb_array_length(given) <> 2
        or jsonb_typeof(given -> 0) <> 'string' or jsonb_typeof(given -> 1) <> 'string' then
         raise exception using message = format('The option snippet_marks is %s.', _shortened(given)),
-            hint = 'It is two texts, put before and after a word: for example ["<b>", "</b>"].', errcode = 'invalid_parameter_value';
+            hint = 'It is two texts, put before and after a word: for example ["<b>", "</b>"].',
+            errcode = 'invalid_parameter_value';
     end if;
     return array[given ->> 0, given ->> 1];
 end $$;

@@ -6,7 +6,8 @@
 -- types from outside Postgres by their text, as an object; whole where no bytes are given. `plain`: no column has
 -- numbers of any length.
 create or replace function pgembedd_internal._search_shown(
-    target pgembedd_internal._search_target, snippet_length integer, bytes integer, out row_expression text, out snippet text
+    target pgembedd_internal._search_target, snippet_length integer, bytes integer,
+    out row_expression text, out snippet text
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

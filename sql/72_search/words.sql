@@ -6,7 +6,8 @@
 -- order of the table.
 create or replace function pgembedd_internal._search_words(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked,
-    out hits pgembedd_internal._search_hit[], out candidates bigint[], out any_of tsquery, out others tsquery, out most integer
+    out hits pgembedd_internal._search_hit[], out candidates bigint[], out any_of tsquery,
+    out others tsquery, out most integer
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -110,7 +111,8 @@ end $$;
 -- The rows with a word of $1, then those with one of the others alone; or all at once, those of $1 before the others:
 -- where a filter leaves few, to read them once takes half as long. `late`: the rows are looked up later.
 create or replace function pgembedd_internal._search_candidates(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, columns text, with_others boolean, late boolean
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, columns text,
+    with_others boolean, late boolean
 ) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -143,7 +145,8 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return format('join %s s on %s ', target.source, format(target.key_match, 's', 'v'))
-        || case when target.chunked then format('join %s c on %s and c.chunk_index operator(pg_catalog.=) v.chunk_index',
-                                                target.vectors, format(target.key_match, 'c', 'v'))
+        || case when target.chunked
+                then format('join %s c on %s and c.chunk_index operator(pg_catalog.=) v.chunk_index',
+                            target.vectors, format(target.key_match, 'c', 'v'))
                 else format('and s.%s is not null', target.embedding) end;
 end $$;

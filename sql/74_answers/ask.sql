@@ -41,7 +41,8 @@ begin
     perform _begin_answer(one);
     return one;
 exception when invalid_parameter_value or insufficient_privilege or object_not_in_prerequisite_state or undefined_object
-        or no_data_found or undefined_column or datatype_mismatch or program_limit_exceeded or insufficient_resources then
+        or no_data_found or undefined_column or datatype_mismatch or program_limit_exceeded
+        or insufficient_resources then
     get stacked diagnostics remedy = pg_exception_hint;
     if remedy = '' then raise; end if;
     raise exception using message = sqlerrm, errcode = sqlstate, hint = remedy;  -- without the statements above

@@ -69,7 +69,8 @@ begin
         raise exception using message = format('%s is no URL.', quote_literal(asked.url_template)),
             hint = 'It begins with https:// or http://.', errcode = 'invalid_parameter_value';
     elsif asked.keep <= interval '0' or asked.keep > interval '100 years' then
-        raise exception using message = 'keep is an interval above zero, of 100 years at most.', errcode = 'invalid_parameter_value';
+        raise exception using message = 'keep is an interval above zero, of 100 years at most.',
+            errcode = 'invalid_parameter_value';
     elsif _search_similarity_range(one.distance, asked.min_similarity) is not null then
         raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),
             hint = _search_similarity_range(one.distance, asked.min_similarity), errcode = 'invalid_parameter_value';

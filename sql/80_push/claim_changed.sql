@@ -19,7 +19,8 @@ begin
     perform _check_webhook(change);
     select e.* into made from _enqueue_changed(change) e;
     return query
-        select i.name, 'skipped', 'No watched column changed.', null::pgembedd_internal.job from unnest(made.idle) as i(name);
+        select i.name, 'skipped', 'No watched column changed.', null::pgembedd_internal.job
+        from unnest(made.idle) as i(name);
     if lease_s is not null then
         return query select made.subjects[c.n], c.state, c.reason, c.job from claim_pushed(made.jobs, lease_s) c;
     elsif made.subjects <> '{}' then

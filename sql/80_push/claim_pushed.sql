@@ -161,7 +161,8 @@ begin
     loop
         execute format($q$
             update %s m set vt = clock_timestamp() + $1,
-                            message = pgembedd_internal._with_notes(m.message, jsonb_build_object('answered', m.read_ct))
+                            message = pgembedd_internal._with_notes(
+                                m.message, jsonb_build_object('answered', m.read_ct))
             where m.msg_id = any (array(%s))
             $q$, _queue_table(posted.queue), _posted_messages(posted.queue))
             using make_interval(secs => delay_s), posted.jobs, '-infinity'::timestamptz;

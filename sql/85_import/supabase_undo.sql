@@ -99,8 +99,8 @@ begin
 exception when undefined_object or undefined_function or undefined_table or undefined_column or invalid_schema_name then
     raise exception using message = format('The trigger "%s" cannot be created again: %s.', item.name, sqlerrm),
         hint =
-            format('Mend that; or, to give the guide up, delete from pgembedd_internal.imported_trigger where source_name = %L.',
-            item.source_name), errcode = 'object_not_in_prerequisite_state';
+            format('Mend that; or, to give the guide up, delete from pgembedd_internal.imported_trigger '
+            'where source_name = %L.', item.source_name), errcode = 'object_not_in_prerequisite_state';
 end $$;
 
 -- Undoes the import of one column: drops its pipeline, if there still is one. Returns how many jobs the guide has got.
@@ -127,8 +127,9 @@ begin
         raise exception using
             message = format('The table %s is called %s now, and its triggers were not.', source_name, kept.source),
             hint =
-                format('Give it its name back; or, to give the guide up, delete from pgembedd_internal.imported_trigger where '
-                'source_name = %L.', source_name), errcode = 'object_not_in_prerequisite_state';
+                format('Give it its name back; or, to give the guide up, '
+                'delete from pgembedd_internal.imported_trigger where source_name = %L.', source_name),
+            errcode = 'object_not_in_prerequisite_state';
     elsif to_regclass('pgmq.q_embedding_jobs') is null then
         raise exception using message = 'The guide''s queue is gone, which its triggers write to.',
             hint = 'Make it again: select pgmq.create(''embedding_jobs'').', errcode = 'undefined_table';
@@ -165,8 +166,9 @@ begin
         raise exception using
             message = format('The column "%s" of %s is %s now, and the guide wrote %s.', kept.embedding_column,
                              kept.source_name, now_type, kept.column_type),
-            hint = format('Give it its type back; or, to give the guide up, delete from pgembedd_internal.imported_trigger '
-                          'where source_name = %L.', kept.source_name), errcode = 'datatype_mismatch';
+            hint = format('Give it its type back; or, to give the guide up, '
+                          'delete from pgembedd_internal.imported_trigger where source_name = %L.', kept.source_name),
+            errcode = 'datatype_mismatch';
     end if;
 end $$;
 

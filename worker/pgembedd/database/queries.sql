@@ -139,8 +139,9 @@ select pg_catalog.pg_terminate_backend(%(process)s)
 
 -- name: claim
 -- Take jobs of one pipeline under a lease.
-select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, dimensions, suspect, chunked, chunk_tokens,
-       chunk_overlap_tokens, splitter, traceparent, waited_s, attempt, (select pgembedd_internal.allowed_s(%(pipeline_id)s))
+select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, dimensions, suspect, chunked,
+       chunk_tokens, chunk_overlap_tokens, splitter, traceparent, waited_s, attempt,
+       (select pgembedd_internal.allowed_s(%(pipeline_id)s))
 from pgembedd_internal.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
 where pgembedd_internal.interface({interface} => true)
 
@@ -157,7 +158,8 @@ where pgembedd_internal.interface({interface} => true)
 -- Queue and claim what a webhook tells of; the same, with the pipeline of each.
 select subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id, (job).pipeline,
        (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked, (job).chunk_tokens,
-       (job).chunk_overlap_tokens, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt, pgembedd_internal.allowed_s((job).pipeline_id)
+       (job).chunk_overlap_tokens, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt,
+       pgembedd_internal.allowed_s((job).pipeline_id)
 from pgembedd_internal.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 where pgembedd_internal.interface({interface} => true)
 
@@ -183,10 +185,11 @@ where pgembedd_internal.interface({interface} => true) order by n
 -- name: store_chunks
 -- Write the chunks of rows and acknowledge their jobs, both or neither.
 select msg_id, outcome
-from pgembedd_internal.store_chunks(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(hashes)s::bytea[],
-                           %(dropped)s::integer[], %(chunk_jobs)s::integer[], %(chunk_indexes)s::integer[], %(chunks)s::text[],
-                           %(start_offsets)s::integer[], %(end_offsets)s::integer[], %(chunk_hashes)s::bytea[],
-                           %(embeddings)s::{vector}[], %(tokens)s::integer[], %(tokens_kept)s::integer[])
+from pgembedd_internal.store_chunks(
+    %(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(hashes)s::bytea[],
+    %(dropped)s::integer[], %(chunk_jobs)s::integer[], %(chunk_indexes)s::integer[], %(chunks)s::text[],
+    %(start_offsets)s::integer[], %(end_offsets)s::integer[], %(chunk_hashes)s::bytea[],
+    %(embeddings)s::{vector}[], %(tokens)s::integer[], %(tokens_kept)s::integer[])
 where pgembedd_internal.interface({interface} => true)
 
 -- name: store
@@ -301,7 +304,8 @@ where pgembedd_internal.interface({interface} => true)
 
 -- name: finish_embed_requests
 -- Their vectors, or why there is none.
-select pgembedd_internal.finish_embed_requests(%(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[], %(worker)s)
+select pgembedd_internal.finish_embed_requests(
+    %(ids)s::uuid[], %(embeddings)s::{vector}[], %(refusals)s::text[], %(worker)s)
 where pgembedd_internal.interface({interface} => true)
 
 -- name: decline_embed_request
@@ -338,7 +342,8 @@ select pgembedd_internal._end_index_build()
 
 -- name: index_size
 -- What the memory of a build depends on.
-select pgembedd_internal._vectors(p), p.dimensions, p.vector_type, p.m from pgembedd_internal.pipeline p where p.name = %(name)s
+select pgembedd_internal._vectors(p), p.dimensions, p.vector_type, p.m
+from pgembedd_internal.pipeline p where p.name = %(name)s
 
 -- name: index_settings
 -- Room for a build in kB (at least what the server gives anyway), no timeout on it; what it is now.
@@ -414,7 +419,8 @@ from pgembedd_internal.pipeline p order by p.name
 
 -- name: verify_check
 -- Raises what stands in the way of verifying a pipeline; how many rows it has, about.
-select pgembedd_internal._check_verify(p), pgembedd_internal._estimated_rows(p.source) from pgembedd_internal._pipeline(%(name)s) p
+select pgembedd_internal._check_verify(p), pgembedd_internal._estimated_rows(p.source)
+from pgembedd_internal._pipeline(%(name)s) p
 
 -- name: verify_sample
 -- Keys at random: of rows, or of chunks that no row has.
@@ -594,16 +600,18 @@ select case when c.oid is null then format('There is no table %%s.%%s.', %(schem
             when c.relowner <> u.oid then format('%%s.%%s does not belong to the role %%s: connect the service as the '
                 'table''s owner, or run `pgembedd import supabase`.', %(schema)s::text, %(table)s::text, u.rolname)
             when c.relforcerowsecurity and not (u.rolsuper or u.rolbypassrls) then format(
-                'Row level security is forced on %%s.%%s: ALTER ROLE %%I BYPASSRLS, or ALTER TABLE ... NO FORCE ROW LEVEL '
-                'SECURITY.', %(schema)s::text, %(table)s::text, u.rolname)
+                'Row level security is forced on %%s.%%s: ALTER ROLE %%I BYPASSRLS, or ALTER TABLE ... NO FORCE ROW '
+                'LEVEL SECURITY.', %(schema)s::text, %(table)s::text, u.rolname)
             when f.name is null then format('There is no function %%s that takes a row of %%s.%%s.', %(function)s::text,
                 %(schema)s::text, %(table)s::text)
             when f.owner <> u.oid and not f.superuser then format('The function %%s.%%s belongs neither to the role '
-                '%%s nor to a superuser: change its owner, or run `pgembedd import supabase`.', f.schema, f.name, u.rolname)
+                '%%s nor to a superuser: change its owner, or run `pgembedd import supabase`.', f.schema, f.name,
+                u.rolname)
             when k.attname is null then format('%%s.%%s has no column id.', %(schema)s::text, %(table)s::text)
             when v.attname is null then format('%%s.%%s has no column "%%s" of the type halfvec or vector.',
                 %(schema)s::text, %(table)s::text, %(column)s::text)
-            when v.atttypmod <> %(dimensions)s then format('"%%s" has %%s dimensions, but %%s makes %%s: name the model '
+            when v.atttypmod <> %(dimensions)s then format(
+                '"%%s" has %%s dimensions, but %%s makes %%s: name the model '
                 'of its vectors first in PGEMBEDD_HTTP_MODELS, or run `pgembedd import supabase`.', %(column)s::text,
                 case when v.atttypmod > 0 then v.atttypmod::text else 'no' end, %(model)s::text, %(dimensions)s) end,
        f.schema, f.name, format_type(k.atttypid, k.atttypmod), format_type(v.atttypid, v.atttypmod)
@@ -745,7 +753,8 @@ from pgembedd.dead_letters f group by f.pipeline, f.reason order by count(*) des
 
 -- name: dead_letters
 -- Dead letters one by one, the latest first; of any pipeline, of none (''), or of one.
-select f.pipeline, f.key::text as key, f.reason, f.attempts, f.enqueued_at, f.died_at, left(f.error, %(length)s) as error
+select f.pipeline, f.key::text as key, f.reason, f.attempts, f.enqueued_at, f.died_at,
+       left(f.error, %(length)s) as error
 from pgembedd.dead_letters f
 where (%(pipeline)s::text is null or coalesce(f.pipeline, '') = %(pipeline)s)
   and (%(reason)s::text is null or f.reason = %(reason)s)
@@ -782,7 +791,8 @@ where pgembedd_internal.interface({interface} => true)
 
 -- name: write_answers
 -- Append events of any number of answers; the ids that are still ours come back.
-select pgembedd_internal.write_answers(%(answers)s::uuid[], %(attempts)s::integer[], %(events)s::text[], %(data)s::jsonb[])
+select pgembedd_internal.write_answers(
+    %(answers)s::uuid[], %(attempts)s::integer[], %(events)s::text[], %(data)s::jsonb[])
 where pgembedd_internal.interface({interface} => true)
 
 -- name: finish_answer
