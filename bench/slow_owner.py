@@ -103,7 +103,8 @@ def writer(conninfo: str, tables: tuple[str, ...]) -> Iterator[None]:
 def done_in(connection: psycopg.Connection, seconds: float) -> float:
     """Rows of the two pipelines a second."""
     counted = (
-        "select sum(a.written) from pgembedd_internal.activity a join pgembedd_internal.pipeline p on p.id = a.pipeline_id "
+        "select sum(a.written) from pgembedd_internal.activity a "
+        "join pgembedd_internal.pipeline p on p.id = a.pipeline_id "
         "where p.name in ('one', 'two')"
     )
     before = connection.execute(counted).fetchall()[0][0] or 0

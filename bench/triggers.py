@@ -68,7 +68,8 @@ def register_chunks(connection: psycopg.Connection, name: str) -> None:
         (name, name, f"{name}_embeddings"),
     )
     connection.execute(
-        f"insert into {name}_embeddings (id, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model,"
+        f"insert into {name}_embeddings (id, chunk_index, chunk, start_offset, end_offset, embedding, "
+        "content_hash, model,"
         f" tokens, tokens_kept) select g, 0, ({FILL}), 0, 1024, ({VECTOR})::halfvec(384), '', '', 1, 1"
         f" from generate_series(1, {VECTORS}) g".encode()
     )

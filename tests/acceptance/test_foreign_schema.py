@@ -40,7 +40,8 @@ PLANT = f"""
         $$ select pgembedd.caught('documents') $$;
     create function pgembedd.search(pipeline text, query text) returns table (key jsonb) language sql as
         $$ select pg_catalog.to_jsonb(pgembedd.caught('1')) $$;
-    create function pgembedd_internal._undo_imports() returns void language sql as $$ select pgembedd.caught('undone') $$;
+    create function pgembedd_internal._undo_imports() returns void language sql
+        as $$ select pgembedd.caught('undone') $$;
 """
 CALLS: dict[str, list[list[str]]] = {
     "migrate": [[]],
@@ -146,7 +147,8 @@ def test_what_a_stranger_made_in_our_schema_is_refused(roles: Roles, database: D
     ):
         with database.connect() as admin:
             admin.execute(
-                f"grant usage, create on schema pgembedd, pgembedd_internal to {stranger}; grant create on schema public to {stranger}"
+                f"grant usage, create on schema pgembedd, pgembedd_internal to {stranger}; "
+                f"grant create on schema public to {stranger}"
             )
             with connect_as(database, stranger) as theirs:
                 theirs.execute(MADE[what.split()[0]].encode())
@@ -199,11 +201,13 @@ def test_roles_that_are_trusted(roles: Roles, database: Database) -> None:
     installer, worker = roles.make("installer"), roles.make("worker")
     give = """
         do $$ declare one record; begin
-            for one in select oid::regprocedure as name from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+            for one in select oid::regprocedure as name
+                from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
                        and proowner <> 'pgembedd'::regrole loop
                 execute format('alter routine %s owner to {role}', one.name);
             end loop;
-            for one in select oid::regclass as name from pg_class c where relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+            for one in select oid::regclass as name from pg_class c
+                where relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
                        and relkind in ('r', 'v', 'c') loop
                 if (select relkind from pg_class where oid = one.name) = 'c' then
                     execute format('alter type %s owner to {role}', one.name);

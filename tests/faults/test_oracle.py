@@ -113,7 +113,8 @@ MUTATIONS: dict[str, tuple[list[str], dict[str, int]]] = {
     "a dead letter of a row": (
         [
             (
-                "insert into pgembedd_internal.dead_letter (pipeline_id, queue, key, message, reason, attempts, enqueued_at) "
+                "insert into pgembedd_internal.dead_letter (pipeline_id, queue, key, message, reason, attempts, "
+                "enqueued_at) "
                 "select 1, 'pgembedd_fresh', to_jsonb(min(id)), '{}', 'content', 5, now() from notes"
             )
         ],

@@ -186,7 +186,8 @@ def path(r: random.Random) -> Malformed:
         "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/%00", "/embed%00", "/%ff%fe", "/%", "/%zz", "//",
         "/embed/", "/" + "a" * 9000, "/v1/models/%2e%2e", "/v1/models/" + "%ff" * 2000, f"/{SECRET}",
         "/embed?input=%00%ff", "/embed", "/embed?" + "a=1&" * 5000, "*", "/embed?input=" + "%20" * 50,
-        "/embed?model=%ff&input=x", "/?page=9999999999999999999999", "/dead-letters?pipeline=%00", "/dead-letters?page=-1",
+        "/embed?model=%ff&input=x", "/?page=9999999999999999999999", "/dead-letters?pipeline=%00",
+        "/dead-letters?page=-1",
         "/api/v1/events?event=%00", "/v1/models/%0d%0aX-Injected:%201", "http://[::1/embed", "/\\embed", "/;/embed",
         "/page.css/..", "/static/../auth.py", "/\xff", "/?retried=x",
     ]  # fmt: skip

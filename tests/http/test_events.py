@@ -312,7 +312,8 @@ def fill(connection: psycopg.Connection, reader: Stream, done: Callable[[], bool
     """Large events, all of which `reader` gets, until it is `done`; how many."""
     for told in range(0, 20_000, 10):
         connection.execute(
-            "select pgembedd_internal._notify('paused', 1, jsonb_build_object('n', %s + i, 'filling', repeat('x', 7000)), 'd')"
+            "select pgembedd_internal._notify('paused', 1, jsonb_build_object('n', %s + i, 'filling', "
+            "repeat('x', 7000)), 'd')"
             " from generate_series(1, 10) i",
             [told],
         )

@@ -108,7 +108,8 @@ def test_a_browser_is_told_to_load_nothing_else(visitor: Visitor) -> None:
 
 def test_the_last_hour_is_drawn_and_told(visitor: Visitor, connection: psycopg.Connection) -> None:
     connection.execute("""
-        insert into pgembedd_internal.sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
+        insert into pgembedd_internal.sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age,
+            failing, dead)
         select date_trunc('minute', now()) - make_interval(mins => m), p.id, m * 10, 0, make_interval(secs => m), null,
                0, 0
         from unnest(array[1, 2, 7, 8]) m cross join (select id from pgembedd_internal.pipeline where name = 'broken'
@@ -130,7 +131,9 @@ def test_dead_letters_are_listed_and_chosen(visitor: Visitor) -> None:
     assert "There are no dead letters on this page." in text_of(visitor.get("/dead-letters?page=2"))
 
 
-@pytest.mark.parametrize("path", ["/?page=x", "/dead-letters?page=99999999999", "/dead-letters?reason=%00", "/?retried=x"])
+@pytest.mark.parametrize(
+    "path", ["/?page=x", "/dead-letters?page=99999999999", "/dead-letters?reason=%00", "/?retried=x"]
+)
 def test_an_address_that_is_none(visitor: Visitor, path: str) -> None:
     page = visitor.get(path)
 

@@ -284,7 +284,10 @@ def test_chats_that_begin_alike_are_not_mixed(asked: Asked, chat: openai.OpenAI)
     say(question, "How long does it last?")
     with asked.database.connect() as connection:
         asking = "select array_agg(question order by asked_at) from pgembedd_internal.answer where thread in "
-        asking += "(select thread from pgembedd_internal.answer where question like %s) group by thread order by min(asked_at)"
+        asking += (
+            "(select thread from pgembedd_internal.answer where question like %s) group by thread "
+            "order by min(asked_at)"
+        )
         threads = column(connection, asking, f"{question}%")
     assert threads == [
         [question],

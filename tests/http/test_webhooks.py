@@ -175,7 +175,9 @@ def test_a_paused_pipeline_queues_and_says_so(hooked: psycopg.Connection, client
     assert queued(hooked) == [1]
 
 
-def test_what_fails_stays_in_the_queue_until_it_is_a_dead_letter(hooked: psycopg.Connection, client: httpx.Client) -> None:
+def test_what_fails_stays_in_the_queue_until_it_is_a_dead_letter(
+    hooked: psycopg.Connection, client: httpx.Client
+) -> None:
     hooked.execute("alter table documents add constraint no check (embedding is null)")
     hooked.execute("insert into documents values (1, 'secret')")
     answer = client.post(PATH, json=value(hooked, "delete from posted returning body"))

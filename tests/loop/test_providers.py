@@ -196,7 +196,10 @@ def test_a_fleet_keeps_one_budget_a_day(
     log: list[EventDict],
 ) -> None:
     """The stand-in counts 3 tokens a request. The first one asks for the dimensions."""
-    used = "select day - pgembedd_internal._day() as day, tokens, requests from pgembedd_internal.provider_use order by day"
+    used = (
+        "select day - pgembedd_internal._day() as day, tokens, requests "
+        "from pgembedd_internal.provider_use order by day"
+    )
     make_documents(connection, model=NAME, max_attempts=1)
     with closing(ProviderUse(database.conninfo)) as first, closing(ProviderUse(database.conninfo)) as second:
         load = loading(provider, tmp_path, model, first, "tokens_per_day = 6\nrequests_per_day = 100")

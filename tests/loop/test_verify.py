@@ -188,7 +188,8 @@ def test_queued_changed_and_dead_rows_are_not_called_wrong(documents: psycopg.Co
     unseen(documents, "update documents set content = 'new' where id in (3, 4)")
     documents.execute("select pgembedd.requeue('documents', '{3}')")
     documents.execute(
-        "insert into pgembedd_internal.row_state (pipeline_id, key, state) select id, '4', 'dead' from pgembedd_internal.pipeline"
+        "insert into pgembedd_internal.row_state (pipeline_id, key, state) select id, '4', 'dead' "
+        "from pgembedd_internal.pipeline"
     )
     unseen(documents, "update documents set content = 'other' where id = 5")
     busy = MadeUp(hook=lambda _: unseen(documents, "update documents set content = content || '!' where id = 5"))

@@ -29,7 +29,8 @@ _ROUTINES = r"""
            exists (select from pg_depend d join pg_rewrite r on r.oid = d.objid
                    where d.classid = 'pg_rewrite'::regclass and d.refobjid = p.oid)
     from pg_proc p
-    where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and p.proname not in ('_subject', '_is_readable_source')
+    where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+        and p.proname not in ('_subject', '_is_readable_source')
 """
 _VIEWS = r"""
     select c.oid::regclass::text, pg_get_viewdef(c.oid), c.relowner::regrole::text, array_to_string(c.reloptions, ', '),
@@ -174,6 +175,7 @@ def _routines(connection: psycopg.Connection) -> list[_Routine]:
 
 def _identities(connection: psycopg.Connection) -> set[str]:
     found = connection.execute(
-        "select oid::regprocedure::text from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
+        "select oid::regprocedure::text from pg_proc "
+        "where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
     )
     return {identity for (identity,) in found}

@@ -20,7 +20,8 @@ _ROUTINES = """
     select p.proname::text, pg_get_function_result(p.oid),
            array(select n || ' ' || t::text from unnest(p.proargnames[:p.pronargs], p.proargtypes::regtype[]) a(n, t)),
            p.proargnames[:p.pronargs - p.pronargdefaults]
-    from pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and p.proname = any (%s)
+    from pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+        and p.proname = any (%s)
 """
 
 

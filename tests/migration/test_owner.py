@@ -170,7 +170,8 @@ def owners_of_functions(connection: psycopg.Connection) -> set[str]:
     return set(
         column(
             connection,
-            """select proowner::regrole::text from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+            """select proowner::regrole::text from pg_proc
+                where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
                and proname in ('claim', 'read', 'store', 'tick', 'metrics')""",
         )
     )

@@ -206,7 +206,10 @@ def test_under_another_owner(server: EmbeddedPostgres, roles: Roles, database: D
         copy_over(server, database, as_owner.conninfo, form, *ANYBODYS)
         check(as_owner)
         with copy.connect() as admin:
-            functions = "select distinct proowner::regrole::text from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
+            functions = (
+                "select distinct proowner::regrole::text from pg_proc "
+                "where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
+            )
             assert column(admin, functions) == [owner]
             worker = "select has_function_privilege('pgembedd_worker', 'pgembedd_internal.models()', 'execute')"
             assert value(admin, worker), "migrate grants again what the dump left out"
@@ -285,7 +288,10 @@ def test_threads_and_questions_that_wait_are_restored(server: EmbeddedPostgres, 
         thread = value(connection, "select thread from pgembedd.answers")
         connection.execute("select pgembedd.share_thread(%s, current_user::regrole, 'bob')", [thread])
         assert rows(connection, "select id, attempt from pgembedd_internal.claim_answers(10, 60)") == [(first, 1)]
-        done = "select pgembedd_internal.finish_answer(%s, 1, 'complete', 'So [1].', '{1}', '{done}', array['{}']::jsonb[])"
+        done = (
+            "select pgembedd_internal.finish_answer(%s, 1, 'complete', 'So [1].', '{1}', '{done}', "
+            "array['{}']::jsonb[])"
+        )
         assert value(connection, done, first)
         second = value(connection, ask, "and then", thread)
     with restored(server, database, "custom") as copy:

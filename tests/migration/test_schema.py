@@ -55,7 +55,8 @@ def test_every_body_is_valid(connection: psycopg.Connection) -> None:
     """sql/ is loaded without looking at the bodies, because they name functions that come later."""
     connection.execute("set check_function_bodies = on")
     definitions = connection.execute(
-        "select pg_get_functiondef(oid) from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
+        "select pg_get_functiondef(oid) from pg_proc "
+        "where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
     ).fetchall()
     assert len(definitions) > 200
     for (definition,) in definitions:

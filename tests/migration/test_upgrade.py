@@ -69,8 +69,10 @@ OTHER_SIGNATURES = """
     drop view pgembedd.status;
     drop view pgembedd_internal._figures;
     drop function pgembedd_internal._shown_state(pgembedd_internal.pipeline);
-    create function pgembedd_internal._shown_state(one pgembedd_internal.pipeline) returns integer language sql stable as 'select 1';
-    create view pgembedd.status as select pgembedd_internal._shown_state(p) as shown, p.name from pgembedd_internal.pipeline p;
+    create function pgembedd_internal._shown_state(one pgembedd_internal.pipeline) returns integer
+        language sql stable as 'select 1';
+    create view pgembedd.status as select pgembedd_internal._shown_state(p) as shown, p.name
+        from pgembedd_internal.pipeline p;
     drop view pgembedd.dead_letters;
     create view pgembedd.dead_letters as select 1 as old_column;
 """
@@ -108,7 +110,8 @@ def test_a_view_with_the_name_of_a_routine_is_not_granted_its_rights(roles: Role
     with database.connect() as connection:
         connection.execute(
             "drop view pgembedd_internal._search_target cascade;"  # as 0.1.0, whose _search_target() returned an object
-            "create function pgembedd_internal._search_target(name text) returns jsonb language sql as 'select null::jsonb';"
+            "create function pgembedd_internal._search_target(name text) returns jsonb language sql "
+            "as 'select null::jsonb';"
             f"grant execute on function pgembedd_internal._search_target to {reader}"
         )
         migrate(database.conninfo)
@@ -327,11 +330,13 @@ def test_old_queues_of_the_extension_are_found_again() -> None:
 DESCRIBED = """
     select o.name from (
         select p.proname::text as name, obj_description(p.oid, 'pg_proc') as said from pg_proc p
-        where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and not starts_with(p.proname, '_')
+        where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+            and not starts_with(p.proname, '_')
           and p.oid not in (select pgembedd_internal._worker_functions())
         union all
         select c.relname, obj_description(c.oid, 'pg_class') from pg_class c
-        where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and c.relkind in ('v', 'r', 'S')
+        where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+            and c.relkind in ('v', 'r', 'S')
           and c.relname not in ('schema_revision', 'pipeline_id_seq', 'dead_letter_id_seq')) o
     where coalesce(o.said, '') = '' order by 1
 """

@@ -48,7 +48,10 @@ MANY_COLUMNS = "(select jsonb_object_agg(i, i) from generate_series(1, 1001) i)"
 # Causes of each code, at least one.
 CAUSES = {
     "0A000": ["select pgembedd.create_pipeline('x', 'parent', '{title}')"],
-    "22004": ["call pgembedd.wait_for_pipeline('documents', null::interval)", "select pgembedd.search(null::text, 'x')"],
+    "22004": [
+        "call pgembedd.wait_for_pipeline('documents', null::interval)",
+        "select pgembedd.search(null::text, 'x')",
+    ],
     "22023": [
         f"{MADE}distance => 'hamming')",
         f"{MADE}max_attempts => null)",

@@ -70,7 +70,8 @@ def waiting(connection: psycopg.Connection, lanes: Iterable[str] = LANES) -> lis
         for key, pipeline, read_ct, attempts, deferrals, alone, reasons in rows(
             connection,
             "select message -> 'id', message -> 'pipeline', read_ct, pgembedd_internal._note(message, 'attempts'), "
-            "pgembedd_internal._note(message, 'deferrals'), pgembedd_internal._note(message, 'alone'), array(select h ->> 'reason' from "
+            "pgembedd_internal._note(message, 'deferrals'), pgembedd_internal._note(message, 'alone'), "
+            "array(select h ->> 'reason' from "
             "jsonb_array_elements(coalesce(message -> 'pgembedd' -> 'history', '[]')) h) "
             f"from pgmq.q_{lane} order by msg_id",
         )

@@ -31,7 +31,8 @@ def forge(connection: psycopg.Connection, pipeline: str = "documents", **columns
     one = uuid4()
     with connection.transaction():
         connection.execute(
-            "insert into pgembedd_internal.answer_thread (id, role, subject) values (%s, current_user, pgembedd_internal._subject())",
+            "insert into pgembedd_internal.answer_thread (id, role, subject) "
+            "values (%s, current_user, pgembedd_internal._subject())",
             [one],
         )
         given = {"language_model": None, **columns}
@@ -124,7 +125,8 @@ def test_an_asker_writes_no_other_column_than_these(connection: psycopg.Connecti
     whole = {"answer_source": "INSERT", "thread_member": "INSERT"}
     asked = (
         "select c.relname, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0"
-        " and not a.attisdropped where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and c.relkind = 'r'"
+        " and not a.attisdropped where c.relnamespace in ('pgembedd'::regnamespace, "
+        "'pgembedd_internal'::regnamespace) and c.relkind = 'r'"
         " and has_column_privilege(%s, c.oid, a.attnum, %s)"
     )
     inserts = {one for one in rows(connection, asked, asker, "insert") if one[0] not in whole}

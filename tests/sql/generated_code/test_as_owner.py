@@ -209,7 +209,8 @@ def test_a_path_that_a_trigger_sets_brings_nothing_of_the_owners_into_the_store(
             end $$;
             create function planted.spoil() returns trigger language plpgsql as $$
             begin
-                perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd_internal, pgembedd, pg_temp', false);
+                perform pg_catalog.set_config(
+                    'search_path', 'planted, pg_catalog, pgembedd_internal, pgembedd, pg_temp', false);
                 return new;
             end $$""")
         table = options.get("embedding_table", "documents")
@@ -255,7 +256,8 @@ def test_a_path_that_is_set_while_a_statement_is_planned_brings_nothing_of_the_o
         theirs.execute("""
             create or replace function planted.spoiling(integer) returns boolean immutable language plpgsql as $$
             begin
-                perform pg_catalog.set_config('search_path', 'planted, pg_catalog, pgembedd_internal, pgembedd, pg_temp', false);
+                perform pg_catalog.set_config(
+                    'search_path', 'planted, pg_catalog, pgembedd_internal, pgembedd, pg_temp', false);
                 return true;
             end $$""")
         with connected(database) as session, contextlib.suppress(psycopg.Error):  # which has not seen the index yet

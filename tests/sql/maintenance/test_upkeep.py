@@ -93,7 +93,8 @@ def test_retention(documents: psycopg.Connection) -> None:
     for age in ("23 hours", "25 hours"):
         documents.execute("insert into pgembedd_internal.activity values (now() - %s::interval, 1, 1, 1, 1, 1)", [age])
     documents.execute(
-        "insert into pgembedd_internal.provider_use select 'x', pgembedd_internal._day() - d, 0, 0 from unnest('{31,32}'::int[]) d"
+        "insert into pgembedd_internal.provider_use select 'x', pgembedd_internal._day() - d, 0, 0 "
+        "from unnest('{31,32}'::int[]) d"
     )
     documents.execute("delete from documents where id in (5, 6)")
     assert value(documents, "select pgembedd.retention()") == 3  # activity, and two rows that are gone

@@ -36,7 +36,9 @@ def blocked(connection: psycopg.Connection) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("there_and_back", [["switch_model"], ["switch_model", "revert_model"]], ids=["switch", "revert"])
+@pytest.mark.parametrize(
+    "there_and_back", [["switch_model"], ["switch_model", "revert_model"]], ids=["switch", "revert"]
+)
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 def test_a_writer_that_waits_for_a_switch_writes_to_both_sides(
     database: Database, documents: psycopg.Connection, there_and_back: list[str], isolation: str

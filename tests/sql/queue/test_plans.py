@@ -70,7 +70,8 @@ STATEMENTS: dict[str, Callable[[psycopg.Connection], object]] = {
     "requeue": requeue,
     "row_status": ask_for_the_status_of_rows,
     "verify": lambda connection: connection.execute(
-        "select * from pgembedd_internal._look_at('documents', array(select to_jsonb(i) from generate_series(1, %s) i), true)",
+        "select * from pgembedd_internal._look_at('documents', "
+        "array(select to_jsonb(i) from generate_series(1, %s) i), true)",
         (BATCH,),
     ),
 }

@@ -35,7 +35,8 @@ SHADOWS = """
                    pg_catalog.pg_get_function_result(f.oid) as result, f.proretset or f.prorettype = 'void'::regtype
                        or f.proargmodes is not null as bare
             from pg_catalog.pg_proc f
-            where f.pronamespace in ('pg_catalog'::regnamespace, 'pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and f.prokind = 'f'
+            where f.pronamespace in ('pg_catalog'::regnamespace, 'pgembedd'::regnamespace,
+                'pgembedd_internal'::regnamespace) and f.prokind = 'f'
               and f.prorettype not in ('internal'::regtype, 'trigger'::regtype, 'cstring'::regtype)
               and not array['internal', 'cstring', '"any"']::regtype[]::oid[] && f.proargtypes::oid[]
               and f.proname not in ('create_pipeline', '_check_session')

@@ -98,7 +98,8 @@ def test_what_the_role_may_not(roles: Roles, connection: psycopg.Connection, sta
 # The guards: what is looked up next is the owner's, for as long as the statement lasts.
 WITHOUT_GUARDS = """
     create or replace function pgembedd_internal._check_session() returns void language plpgsql as 'begin end';
-    create or replace function pgembedd_internal._check_path(expected text) returns void language plpgsql as 'begin end';
+    create or replace function pgembedd_internal._check_path(expected text) returns void language plpgsql
+        as 'begin end';
     create or replace function pgembedd_internal._query_and_undo(query text, argument text default null) returns jsonb
     language plpgsql set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp as $$
     declare answer jsonb; begin execute query into answer using argument; return answer; end $$;

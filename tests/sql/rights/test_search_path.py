@@ -102,9 +102,11 @@ def test_everything_of_ours_has_its_path_pinned(documents: psycopg.Connection) -
     """
     unpinned = column(
         documents,
-        """select distinct proname from pg_proc where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and not exists (
+        """select distinct proname from pg_proc
+           where pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and not exists (
            select from unnest(proconfig) c
-           where c in ('search_path=pg_catalog, pgembedd_internal, pgembedd, pg_temp', 'search_path=pg_catalog, pg_temp'))
+           where c in ('search_path=pg_catalog, pgembedd_internal, pgembedd, pg_temp',
+                      'search_path=pg_catalog, pg_temp'))
            order by 1""",
     )
     paths = ["_asked_pipeline", "_check_path", "_check_session", "_text_config"]
@@ -116,7 +118,8 @@ def test_definers_that_read_users_tables_have_row_security_off(documents: psycop
     without = column(
         documents,
         """select proname from pg_proc where prosecdef
-           and pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace, 'pgembedd_code'::regnamespace)
+           and pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace,
+               'pgembedd_code'::regnamespace)
            and not coalesce('row_security=off' = any (proconfig), false) order by 1""",
     )
     assert not {"claim", "read", "store", "sweep", "retention", "pipeline_1_read", "pipeline_1_write"} & set(without)

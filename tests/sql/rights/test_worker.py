@@ -87,7 +87,8 @@ MAY_EXECUTE = """
 
 MAY_TOUCH = """
     select c.oid::regclass::text from pg_class c
-    where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace, 'pgmq'::regnamespace, 'public'::regnamespace)
+    where c.relnamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace, 'pgmq'::regnamespace,
+        'public'::regnamespace)
       and case c.relkind when 'S' then has_sequence_privilege(%(role)s, c.oid, 'usage, select, update')
           when 'i' then false when 'c' then false
           else has_table_privilege(%(role)s, c.oid, 'select, insert, update, delete, truncate, references, trigger')

@@ -51,7 +51,8 @@ CALLS: dict[str, list[str]] = {
     "embed": ["select pgembedd.embed(null)::text"],  # a vector is of its text alone
     "_search_target": ["select pgembedd_internal._search_target('documents', null)::text"],
     "_search_shares": [
-        "select pgembedd_internal._search_shares(p, array['common', 'rare', 'secret'])::text from generate_series(1, 9) p"
+        """select pgembedd_internal._search_shares(p, array['common', 'rare', 'secret'])::text
+           from generate_series(1, 9) p"""
     ],
     "_search_waiting": [f"select pgembedd_internal._search_waiting({p}, 'documents')::text" for p in (1, 9)],
     "_searched_pipelines": ["select s::text from pgembedd_internal._searched_pipelines(null) s"],
@@ -60,7 +61,8 @@ CALLS: dict[str, list[str]] = {
     ],
 }
 CALLED = """
-    select distinct p.proname from pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+    select distinct p.proname from pg_proc p
+    where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
         and has_function_privilege('{}', p.oid, 'execute') and (p.prosecdef or p.proname not like '\\_%') order by 1
 """
 

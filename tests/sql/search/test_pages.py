@@ -41,7 +41,8 @@ def source(connection: psycopg.Connection, destination: str) -> None:
             connection.execute(_CHUNKS)
         connection.execute(_TIED.format("documents" if destination == "column" else "chunks"))
     connection.execute(
-        "select pgembedd_internal._fill_words(p, 100000), pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p"
+        "select pgembedd_internal._fill_words(p, 100000), pgembedd_internal._note_words(p) "
+        "from pgembedd_internal.pipeline p"
     )
 
 

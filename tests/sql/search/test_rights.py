@@ -46,7 +46,8 @@ def test_only_those_that_read_our_own_tables_are_definers(connection: psycopg.Co
 def test_nothing_is_granted_beyond_a_search(roles: Roles, connection: psycopg.Connection, reader: str) -> None:
     granted = column(
         connection,
-        "select p.oid::regprocedure::text from pg_proc p where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
+        "select p.oid::regprocedure::text from pg_proc p "
+        "where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)"
         f" and has_function_privilege('{reader}', p.oid, 'execute')",
     )
     functions = column(connection, "select f::text from pgembedd_internal._search_functions() f")

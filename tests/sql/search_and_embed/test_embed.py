@@ -292,7 +292,8 @@ def test_a_worker_of_version_0_1_0_says_once_that_it_serves(
 
 def test_a_note_that_was_restored_holds_up_no_index_build(asker: psycopg.Connection, other: psycopg.Connection) -> None:
     asker.execute(
-        "update pgembedd_internal.index_build set pid = %s, backend_start = '2020-01-01', application_name = 'pgembedd index'",
+        "update pgembedd_internal.index_build set pid = %s, backend_start = '2020-01-01', "
+        "application_name = 'pgembedd index'",
         [other.info.backend_pid],
     )
     assert value(asker, "select pgembedd_internal._start_index_build()")
@@ -568,7 +569,8 @@ def test_the_second_connection_may_ask_and_nothing_else(database: Database, aske
     with psycopg.connect(conninfo, autocommit=True) as theirs:
         may = """
             select p.proname from pg_proc p
-            where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace) and has_function_privilege(p.oid, 'execute')
+            where p.pronamespace in ('pgembedd'::regnamespace, 'pgembedd_internal'::regnamespace)
+                and has_function_privilege(p.oid, 'execute')
         """
         assert set(column(theirs, may)) == {"_post_embed_request", "_await_vector", "_forget_embed_request"}
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

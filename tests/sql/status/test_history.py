@@ -19,7 +19,8 @@ __all__ = ["connection"]
 
 SAMPLES = """
     select p.name, s.queued, s.backfill, s.failing, s.dead, s.oldest_age is not null, s.backfill_oldest_age is not null
-    from pgembedd_internal.sample s left join pgembedd_internal.pipeline p on p.id = s.pipeline_id order by s.at, p.id nulls first
+    from pgembedd_internal.sample s left join pgembedd_internal.pipeline p on p.id = s.pipeline_id
+    order by s.at, p.id nulls first
 """
 
 

@@ -127,7 +127,7 @@ class JobRepository:
 
 
 def job_of(row: Sequence[Any]) -> Job:
-    """Builds the Job of a row of the statements that claim: the columns of the type pgembedd_internal.job, and `allowed_s`."""
+    """Builds the Job of a row of the statements that claim: the columns of the SQL type `job`, and `allowed_s`."""
     queue, msg_id, read_ct, id, pipeline_id, name, model, fingerprint, dimensions, suspect, chunked = row[:11]
     tokens, overlap, splitter, traceparent, waited_s, attempt, allowed_s = row[11:]
     chunking = Chunking(tokens, overlap, splitter == "markdown") if chunked else None

@@ -1,7 +1,7 @@
 """The bounds of what may enter: over HTTP and MCP, and from other servers. SQL has the same for its parameters.
 
-`pgembedd_internal._most()` and `_most_members()` hold them for SQL, docs/reference/limits.md lists all, and a test compares the
-three. What depends on the machine is a setting instead (PGEMBEDD_HTTP_MAX_…, PGEMBEDD_LANGUAGE_MAX_…).
+`_most()` and `_most_members()` hold them for SQL, docs/reference/limits.md lists all, and a test compares the three.
+What depends on the machine is a setting instead (PGEMBEDD_HTTP_MAX_…, PGEMBEDD_LANGUAGE_MAX_…).
 """
 
 NAME = 200

@@ -132,7 +132,7 @@ def reasons(connection: psycopg.Connection) -> list[Any]:
 def dead_letters(
     connection: psycopg.Connection, pipeline: str | None, reason: str | None, page: int
 ) -> tuple[list[Any], bool]:
-    """Returns a page of dead letters, latest first, and whether there are more. `pipeline` is "" for jobs without one."""
+    """Returns a page of dead letters, latest first, and whether there are more; `pipeline` is "" for those of none."""
     values = {"pipeline": pipeline, "reason": reason, "length": ERROR_CHARACTERS}
     values |= {"limit": DEAD_LETTERS_PER_PAGE + 1, "offset": DEAD_LETTERS_PER_PAGE * (page - 1)}
     with connection.cursor(row_factory=namedtuple_row) as cursor:

@@ -1,4 +1,4 @@
-"""The page at `/`: pipelines, their last hour, dead letters with a retry, a search and a chat. Rendered here; no script."""
+"""The page at `/`: pipelines, their last hour, dead letters with a retry, search, chat. Rendered here; no script."""
 
 from datetime import UTC, datetime
 from math import ceil
