@@ -49,7 +49,8 @@ def make_documents(connection: psycopg.Connection, name: str = "documents", **op
 
 def put_off_upkeep(connection: psycopg.Connection) -> None:
     """Keeps the maintenance from repairing what a test checks."""
-    connection.execute("update pgembedd_internal.installation set swept_at = now(), retained_at = now()")
+    schema = value(connection, "select coalesce(to_regnamespace('pgembedd_internal'), 'pgembedd')::text")
+    connection.execute(f"update {schema}.installation set swept_at = now(), retained_at = now()".encode())
 
 
 def insert(connection: psycopg.Connection, ids: Iterable[int], table: str = "documents", text: str = "text") -> None:

@@ -134,7 +134,7 @@ def _lock_schema(connection: psycopg.Connection) -> None:
 
 
 def _lock_relations(connection: psycopg.Connection) -> None:
-    """Locks all that a version may alter, at once and as readers do: views, then what they read.
+    """Locks all that a version may alter, at once and as others do: users' tables, our views, then what they read.
 
     A version that altered a table first would wait for a reader of a view who waits for that table.
     """

@@ -97,12 +97,23 @@ select set_config('lock_timeout', %(lock_timeout)s, true),
             then set_config('deadlock_timeout', '10ms', true) end
 
 -- name: lock_relations
--- Statements that lock our views, then our tables, alone: LOCK on a view would lock what others own in it.
-select format(case c.relkind when 'v' then 'alter view %1$s owner to %2$s;' else 'lock table only %1$s;' end,
-              c.oid::regclass, c.relowner::regrole)
-from pg_catalog.pg_class c
-where c.relnamespace in (to_regnamespace('pgembedd'), to_regnamespace('pgembedd_internal')) and c.relkind in ('v', 'r')
-order by c.relkind = 'r', c.oid
+-- Statements that lock the tables with our triggers against writers, then our views, then our tables, these alone: LOCK
+-- on a view would lock what others own in it. A writer that has begun goes on with the functions that it found, which
+-- name what is renamed; one that waits for its table finds the new ones.
+select s.statement from (
+    select 1, c.oid, format('lock table %s in share row exclusive mode;', c.oid::regclass)
+    from pg_catalog.pg_class c
+    where has_table_privilege(c.oid, 'update, delete, truncate') and exists (
+        select from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid
+        where t.tgrelid = c.oid and t.tgparentid = 0 and p.pronamespace = to_regnamespace('pgembedd_code'))
+    union all
+    select case c.relkind when 'v' then 2 else 3 end, c.oid,
+           format(case c.relkind when 'v' then 'alter view %1$s owner to %2$s;' else 'lock table only %1$s;' end,
+                  c.oid::regclass, c.relowner::regrole)
+    from pg_catalog.pg_class c
+    where c.relnamespace in (to_regnamespace('pgembedd'), to_regnamespace('pgembedd_internal'))
+      and c.relkind in ('v', 'r')) as s(step, relation, statement)
+order by s.step, s.relation
 
 -- name: lock_holders
 -- The sessions that keep one waiting, each with its statement, without literals, where this role may read it.
