@@ -7,9 +7,10 @@ import re
 import psycopg
 import pytest
 
-from tests.project.public_names import ROOT, Name, http_document, public_names
+from tests.project.public_names import Name, http_document, public_names
+from tests.support.owners import REPOSITORY
 
-PAGE = ROOT / "docs" / "how-to" / "upgrade.md"
+PAGE = REPOSITORY / "docs" / "how-to" / "upgrade.md"
 NOT_CHECKED = {
     "SQLSTATE `22023`": "codes: tests/sql/test_errcodes.py",
     "SQLSTATE `55000`": "a code",
@@ -135,8 +136,8 @@ def there(connection: psycopg.Connection) -> set[Fact]:
     """What there is today."""
     paths = {path(method, one) for one, methods in http_document()["paths"].items() for method in methods}
     served = {("metric", "process_start_time_seconds")}  # of the library of metrics
-    every = {of_name(one) for one in public_names(connection)} | paths | served
-    options = {("option", "", fact[2]) for fact in every if fact[0] == "option"}
+    every: set[Fact] = {of_name(one) for one in public_names(connection)} | paths | served
+    options = {("option", "", fact[-1]) for fact in every if fact[0] == "option"}
     return every | options
 
 
@@ -145,7 +146,7 @@ def checked() -> list[tuple[str, str]]:
 
 
 def test_old_names_are_gone_and_new_ones_are_there(there: set[Fact]) -> None:
-    wrong = []
+    wrong: list[tuple[str, str, Fact]] = []
     for old, new in checked():
         gone, present = facts(old, new)
         wrong += [(old, "is there", fact) for fact in sorted(gone & there)]
