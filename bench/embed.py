@@ -1,7 +1,7 @@
-"""Texts and tokens a second of our session, beside other libraries: same weights, texts and cores.
+"""Texts and tokens a second of our session, next to other libraries: same weights, texts and cores.
 
 Every engine runs in a process of its own, loaded once; all but the one that measures are stopped. Vectors are checked:
-whoever claims fp32 and has less than 0.999 cosine to ours is an error. Peers live in virtual environments of their own
+what claims fp32 and has less than 0.999 cosine to ours is an error. Peers live in virtual environments of their own
 (`make bench-setup`); those that are not there are left out, and named.
 """
 
@@ -83,7 +83,7 @@ def divide(texts: Sequence[str], rounds: int, count: int) -> tuple[list[str], li
 
 
 def main() -> None:
-    """Measure, print, and complain if somebody computes something else."""
+    """Measure, print, and complain if a peer computes something else."""
     options = parser(__doc__, rounds=3)
     options.add_argument("--texts", type=int, default=256, help="texts of a slice")
     options.add_argument("--short", action="store_true", help="the cases that matter most")

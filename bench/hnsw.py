@@ -78,7 +78,7 @@ class Bench:
         """The index that was put off."""
         limits = BuildLimits(Settings.index_memory_mb, Settings.index_workers)
         if not build_index(self._connection, "bench", limits, threading.Event()):
-            raise RuntimeError("somebody else holds the index's lock")
+            raise RuntimeError("another session holds the index's lock")
 
     def loads(self, rows: int, rounds: int) -> list[Result]:
         """Seconds to load so many rows, three ways, and milliseconds of a search in what was loaded last."""

@@ -1,6 +1,6 @@
 """Requests a second and the wait of each, at 1, 8 and 64 connections, each request one short question.
 
-`pgembedd serve` at /embed and at /v1/embeddings; beside it, in the same run, the bare session asked by as many
+`pgembedd serve` at /embed and at /v1/embeddings; next to it, in the same run, the bare session asked by as many
 threads, and the server that one writes in ten minutes: FastAPI and fastembed as they come, on the same weights (needs
 `make bench-setup`; left out, and named, where it is not there). The client runs on the same cores as the servers. Every
 server's vectors are checked against the session's. The processor time that a request costs its server says more than
@@ -121,7 +121,7 @@ def servers(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict
 
 
 def _check(session: Session, port: int, path: str, read: Callable[[Any], list[float]]) -> None:
-    """RuntimeError where somebody computes something else."""
+    """RuntimeError where an engine computes something else."""
     said = httpx2.post(f"http://127.0.0.1:{port}{path}", json={"input": "a question"}).raise_for_status().json()
     if float(np.asarray(read(said), np.float32) @ session.run("a question")) < 0.999:
         raise RuntimeError("A server's vectors are not those of the session.")

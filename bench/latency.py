@@ -2,7 +2,7 @@
 
 On an idle system, and while the same worker is busy with a backfill that keeps every core at work. Beside it the same
 texts through the bare model, one by one, in the same run. Then from the start of the process `pgembedd run` to the
-commit of its first vector, beside a bare script that imports the same libraries, loads the same graph and embeds the
+commit of its first vector, next to a bare script that imports the same libraries, loads the same graph and embeds the
 same text.
 """
 

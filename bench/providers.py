@@ -1,4 +1,4 @@
-"""Texts a second through a provider of embeddings that answers after 50 ms, beside what its limits allow.
+"""Texts a second through a provider of embeddings that answers after 50 ms, next to what its limits allow.
 
 The provider is a stand-in in this process: it waits, and gives every text the same vector. A real worker on a private
 Postgres asks it for the rows of a pipeline, whose texts all differ, `AT_ONCE` requests at a time; so the limits allow
@@ -74,7 +74,7 @@ def stand_in() -> Iterator[str]:
 
 
 def measure(options: Namespace) -> list[Result]:
-    """Texts a second by the texts of a request, each beside what the limits allow."""
+    """Texts a second by the texts of a request, each next to what the limits allow."""
     with stand_in() as url, tempfile.TemporaryDirectory() as folder, database() as (connection, conninfo):
         connection.execute(SETUP)
         settings = Path(folder) / "providers.toml"

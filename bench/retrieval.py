@@ -1,4 +1,4 @@
-"""Retrieval quality: each mode of pgembedd's search beside the peers' SQL, on collections that you bring.
+"""Retrieval quality: each mode of pgembedd's search next to the peers' SQL, on collections that you bring.
 
 A folder for each collection (bench/retrieval_collections.py says in which layouts). Its documents go into a table of a
 private Postgres, a worker embeds them, and every query is asked each way: nDCG@10, recall@10 and MRR@10 as

@@ -1,4 +1,4 @@
-"""Hybrid searches as other projects publish them, over the vectors of the same table; written anew, with their numbers.
+"""Hybrid searches as other projects publish them, over the vectors of the same table; rewritten, with their numbers.
 
 The table has `fts`, a generated tsvector of title and text in English, as their guides make it.
 """

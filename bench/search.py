@@ -1,4 +1,4 @@
-"""What search() finds and what it costs, under filters, beside the bare query and the SQL that others publish.
+"""What search() finds and what it costs, under filters, next to the bare query and the SQL that others publish.
 
 Paragraphs of documentation with their vectors; beyond the some thousands that there are, mixtures of two with a little
 noise (see `bench.vectors`). The questions are paragraphs that are not among the rows, by words the first eight of one.

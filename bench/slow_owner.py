@@ -3,7 +3,7 @@
 Two workers with a model that computes nothing serve two pipelines that always have rows waiting, and a third one whose
 owner, a role without a right of ours, has code that never ends, contents of many megabytes, or a lock on the table. How
 many rows of the two are done in the first minute of that, which has the hit of PGEMBEDD_OWNER_TIMEOUT_S in each worker,
-and in the second one, beside a minute without. A third pipeline of ordinary rows takes its fair share, and so do
+and in the second one, next to a minute without. A third pipeline of ordinary rows takes its fair share, and so do
 contents that are huge.
 """
 

@@ -1,4 +1,4 @@
-"""What pgembedd.embed() costs inside a query, beside the bare model for the same texts in the same run.
+"""What pgembedd.embed() costs inside a query, next to the bare model for the same texts in the same run.
 
 The worker is idle otherwise; each text is new, so nothing is remembered. A search orders 10,000 indexed vectors by what
 embed() returns. Then the same question from several sessions at once: how long each waits.

@@ -122,7 +122,7 @@ WRITERS: dict[str, Callable[[Path, Path], None]] = {
 
 
 def main() -> None:
-    """Write one form beside the others; where its folder is, all of it is."""
+    """Write one form next to the others; where its folder is, all of it is."""
     folder, form = Path(sys.argv[1]), sys.argv[2]
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
         target = Path(unfinished, form)

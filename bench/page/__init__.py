@@ -1,1 +1,1 @@
-"""`python -m bench.page` makes the tables beside the results, and those of the page with its plots (`__main__`)."""
+"""`python -m bench.page` makes the tables next to the results, and those of the page with its plots (`__main__`)."""

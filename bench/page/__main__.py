@@ -1,4 +1,4 @@
-"""Make the page, its plots and the tables beside the results from the results in bench/results.
+"""Make the page, its plots and the tables next to the results from the results in bench/results.
 
 The page is docs/reference/performance.md: its prose is written there, and what stands between `<!-- make NAME -->` and
 `<!-- end -->` is made here. The tables of each machine are in the README.md of its folder in bench/results.
@@ -23,8 +23,8 @@ MADE = re.compile(r"(?<=<!-- make )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 HEADING = """# Measured on {machine}
 
-`make bench-report` makes this file from the results beside it; do not edit it, run a bench again. A figure is the
-median of its rounds, with the lowest and the highest beside it; of cosines and recall it is the mean over texts.
+`make bench-report` makes this file from the results next to it; do not edit it, run a bench again. A figure is the
+median of its rounds, with the lowest and the highest next to it; of cosines and recall it is the mean over texts.
 """
 
 
@@ -94,7 +94,7 @@ def readme(runs: Sequence[Run]) -> str:
 
 
 def _used(run: Run) -> Iterator[str]:
-    """The versions, and the settings that a bench has noted beside them."""
+    """The versions, and the settings that a bench has noted next to them."""
     settings = {name: what for name, what in run.versions.items() if name.startswith(SETTINGS)}
     yield _filled(", ".join(f"{name} {version}" for name, version in run.versions.items() if name not in settings))
     if settings:

@@ -13,7 +13,7 @@ from bench.machine import DESCRIPTION, RESULTS
 from bench.result import Result
 
 SETTINGS = "settings of "
-"""How names begin under which a bench notes settings beside the versions."""
+"""How names begin under which a bench notes settings next to the versions."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ CHIEF = (
     ),
     Target("providers", "through a provider, share of its limits", "≥ 0.9 x", over("16 texts a request", LIMIT)),
 )
-"""Shown on the page, and with all others beside the results."""
+"""Shown on the page, and with all others next to the results."""
 
 TARGETS = (
     *CHIEF,

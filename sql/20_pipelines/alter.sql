@@ -47,7 +47,7 @@ begin
     if one.id is null then return false; end if;
     perform from pipeline p where one.id in (p.id, p.shadow_of) order by p.id for no key update;
     if one.shadow_of is not null then
-        raise exception using message = format('"%s" stands beside another pipeline itself.', name),
+        raise exception using message = format('"%s" is the shadow of another pipeline.', name),
             hint = format('Alter "%s": its second pipeline is altered with it.',
                 (select p.name from pipeline p where p.id = one.shadow_of)),
             errcode = 'object_not_in_prerequisite_state';

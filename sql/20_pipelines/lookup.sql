@@ -75,7 +75,7 @@ language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$ select coalesce(pipeline.embedding_column, 'embedding') $$;
 
--- The pipeline beside this one, or an empty row.
+-- The pipeline next to this one, or an empty row.
 create or replace function pgembedd_internal._shadow(
     current pgembedd_internal.pipeline
 ) returns pgembedd_internal.pipeline

@@ -37,7 +37,7 @@ as $$
 declare
     item record;
 begin
-    -- What default privileges gave beside it: TRUNCATE, above all, asks no policy.
+    -- What default privileges gave in addition: TRUNCATE, above all, asks no policy.
     for item in
         select distinct a.grantee, a.privilege_type from pg_class c, aclexplode(c.relacl) a
         where c.oid = relation and a.grantee <> c.relowner and a.privilege_type <> 'SELECT'

@@ -1,4 +1,4 @@
--- The words of a pipeline: a table of ours beside the source with a tsvector for each row, or for each chunk. It
+-- The words of a pipeline: a table of ours next to the source with a tsvector for each row, or for each chunk. It
 -- belongs to the owner of the source. Vectors and words are apart, so that a scan of one does not read the other, and
 -- because a chunk that gets its words later would be put into the HNSW index twice.
 

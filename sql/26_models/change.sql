@@ -56,7 +56,7 @@ begin
 end $$;
 comment on function pgembedd.change_model is
     'Begin to embed a pipeline''s rows with another model or another '
-    'chunking, beside what is there. Returns how many rows were queued.';
+    'chunking, next to what is there. Returns how many rows were queued.';
 
 -- Those of the new model where it is known or one of the two is a provider's: others are taken to be alike.
 create or replace function pgembedd_internal._dimensions_after(
@@ -82,10 +82,10 @@ declare
     successor pgembedd_internal.pipeline := _shadow(current);
 begin
     if current.shadow_of is not null then
-        raise exception using message = format('"%s" stands beside another pipeline itself.', current.name),
+        raise exception using message = format('"%s" is the shadow of another pipeline.', current.name),
             hint = 'Name that one.', errcode = 'object_not_in_prerequisite_state';
     elsif successor.id is not null then
-        raise exception using message = format('"%s" has "%s" beside it already.', current.name, successor.name),
+        raise exception using message = format('"%s" has the shadow "%s" already.', current.name, successor.name),
             hint =
                 format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
                 successor.name), errcode = 'object_not_in_prerequisite_state';

@@ -11,7 +11,7 @@ begin
     ignored := _swap(pipeline, 'next', 'previous', force);
 end $$;
 comment on function pgembedd.switch_model is
-    'Put the vectors that change_model() made in the place of the old ones, which stay beside them for revert_model().';
+    'Put the vectors that change_model() made in the place of the old ones, which stay for revert_model().';
 
 create or replace function pgembedd.revert_model(pipeline text, force boolean default false) returns void
 language plpgsql

@@ -149,7 +149,7 @@ def test_a_stale_pid_file_is_no_obstacle(directory: Path) -> None:
 
 
 @pytest.mark.slow
-def test_half_a_cluster_is_begun_anew(directory: Path) -> None:
+def test_half_a_cluster_is_begun_again(directory: Path) -> None:
     half = directory / "data" / "cluster.new-abc"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")

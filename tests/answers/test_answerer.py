@@ -212,7 +212,7 @@ def begins(attempt: int) -> tuple[str, dict[str, Any]]:
     return "status", {"status": "generating", "attempt": attempt}
 
 
-def test_an_answer_of_a_worker_that_died_begins_anew_and_takes_nothing_more_from_it(
+def test_an_answer_of_a_worker_that_died_begins_again_and_takes_nothing_more_from_it(
     database: Database, connection: psycopg.Connection, ollama: StandInOllama
 ) -> None:
     one = queue(connection, "How?", "Open the settings.")

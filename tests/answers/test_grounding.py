@@ -51,7 +51,7 @@ def test_earlier_turns_are_sent_as_far_as_they_fit_without_their_citations() -> 
 
 
 def test_white_space_without_end_is_read_in_no_time() -> None:
-    """A pattern that begins anew at each blank would take hours."""
+    """A pattern that begins again at each blank would take hours."""
     history = [Turn("Who?", "Ada" + " \n" * 500_000 + "and Grace [1].")]
     assert make_prompt("Why?", sources("short"), history, 1000).messages[1:] == [{"role": "user", "content": "Why?"}]
 

@@ -96,7 +96,7 @@ class Author:
             *(self._delete,) * (6 if len(own) > MOST_ROWS else 1),
             *(self._insert,) * (0 if len(own) > MOST_ROWS else 3),
             self._touch,
-            self._insert_anew,
+            self._insert_again,
             self._rekey,
         ]
         return self.random.choice(actions)(transaction, subject, own)
@@ -128,7 +128,7 @@ class Author:
     def _delete(self, transaction: Transaction, subject: Subject, own: dict[int, Row]) -> None:
         self._take(transaction, subject, self._some(own))
 
-    def _insert_anew(self, transaction: Transaction, subject: Subject, own: dict[int, Row]) -> None:
+    def _insert_again(self, transaction: Transaction, subject: Subject, own: dict[int, Row]) -> None:
         """Deleted, and inserted with another text in the same transaction."""
         some = self._some(own)
         self._take(transaction, subject, some)

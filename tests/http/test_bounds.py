@@ -118,7 +118,7 @@ def test_every_argument_of_every_tool_has_a_bound() -> None:
     assert found == {name for name in BOUND_BY if "/" not in name}
 
 
-# Public functions but those that workers call. What a call needs beside the parameter that is too large.
+# Public functions but those that workers call. What a call needs besides the parameter that is too large.
 PARAMETERS = """
     select p.proname, p.prokind, a.name, format_type(a.type, null), p.pronargs - p.pronargdefaults >= a.nth, p.oid
     from pg_proc p, unnest(p.proargnames[:p.pronargs], p.proargtypes::oid[]) with ordinality as a(name, type, nth)

@@ -150,7 +150,7 @@ def test_a_phone_scrolls_down_only(browser: Browser, address: str, complaints: C
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     if path == "/search":
         return
-    # Rows are cards there, and still rows to whoever does not see them.
+    # Rows are cards there, and still rows to a user who does not see them.
     assert page.get_by_role("row").count() > 1
     assert page.get_by_role("columnheader").count() > 2
 

@@ -97,7 +97,7 @@ def service(database: Database) -> Iterator[httpx.Client]:
 
 
 def tell(connection: psycopg.Connection, event: str = "paused", pipeline: str = "documents", **fields: Any) -> None:
-    """An event of somebody's, in the shape of ours."""
+    """An event of another program, in the shape of ours."""
     connection.execute("select pgembedd_internal._notify(%s, 1, %s, %s)", [event, json.dumps(fields), pipeline])
 
 

@@ -42,7 +42,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture(scope="module")
 def worked(server: EmbeddedPostgres, template: Database) -> Iterator[httpx.Client]:
-    """A service beside a worker that has met rows of every kind, and one more row that nobody has come to yet."""
+    """A service next to a worker that has met rows of every kind, and one more row that no worker has come to yet."""
     observer = ObserverGroup([PrometheusMetrics()])
     with fresh_database(server, template.name) as database, database.connect() as connection:
         make_documents(connection, max_attempts=2)

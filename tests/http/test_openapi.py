@@ -168,7 +168,7 @@ def check(case: Case[Any], service: httpx.Client) -> None:
     # Texts of other scripts take up to twelve bytes a character in an address: 431, or no HTTP for the server's parser.
     if len(urlencode(case.query or {}, doseq=True, errors="replace")) > ADDRESS // 2:
         return
-    # What a text is to a model is more than a document can say: not blank, no model beside a pipeline.
+    # What a text is to a model is more than a document can say: not blank, no model next to a pipeline.
     excluded = [positive_data_acceptance]
     # A pushed job that makes no sense fails alone, in an answer to all; unknown parameters of an address are ignored.
     lenient = case.path == "/functions/v1/embed" or case.path.endswith("/generate") or case.method == "GET"

@@ -183,7 +183,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         load_tokens(HttpSettings(http_tokens_file=str(tmp_path / "none")))
 
 
-# -- A user's token beside the project's key, as supabase-js sends them ------------------------------------
+# -- A user's token next to the project's key, as supabase-js sends them ------------------------------------
 
 SECRET = "a secret of thirty-two bytes, or more"
 PROJECT_KEY = "key-of-the-project"

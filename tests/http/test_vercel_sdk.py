@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """The script beside its packages, where Node looks for them."""
+    """The script next to its packages, where Node looks for them."""
     return Path(shutil.copy(SCRIPT, npm_folder("vercel", "ai@6.0.326", "@ai-sdk/openai@3.0.141", "zod@4.6.7")))
 
 

@@ -76,7 +76,7 @@ CHANGES = {
 def test_a_change_that_is_followed_under_a_running_worker(
     database: Database, connection: psycopg.Connection, model: Session, change: tuple[str, str]
 ) -> None:
-    """Without an attempt of any job: the code is made anew, and the jobs are worked."""
+    """Without an attempt of any job: the code is made again, and the jobs are worked."""
     ddl, table = change
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model))):

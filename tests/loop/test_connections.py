@@ -107,7 +107,7 @@ def test_a_session_is_one_thread_s_at_a_time(database: Database) -> None:
 
 
 def test_all_sessions_are_opened_again_after_a_loss(database: Database, connection: psycopg.Connection) -> None:
-    """One that a restart of the server ended costs one try, and not a try for each session that nobody uses."""
+    """One that a restart of the server ended costs one try, and not a try for each session that is not used."""
     sessions, stopping = Sessions(database.conninfo, "test", most=3), threading.Event()
     with ExitStack() as stack:
         for _ in range(3):

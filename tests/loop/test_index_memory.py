@@ -14,7 +14,7 @@ from tests.support.databases import Database
 from tests.support.indexes import NAME, built_up, hnsw_indexes, loaded
 from tests.support.sql import value
 
-__all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
+__all__ = ["built_up", "loaded"]  # fixtures that live next to what looks at them
 
 LIMITS = BuildLimits(64, 2)
 NEVER = threading.Event()

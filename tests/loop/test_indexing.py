@@ -34,7 +34,7 @@ from tests.support.sql import call, rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, worker_thread
 
-__all__ = ["built_up", "loaded"]  # fixtures that live beside what looks at them
+__all__ = ["built_up", "loaded"]  # fixtures that live next to what looks at them
 
 LIMITS = BuildLimits(64, 2)
 NEVER = threading.Event()

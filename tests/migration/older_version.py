@@ -150,7 +150,7 @@ def age(connection: psycopg.Connection, change: Change) -> None:
 
 
 def add_overloads(connection: psycopg.Connection) -> int:
-    """Adds beside each function those of other parameters, as an upgrade left them; returns how many."""
+    """Adds next to each function those of other parameters, as an upgrade left them; returns how many."""
     made = 0
     with connection.transaction():
         connection.execute("set local search_path to pg_catalog, pg_temp; set local check_function_bodies to off")

@@ -15,7 +15,7 @@ from tests.support.planted import caught, plant
 from tests.support.roles import Roles
 from tests.support.sql import create_pipeline, make_documents, rows, value
 
-# What our schemas and what is made beside them depend on, but for what is Postgres's own, ours, or an extension's.
+# What our schemas and what is made next to them depend on, but for what is Postgres's own, ours, or an extension's.
 FOREIGN = """
     with ours(oid) as (select unnest(array['pgembedd', 'pgembedd_internal', 'pgembedd_code', 'pgmq']::regnamespace[])),
     dependent as (
@@ -64,7 +64,7 @@ def test_what_is_planted_before_a_superuser_migrates_is_not_run_and_not_bound(
 
 
 @pytest.mark.slow
-def test_what_an_older_version_was_bound_to_is_bound_anew(database: Database, connection: psycopg.Connection) -> None:
+def test_what_an_older_version_was_bound_to_is_bound_again(database: Database, connection: psycopg.Connection) -> None:
     connection.execute("create function public.planted() returns boolean language sql as 'select true'")
     definition = str(value(connection, "select pg_get_viewdef('pgembedd.dead_letters'::regclass)")).rstrip(";")
     bound = f"create or replace view pgembedd.dead_letters as select * from ({definition}) v where public.planted()"

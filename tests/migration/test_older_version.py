@@ -182,7 +182,7 @@ def test_revisions_of_users_run_before_and_after(
     assert column(connection, "select pipeline from pgembedd.status order by 1") == ["documents", "plain"]
 
 
-# What cannot be bound anew, by what the sentence says of it.
+# What cannot be bound again, by what the sentence says of it.
 IN_THE_WAY = {
     "materialized view mine.seen stands on pgembedd_internal._backoff(": "create materialized view seen as {wait}",
     "constraint checked_check on table mine.checked": "create table checked (n int check (({wait}) > '0'))",

@@ -1,6 +1,6 @@
 """What binds a version to the last release: its migrations, and what its workers call.
 
-Two versions of one interface work beside each other in either order of `migrate` and the new workers, because each of
+Two versions of one interface work next to each other in either order of `migrate` and the new workers, because each of
 these tests fails where they would not.
 """
 

@@ -26,7 +26,7 @@ from tests.support.sql import column, connected, create_pipeline, made_up, rows,
 GRANTS = ("search", "ask", "worker", "operator", "embed")
 WITH = tuple(f"with_{kind}" for kind in GRANTS)
 
-# What an administrator grants beside it, on everything there is and will be.
+# What an administrator grants in addition, on everything there is and will be.
 DEFAULTS = """
     alter default privileges for role installer grant select on tables to reporting;
     alter default privileges for role installer grant select on sequences to reporting;

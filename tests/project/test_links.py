@@ -1,4 +1,4 @@
-"""Links in the documents lead somewhere, and no file names a registry or a path of somebody's machine."""
+"""Links in the documents lead somewhere, and no file names a registry or a path of one machine."""
 
 import re
 import shutil

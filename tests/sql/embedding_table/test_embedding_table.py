@@ -136,7 +136,7 @@ def test_a_chunk_to_be_taken_over_that_is_gone_or_of_another_model_is_read_again
     assert value(chunked, "select count(distinct model) from chunks") == 1
 
 
-def test_another_model_embeds_everything_anew(chunked: psycopg.Connection) -> None:
+def test_another_model_embeds_everything_again(chunked: psycopg.Connection) -> None:
     insert(chunked, 1, "one")
     work(chunked)
     pin(chunked, "model-2")
@@ -147,7 +147,7 @@ def test_another_model_embeds_everything_anew(chunked: psycopg.Connection) -> No
     assert column(chunked, "select model from chunks") == ["model-2"]
 
 
-def test_force_embeds_anew_what_has_not_changed(chunked: psycopg.Connection) -> None:
+def test_force_embeds_again_what_has_not_changed(chunked: psycopg.Connection) -> None:
     insert(chunked, 1, "one")
     work(chunked)
     chunked.execute("update chunks set embedding = '[9,9,9]'")

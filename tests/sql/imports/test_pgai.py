@@ -69,7 +69,7 @@ def test_a_table_destination_is_taken_over_with_its_vectors(pgai: psycopg.Connec
     assert f"_vectorizer_src_trg_{vectorizer}" in triggers(pgai)
 
 
-def test_chunks_that_are_not_in_the_text_are_embedded_anew(pgai: psycopg.Connection) -> None:
+def test_chunks_that_are_not_in_the_text_are_embedded_again(pgai: psycopg.Connection) -> None:
     vectorizer = create_vectorizer(pgai, "blog", "body")
     pgai.execute(
         "insert into blog_embedding_store (id, chunk_seq, chunk, embedding) values "
@@ -142,7 +142,7 @@ def test_a_disabled_vectorizer_is_paused_and_its_index_is_like_pgais(pgai: psyco
     ]
 
 
-def test_another_model_is_embedded_anew_on_request(pgai: psycopg.Connection) -> None:
+def test_another_model_is_embedded_again_on_request(pgai: psycopg.Connection) -> None:
     create_vectorizer(pgai, "blog", "body", embedding="ai.embedding_openai('text-embedding-3-small', 1536)")
     assert why(plans(pgai)) == (
         "its vectors are of text-embedding-3-small, which pgembedd does not have: "

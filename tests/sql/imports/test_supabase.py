@@ -327,7 +327,7 @@ def test_messages_of_other_columns_and_nonsense_stay(guide: psycopg.Connection) 
     assert len(waiting_messages(guide)) == 7
 
 
-def test_vectors_of_another_model_are_left_and_rows_embedded_anew(connection: psycopg.Connection) -> None:
+def test_vectors_of_another_model_are_left_and_rows_embedded_again(connection: psycopg.Connection) -> None:
     follow_guide(connection)
     guide_table(connection, vector="halfvec(1536)")
     connection.execute(INSERT, [1])
@@ -394,7 +394,7 @@ def test_a_provider_whose_dimensions_are_not_known_has_the_columns(connection: p
     ]
 
 
-def test_rows_may_be_embedded_anew_by_a_provider(guide: psycopg.Connection) -> None:
+def test_rows_may_be_embedded_again_by_a_provider(guide: psycopg.Connection) -> None:
     carried_out(guide, plans(guide, model=OPENAIS))
     assert rows(guide, "select model, dimensions, embedding_column from pgembedd_internal.pipeline") == [
         (OPENAIS, 1536, "embedding_openai_text_embedding_3_small")

@@ -1,4 +1,4 @@
-"""Embedding anew stands in no writer's way for long, and never makes one the victim of a deadlock."""
+"""Embedding again stands in no writer's way for long, and never makes one the victim of a deadlock."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_a_note_is_told_once_and_its_end_is(documents: psycopg.Connection, other
     assert events(other) == [("unserved", "gte-small", REASON), ("served", "gte-small", None)]
 
 
-def test_a_note_is_written_anew_only_when_it_says_something_new(documents: psycopg.Connection) -> None:
+def test_a_note_is_written_again_only_when_it_says_something_new(documents: psycopg.Connection) -> None:
     def version() -> int:
         return int(value(documents, "select xmin::text from pgembedd_internal.pipeline"))
 

@@ -1,4 +1,4 @@
-"""Another model without downtime: a shadow beside, a switch, a way back."""
+"""Another model without downtime: a shadow, a switch, a way back."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def begin(connection: psycopg.Connection, **options: Any) -> int:
     return queued
 
 
-# Columns of `pipeline` that say how one was made, beside those called as parameters of create_pipeline().
+# Columns of `pipeline` that say how one was made, besides those called as parameters of create_pipeline().
 MADE = {
     "name",
     "asked_watch_columns",
@@ -250,9 +250,9 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
             call(documents, function, pipeline="documents")
     begin(documents)
     for function, name, message in [
-        ("change_model", "documents", '"documents" has "documents.next" beside it already'),
-        ("change_model", "documents.next", '"documents.next" stands beside another pipeline itself'),
-        ("drop_pipeline", "documents", '"documents" has "documents.next" beside it'),
+        ("change_model", "documents", '"documents" has the shadow "documents.next" already'),
+        ("change_model", "documents.next", '"documents.next" is the shadow of another pipeline'),
+        ("drop_pipeline", "documents", '"documents" has the shadow "documents.next"'),
         ("revert_model", "documents", 'There is nothing to take "documents" back to'),
     ]:
         with pytest.raises(psycopg.Error, match=message):

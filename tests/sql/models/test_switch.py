@@ -19,7 +19,7 @@ __all__ = ["connection"]
 
 @prepared
 def documents(connection: psycopg.Connection) -> None:
-    """`documents` with three rows, embedded in `chunks` by the old model and beside them by the new one."""
+    """`documents` with three rows, embedded in `chunks` by the old model and next to them by the new one."""
     connection.execute("create table documents (id int primary key, content text)")
     create_pipeline(connection, content_columns=["content"], embedding_table="chunks")
     pin(connection, "documents", "old")
@@ -110,7 +110,7 @@ def test_of_two_switches_at_once_one_is_refused(database: Database, documents: p
 
 
 @pytest.mark.slow
-def test_what_only_the_old_model_has_embedded_anew_hinders_a_switch(documents: psycopg.Connection) -> None:
+def test_what_only_the_old_model_has_embedded_again_hinders_a_switch(documents: psycopg.Connection) -> None:
     documents.execute("update documents set content = 'changed' where id = 1")
     store(documents, [job for job in claim(documents) if job.pipeline == "documents"])
     with pytest.raises(

@@ -337,7 +337,7 @@ def test_both_sides_of_a_change_of_model_are_altered(documents: psycopg.Connecti
     assert alter(documents, content_columns=["title"], max_attempts=2, rename_to="texts") == 6
     both = "select name, content_columns, watch_columns, max_attempts from pgembedd_internal.pipeline order by id"
     assert rows(documents, both) == [("texts", ["title"], ["title"], 2), ("texts.next", ["title"], ["title"], 2)]
-    with refused('"texts.next" stands beside another pipeline itself.', 'Alter "texts"'):
+    with refused('"texts.next" is the shadow of another pipeline.', 'Alter "texts"'):
         alter(documents, "texts.next", max_attempts=3)
     work(documents)
     call(documents, "switch_model", pipeline="texts", force=True)

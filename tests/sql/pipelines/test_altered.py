@@ -102,7 +102,7 @@ def test_what_leaves_the_contents_alone_queues_nothing(documents: psycopg.Connec
     assert value(documents, "select reason from pgembedd.status") is None
 
 
-def test_a_restored_dump_is_noted_anew(documents: psycopg.Connection) -> None:
+def test_a_restored_dump_is_noted_again(documents: psycopg.Connection) -> None:
     """Tables and transactions have other numbers then."""
     documents.execute(
         "update pgembedd_internal.pipeline set content_shape = jsonb_set(content_shape, '{of}', '\"elsewhere\"')"

@@ -123,7 +123,9 @@ def test_a_table_that_was_never_ours(in_a_column: psycopg.Connection, parts: str
     assert stale(in_a_column) == []
 
 
-def test_a_detached_partition_queues_nothing_and_a_restored_dump_is_noted_anew(in_a_column: psycopg.Connection) -> None:
+def test_a_detached_partition_queues_nothing_and_a_restored_dump_is_noted_again(
+    in_a_column: psycopg.Connection,
+) -> None:
     in_a_column.execute(DETACH_LOW)
     assert value(in_a_column, SWEEP) == 0
     in_a_column.execute(

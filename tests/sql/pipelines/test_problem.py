@@ -62,7 +62,7 @@ BREAKAGES = {
         "drop table documents",
         "The table public.documents was dropped. Remove the pipeline with pgembedd.drop_pipeline('documents').",
     ),
-    "dropped and created anew": ("drop table documents; create table documents (id int primary key)", ANEW),
+    "dropped and created again": ("drop table documents; create table documents (id int primary key)", ANEW),
     "a parent by now": ("create table child () inherits (documents)", INHERITS),
     "a partition by now": (ATTACH, INHERITS),
     "content column renamed": (

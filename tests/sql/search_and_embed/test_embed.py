@@ -299,7 +299,7 @@ def test_a_note_that_was_restored_holds_up_no_index_build(asker: psycopg.Connect
     assert value(asker, "select pgembedd_internal._start_index_build()")
 
 
-def test_a_transaction_asks_once_and_another_one_anew(asker: psycopg.Connection, hand: Hand) -> None:
+def test_a_transaction_asks_once_and_another_one_again(asker: psycopg.Connection, hand: Hand) -> None:
     for vector in ("[1,2,3]", "[4,5,6]"):
         asker.execute("begin")
         with asking(asker) as one:

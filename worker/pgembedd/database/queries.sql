@@ -498,7 +498,7 @@ select pg_catalog.has_function_privilege('pgembedd.events(bigint[], pg_snapshot)
 select n.nspowner::regrole::text from pg_catalog.pg_namespace n where n.nspname = 'pgembedd'
 
 -- name: doctor_role
--- Who owns what runs beside code of tables' owners, the installer, and what is missing for the role without attributes.
+-- Who owns what runs next to code of tables' owners, the installer, and what the role without attributes lacks.
 select pgembedd_internal._runner()::text, pgembedd_internal._owner_of_schema()::text, pgembedd_internal._role_remedy()
 
 -- name: doctor_queues
@@ -605,7 +605,7 @@ from pgmq.q_embedding_jobs q where q.msg_id = %(msg_id)s
 
 -- name: guide_target
 -- A sentence about why what a message of the guide names cannot be used, or null; the content function's schema and
--- name, and the types of id and vector. An unqualified function is looked for as in a call, then beside the table. The
+-- name, and the types of id and vector. An unqualified function is looked for as in a call, then next to the table. The
 -- role runs the code of its own tables and functions only.
 select case when c.oid is null then format('There is no table %%s.%%s.', %(schema)s::text, %(table)s::text)
             when c.relowner <> u.oid then format('%%s.%%s does not belong to the role %%s: connect the service as the '

@@ -159,7 +159,7 @@ def _headers(task: str, use_cache: bool) -> dict[str, str]:
 
 
 def _payload(task: str, inputs: Any, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
-    if task == "feature-extraction":  # the one task whose parameters stand beside the inputs
+    if task == "feature-extraction":  # the one task whose parameters stand next to the inputs
         return {**(parameters or {}), "inputs": inputs}
     return {"inputs": inputs, **({"parameters": dict(parameters)} if parameters else {})}
 

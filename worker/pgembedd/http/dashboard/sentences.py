@@ -1,4 +1,4 @@
-"""The text of an answer as HTML, part by part: a block for each sentence, with the sources that it cites beside it."""
+"""The text of an answer as HTML, part by part: a block for each sentence, with the sources that it cites next to it."""
 
 import re
 from typing import Any

@@ -72,7 +72,7 @@ class EventStream(EventSourceResponse):
             self._leave()
 
     async def _cut_when_stopping(self) -> None:
-        """Runs beside the events, which end first unless the client does not read them."""
+        """Runs next to the events, which end first unless the client does not read them."""
         while not self._stopping.is_set():
             await asyncio.sleep(POLL_S)
         await asyncio.sleep(2 * POLL_S)
