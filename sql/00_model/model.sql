@@ -1,5 +1,8 @@
 -- The model on one page. A pipeline keeps the vectors of one table up to date; the rest serves that.
 --
+-- Schemas      pgembedd: what users call; pgembedd_internal: tables, what workers call, helpers (_x); pgembedd_code:
+--              what is generated for each pipeline
+--
 -- Tables       pipeline         a source table, its content, a model, where the vectors are; running, paused or stopped
 --              row_state        rows that are an exception: blank, truncated, dead
 --              dead_letter      jobs that failed for good, with reason and history
