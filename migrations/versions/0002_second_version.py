@@ -112,6 +112,9 @@ comment on column pgembedd.worker.busy_with is 'The pipelines whose jobs it hold
 comment on column pgembedd.worker.server_start is
     'When the server was started that it said so to: after a restart, or a restore elsewhere, the row counts no more.';
 comment on column pgembedd.embed_request.taken_by is 'The number of the worker that embeds it.';
+alter table pgembedd.activity add workers integer;
+comment on column pgembedd.activity.workers is
+    'How many workers answered then, of those that take jobs; null for a store of version 0.1.0.';
 """
 
 # When a pipeline's failed jobs are tried again.
@@ -347,6 +350,7 @@ end $$;
 """
 
 DOWNGRADE = """
+alter table pgembedd.activity drop column workers;
 drop table pgembedd.model;
 drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column index_type;

@@ -78,10 +78,12 @@ begin
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1)) do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
-    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag)
+    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag, workers)
     select _record_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
-           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag
+           count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag,
+           (select count(*) from worker w
+            where w.answered_at > clock_timestamp() - interval '15 s' and w.tasks && '{claim,push}')
     from unnest(outcomes) as o(outcome)
     having count(*) filter (where o.outcome in ('written', 'cleared', 'unchanged', 'gone')) > 0;
 end $$;

@@ -53,14 +53,7 @@ begin
         raise exception 'The queue "%" is missing.', queue using errcode = 'undefined_object',
             hint = 'Run `pgembedd migrate`, which makes it.';
     end if;
-    execute _render($q$
-        with recursive first(key, vt) as (
-            (select {key}, q.vt from {queue} q order by {key}, q.vt limit 1)
-            union all
-            select n.key, n.vt from first cross join lateral (
-                select {key} as key, q.vt from {queue} q where {key} > first.key order by {key}, q.vt limit 1) n)
-        select array_agg(f.key) from (select first.* from first limit 10000) f where f.vt <= $1
-        $q$, jsonb_build_object('key', _pipeline_key(), 'queue', _queue_table(queue)))
+    execute format('select array_agg(f.key) from %s f where f.vt <= $1', _first_messages(queue))
         -- A value, because no index is searched for clock_timestamp().
         into keys using clock_timestamp();
     -- Messages that name no pipeline: of another program, or of a pipeline that was dropped this moment. A hundred at a
@@ -72,3 +65,18 @@ begin
     cross join lateral _take(queue, f.key, 100, 60) m;
     return query select k.key from unnest(keys) as k(key);
 end $$;
+
+-- The key and the vt of the first message of each key of a queue, of 10,000 keys at most, as a FROM item.
+create or replace function pgembedd_internal._first_messages(queue text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select _render($q$(
+        with recursive first(key, vt) as (
+            (select {key}, q.vt from {queue} q order by {key}, q.vt limit 1)
+            union all
+            select n.key, n.vt from first cross join lateral (
+                select {key} as key, q.vt from {queue} q where {key} > first.key order by {key}, q.vt limit 1) n)
+        select first.* from first limit 10000)$q$,
+        jsonb_build_object('key', _pipeline_key(), 'queue', _queue_table(queue)))
+$$;

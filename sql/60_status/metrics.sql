@@ -1,7 +1,8 @@
 create or replace function pgembedd.metrics() returns table (
     pipeline text, state text, queued bigint, queued_fresh bigint, queued_backfill bigint,
     oldest_age_fresh_s double precision, oldest_age_backfill_s double precision, failing bigint, dead jsonb,
-    blank bigint, truncated bigint, rows_per_minute double precision)
+    blank bigint, truncated bigint, rows_per_minute double precision, queued_estimated boolean,
+    demand_s double precision)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -9,7 +10,8 @@ as $$
     select p.name, f.state, f.queued, f.queued_fresh, f.queued_backfill,
            extract(epoch from clock_timestamp() - f.fresh_oldest)::double precision,
            extract(epoch from clock_timestamp() - f.backfill_oldest)::double precision,
-           f.failing, coalesce(d.dead, '{}'), f.blank, f.truncated, f.rows_per_minute::double precision
+           f.failing, coalesce(d.dead, '{}'), f.blank, f.truncated, f.rows_per_minute::double precision,
+           f.estimated, coalesce(f.demand_s, 0)
     from _figures f left join pipeline p on p.id = f.pipeline_id
     left join (select coalesce(pipeline_id, 0) as pipeline_id, jsonb_object_agg(reason, dead) as dead
                from (select pipeline_id, reason, count(*) as dead from dead_letter group by 1, 2) d

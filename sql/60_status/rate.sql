@@ -39,3 +39,20 @@ set search_path = pg_catalog, pg_temp
 as $$
     select case when waiting > 0 then make_interval(secs => (waiting * 60 / nullif(rate, 0))::double precision) end
 $$;
+
+-- The seconds that one worker takes for a job, by pipeline, and over all of them where that is null: from the stores of
+-- the last five minutes whose jobs had been waiting since the store before, so that a worker that had little to do does
+-- not count as slow. Where these took less than a second, nothing is known.
+create or replace function pgembedd_internal._job_seconds()
+returns table (pipeline_id integer, seconds double precision)
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select s.pipeline_id, (sum(extract(epoch from s.pause) * s.workers) / sum(s.jobs))::double precision
+    from (select a.pipeline_id, a.lag, a.written + a.cleared + a.unchanged + a.gone as jobs,
+                 greatest(a.workers, 1) as workers, a.at - lag(a.at) over (order by a.at) as pause
+          from activity a where a.at > clock_timestamp() - interval '5 minutes') s
+    where s.lag >= s.pause and s.jobs > 0
+    group by grouping sets ((), (s.pipeline_id))
+    having sum(s.pause) >= interval '1 s'
+$$;

@@ -1,11 +1,16 @@
 create or replace view pgembedd_internal._figures as
+with job_seconds as (select t.* from pgembedd_internal._job_seconds() t)
 select i.id as pipeline_id,
        case when s.stalled is null then pgembedd_internal._shown_state(p) else 'stalled' end as state,
        s.stalled, coalesce(q.queued, 0)::bigint as queued, coalesce(q.fresh, 0)::bigint as queued_fresh,
        coalesce(q.backfill, 0)::bigint as queued_backfill, q.oldest, q.fresh_oldest, q.backfill_oldest,
        coalesce(q.failing, 0)::bigint as failing, coalesce(r.dead, 0) as dead, coalesce(r.blank, 0) as blank,
        coalesce(r.truncated, 0) as truncated,
-       pgembedd_internal._rate(q.queued, a.rows, a.began_at, a.ended_at) as rows_per_minute, a.lag
+       pgembedd_internal._rate(q.queued, a.rows, a.began_at, a.ended_at) as rows_per_minute, a.lag,
+       coalesce(q.estimated, false) as estimated,
+       -- Where nothing is known of the time that a job takes, a tenth of a second.
+       case when pgembedd_internal._shown_state(p) = 'running' then q.work * coalesce(t.seconds, u.seconds, 0.1)
+            else 0 end as demand_s
 from (select p.id from pgembedd_internal.pipeline p union all select 0) i
 left join pgembedd_internal.pipeline p on p.id = i.id
 left join (select coalesce(pipeline_id, 0) as pipeline_id, sum(queued) as queued,
@@ -13,13 +18,16 @@ left join (select coalesce(pipeline_id, 0) as pipeline_id, sum(queued) as queued
                   sum(queued) filter (where lane = 'backfill') as backfill, sum(failing) as failing,
                   min(oldest) as oldest, min(oldest) filter (where lane = 'fresh') as fresh_oldest,
                   min(oldest) filter (where lane = 'backfill') as backfill_oldest, sum(due) as due,
-                  sum(leased) as leased, min(due_since) as due_since, max(why) as why
+                  sum(leased) as leased, min(due_since) as due_since, max(why) as why, sum(work) as work,
+                  bool_or(estimated) as estimated
            from pgembedd_internal._queued() group by 1) q on q.pipeline_id = i.id
 left join (select pipeline_id, count(*) filter (where state = 'dead') as dead,
                   count(*) filter (where state = 'blank') as blank,
                   count(*) filter (where state = 'truncated') as truncated
            from pgembedd_internal.row_state group by pipeline_id) r on r.pipeline_id = i.id
 left join (select distinct on (w.pipeline_id) w.* from pgembedd_internal._recent_work() w) a on a.pipeline_id = i.id
+left join job_seconds t on t.pipeline_id = i.id
+left join job_seconds u on u.pipeline_id is null
 cross join lateral (
     select case when p.id is not null then
         pgembedd_internal._stalled(p, q.due, q.leased, q.due_since, q.why, a.ended_at) end as stalled) s;
@@ -32,7 +40,7 @@ create or replace function pgembedd_internal._statuses() returns table (
     pipeline_id integer, pipeline text, source text, destination text, model text, fingerprint text, state text,
     reason text, blocked_by integer, queued bigint, queued_fresh bigint, queued_backfill bigint, oldest_age interval,
     failing bigint, dead bigint, blank bigint, truncated bigint, rows_per_minute numeric, lag interval, index text,
-    index_due_at timestamptz, triggers boolean, time_left interval)
+    index_due_at timestamptz, triggers boolean, time_left interval, queued_estimated boolean)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -47,7 +55,7 @@ as $$
            case when f.stalled is not null then (select b.pid from blocker(p.id) b) end, f.queued, f.queued_fresh,
            f.queued_backfill, clock_timestamp() - f.oldest, f.failing, f.dead, f.blank, f.truncated,
            f.rows_per_minute, f.lag, _index_state(p), p.index_due_at, p.triggers,
-           case when f.state = 'running' then _time_left(f.queued, f.rows_per_minute) end
+           case when f.state = 'running' then _time_left(f.queued, f.rows_per_minute) end, f.estimated
     from pipeline p join _figures f on f.pipeline_id = p.id
 $$;
 
@@ -71,7 +79,7 @@ select s.pipeline, s.source, s.destination, s.model, s.fingerprint, s.state,
        s.queued, s.queued_fresh, s.queued_backfill, s.oldest_age, s.failing, s.dead, s.blank, s.truncated,
        s.rows_per_minute,
        pgembedd_internal._coverage_of(s.pipeline_id, s.queued + s.dead) as coverage, s.lag, s.index, s.index_due_at,
-       s.triggers, s.time_left
+       s.triggers, s.time_left, s.queued_estimated
 from pgembedd_internal._statuses() s;
 comment on view pgembedd.status is
     'One line a pipeline: its state, what is queued in both lanes '

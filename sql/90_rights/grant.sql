@@ -7,9 +7,10 @@ set search_path = pg_catalog, pg_temp
 as $$
     values ('worker', 'claim', '{}'::text[]),
            ('embed', 'embed', '{}'),
+           ('demand', 'demand', '{}'),
            ('search', 'search', '{embed}'),
            ('ask', 'ask', '{search,embed}'),
-           ('operator', 'history', '{search,embed}')  -- what it finds is what it may read
+           ('operator', 'history', '{search,embed,demand}')  -- what it finds is what it may read
 $$;
 
 -- The privileges of a grant, with those that it includes.
@@ -24,6 +25,7 @@ as $$
     cross join lateral (
         select w from _worker_privileges() w where n.name = 'worker'
         union all select e from _embed_privileges() e where n.name = 'embed'
+        union all select d from _demand_privileges() d where n.name = 'demand'
         union all select s from _search_privileges() s where n.name = 'search'
         union all select a from _ask_privileges() a where n.name = 'ask'
         union all select o from _operator_privileges() o where n.name = 'operator') as p(privilege)

@@ -17,6 +17,7 @@ def row(**values: Any) -> dict[str, Any]:
         ("queued", "queued_backfill", "failing", "dead", "blank", "truncated", "rows_per_minute"), 0
     )
     others = {"pipeline": "documents", "state": "running", "reason": None, "oldest_age_s": None, "index": "valid"}
+    others |= {"queued_estimated": False}
     return {**numbers, **others, "coverage": 1.0, "lag_s": None, "time_left_s": None, **values}
 
 
@@ -34,6 +35,10 @@ def test_large_numbers_keep_a_line_each() -> None:
     assert len(lines) == 3
     assert " ".join(lines[1].split()) == "documents running 100 % 0 0 - 0 0 0 0 0 - -"
     assert " ".join(lines[2].split()[2:]) == "1.2 % 1246912 1234567 20 h 123 12345 123456 12345 12345.6 2 h 13 min"
+
+
+def test_an_estimate_is_marked() -> None:
+    assert "~1246912" in shown(row(queued=1246912, queued_estimated=True))[1].split()
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def test_the_queue_is_asked_for(samples: Samples) -> None:
     assert of(samples, "pipeline_state", pipeline="documents", state="running") == 1
     assert of(samples, "pipeline_state", pipeline="documents", state="stopped") == 0
     assert 0 < of(samples, "pipeline_rows_per_second", pipeline="documents") <= 5 / 10
+    assert of(samples, "demand_seconds", pipeline="documents") == pytest.approx(0.1)  # of one job
     assert of(samples, "workers") == 0  # it has been stopped
 
 

@@ -298,10 +298,12 @@ CREATE TABLE pgembedd_internal.activity (
     cleared integer NOT NULL,
     unchanged integer NOT NULL,
     gone integer NOT NULL,
-    lag interval
+    lag interval,
+    workers integer
 );
 COMMENT ON TABLE pgembedd_internal.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
 COMMENT ON COLUMN pgembedd_internal.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
+COMMENT ON COLUMN pgembedd_internal.activity.workers IS 'How many workers answered then, of those that take jobs; null for a store of version 0.1.0.';
 ALTER TABLE pgembedd_internal.dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgembedd_internal.dead_letter_id_seq
     START WITH 1

@@ -15,6 +15,7 @@ from tests.support.transaction import connection
 __all__ = ["connection"]
 
 FUNCTIONS = {
+    "demand(text)",
     "history(text,interval,interval)",
     "metrics()",
     "_statuses()",

@@ -14,8 +14,8 @@ from tests.support.transaction import connection
 
 __all__ = ["connection"]
 
-GRANTS = ("ask", "embed", "operator", "search", "worker")
-INCLUDED = {"ask": {"search", "embed"}, "operator": {"search", "embed"}, "search": {"embed"}}
+GRANTS = ("ask", "demand", "embed", "operator", "search", "worker")
+INCLUDED = {"ask": {"search", "embed"}, "operator": {"search", "embed", "demand"}, "search": {"embed"}}
 RIGHTS = "select objid::regclass::text, classid::regclass::text from pg_shdepend where refobjid = %s::regrole"
 
 
@@ -41,7 +41,7 @@ def has(connection: psycopg.Connection, role: str) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize(
-    "granted", [one for size in (1, 2, 3, 5) for one in combinations(GRANTS, size)], ids=lambda one: "+".join(one)
+    "granted", [one for size in (1, 2, 3, 6) for one in combinations(GRANTS, size)], ids=lambda one: "+".join(one)
 )
 def test_a_role_can_be_dropped_after_what_it_was_granted_is_revoked(
     connection: psycopg.Connection, role: str, granted: tuple[str, ...]

@@ -123,7 +123,7 @@ def test_public_has_nothing(roles: Roles, documents: psycopg.Connection) -> None
     assert {name for name in names(documents, MAY_EXECUTE, nobody) if not name.startswith("pgmq.")} == set()
 
 
-@pytest.mark.parametrize("grant", ["worker", "operator", "search", "ask", "embed"])
+@pytest.mark.parametrize("grant", ["worker", "operator", "search", "ask", "embed", "demand"])
 @pytest.mark.parametrize("role", ["null", "0::regrole", "4294967295::regrole"])
 def test_a_role_that_is_not_there_is_a_sentence(connection: psycopg.Connection, grant: str, role: str) -> None:
     named = {"null": "NULL", "0::regrole": "-"}.get(role, role.removesuffix("::regrole"))

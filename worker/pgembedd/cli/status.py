@@ -20,7 +20,7 @@ from pgembedd.text.quantities import age, counted, share
 OUTSTANDING = ("deferred", "due", "building", "invalid", "dropped")
 COLUMNS: dict[str, Callable[[dict[str, Any]], object]] = {
     "done": lambda row: share(row["coverage"]),
-    "queued": itemgetter("queued"),
+    "queued": lambda row: f"{'~' if row['queued_estimated'] else ''}{row['queued']}",
     "backfill": itemgetter("queued_backfill"),
     "oldest": lambda row: age(row["oldest_age_s"]),
     "failing": itemgetter("failing"),

@@ -748,7 +748,7 @@ select pipeline, source, destination, model, fingerprint, state, reason, queued,
        extract(epoch from oldest_age)::float8 as oldest_age_s, failing, dead, blank, truncated,
        rows_per_minute::float8 as rows_per_minute, coverage::float8 as coverage,
        extract(epoch from lag)::float8 as lag_s, index, index_due_at, triggers,
-       extract(epoch from time_left)::float8 as time_left_s
+       extract(epoch from time_left)::float8 as time_left_s, queued_estimated
 from pgembedd.status order by state <> 'stopped', state <> 'unserved', state <> 'stalled', pipeline
 
 -- name: history
@@ -774,7 +774,7 @@ order by f.died_at desc, f.pipeline, f.key limit %(limit)s offset %(offset)s
 -- name: metrics
 -- What a scrape says of the pipelines and their queues.
 select pipeline, state, queued_fresh, queued_backfill, oldest_age_fresh_s, oldest_age_backfill_s, failing, dead, blank,
-       truncated, rows_per_minute
+       truncated, rows_per_minute, demand_s
 from pgembedd.metrics()
 
 -- name: statement_timeout

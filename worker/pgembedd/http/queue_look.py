@@ -16,7 +16,7 @@ PAUSE_FACTOR = 20  # the query takes at most a twentieth of one connection's tim
 QUERY_TIMEOUT_S = 8  # Prometheus gives a scrape ten seconds
 WAIT_S = 2.0  # for a database that may be away
 
-Row = tuple[str | None, str | None, int, int, float | None, float | None, int, dict[str, int], int, int, float]
+Row = tuple[str | None, str | None, int, int, float | None, float | None, int, dict[str, int], int, int, float, float]
 
 
 @dataclass(frozen=True)

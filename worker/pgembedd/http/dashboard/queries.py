@@ -47,6 +47,7 @@ class PipelineStatus:
     index_due_at: datetime | None
     triggers: bool
     time_left_s: float | None
+    queued_estimated: bool
 
 
 @dataclass(frozen=True)

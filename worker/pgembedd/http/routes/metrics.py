@@ -25,6 +25,7 @@ GAUGES = {  # each with its text and its labels
     "noted_rows": ("Rows that are blank or were cut.", "pipeline", "state"),
     "pipeline_state": ("1 for the state that it is in.", "pipeline", "state"),
     "pipeline_rows_per_second": ("Rows done by all workers since their work began.", "pipeline"),
+    "demand_seconds": ("What one worker would take for the jobs that are due or leased.", "pipeline"),
     "workers": ("Workers that answer.",),
 }
 STATES = ("running", "stalled", "unserved", "paused", "stopped")
@@ -76,7 +77,7 @@ class Queues(Collector):
 
 def _gauges(rows: list[Row], workers: int) -> list[Metric]:
     values: defaultdict[str, Values] = defaultdict(dict)
-    for name, state, fresh, backfill, fresh_s, backfill_s, failed, reasons, blank, truncated, rate in rows:
+    for name, state, fresh, backfill, fresh_s, backfill_s, failed, reasons, blank, truncated, rate, demand_s in rows:
         pipeline = name or ""
         values["queue_jobs"] |= {(pipeline, "fresh"): fresh, (pipeline, "backfill"): backfill}
         values["queue_oldest_age_seconds"] |= {
@@ -89,6 +90,7 @@ def _gauges(rows: list[Row], workers: int) -> list[Metric]:
             values["noted_rows"] |= {(pipeline, "blank"): blank, (pipeline, "truncated"): truncated}
             values["pipeline_state"] |= {(pipeline, each): float(each == state) for each in STATES}
             values["pipeline_rows_per_second"][pipeline,] = rate / 60
+            values["demand_seconds"][pipeline,] = demand_s
     values["workers"][()] = workers
     return [_gauge(name, text, values[name], *labels) for name, (text, *labels) in GAUGES.items()]
 
