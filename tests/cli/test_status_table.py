@@ -17,8 +17,8 @@ def row(**values: Any) -> dict[str, Any]:
         ("queued", "queued_backfill", "failing", "dead", "blank", "truncated", "rows_per_minute"), 0
     )
     others = {"pipeline": "documents", "state": "running", "reason": None, "oldest_age_s": None, "index": "valid"}
-    others |= {"queued_estimated": False}
-    return {**numbers, **others, "coverage": 1.0, "lag_s": None, "time_left_s": None, **values}
+    more = {"queued_estimated": False, "coverage": 1.0, "lag_s": None, "time_left_s": None}
+    return {**numbers, **others, **more, **values}
 
 
 def shown(*rows: dict[str, Any]) -> list[str]:
