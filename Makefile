@@ -25,7 +25,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-setup bench-report lock image wheel clean
+.PHONY: help setup demo demo-answers up test test-slow test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-setup bench-report lock image wheel docs docs-serve clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -129,6 +129,12 @@ image: ## Build the image pgembedd (ENGINE=podman, MODEL=gte-small)
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+
+docs: $(STAMP) ## Build the documentation as a site into build/site
+	@$(BIN)/python -m tests.project.docs_site
+
+docs-serve: docs ## Build it, and serve it on 127.0.0.1:8000 (PORT=)
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(or $(PORT),8000)
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
 	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet --yes; fi
