@@ -24,6 +24,7 @@ from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database, initialized, open_directory, running_server
 from tests.support.guide import follow_guide, guide_table, process_as_the_guide
 from tests.support.npm import npm_folder
+from tests.support.pgai import install_pgai
 from tests.support.servers.huggingface import StandInHuggingFace
 from tests.support.servers.ollama import StandInOllama, line
 from tests.support.servers.provider import StandInProvider, provider
@@ -182,6 +183,8 @@ def prepare(page: str, database: Database) -> None:
         if page == "docs/how-to/push.md":
             follow_guide(connection)
             process_as_the_guide(connection, "https://project.example.com")
+        if page == "docs/how-to/from-pgai.md":
+            install_pgai(connection)
         if page == "docs/how-to/moving.md":
             connection.execute("select pgembedd.drop_pipeline('documents', drop_vectors => true); drop table documents")
             follow_guide(connection)
