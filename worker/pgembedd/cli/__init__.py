@@ -33,7 +33,7 @@ NAMES = (
 COMMANDS = {name: name for name in NAMES} | {"import": "imports"}
 """The module of each command, in the order of the help."""
 
-_WHOM_TO_ASK = "Ask the role that ran `pgembedd migrate` for it: docs/how-to/rights.md lists them by role."
+_WHOM_TO_ASK = "Ask the role that ran `pgembedd migrate` for it: {} lists them by role."
 
 
 class LazyGroup(click.Group):
@@ -146,7 +146,9 @@ def database_error(error: Exception) -> tuple[str, int] | None:
         return LACKING, SchemaError.exit_code
     sentence = refusal_text(error.diag) or str(error).strip() or type(error).__name__
     if isinstance(error, psycopg.errors.InsufficientPrivilege) and not error.diag.message_hint:
-        return f"{sentence}. {_WHOM_TO_ASK}", ConfigurationError.exit_code
+        from pgembedd.settings.documentation import page
+
+        return f"{sentence}. {_WHOM_TO_ASK.format(page('how-to/rights.md'))}", ConfigurationError.exit_code
     if is_refused_call(error.diag):
         return sentence, ConfigurationError.exit_code
     return sentence, DatabaseUnavailableError.exit_code if is_connection_error(error) else 1

@@ -10,6 +10,7 @@ from pgembedd.loop.model_loader import loader, reranker_loader
 from pgembedd.search.local_models import LocalModels
 from pgembedd.search.role import check_search_url
 from pgembedd.settings import HttpSettings, Settings
+from pgembedd.settings.documentation import page
 
 
 @click.command("mcp")
@@ -26,7 +27,7 @@ def command(http: HttpSettings, settings: Settings) -> None:
     if not http.search_url:
         raise ConfigurationError(
             "There is no role to search as: set PGEMBEDD_SEARCH_URL to the URL of a login role of its own "
-            "(docs/how-to/mcp.md makes one)."
+            f"({page('how-to/mcp.md')} makes one)."
         )
     check_search_url(http.search_url, "PGEMBEDD_SEARCH_URL")
     try:

@@ -8,6 +8,7 @@ from pgembedd.doctor.finding import Finding, Level, rows
 from pgembedd.model import is_cached
 from pgembedd.model.providers.configured import split_model
 from pgembedd.model.specs import find
+from pgembedd.settings.documentation import page
 from pgembedd.text.quantities import counted
 
 # A worker that may build an index does so within seconds, and pg_cron within minutes.
@@ -66,15 +67,14 @@ def _index(about: str, name: str, state: str | None, due_s: float | None) -> Ite
 
 def _sparse(about: str, index: str, m: int, vectors: int) -> Finding:
     text = f"its index {index} has m = {m} for {vectors} vectors, so a search misses some of the nearest"
-    return Finding("note", about, text, "See docs/how-to/search.md, It is complete: an index with more links.")
+    return Finding("note", about, text, f"See {page('how-to/search.md')}, It is complete: an index with more links.")
 
 
 def _model(about: str, model: str, fingerprint: str | None, dimensions: int) -> Iterator[Finding]:
     spec = find(model)
     if (provided := split_model(model)) is not None:
-        yield Finding(
-            "note", about, f"its texts are sent to the provider {provided[0]}", "See docs/how-to/providers.md."
-        )
+        text = f"its texts are sent to the provider {provided[0]}"
+        yield Finding("note", about, text, f"See {page('how-to/providers.md')}.")
     elif spec is None:
         yield Finding(
             "note", about, f"its model {model} is none that this version knows", "Give --model-dir to the worker."

@@ -12,6 +12,7 @@ from pgembedd.database.queries import query
 from pgembedd.errors import SearchError
 from pgembedd.search.hits import AnyHit, Hit, Pipeline
 from pgembedd.search.options import NOT_IN_SQL, SearchOptions, SimilarOptions, options_of
+from pgembedd.settings.documentation import page
 
 Result = TypeVar("Result")
 Row = dict[str, Any]
@@ -125,7 +126,7 @@ def _checked(name: str, value: Any) -> Any:
     if isinstance(value, str):
         check_text(name, value)
     if isinstance(value, int) and not -_INT4 <= value < _INT4:
-        raise SearchError(f"{name} is out of range.", "docs/reference/sql.md lists the ranges.", "22003")
+        raise SearchError(f"{name} is out of range.", f"{page('reference/sql.md')} lists the ranges.", "22003")
     return value
 
 

@@ -11,6 +11,7 @@ from starlette.routing import Match
 from pgembedd.errors import PgembeddError
 from pgembedd.http.errors.refusals import Refusal, own_refusal, refusal_response, route_of, speaks_openai
 from pgembedd.log import get_logger
+from pgembedd.settings.documentation import page
 
 _SENTENCES_OF_PYDANTIC = {  # instead of messages about Python
     "model_attributes_type": "It has to be a JSON object",
@@ -20,7 +21,7 @@ _SENTENCES_OF_PYDANTIC = {  # instead of messages about Python
 }
 
 _SENTENCES = {
-    404: "There is nothing at this path; docs/reference/http.md lists what there is.",
+    404: f"There is nothing at this path; {page('reference/http.md')} lists what there is.",
     405: "This path does not take this method; the header allow says which it takes.",
     400: "The body is not valid JSON.",
 }

@@ -15,6 +15,7 @@ from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, sentence_of
 from pgembedd.mcp.tools import ANSWER_TIMEOUT_S, AssistantSearches
+from pgembedd.settings.documentation import page
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pgembedd.mcp.server import Context
 
 PATH = "/mcp"
-_MISSING = "This service has no tools for assistants: {} is missing (docs/how-to/mcp.md)."
+_MISSING = f"This service has no tools for assistants: {{}} is missing ({page('how-to/mcp.md')})."
 
 
 class CallersSearches(AssistantSearches):
