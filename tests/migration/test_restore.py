@@ -184,7 +184,7 @@ def test_with_pgmq_as_an_extension(pgmq_server: PgmqServer, pgmq_database: Datab
         with restored(pgmq_server.server, pgmq_database, form) as copy:
             check(copy)
         return
-    # Before 1.5 the dump has a grant on the sequence of each queue, and not the queue (docs/how-to/runbook.md).
+    # Before 1.5 the dump has a grant on the sequence of each queue, and not the queue (docs/how-to/backup.md).
     with fresh_database(pgmq_server.server) as copy:
         done = dump_into(pgmq_server.server, pgmq_database, copy.conninfo, form, stop=False)
         errors = [line for line in done.stderr.decode().splitlines() if "ERROR: " in line]
