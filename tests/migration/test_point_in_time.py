@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,16 +36,16 @@ def made_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def archiving_server() -> Iterator[tuple[EmbeddedPostgres, Path, Path]]:
-    """A server that archives its WAL, the archive, and a folder for a copy."""
+def archiving_server() -> Iterator[tuple[EmbeddedPostgres, Path, Path, Sequence[str]]]:
+    """A server that archives its WAL, the archive, a folder for a copy, and what its version is launched with."""
     with open_directory() as folder, opened_version() as arguments:
         archive, copy = made_folder(folder / "archive"), made_folder(folder / "copy")
         settings = {"archive_mode": "on", "archive_command": f"cp %p {shlex.quote(str(archive))}/%f"}
         with EmbeddedPostgres(folder / "postgres", fsync=False, settings=settings, **arguments) as server:
-            yield server, archive, copy
+            yield server, archive, copy, arguments.get("launcher", ())
 
 
-def recovered(server: EmbeddedPostgres, archive: Path, copy: Path) -> tuple[Node, str]:
+def recovered(server: EmbeddedPostgres, archive: Path, copy: Path, launcher: Sequence[str]) -> tuple[Node, str]:
     """The copy as a server of its own, which replays the archive up to the target, and its address."""
     settings = {
         "restore_command": f"cp {archive}/%f %p",
@@ -58,7 +58,7 @@ def recovered(server: EmbeddedPostgres, archive: Path, copy: Path) -> tuple[Node
     write_owned(auto, auto.read_text(encoding="utf-8") + text, account_for(copy))
     write_owned(copy / "recovery.signal", "", account_for(copy))
     port = next(port for port in candidates(None, copy) if port != server.port and free_port(port))
-    return Node(copy, port, server.bin_dir, ()), make_conninfo(server.conninfo(), port=port)
+    return Node(copy, port, server.bin_dir, launcher), make_conninfo(server.conninfo(), port=port)
 
 
 def is_promoted(conninfo: str) -> bool:
@@ -71,7 +71,7 @@ def is_promoted(conninfo: str) -> bool:
 
 @pytest.mark.slow
 def test_a_recovery_to_a_point_has_the_queues_of_that_point() -> None:
-    with archiving_server() as (server, archive, copy):
+    with archiving_server() as (server, archive, copy, launcher):
         assert pgembedd("migrate", database=server.conninfo()).code == 0
         with connected(Database("postgres", server.conninfo())) as connection:
             make_documents(connection, 3)
@@ -87,7 +87,7 @@ def test_a_recovery_to_a_point_has_the_queues_of_that_point() -> None:
             segment = value(connection, "select pg_walfile_name(pg_switch_wal())")
             eventually(lambda: (archive / str(segment)).exists())
 
-        node, conninfo = recovered(server, archive, copy)
+        node, conninfo = recovered(server, archive, copy, launcher)
         try:
             eventually(lambda: is_promoted(conninfo))
             with connected(Database("postgres", conninfo)) as connection:
