@@ -32,7 +32,9 @@ def commands(group: click.Group = cli, *before: str) -> Iterator[list[str]]:
             yield from commands(command, *before, name)
         elif any(option.name == "database" for option in command.params):
             needed = [one for one in command.params if isinstance(one, click.Argument) and one.required]
-            yield [*before, name, *(str(one.human_readable_name) for one in needed)]
+            options = [one for one in command.params if isinstance(one, click.Option) and one.required]
+            given = [part for one in options for part in (one.opts[0], str(one.name))]
+            yield [*before, name, *given, *(str(one.human_readable_name) for one in needed)]
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)

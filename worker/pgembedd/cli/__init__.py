@@ -27,10 +27,23 @@ from pgembedd.errors import (
 )
 
 NAMES = (
-    *("migrate", "up", "run", "serve", "health", "demo", "status", "events", "truncated", "search", "ask", "eval"),
-    *("mcp", "backfill", "retry", "verify", "index", "import", "model", "doctor", "postgres", "uninstall"),
+    *("migrate", "up", "run", "serve", "health", "demo", "status", "events", "truncated", "search", "ask"),
+    *(
+        "try",
+        "eval",
+        "mcp",
+        "backfill",
+        "retry",
+        "verify",
+        "index",
+        "import",
+        "model",
+        "doctor",
+        "postgres",
+        "uninstall",
+    ),
 )
-COMMANDS = {name: name for name in NAMES} | {"import": "imports"}
+COMMANDS = {name: name for name in NAMES} | {"import": "imports", "try": "try_table"}
 """The module of each command, in the order of the help."""
 
 _WHOM_TO_ASK = "Ask the role that ran `pgembedd migrate` for it: {} lists them by role."

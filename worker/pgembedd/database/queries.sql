@@ -1128,3 +1128,37 @@ from definition d join granted g on g.name = d.name and g.schema = any (d.schema
 where (g.privilege = 'EXECUTE') = (d.kind = 'routine')  -- a view may have the name of a routine
   and (g.part is null or exists (
       select from pg_catalog.pg_attribute a where a.attrelid = d.oid and a.attname = g.part))
+
+-- name: limit_trial
+-- For this transaction: a table that takes longer is not worth the wait of a person at a terminal.
+select pg_catalog.set_config('statement_timeout', '30s', true)
+
+-- name: trial_table
+-- The table that a name means: its kind, estimates of rows and pages, its columns with their place in the key,
+-- whether this database has a schema of ours, and the role.
+select n.nspname, c.relname, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relkind,
+       coalesce((select pg_catalog.sum(greatest(l.reltuples, 0))
+                 from pg_catalog.pg_partition_tree(c.oid) t
+                 join pg_catalog.pg_class l on l.oid operator(pg_catalog.=) t.relid where t.isleaf), c.reltuples),
+       coalesce((select pg_catalog.sum(pg_catalog.pg_relation_size(t.relid))
+                 from pg_catalog.pg_partition_tree(c.oid) t where t.isleaf), pg_catalog.pg_relation_size(c.oid))::bigint
+           operator(pg_catalog./) pg_catalog.current_setting('block_size')::bigint,
+       (select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                   'name', a.attname, 'quoted', pg_catalog.quote_ident(a.attname), 'key', k.nth,
+                   'readable', pg_catalog.has_column_privilege(c.oid, a.attnum, 'select')) order by a.attnum)
+        from pg_catalog.pg_attribute a
+        left join (select key.attnum, key.nth from pg_catalog.pg_index i
+                   cross join pg_catalog.unnest(i.indkey) with ordinality as key(attnum, nth)
+                   where i.indrelid operator(pg_catalog.=) c.oid and i.indisprimary
+                     and key.nth operator(pg_catalog.<=) i.indnkeyatts) k on k.attnum operator(pg_catalog.=) a.attnum
+        where a.attrelid operator(pg_catalog.=) c.oid and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped),
+       pg_catalog.to_regnamespace('pgembedd') is not null, pg_catalog.quote_ident(current_user)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
+where c.oid operator(pg_catalog.=) pg_catalog.to_regclass(%(table)s)
+
+-- name: trial_rows
+-- Keys and texts of random rows; the text is made as that of content_columns is.
+select r.key, pg_catalog.left(r.content, %(characters)s)
+from (select {key} as key, pg_catalog.concat_ws(E'\n\n', {content}) as content from {table} s {clause}) r
+where r.content operator(pg_catalog.~) '\S'
+order by pg_catalog.random() limit %(rows)s
