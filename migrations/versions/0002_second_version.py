@@ -48,6 +48,16 @@ comment on table pgembedd.imported_trigger is
     'The triggers that `pgembedd import supabase` dropped: --undo and `pgembedd uninstall` create them again.';
 """
 
+# How many jobs are posted at a time; the requests whose answers are not read yet, and what the newest one says.
+PUSH = """
+alter table pgembedd.push
+    add batch_size integer not null default 100, add requests bigint[] not null default '{}', add problem text;
+comment on table pgembedd.push is
+    'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s, but for the problem.';
+comment on column pgembedd.push.requests is 'pg_net''s numbers of the requests whose answers are not read yet.';
+comment on column pgembedd.push.problem is 'What is wrong, as the newest answer says; null while jobs are taken.';
+"""
+
 # Pipelines whose owner's code does not end: their pause, and what a claimed row of theirs is allowed.
 SLOW = """
 alter table pgembedd.pipeline
@@ -351,6 +361,9 @@ end $$;
 
 DOWNGRADE = """
 alter table pgembedd.activity drop column workers;
+alter table pgembedd.push drop column batch_size, drop column requests, drop column problem;
+comment on table pgembedd.push is
+    'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
 drop table pgembedd.model;
 drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column index_type;
@@ -402,7 +415,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 
 def upgrade() -> None:
     for statements in (
-        *(WRITERS, ANSWERS, IMPORTS, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, NOTES),
+        *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, NOTES),
         *(NAMES, QUEUE, CHUNKS),
     ):
         raw(op.get_bind()).execute(statements)

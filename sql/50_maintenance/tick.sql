@@ -19,7 +19,7 @@ begin
     if _blame() then return null; end if;
     perform set_config('pgembedd.upkeep', 'true', true);
     perform _upkeep('_open_queues()'), _upkeep('_forget_embed_requests()'), _upkeep('_forget_answers()'),
-        _upkeep('_resume_mended()');
+        _upkeep('_resume_mended()'), _upkeep('_read_push_answers()');
     if state.sample_due_at <= clock_timestamp() then
         perform _upkeep('_take_sample()');
         delete from event e where e.at < clock_timestamp() - interval '10 minutes';

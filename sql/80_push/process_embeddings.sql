@@ -1,7 +1,7 @@
 -- Called by pg_cron: claims jobs, for as long as their requests may take, and posts them in batches. A job without an
--- answer is due again when its lease expires, so the answers are not read here. Returns how many jobs were posted.
+-- answer is due again when its lease expires; the upkeep reads the answers. Returns how many jobs were posted.
 create or replace function pgembedd.process_embeddings(
-    batch_size integer default 10, max_requests integer default 10, timeout_milliseconds integer default 5 * 60 * 1000
+    batch_size integer default 10, max_requests integer default null, timeout_milliseconds integer default 5 * 60 * 1000
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -10,6 +10,7 @@ as $$
 declare
     target pgembedd_internal.push;
     jobs jsonb;
+    posted bigint[];
 begin
     select p.* into target from push p;
     if target.url is null then
@@ -24,10 +25,9 @@ begin
         raise exception using message = format('%s may not use pg_net.', quote_ident(current_user)),
             hint = format('As an administrator: GRANT USAGE ON SCHEMA net TO %I;', current_user),
             errcode = 'insufficient_privilege';
-    elsif batch_size is null or batch_size not between 1 and 1000 or max_requests is null
-        or max_requests not between 1 and 1000 then
+    elsif batch_size is null or batch_size not between 1 and 1000 or max_requests not between 1 and 1000 then
         raise exception using
-            message = format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'NULL'),
+            message = format('%s requests of %s jobs are not to be had.', coalesce(max_requests::text, 'Some'),
             coalesce(batch_size::text, 'NULL')),
             hint = 'Take 1 to 1000 of each.', errcode = 'invalid_parameter_value';
     elsif timeout_milliseconds is null or timeout_milliseconds < 1000 then
@@ -35,17 +35,20 @@ begin
             message = format('%s milliseconds are too short a time.', coalesce(timeout_milliseconds::text, 'NULL')),
             hint = 'Take 1000 or more.', errcode = 'invalid_parameter_value';
     end if;
-    select jsonb_agg(j) into jobs from _claim_for_push(batch_size * max_requests, timeout_milliseconds / 1000) j;
-    perform net.http_post(
+    select jsonb_agg(j) into jobs
+    from _claim_for_push(coalesce(batch_size * max_requests, target.batch_size), timeout_milliseconds / 1000) j;
+    if jobs is null then return 0; end if;
+    posted := array(select net.http_post(
         url => target.url, body => b.batch, timeout_milliseconds => process_embeddings.timeout_milliseconds,
         headers => jsonb_strip_nulls(jsonb_build_object('Content-Type', 'application/json', 'Authorization',
             'Bearer ' || target.token)))
     from (select jsonb_agg(j.job order by j.nth) as batch from jsonb_array_elements(jobs) with ordinality as j(job, nth)
-          group by (j.nth - 1) / batch_size order by (j.nth - 1) / batch_size) b;
-    return coalesce(jsonb_array_length(jobs), 0);
+          group by (j.nth - 1) / batch_size order by (j.nth - 1) / batch_size) b);
+    update push p set requests = (p.requests || posted)[greatest(cardinality(p.requests || posted) - 999, 1):];
+    return jsonb_array_length(jobs);
 end $$;
 comment on function pgembedd.process_embeddings is
-    'Post waiting jobs to the URL of set_push(), in batches, through pg_net. Returns how many.';
+    'Post waiting jobs to the URL of set_push(), in requests of `batch_size`, through pg_net. Returns how many.';
 
 -- Changes before backfills, for which a quarter of the places is kept; each pipeline gets its part. Of a pipeline that
 -- no worker can serve, or that is slow, one job of each lane is posted, which finds out whether that is still so.

@@ -1,5 +1,5 @@
 create or replace function pgembedd.set_push(
-    url text, token text default null, every text default '10 seconds'
+    url text, token text default null, every text default '10 seconds', batch_size integer default 100
 ) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -23,13 +23,19 @@ begin
         raise exception using message = format('%s is no schedule of pg_cron.', coalesce(quote_literal(every), 'NULL')),
             hint = 'Take ''10 seconds'' (1 to 59), or five fields as in ''* * * * *''.',
             errcode = 'invalid_parameter_value';
+    elsif batch_size is null or batch_size not between 1 and 10000 then
+        raise exception using
+            message = format('A batch of %s jobs is not to be had.', coalesce(batch_size::text, 'NULL')),
+            hint = 'Take 1 to 10000.', errcode = 'invalid_parameter_value';
     end if;
-    insert into push (url, token, every) values (set_push.url, set_push.token, set_push.every)
-    on conflict (only_row) do update set url = excluded.url, token = excluded.token, every = excluded.every;
+    insert into push (url, token, every, batch_size)
+    values (set_push.url, set_push.token, set_push.every, set_push.batch_size)
+    on conflict (only_row) do update set url = excluded.url, token = excluded.token, every = excluded.every,
+        batch_size = excluded.batch_size, requests = '{}', problem = null;
     return _schedule_push();
 end $$;
 comment on function pgembedd.set_push is
-    'Post jobs to this URL from now on, as often as `every` '
+    'Post up to `batch_size` jobs to this URL from now on, as often as `every` '
     'says; null: no more. Returns how that stands, in a sentence.';
 
 -- Schedules or unschedules the push as its table says. Also called by each migration: pg_cron and pg_net may have been

@@ -24,6 +24,7 @@ as $$
            ('_mirror_all_rights', 'grants on embedding tables'),
            ('_schedule_index', 'makes indexes, schedules with pg_cron'),
            ('_unschedule_indexes', 'schedules with pg_cron'),
+           ('_read_push_answers', 'reads where jobs are posted, and pg_net''s answers'),
            ('_is_being_built', 'sees what other roles do')
 $$;
 
@@ -111,6 +112,7 @@ begin
         unserved_tried, problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason,
         requeued_at, slow_reason, slow_until, slow_pause, slow_ends, upkeep_after)
         on pipeline to pgembedd;
+    grant select (problem) on push to pgembedd;  -- not the token
     grant update (swept_at, retained_at, indexes_at, sample_due_at) on installation to pgembedd;
     grant select, update on sequence worker_idle, upkeep_at to pgembedd;
     perform _grant_writers();

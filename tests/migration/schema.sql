@@ -386,9 +386,14 @@ CREATE TABLE pgembedd_internal.push (
     url text NOT NULL,
     token text,
     every text NOT NULL,
+    batch_size integer DEFAULT 100 NOT NULL,
+    requests bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    problem text,
     CONSTRAINT push_only_row_check CHECK (only_row)
 );
-COMMENT ON TABLE pgembedd_internal.push IS 'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
+COMMENT ON TABLE pgembedd_internal.push IS 'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s, but for the problem.';
+COMMENT ON COLUMN pgembedd_internal.push.requests IS 'pg_net''s numbers of the requests whose answers are not read yet.';
+COMMENT ON COLUMN pgembedd_internal.push.problem IS 'What is wrong, as the newest answer says; null while jobs are taken.';
 CREATE TABLE pgembedd_internal.sample (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer,
@@ -670,6 +675,7 @@ GRANT UPDATE(sample_due_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.model TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_probe TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_use TO pgembedd;
+GRANT SELECT(problem) ON TABLE pgembedd_internal.push TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.sample TO pgembedd;
 GRANT SELECT,UPDATE ON SEQUENCE pgembedd_internal.upkeep_at TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.word_frequency TO pgembedd;

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgembedd.database.connect import connect
+from pgembedd.doctor.pipelines import check_pipelines
 from tests.support.databases import Database
 from tests.support.pg_net_standin import install
 from tests.support.prepared import prepared
@@ -86,6 +88,63 @@ def test_batches_and_a_quarter_for_the_backfill(pushed: psycopg.Connection) -> N
     assert (
         call(pushed, "process_embeddings", batch_size=20, max_requests=4) == 40
     )  # what one leaves over is the other's
+
+
+def test_a_tick_posts_the_jobs_of_a_batch(pushed: psycopg.Connection) -> None:
+    pushed.execute("insert into documents (id, title) select i, 'text' from generate_series(1, 250) i")
+    assert call(pushed, "process_embeddings") == 100
+    call(pushed, "set_push", url=URL, batch_size=25)
+    assert call(pushed, "process_embeddings") == 25
+    assert [len(batch) for batch in posted(pushed)] == [10] * 12 + [5]
+    assert call(pushed, "process_embeddings", batch_size=4, max_requests=2) == 8
+
+
+ANSWERED = "insert into net._http_response (id, status_code, timed_out, error_msg) values (%s, %s, %s, %s)"
+PROBLEMS = {
+    (200, None, None): None,
+    (207, None, None): None,
+    (401, None, None): "was answered with 401: the service wants another token, which set_push() takes.",
+    (404, None, None): "was answered with 404: this is not the path of a service, which is /functions/v1/embed.",
+    (502, None, None): "was answered with 502: see the log of the service.",
+    (None, True, None): "had no answer in time: see whether the service runs there.",
+    (None, None, "Couldn't resolve host name"): "was not sent: Couldn't resolve host name.",
+}
+
+
+def test_the_newest_answer_says_what_is_wrong(pushed: psycopg.Connection) -> None:
+    pushed.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+    for answer, problem in PROBLEMS.items():
+        told: list[str] = []
+        pushed.execute("insert into documents (id, title) select coalesce(max(id), 0) + 1, 'text' from documents")
+        call(pushed, "process_embeddings")
+        ((number,),) = rows(pushed, "delete from net.http_request_queue returning id")
+        pushed.execute("select pgembedd.tick()")
+        pushed.execute(ANSWERED, [number, *answer])
+        pushed.execute("select pgembedd.tick()")
+        expected = problem and f"The last push to {URL} {problem}"
+        assert value(pushed, "select problem from pgembedd_internal.push") == expected
+        assert value(pushed, "select reason from pgembedd.status") == expected
+        assert told == ([expected] if expected else [])
+        pushed.execute("select pgembedd.tick()")
+        assert len(told) == bool(expected)  # said once
+        assert value(pushed, "select requests from pgembedd_internal.push") == []
+    call(pushed, "set_push", url=URL)
+    assert value(pushed, "select reason from pgembedd.status") is None
+
+
+def test_the_doctor_says_what_is_wrong_with_the_push(pushed: psycopg.Connection, database: Database) -> None:
+    def found() -> list[tuple[str, str]]:
+        with connect(database.conninfo, autocommit=True) as connection:
+            return [(one.level, one.text) for one in check_pipelines(connection) if one.about == "push"]
+
+    assert found() == [("ok", f"jobs are posted to {URL}")]
+    pushed.execute("update pgembedd_internal.push set problem = 'It is away.'")
+    assert found() == [("bad", "It is away.")]
+    pushed.execute("update pgembedd_internal.push set problem = null; drop table net._http_response")
+    assert found() == [("note", f"jobs are posted to {URL}, and the answers cannot be read")]
+    pushed.execute("insert into documents (id, title) values (1, 'text')")
+    assert call(pushed, "process_embeddings") == 1
+    pushed.execute("select pgembedd.tick()")
 
 
 def test_posts_that_nobody_gets_blame_nobody(pushed: psycopg.Connection) -> None:
@@ -176,6 +235,7 @@ REFUSALS = {
     "a word": ("select pgembedd.set_push('localhost')", "is not the URL of an endpoint"),
     "a password": ("select pgembedd.set_push('http://me:secret@host/')", "The URL holds a password"),
     "two lines": (r"select pgembedd.set_push('http://host/', E'a\r\nX: b')", "no header may have"),
+    "no jobs": ("select pgembedd.set_push('http://host/', batch_size => 0)", "A batch of 0 jobs is not to be had"),
     "a schedule": ("select pgembedd.set_push('http://host/', every => '90 seconds')", "is no schedule of pg_cron"),
 }
 

@@ -28,6 +28,7 @@ INSTALLERS = {
     "_schedule_index",
     "_unschedule_indexes",
     "_is_being_built",
+    "_read_push_answers",
 }
 """The SECURITY DEFINER functions that need more rights: none of them may run code of a table's owner."""
 

@@ -552,6 +552,10 @@ select pgembedd_internal._embed_problem()
 -- How many workers answer in this database that claim jobs, or take posted ones.
 select count(*) from pgembedd.workers() w where w.answers and w.tasks && '{claim,push}'
 
+-- name: doctor_push
+-- Where jobs are posted, whether their answers can be read, and what the newest says.
+select p.url, pgembedd_internal._may_read_push_answers(), p.problem from pgembedd_internal.push p
+
 -- name: import_triggers
 -- Triggers of others with arguments, which is what the guide's are; a partition's copies left out.
 select n.nspname, c.relname, t.tgname, f.proname,

@@ -22,6 +22,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding("note", "pipelines", "this role may not look at them; run the doctor as the owner, too")
         return
     ((workers,),) = rows(connection, "doctor_workers")
+    yield from _push(connection)
     found = rows(connection, "doctor_pipelines")
     if not found:
         yield Finding("note", "pipelines", "none yet", "select pgembedd.create_pipeline(...)")
@@ -47,6 +48,20 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
         yield from _index(about, name, index, due_s)
         yield from (_sparse(about, *sparse) for pipeline, *sparse in few_links if pipeline == name)
         yield from _model(about, model, fingerprint, dimensions)
+
+
+def _push(connection: psycopg.Connection) -> Iterator[Finding]:
+    """Reports where jobs are posted, and what the last answer says."""
+    for url, readable, problem in rows(connection, "doctor_push"):
+        if problem:
+            yield Finding(
+                "bad", "push", problem, "select pgembedd.set_push(url, token => ...); see docs/how-to/push.md"
+            )
+        elif not readable:
+            remedy = "As an administrator: GRANT USAGE ON SCHEMA net and SELECT ON net._http_response to this role."
+            yield Finding("note", "push", f"jobs are posted to {url}, and the answers cannot be read", remedy)
+        else:
+            yield Finding("ok", "push", f"jobs are posted to {url}")
 
 
 def _index(about: str, name: str, state: str | None, due_s: float | None) -> Iterator[Finding]:
