@@ -344,6 +344,8 @@ begin
     alter table pgembedd.answer_events rename to answer_event;
     if to_regclass('pgmq.q_pgembedd_fresh') is null then return; end if;
     drop view if exists pgmq.q_pgembedd_jobs;
+    -- One that others made keeps its name.
+    if not (select 'pgembedd_fresh' = any (i.created_queues) from pgembedd.installation i) then return; end if;
     for item in
         select c.oid::regclass as relation, c.relkind, replace(c.relname, 'pgembedd_fresh', 'pgembedd_jobs') as old
         from pg_catalog.pg_class c

@@ -218,7 +218,7 @@ def test_queues_of_others_stay_as_they_were(database: Database, connection: psyc
     )
     assert "btree (vt)" not in column(connection, indexes, "q_pgembedd_fresh")
     downgrade(database.conninfo)
-    assert column(connection, indexes, "q_pgembedd_jobs") == ["btree (vt)", "btree (msg_id)"]
+    assert column(connection, indexes, "q_pgembedd_fresh") == ["btree (vt)", "btree (msg_id)"]
 
 
 def test_words_and_functions_for_postgrest_go(database: Database, connection: psycopg.Connection) -> None:

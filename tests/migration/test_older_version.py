@@ -217,7 +217,7 @@ def test_the_sentence_names_all_that_is_in_the_way_and_nothing_is_changed(
         create view pgembedd.truncated as select 'documents'::text as pipeline, ''::text as dropped_tokens;
         create schema mine; set search_path to mine, public
     """)
-    calls = {"wait": "pgembedd.backoff(1)", "code": "pgembedd_internal._pipeline_function(1, 'read')"}
+    calls = {"wait": "pgembedd_internal._backoff(1)", "code": "pgembedd_internal._pipeline_function(1, 'read')"}
     for statement in IN_THE_WAY.values():
         connection.execute(statement.format(**calls).replace("as pgembedd", "as select pgembedd").encode())
     before = catalog(connection)

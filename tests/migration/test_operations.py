@@ -49,7 +49,7 @@ def test_the_options_are_those_of_the_function(
 def test_up_down_and_up_again(project: Project, connection: psycopg.Connection) -> None:
     project.run("upgrade", "head")
     assert rows(connection, "select pipeline, source, state from pgembedd.status") == [
-        ("documents", "documents", "running")
+        ("documents", "public.documents", "running")
     ]
     connection.execute("insert into documents (title) values ('queued')")
     assert value(connection, "select queued from pgembedd.status") == 1

@@ -921,7 +921,8 @@ begin
     for one in
         select x.oid::regclass as index, i.indrelid::regclass as queue
         from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
-        where i.indrelid in (to_regclass('pgmq.q_pgembedd_jobs'), to_regclass('pgmq.q_pgembedd_backfill'))
+        where i.indrelid in (to_regclass('pgmq.q_pgembedd_fresh'), to_regclass('pgmq.q_pgembedd_jobs'),
+                             to_regclass('pgmq.q_pgembedd_backfill'))
           and x.relname like 'q\_%\_by\_pipeline' and pg_catalog.pg_has_role(x.relowner, 'usage')
     loop
         execute pg_catalog.format('drop index %s', one.index);
