@@ -25,7 +25,7 @@ RUN python -m venv /opt/build && python -m venv /opt/pgembedd \
     && rm -r /opt/pgembedd/lib/python3*/site-packages/onnx/backend/test \
     && find /opt/pgembedd -depth -type d -name tests -exec rm -r {} +
 
-COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY worker/pgembedd worker/pgembedd
 COPY migrations migrations
 COPY sql sql

@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK   := requirements.lock requirements-dev.lock
 PEERS  := .venv-bench
+TOOLS  := .venv-release
 
 # What `make bench` and `make bench-full` run, and how.
 BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw search rerank providers
@@ -25,7 +26,9 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-setup bench-report lock image wheel docs docs-serve clean
+.PHONY: help setup demo demo-answers up test test-slow test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-setup \
+    bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom sbom-image image-pinned pin-base \
+    release-setup check-workflows check-tag publish publish-image docs docs-serve clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -57,7 +60,7 @@ test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 # The version of PostgreSQL that the tests of the database run on: 14 to 18.
-VERSION := 15
+VERSION ?= 15
 ON_VERSION := PGEMBEDD_TEST_POSTGRES=$(VERSION) $(BIN)/python -m pytest -n auto --dist loadfile
 
 # Of the slow ones those that depend on the version most: each fault once, each pgmq, a standby, a subscriber.
@@ -120,15 +123,89 @@ lock: ## Write the lock files again from pyproject.toml (needs uv)
 	    --no-header --extra embedded --extra http --extra mcp --extra otel --group dev --constraint requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header --constraint requirements-dev.lock requirements-build.in -o requirements-build.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-header requirements-release.in -o requirements-release.lock
 
-# The engine that builds the image: docker, podman or buildah. MODEL is the model to put into it, none by default.
+# The engine that builds the image: docker, podman or buildah. MODEL is the model to put into it, none by default; BASE
+# is the image that it is made from, by its digest in a release (make pin-base).
 ENGINE ?= docker
+IMAGE  ?= pgembedd
+MODEL  ?=
+BASE   ?=
 
-image: ## Build the image pgembedd (ENGINE=podman, MODEL=gte-small)
-	@$(ENGINE) build -t pgembedd $(if $(MODEL),--build-arg MODEL=$(MODEL)) .
+image: ## Build the image pgembedd (ENGINE=podman, MODEL=gte-small, IMAGE=name:tag, BASE=python@sha256:…)
+	@$(ENGINE) build -t $(IMAGE) $(if $(MODEL),--build-arg MODEL=$(MODEL)) $(if $(BASE),--build-arg BASE=$(BASE)) .
 
-wheel: $(STAMP) ## Build the wheel into dist/
-	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+wheel: $(STAMP) ## Build the wheel and the source archive into dist/
+	@rm -rf dist/*.whl dist/*.tar.gz
+	@$(BIN)/python -m hatchling build -d dist
+
+image-pinned: ## Build the image as `image` does, and refuse a base without a digest
+	@case "$(BASE)" in *@sha256:*) ;; *) echo "Give the base image by its digest: make pin-base prints it, for BASE=…" >&2; exit 1;; esac
+	@$(MAKE) --no-print-directory image
+
+# -- Releases: what .github/workflows calls, and nothing else does. Each runs here, too, up to the upload. --------
+
+release-setup: $(TOOLS)/.installed ## Install the tools of a release in an environment of their own
+
+$(TOOLS)/.installed: requirements-release.lock | $(STAMP)
+	@test -x $(TOOLS)/bin/python || $(BIN)/python -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-release.lock
+	@touch $@
+
+ci: $(STAMP) ## Run what must pass before a change lands
+	@.ci/run
+
+check-wheel: release-setup ## Check the metadata and the description of what is in dist/
+	@$(TOOLS)/bin/twine check --strict dist/*.whl dist/*.tar.gz
+
+test-wheel: release-setup ## Install the wheel on each Python of this machine, without compilers, and run the demo
+	@$(BIN)/python -m pytest -m "slow or not slow" -rs tests/project/test_wheel.py tests/project/test_sbom.py
+
+# The image to test, with the tests' model inside (MODEL=all-MiniLM-L6-v2); without it the tests build one.
+TESTED :=
+
+test-image: $(STAMP) ## Run the tests of the image (TESTED=name:tag, ENGINE=docker)
+	@PGEMBEDD_TEST_IMAGE=$(TESTED) PGEMBEDD_TEST_ENGINE=$(ENGINE) $(BIN)/python -m pytest -m slow -rs tests/acceptance/test_image.py
+
+test-default-model: $(STAMP) ## Check the default model with its own weights (PGEMBEDD_MODEL_DIR, the cache or the Hub)
+	@$(BIN)/python -m tests.model.default_model
+
+SBOM := $(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --sv 1.6 --output-reproducible --validate
+
+sbom: release-setup ## Write dist/sbom/pgembedd.cdx.json, the components of the wheel and its extras, as CycloneDX
+	@mkdir -p dist/sbom
+	@PYTHONWARNINGS=ignore $(SBOM) -o dist/sbom/pgembedd.cdx.json requirements.lock
+
+# `pip` of the image, as it has no shell that could be relied on.
+sbom-image: release-setup ## Write dist/sbom/image.cdx.json, the Python packages that are in the image (IMAGE=name:tag)
+	@mkdir -p dist/sbom
+	@$(ENGINE) run --rm --network none --entrypoint python $(IMAGE) -m pip list --format freeze --exclude pgembedd > dist/sbom/image.txt
+	@PYTHONWARNINGS=ignore $(SBOM) -o dist/sbom/image.cdx.json dist/sbom/image.txt
+
+pin-base: ## Print the base image by its digest, for BASE=… (needs the network)
+	@image=$$(sed -n 's/^ARG BASE=//p' Dockerfile) && $(ENGINE) pull --quiet $$image >&2 \
+	    && $(ENGINE) image inspect --format '{{index .RepoDigests 0}}' $$image
+
+check-workflows: release-setup ## Check .github/workflows with zizmor
+	@$(TOOLS)/bin/zizmor --offline --no-progress --quiet --min-severity medium .github/workflows
+
+# The tag of the commit to release, such as v0.2.0.
+TAG := $(GITHUB_REF_NAME)
+
+check-tag: $(STAMP) ## Check that TAG is this version, that the changelog dates it, and that the documents say what ran
+	@$(BIN)/python -m tests.project.release $(TAG)
+
+# Both upload and cannot be taken back; they identify themselves as the workflow that runs them, with no password.
+publish: release-setup ## Sign dist/ and publish it in the package index (the workflow's identity)
+	@$(TOOLS)/bin/pypi-attestations sign dist/*.whl dist/*.tar.gz
+	@$(TOOLS)/bin/uv publish --trusted-publishing always dist/*.whl dist/*.tar.gz
+
+publish-image: ## Push IMAGE, and write its digest into dist/image-digest
+	@mkdir -p dist
+	@$(ENGINE) push --quiet $(IMAGE)
+	@$(ENGINE) image inspect --format '{{index .RepoDigests 0}}' $(IMAGE) | sed 's/.*@//' > dist/image-digest
+	@if [ -n "$$GITHUB_OUTPUT" ]; then echo "digest=$$(cat dist/image-digest)" >> "$$GITHUB_OUTPUT"; fi
 
 docs: $(STAMP) ## Build the documentation as a site into build/site
 	@$(BIN)/python -m tests.project.docs_site
@@ -138,4 +215,4 @@ docs-serve: docs ## Build it, and serve it on 127.0.0.1:8000 (PORT=)
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
 	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet --yes; fi
-	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum $(TOOLS) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

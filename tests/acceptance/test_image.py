@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from importlib.metadata import version
 
 import pytest
 
-from tests.support.containers import BASE, Engine
+from tests.support.containers import BASE, Engine, InstalledEngine
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing
 from tests.support.owners import REPOSITORY
@@ -28,7 +29,7 @@ MOST_MB = 350  # of the program and what it needs, without the base image and th
 class Image:
     """The image with a model inside."""
 
-    engine: Engine
+    engine: InstalledEngine
     identifier: str
 
     def command(self, *arguments: str, network: str = "host", **environment: str) -> list[str]:
@@ -45,7 +46,10 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """The image, with the tests' model inside. May skip the test."""
+    """The image, with the tests' model inside: that of PGEMBEDD_TEST_IMAGE, else built here. May skip the test."""
+    if name := os.environ.get("PGEMBEDD_TEST_IMAGE"):
+        yield Image(InstalledEngine(os.environ.get("PGEMBEDD_TEST_ENGINE", "docker")), name)
+        return
     shared = tmp_path_factory.mktemp("shared")
     context = shared / "context"
     context.mkdir()

@@ -32,7 +32,25 @@ ENTER = (
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 
 
-class Engine:
+class InstalledEngine:
+    """An engine that this machine has, such as docker."""
+
+    def __init__(self, program: str) -> None:
+        """`program` is its command."""
+        self._program = program
+
+    def command(self, *arguments: str) -> list[str]:
+        """Returns the command line that runs it with these arguments."""
+        return [self._program, *arguments]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end."""
+        return subprocess.run(
+            self.command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+
+class Engine(InstalledEngine):
     """Podman with an image store of its own, which `close` removes."""
 
     def __init__(self, shared: Path) -> None:
@@ -53,12 +71,6 @@ class Engine:
         environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin", "PODMAN_IGNORE_CGROUPSV1_WARNING=1"]
         enter = ["unshare", "--mount", "sh", "-c", ENTER, "sh", str(self._root), str(self._shared)]
         return [*enter, *environment, *podman, *arguments]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs Podman to its end."""
-        return subprocess.run(
-            self.command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
 
     def build(self, context: Path, *arguments: str) -> str:
         """Returns the identifier of the image made by the Dockerfile in `context`, a folder below the shared one."""

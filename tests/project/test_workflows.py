@@ -1,0 +1,124 @@
+"""The workflows of CI and of a release: what they run is in the Makefile, and they may do no more than they need."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from tests.project.release import NOT_RUN, objections
+from tests.support.downloads import run_or_skip
+from tests.support.owners import REPOSITORY
+
+FOLDER = REPOSITORY / ".github" / "workflows"
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
+# What publishes, and by which rights; every other job reads the repository.
+RIGHTS = {
+    "index": {"contents": "read", "id-token": "write"},
+    "image": {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
+}
+
+
+def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
+    for workflow in WORKFLOWS.values():
+        yield from workflow["jobs"].items()
+
+
+def steps() -> list[dict[str, Any]]:
+    return [step for _, job in jobs() for step in job.get("steps", [])]
+
+
+def test_every_command_is_a_target_of_the_makefile() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE))
+    commands = [step["run"] for step in steps() if "run" in step]
+
+    assert len(commands) > 15
+    assert [run for run in commands if not re.fullmatch(r"make [a-z-]+( [A-Z]+=[\w.-]+)*", run)] == []
+    assert {run.split()[1] for run in commands} <= targets
+
+
+def test_every_target_is_phony() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+
+    assert phony is not None
+    assert set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE)) == set(phony[1].split())
+
+
+def test_every_action_is_pinned_to_a_commit() -> None:
+    pinned = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    lines = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yml")).splitlines()
+    used = [line.partition("uses: ")[2] for line in lines if "uses: " in line]
+
+    assert [each for each in used if not pinned.fullmatch(each) and not each.startswith("./.github/")] == []
+
+
+def test_a_job_has_the_rights_that_it_needs() -> None:
+    assert [name for name, one in WORKFLOWS.items() if one["permissions"] != {"contents": "read"}] == []
+    assert {name: job["permissions"] for name, job in jobs() if "permissions" in job} == RIGHTS
+    checkouts = [step for step in steps() if step.get("uses", "").startswith("actions/checkout")]
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_no_secret_is_stored_or_reaches_a_command() -> None:
+    for path in FOLDER.glob("*.yml"):
+        assert "secrets." not in path.read_text(encoding="utf-8"), path.name
+    for step in steps():
+        if "run" in step:
+            assert "github.token" not in str(step), step
+            assert "${{" not in step["run"], step
+
+
+def test_nothing_is_published_before_all_is_tested() -> None:
+    release = WORKFLOWS["release"]["jobs"]
+    runs = [step.get("run") for step in release["check"]["steps"]]
+    order = [step.get("run", step.get("uses", "")).split("@")[0] for step in release["image"]["steps"]]
+
+    assert {"make check-tag", "make test-default-model"} <= set(runs)
+    assert release["index"]["needs"] == ["wheel", "image"]
+    assert release["wheel"]["needs"] == release["image"]["needs"] == ["check", "test"]
+    assert release["test"]["uses"] == "./.github/workflows/ci.yml"
+    assert order.index("make test-image TESTED=tested") < order.index("docker/login-action")
+
+
+def test_a_release_needs_its_tag_a_date_and_the_default_model(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "CHANGELOG.md", "docs/reference/models.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "7.0.0"\n', encoding="utf-8")
+    models = tmp_path / "docs/reference/models.md"
+    models.write_text(f"# Models\n\n{NOT_RUN} gte-small\n", encoding="utf-8")
+    assert len(list(objections("v7.0.1", tmp_path))) == 3
+
+    (tmp_path / "CHANGELOG.md").write_text("## [7.0.0] - 2031-01-31\n", encoding="utf-8")
+    models.write_text("# Models\n", encoding="utf-8")
+    assert list(objections("v7.0.0", tmp_path)) == []
+
+
+def test_the_documents_say_in_one_place_that_the_default_model_has_not_run() -> None:
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+    saying = [path.name for path in pages if NOT_RUN in path.read_text(encoding="utf-8")]
+    assert saying in ([], ["models.md"])
+
+
+def test_an_image_for_a_release_is_made_from_a_digest() -> None:
+    command = ["make", "--silent", "image-pinned", "ENGINE=echo"]
+    refused = subprocess.run([*command, "BASE=python:3.13"], cwd=REPOSITORY, capture_output=True, text=True)
+    made = subprocess.run([*command, "BASE=python@sha256:0"], cwd=REPOSITORY, capture_output=True, text=True)
+
+    assert (refused.returncode != 0, refused.stderr.count("make pin-base")) == (True, 1)
+    assert made.stdout == "build -t pgembedd --build-arg BASE=python@sha256:0 .\n"
+
+
+@pytest.mark.slow
+def test_a_linter_of_workflows_has_no_objection() -> None:
+    run_or_skip("the tools of a release", ["make", "--silent", "release-setup"], REPOSITORY)
+    done = subprocess.run(["make", "--silent", "check-workflows"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
