@@ -28,7 +28,7 @@ def objections(tag: str, root: Path = ROOT) -> Iterator[str]:
 
 def main() -> None:
     """Prints the objections; the exit code is 0 if there are none."""
-    found = list(objections(*sys.argv[1:2] or [""]))
+    found = list(objections(sys.argv[1] if sys.argv[1:] else ""))
     sys.exit("\n".join(found) or 0)
 
 

@@ -121,7 +121,7 @@ def test_image_installs_hashed_wheels_and_holds_no_tests() -> None:
 def test_image_gets_all_that_the_wheel_is_made_of() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    needed = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
+    needed = {"pyproject.toml", "hatch_build.py", "README.md", *project["project"]["license-files"]}
     needed |= {*wheel["packages"], *wheel["force-include"]}
 
     assert needed <= copied()

@@ -65,8 +65,9 @@ def test_the_metadata_lead_to_the_repository_at_the_version(wheel: Path) -> None
         if url.startswith(at_version):
             assert (REPOSITORY / url.removeprefix(f"{at_version}/")).exists(), url
     assert shown.get_all("License-File") == ["LICENSE", "NOTICE"]
-    assert f"]({at_version}/docs/how-to/search.md)" in shown.get_payload()
-    assert re.findall(r"\]\((?![a-z]+:|#)[^)\s]*\)", shown.get_payload()) == []
+    text = str(shown.get_payload())
+    assert f"]({at_version}/docs/how-to/search.md)" in text
+    assert re.findall(r"\]\((?![a-z]+:|#)[^)\s]*\)", text) == []
 
 
 def test_without_an_address_the_metadata_have_none(tmp_path: Path) -> None:
@@ -128,8 +129,8 @@ def python(version: str, tools: Path) -> str:
 
 def bare(folder: Path) -> dict[str, str]:
     """Returns an environment for `folder` in which no compiler is found, nor anything of this checkout."""
-    kept = ("HOME", "SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "UV_CACHE_DIR", "PGEMBEDD_CACHE_DIR")
-    kept += ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL", "PIP_CERT", "LANG")
+    kept = ["HOME", "SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "UV_CACHE_DIR", "PGEMBEDD_CACHE_DIR"]
+    kept += ["UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL", "PIP_CERT", "LANG"]
     given = {name: os.environ[name] for name in kept if name in os.environ}
     given.setdefault("UV_DEFAULT_INDEX", given.get("PIP_INDEX_URL", "")) or given.pop("UV_DEFAULT_INDEX")
     return {**given, "PATH": str(folder / "no-programs"), "UV_NO_BUILD": "1", "UV_LINK_MODE": "hardlink"}
