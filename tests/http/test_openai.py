@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pgembedd.model import Session
+from pgembedd.telemetry.prometheus import PrometheusMetrics
 from tests.support.embedders import only
 from tests.support.http import PLAIN, TOKEN, serving
 
@@ -213,3 +214,18 @@ def test_a_busy_service_says_when_to_come_again(model: Session) -> None:
     assert {answer.status_code for answer in answers} == {200, 503}
     assert busy[0].json()["error"]["code"] == "overloaded"
     assert busy[0].headers["retry-after"] == "1"
+
+
+def test_the_service_may_cut_what_is_too_long(model: Session) -> None:
+    observer = PrometheusMetrics()
+    with serving(only(model), observer=observer, http_token=TOKEN, http_truncate="on") as http:
+        answer = http.post("/v1/embeddings", json={"input": ["short", LONG, LONG + "more"]})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-truncated-tokens"] == str(1002 - 256 + 1003 - 256)
+        whole = http.post("/v1/embeddings", json={"input": "short"})
+        assert "x-truncated-tokens" not in whole.headers
+        asked = http.post("/v1/embeddings", json={"input": LONG, "truncate": False})
+        assert (asked.status_code, asked.json()["error"]["code"]) == (400, "context_length_exceeded")
+        http.post("/embed", json={"input": LONG})
+    counted = observer.registry.get_sample_value("pgembedd_http_truncations_total", {"model": MODEL})
+    assert counted == 3

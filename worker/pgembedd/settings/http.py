@@ -75,6 +75,11 @@ class HttpSettings(LanguageSettings):
     http_input_token_ids: str = setting(
         "refuse", "Token ids sent to /v1/embeddings: `refuse` them, or take them as `own`.", choices=("refuse", "own")
     )
+    http_truncate: str = setting(
+        "off",
+        "`on`: cut texts sent to /v1/embeddings that are too long, unless a request refuses.",
+        choices=("off", "on"),
+    )
 
     def with_secrets(self) -> "HttpSettings":
         """Returns the settings with the secrets that stand in files. ConfigurationError for a file without one."""

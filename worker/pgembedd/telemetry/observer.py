@@ -66,6 +66,9 @@ class Observer:
     def request_began(self) -> None:
         """An HTTP request arrived."""
 
+    def truncated(self, model: str, texts: int) -> None:
+        """Texts of a request were longer than the model reads, and were cut."""
+
     def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:
         """A response was sent; `route` is the template of the path, or one word for all unknown paths."""
 

@@ -78,6 +78,7 @@ class PrometheusMetrics(Observer):
         self._request_s = self._histogram(
             "http_request_duration_seconds", "From request to answer.", STAGE_BUCKETS_S, "route"
         )
+        self._cut_texts = self._counter("http_truncations", "Texts of requests longer than the model reads.", "model")
         self._answering = self._gauge("http_requests_in_flight", "Requests not answered yet.")
 
     def _start_counters(self, pipeline: str) -> None:
@@ -156,6 +157,10 @@ class PrometheusMetrics(Observer):
     def request_began(self) -> None:
         """Counts a request in progress."""
         self._answering.inc()
+
+    def truncated(self, model: str, texts: int) -> None:
+        """Counts texts of a request that were cut."""
+        self._cut_texts.labels(model).inc(texts)
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, traceparent: str | None) -> None:  # noqa: ARG002
         """Counts a finished request; an unknown method is counted as `other`."""

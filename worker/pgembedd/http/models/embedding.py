@@ -7,8 +7,9 @@ from fastapi.concurrency import run_in_threadpool
 from pgembedd.http.errors.refusals import Refusal
 from pgembedd.http.models.served import ServedModels
 from pgembedd.model.embedder import Embedder
-from pgembedd.model.futures import Text
+from pgembedd.model.futures import Embeddings, Text
 from pgembedd.settings import HttpSettings
+from pgembedd.telemetry.observer import Observer
 
 BYTES_PER_TOKEN = 4
 
@@ -52,6 +53,15 @@ def too_long(number: int, tokens: int, embedder: Embedder) -> str:
         f"Text {number} has {tokens} tokens, but {embedder.name} reads {embedder.max_tokens}: "
         "shorten it, cut it into chunks, or send truncate: true."
     )
+
+
+def truncation(observer: Observer, embedded: Embeddings, embedder: Embedder) -> dict[str, str] | None:
+    """Returns the header of an answer whose texts were cut, and counts them; None where none was."""
+    texts = int((embedded.dropped > 0).sum())
+    if not texts:
+        return None
+    observer.truncated(embedder.name, texts)
+    return {"x-truncated-tokens": str(int(embedded.dropped.sum()))}
 
 
 def estimated_tokens(texts: Iterable[Text], max_tokens: int) -> int:

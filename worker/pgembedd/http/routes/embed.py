@@ -10,7 +10,7 @@ from typing_extensions import TypeAliasType
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.models.embedding import check_inputs, estimated_tokens, model_for, too_long
+from pgembedd.http.models.embedding import check_inputs, estimated_tokens, model_for, too_long, truncation
 from pgembedd.http.paths import FUNCTIONS
 from pgembedd.http.routes.bodies import StrictModel
 from pgembedd.model.embedder import Embedder
@@ -57,8 +57,8 @@ def router(service: ServiceContext) -> APIRouter:
         """The vector of a text, or of each of several."""
         one = isinstance(asked.input, str)
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
-        vectors, cut = await _answer(service, asked, texts, request)
-        return _json({"embedding": vectors[0]} if one else {"embeddings": vectors}, cut)
+        vectors, headers = await _answer(service, asked, texts, request)
+        return _json({"embedding": vectors[0]} if one else {"embeddings": vectors}, headers)
 
     @routes.get(f"{FUNCTIONS}/embed", responses={200: {"model": list[float]}, **errors})
     @routes.get("/embed", responses={200: {"model": list[float]}, **errors})
@@ -71,14 +71,16 @@ def router(service: ServiceContext) -> APIRouter:
     ) -> Response:
         """The vector of a text, as a bare array."""
         asked = EmbedRequest(input=input, model=model, pipeline=pipeline, kind=kind)
-        vectors, cut = await _answer(service, asked, [input], request)
-        return _json(vectors[0], cut)
+        vectors, headers = await _answer(service, asked, [input], request)
+        return _json(vectors[0], headers)
 
     return routes
 
 
-async def _answer(service: ServiceContext, asked: EmbedRequest, texts: list[str], request: Request) -> tuple[Any, int]:
-    """Returns the vectors, and the number of tokens cut from all texts together."""
+async def _answer(
+    service: ServiceContext, asked: EmbedRequest, texts: list[str], request: Request
+) -> tuple[Any, dict[str, str] | None]:
+    """Returns the vectors, and the headers of the answer: the number of tokens cut from all texts together."""
     embedder = await model_for(service.served, asked.model, asked.pipeline)
     check_inputs(service.http, embedder, texts)
     if not (asked.mean_pool and asked.normalize):
@@ -97,13 +99,12 @@ async def _answer(service: ServiceContext, asked: EmbedRequest, texts: list[str]
                 param="input",
             )
         started = service.unpooled.submit(_embed_unpooled, embedder, texts, asked)
-        return await service.result_of(started, request), 0
+        return await service.result_of(started, request), None
     embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind), request)
-    cut = int(embedded.dropped.sum())
-    if cut and not asked.truncate:
+    if not asked.truncate and embedded.dropped.any():
         worst = int(np.argmax(embedded.dropped))
         raise Refusal(422, too_long(worst, int(embedded.tokens[worst]), embedder), "text_too_long", param="input")
-    return embedded.vectors, cut
+    return embedded.vectors, truncation(service.observer, embedded, embedder)
 
 
 def _embed_unpooled(embedder: Embedder, texts: list[str], asked: EmbedRequest) -> list[Any]:
@@ -111,7 +112,7 @@ def _embed_unpooled(embedder: Embedder, texts: list[str], asked: EmbedRequest) -
     return list(parts)
 
 
-def _json(value: Any, cut: int) -> Response:
-    """Returns float32 in its shortest form, and the number of cut tokens as a header."""
+def _json(value: Any, headers: dict[str, str] | None) -> Response:
+    """Returns float32 in its shortest form."""
     body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, media_type="application/json", headers={"x-truncated-tokens": str(cut)} if cut else None)
+    return Response(body, media_type="application/json", headers=headers)

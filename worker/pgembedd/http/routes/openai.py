@@ -14,7 +14,7 @@ from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.openapi import body_of
 from pgembedd.http.errors.refusals import Refusal
-from pgembedd.http.models.embedding import check_tokens, estimated_tokens, model_for
+from pgembedd.http.models.embedding import check_tokens, estimated_tokens, model_for, truncation
 from pgembedd.http.paths import OPENAI
 from pgembedd.http.routes.bodies import one_error
 from pgembedd.http.routes.embed import Texts
@@ -53,7 +53,10 @@ class EmbeddingsRequest(BaseModel):
     kind: Literal["query", "document"] = Field(
         default="document", description="Not OpenAI's: which prefix a model that was trained with prefixes gets."
     )
-    truncate: bool = Field(default=False, description="Not OpenAI's: cut texts that are longer than the model reads.")
+    truncate: bool | None = Field(
+        default=None,
+        description="Not OpenAI's: cut texts that are longer than the model reads; else as the setting says.",
+    )
 
 
 class Embedding(BaseModel):
@@ -126,9 +129,12 @@ def router(service: ServiceContext) -> APIRouter:
             embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind), request)
         except UnknownTokenError as error:
             raise Refusal(400, f"{error} {CLIENTS}", "unknown_token", param="input") from None
-        if not asked.truncate and embedded.dropped.any():
+        cuts = service.http.http_truncate == "on" if asked.truncate is None else asked.truncate
+        if not cuts and embedded.dropped.any():
             raise _too_long(texts, embedded, embedder)
-        return Response(_answer(embedded, embedder.name, asked.encoding_format), media_type="application/json")
+        body = _answer(embedded, embedder.name, asked.encoding_format)
+        headers = truncation(service.observer, embedded, embedder)
+        return Response(body, media_type="application/json", headers=headers)
 
     return routes
 
