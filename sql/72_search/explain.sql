@@ -30,7 +30,7 @@ begin
     if asked.mode <> 'text' then
         asked.embedding := coalesce(embedding, embed(asked.plain, pipeline => target.name));
     end if;
-    asked.wanted := (select max(d) from unnest(_search_depths(target, asked)) d);  -- of the longest list
+    asked.wanted := (select max(d) from unnest(_search_depths(asked)) d);  -- of the longest list
     hidden := row_security_active(target.source);
     plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'skip', asked.skip, 'per', per,
         'filter', asked.condition, 'row_security', hidden or row_security_active(target.vectors),
@@ -41,7 +41,7 @@ begin
         plan := plan || jsonb_build_object(
             'semantic', nullif(plan -> 'semantic', 'null') ||
                 '{"path": null, "index": null, "ef_search": null, "iterative_scan": null, "candidates": null,
-                  "rows_visited": null}',
+                  "steps": null, "rows_visited": null}',
             'text', nullif(plan -> 'text', 'null') || '{"rows_visited": null}');
     end if;
     return case when with_hits then plan else plan #- '{semantic,hits}' #- '{text,hits}' end;
@@ -64,11 +64,11 @@ declare
     scans jsonb;
 begin
     leg := _search_nearest(target, asked);
-    before := _search_set(_search_settings(leg.breadth, leg.visits, leg.rows));
+    before := _search_set(_search_settings(leg.steps[1], leg.visits, leg.rows));
     ef_search := current_setting('hnsw.ef_search', true);
     iterative_scan := current_setting('hnsw.iterative_scan', true);
     execute 'explain (analyze, format json) '
-        || _search_statement(target, asked, case leg.path when 'index' then 'index' else 'exact' end)
+        || _search_statement(target, asked, case leg.path when 'index' then 'index' else 'exact' end, false)
     into plan using asked.embedding, leg.breadth;
     before := _search_set(before);
     scans := _scans_of(plan::jsonb, target.alias);
@@ -79,10 +79,10 @@ begin
         'index', jsonb_path_query_first(scans, '$[*] ? (exists(@."Order By"))."Index Name"'),
         'ef_search', ef_search::integer,
         'iterative_scan', case when leg.path <> 'exact' then iterative_scan end,
-        'candidates', leg.breadth, 'rows_visited', _rows_visited(scans), 'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key,
-                                                         'chunk_index', h.chunk_index, 'similarity', h.similarity)
-                                      order by h.semantic_rank), '[]')
+        'candidates', leg.breadth, 'steps', case when leg.path <> 'exact' then to_jsonb(leg.steps) end,
+        'rows_visited', _rows_visited(scans), 'hits', (
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key, 'chunk_index', h.chunk_index,
+                                                         'similarity', h.similarity) order by h.semantic_rank), '[]')
             from unnest(leg.hits) h));
 end $$;
 

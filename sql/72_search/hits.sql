@@ -12,7 +12,7 @@ declare
     hits pgembedd_internal._search_hit[] := '{}';
 begin
     if asked.skip >= wanted then return hits; end if;
-    foreach asked.wanted in array _search_depths(target, asked) loop
+    foreach asked.wanted in array _search_depths(asked) loop
         hits := _search_joined(hits, _search_list(target, asked), asked, asked.mode);
         exit when cardinality(hits) < asked.wanted or cardinality(hits) >= wanted;
     end loop;
@@ -20,27 +20,16 @@ begin
 end $$;
 
 -- The depths of the lists down to the end of the page. A list by words is the beginning of every longer one, so it is
--- as long as the page needs; so is one of an exact scan, and one that an index gives at once, without a filter. A fused
--- list is not; nor is what an index scan gives that has to go on, as it meets nearer rows on its way.
-create or replace function pgembedd_internal._search_depths(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked
-) returns integer[]
+-- as long as the page needs; so is one of an exact scan, and one of an index for up to 100 hits. A fused list is not.
+create or replace function pgembedd_internal._search_depths(asked pgembedd_internal._asked) returns integer[]
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     wanted constant integer := least(1000, asked.skip + asked.k);
-    depths integer[] := case asked.mode when 'hybrid' then '{60,240,1000}' else '{10,20,50,100,250,1000}' end;
-    plan record;
+    depths constant integer[] := case asked.mode when 'text' then array[greatest(wanted, 10)]
+        when 'hybrid' then '{60,240,1000}' else array[least(wanted, 100), 250, 1000] end;
 begin
-    if asked.mode = 'text' then return array[greatest(wanted, 10)]; end if;
-    if asked.mode = 'semantic' and wanted > 10 then
-        plan := _search_path(target, asked, 10);
-        if plan.path = 'exact' then return array[wanted]; end if;
-        if plan.visits is null and not (target.chunked and asked.per = 'row') then
-            depths := case when wanted <= 100 then array[wanted] else '{100,250,1000}' end;
-        end if;
-    end if;
     return depths[:1 + (select count(*) from unnest(depths) d where d < wanted)];
 end $$;
 

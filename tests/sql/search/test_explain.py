@@ -70,6 +70,7 @@ def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> N
         "ef_search": 200,
         "iterative_scan": None,
         "candidates": 10,
+        "steps": None,
         "rows_visited": 200,
     }
 

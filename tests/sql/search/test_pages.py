@@ -8,9 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.support.prepared import prepared_for
 from tests.support.search import QUERY, make_source, search
+from tests.support.sql import value
 from tests.support.transaction import connection
 
 __all__ = ["connection"]
@@ -25,6 +27,8 @@ _TEXTS = """
                          content = repeat('word ', 1 + id % 7) || case when id % 9 = 0 then ' common' else '' end
 """
 _CHUNKS = "update chunks c set chunk = d.content from documents d where d.id = c.id and c.chunk_index <> 1"
+SCANS = """select sum(pg_stat_get_xact_numscans(x.oid)) from pg_class x join pg_am a on a.oid = x.relam
+           where a.amname = 'hnsw'"""
 _TIED = "update {0} set embedding = (select embedding from {0} o where o.id = {0}.id / 3 * 3 + 1 limit 1) where id > 2"
 
 
@@ -61,3 +65,20 @@ def test_pages_of_any_lengths_are_the_parts_of_one(source: psycopg.Connection, m
             starts.append(starts[-1] + chosen.choice([1, 3, 10, 20, 50, 200]))
         pages = [search(source, **asked, k=after - skip, skip=skip) for skip, after in pairwise(starts)]
         assert [hit for page in pages for hit in page] == whole
+
+
+def test_an_index_scan_under_a_filter_is_made_once_for_a_page(source: psycopg.Connection) -> None:
+    connection, kept = source, {"share": {"$lt": 900}}
+    connection.execute("analyze; set local cpu_tuple_cost = 5")  # an exact scan costs as much as among many more rows
+    asked: dict[str, Any] = {"mode": "semantic", "filter": kept, "per": "chunk", "embedding": QUERY}
+    explain = """select pgembedd.explain_search('documents', null, k => %s, mode => 'semantic', per => 'chunk',
+                                                filter => %s, embedding => %s::vector) -> 'semantic'"""
+    lengths = {10: [10], 20: [10, 20], 45: [10, 20, 50], 100: [10, 20, 50, 100]}
+    whole = search(connection, **asked, k=100)
+    for k, steps in lengths.items():
+        plan = value(connection, explain, k, Jsonb(kept), QUERY)
+        assert (plan["path"], plan["steps"], plan["candidates"]) == ("index", steps, steps[-1])
+        assert search(connection, **asked, k=k) == whole[:k]
+        before = value(connection, SCANS)
+        search(connection, **asked, k=k)
+        assert value(connection, SCANS) == before + 1

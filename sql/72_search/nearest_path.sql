@@ -1,0 +1,38 @@
+-- Which scan costs less, of how many rows. The index visits about step * rows / matches rows. `visits` bounds them for
+-- each step with which the index costs less, or for the first: twice as many, or more where a scan in vain takes about
+-- as long as the exact one that follows it; null where nothing filters. Without an index there is one way. Volatile, as
+-- only such may EXPLAIN.
+create or replace function pgembedd_internal._search_path(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
+    out path text, out visits integer[], out rows double precision
+)
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    visit_cost constant double precision := 8;  -- in the planner's units: ten distances, to rows that lie anywhere
+    vain_visit_cost constant double precision := 16;  -- beyond the bound, all that was met by the way is looked up
+    most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
+    vectors constant regclass := target.vectors;
+    plan json;
+    matches double precision;
+    exact_cost double precision;
+    last_step double precision;  -- with which the index costs less
+begin
+    select sum(greatest(c.reltuples, 0)), case when bool_or(exists (
+               select from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am a on a.oid = x.relam
+               where i.indrelid = c.oid and i.indisvalid and a.amname in ('hnsw', 'ivfflat')))
+           then 'index' else 'exact' end
+    into rows, path from pg_class c
+    where c.relkind = 'r'
+      and c.oid = any (array(select vectors union all select p.relid from pg_partition_tree(vectors) p));
+    if path = 'exact' or not _search_filtered(target, asked) then return; end if;
+    execute 'explain (format json) select from ' || _search_from(target, asked, 'exact') into plan;
+    matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition it is 0
+    exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';
+    last_step := least(exact_cost / visit_cost, most / 2.0) * matches / greatest(rows, matches);
+    if steps[1] > last_step then path := 'exact'; end if;
+    visits := array(select least(most, greatest(2 * s * greatest(rows, matches) / matches,
+                                                exact_cost / vain_visit_cost))
+                    from unnest(steps) s where s <= greatest(last_step, steps[1]) order by s);
+end $$;

@@ -1,0 +1,86 @@
+-- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. Adding 0 keeps the planner
+-- from the index, and from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan
+-- goes on with nearer ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an
+-- exact scan compares. Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order
+-- of their keys, whatever the breadth: an index scan, which has no order of theirs, ends with the last of them.
+-- `in_parts`: also the part of each hit, which is the first of the steps $3 that has it, and what the scan had visited
+-- when it met the first of a further part. Those that came together at one distance are of one part.
+create or replace function pgembedd_internal._search_statement(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    of_row constant boolean := asked.per = 'row' and target.chunked;
+    alias constant text := target.alias;
+    found_in constant text := case when in_parts then 'placed' else 'found' end;
+    part constant text := case when in_parts then format('%%1$s.%s_part, ', target.own) else '' end;
+begin
+    return _render($q$
+        with found as materialized (select {columns}, {distance} as {own} {visited} from {from} {within}) {placed}
+        select coalesce(pg_catalog.array_agg(
+                   row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)
+                   ::pgembedd_internal._search_hit), '{}'),
+               (select pg_catalog.count(*) from found) {parts}
+        from (select {key} as key, {chunk_index} as chunk_index, {alias}.{own} as distance, {part}
+                     pg_catalog.row_number() over (
+                         order by {part} {alias}.{own} operator(pg_catalog.+) 0, {columns}) as nth
+              from {ranked} {alias}) o $q$, jsonb_build_object(
+        'own', quote_ident(target.own), 'alias', alias, 'columns', format(target.hit_columns, alias),
+        'distance', format(target.distance_to, alias, 1), 'from', _search_from(target, asked, path),
+        'part', format(part, alias), 'placed', case when in_parts then _search_placed(target) end,
+        'visited', case when in_parts then format(', %s as %s_visited', _search_visited_now(target.vectors), target.own)
+                   end,
+        'parts', case when in_parts then _search_parts(target) else ', null, null' end,
+        'within', format(case path when 'index' then 'order by %1$s fetch first ($2) rows with ties'
+                                   else 'order by %1$s operator(pg_catalog.+) 0, %2$s limit $2' end,
+                         format(target.distance_to, alias, 1), format(target.hit_columns, alias)),
+        'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
+        'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
+            '(select distinct on (%1$s) v.* from %4$s v '
+            'order by %1$s, %3$s v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
+            format(target.key_columns, 'v'), target.own, format(part, 'v'), found_in) else found_in end));
+end $$;
+
+create or replace function pgembedd_internal._search_parts(target pgembedd_internal._search_target) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return format($q$, coalesce(pg_catalog.array_agg(o.%1$s_part), '{}'),
+        array(select (select pg_catalog.min(p.%1$s_visited) from placed p
+                      where p.%1$s_part operator(pg_catalog.>) s.nth)
+              from pg_catalog.unnest($3) with ordinality as s(step, nth) order by s.nth)$q$, target.own);
+end $$;
+
+-- What was found, with its part. Windows without an order take the rows in that of the scan.
+create or replace function pgembedd_internal._search_placed(target pgembedd_internal._search_target) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return _render($q$
+        , numbered as (select f.*, pg_catalog.row_number() over () as {own}_nth,
+                              pg_catalog.lag(f.{own}) over () as {own}_before from found f),
+        placed as materialized (select n.*, (1 operator(pg_catalog.+) pg_catalog.width_bucket(
+                pg_catalog.max(n.{own}_nth) filter (where n.{own}_before is distinct from n.{own})
+                    over (order by n.{own}_nth) operator(pg_catalog.-) 1, $3::pg_catalog.int8[])) as {own}_part
+            from numbered n) $q$, jsonb_build_object('own', target.own));
+end $$;
+
+-- Within an index scan each row of the source is looked up by its key: OFFSET keeps the planner from reading them all.
+create or replace function pgembedd_internal._search_from(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    if not target.chunked then
+        return format('%s s where s.%s is not null and (%s)', target.source, target.embedding, asked.near_condition);
+    end if;
+    return format(case path when 'index' then '%s v where exists (select from %s s where %s and (%s) offset 0)'
+                            else '%s v join %s s on %s where (%s)' end,
+                  target.vectors, target.source, format(target.key_match, 's', 'v'), asked.near_condition);
+end $$;
