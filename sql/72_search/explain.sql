@@ -81,8 +81,9 @@ begin
         'iterative_scan', case when leg.path <> 'exact' then iterative_scan end,
         'candidates', leg.breadth, 'steps', case when leg.path <> 'exact' then to_jsonb(leg.steps) end,
         'rows_visited', _rows_visited(scans), 'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key, 'chunk_index', h.chunk_index,
-                                                         'similarity', h.similarity) order by h.semantic_rank), '[]')
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key,
+                                                         'chunk_index', h.chunk_index, 'similarity', h.similarity)
+                                      order by h.semantic_rank), '[]')
             from unnest(leg.hits) h));
 end $$;
 

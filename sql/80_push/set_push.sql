@@ -25,8 +25,8 @@ begin
             errcode = 'invalid_parameter_value';
     elsif batch_size is null or batch_size not between 1 and 10000 then
         raise exception using
-            message = format('A batch of %s jobs is not to be had.', coalesce(batch_size::text, 'NULL')),
-            hint = 'Take 1 to 10000.', errcode = 'invalid_parameter_value';
+            message = format('batch_size %s is out of range.', coalesce(batch_size::text, 'NULL')),
+            hint = 'It is how many jobs are posted at a time, 1 to 10000.', errcode = 'invalid_parameter_value';
     end if;
     insert into push (url, token, every, batch_size)
     values (set_push.url, set_push.token, set_push.every, set_push.batch_size)

@@ -24,7 +24,7 @@ ARGUMENTS = {
     "verify": ["docs"],
     "eval": ["docs", "{questions}"],
 }
-ELSEWHERE = {"ask", "events"}
+ELSEWHERE = {"ask", "events", "try"}
 
 
 def test_every_command_that_prints_json_is_here() -> None:

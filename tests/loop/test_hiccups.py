@@ -45,7 +45,8 @@ def test_an_error_at_each_statement_of_each_thread(
     execute = psycopg.Connection.execute
 
     def failing(self: psycopg.Connection, statement: Any, *values: Any, **options: Any) -> Any:
-        text = statement if isinstance(statement, str) else statement.as_string(self)
+        text = statement if isinstance(statement, str | bytes) else statement.as_string(self)
+        text = text.decode() if isinstance(text, bytes) else text
         at = (threading.current_thread().name, text)
         if at[0] in THREADS and raised[at] < _times(*at):
             raised[at] += 1

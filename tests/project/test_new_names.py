@@ -39,6 +39,12 @@ NOT_CHECKED = {
     "the table `pgembedd.pipeline`": "no public name: the table is in another schema",
     "`model` of `ask()`": "a word of several surfaces; `model` is a name of embedding models elsewhere",
     'column `"row"`': "a word of several surfaces",
+    "`usage` of the view `answers`": "a column: tests/migration/interface.txt has them all",
+    "outcome `failed` of": "a value",
+    "error `not_found` of": "a word of errors: tests/http",
+    "`row` of the result of the tool": "a word of several surfaces",
+    "log event `token_file_readable`": "no public name: tests/project/test_settings_and_logs.py has the events",
+    "path `/failures`": "a page for people: tests/http/test_page.py",
 }
 """The beginning of each row that no machine can check, and why."""
 
@@ -152,7 +158,7 @@ def test_old_names_are_gone_and_new_ones_are_there(there: set[Fact]) -> None:
         wrong += [(old, "is there", fact) for fact in sorted(gone & there)]
         wrong += [(old, "is not there", fact) for fact in sorted(present - there)]
         wrong += [] if gone else [(old, "says nothing that is checked", ())]
-    assert wrong == []
+    assert wrong == [], "\n".join(map(str, wrong))
 
 
 def test_what_is_not_checked_is_in_the_table() -> None:

@@ -235,7 +235,7 @@ REFUSALS = {
     "a word": ("select pgembedd.set_push('localhost')", "is not the URL of an endpoint"),
     "a password": ("select pgembedd.set_push('http://me:secret@host/')", "The URL holds a password"),
     "two lines": (r"select pgembedd.set_push('http://host/', E'a\r\nX: b')", "no header may have"),
-    "no jobs": ("select pgembedd.set_push('http://host/', batch_size => 0)", "A batch of 0 jobs is not to be had"),
+    "no jobs": ("select pgembedd.set_push('http://host/', batch_size => 0)", "batch_size 0 is out of range"),
     "a schedule": ("select pgembedd.set_push('http://host/', every => '90 seconds')", "is no schedule of pg_cron"),
 }
 

@@ -54,9 +54,8 @@ def _push(connection: psycopg.Connection) -> Iterator[Finding]:
     """Reports where jobs are posted, and what the last answer says."""
     for url, readable, problem in rows(connection, "doctor_push"):
         if problem:
-            yield Finding(
-                "bad", "push", problem, "select pgembedd.set_push(url, token => ...); see docs/how-to/push.md"
-            )
+            remedy = f"select pgembedd.set_push(url, token => ...); see {page('how-to/push.md')}"
+            yield Finding("bad", "push", problem, remedy)
         elif not readable:
             remedy = "As an administrator: GRANT USAGE ON SCHEMA net and SELECT ON net._http_response to this role."
             yield Finding("note", "push", f"jobs are posted to {url}, and the answers cannot be read", remedy)
