@@ -32,7 +32,7 @@ begin
         'part', format(part, alias), 'placed', case when in_parts then _search_placed(target) end,
         'visited', case when in_parts then format(', %s as %s_visited', _search_visited_now(target.vectors), target.own)
                    end,
-        'parts', case when in_parts then _search_parts(target) else ', null, null' end,
+        'parts', case when in_parts then _search_parts(target) when path = 'index' then ', null, null' end,
         'within', format(case path when 'index' then 'order by %1$s fetch first ($2) rows with ties'
                                    else 'order by %1$s operator(pg_catalog.+) 0, %2$s limit $2' end,
                          format(target.distance_to, alias, 1), format(target.hit_columns, alias)),
