@@ -133,8 +133,8 @@ end $$;
 
 -- The first hits of an exact scan, as many as are wanted or there are.
 create or replace function pgembedd_internal._search_exactly(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, inout breadth integer,
-    out hits pgembedd_internal._search_hit[]
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, begun_with integer,
+    out breadth integer, out hits pgembedd_internal._search_hit[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -142,6 +142,7 @@ as $$
 declare
     seen integer;
 begin
+    breadth := begun_with;
     loop
         execute _search_statement(target, asked, 'exact', false) into hits, seen using asked.embedding, breadth;
         exit when cardinality(hits) >= asked.wanted or seen < breadth;

@@ -206,7 +206,7 @@ def test_readers_of_views_go_on_under_a_version_that_alters_a_table(
         raise AssertionError
 
     with ThreadPoolExecutor() as pool:
-        readers = [pool.submit(read, view) for view in ("status", "failures", "truncated", "status")]
+        readers = [pool.submit(read, view) for view in ("status", "dead_letters", "truncated", "status")]
         try:
             later.migrate(database.conninfo)
         finally:

@@ -37,7 +37,11 @@ STATEMENTS = {
     "chunks": "insert into chunks (id, body) values (%(id)s, 'text')",
     "parts": "insert into parts (id, body) values (%(id)s, 'text')",
     "a partition": "insert into parts_1 (id, body) values (%(id)s, 'text')",
-    "an update": "update rows set body = body || 'x' where id < 0",
+    # In one order, as two of them would deadlock by themselves.
+    "an update": (
+        "update rows r set body = r.body || 'x' "
+        "from (select o.id from rows o where o.id < 0 order by o.id for update) o where r.id = o.id"
+    ),
     "an update of chunks": "update chunks set body = body || 'x' where id = -1",
     "a deletion": "with gone as (delete from chunks where id = - %(id)s returning 1) select count(*) from gone",
 }

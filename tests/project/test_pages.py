@@ -54,6 +54,8 @@ NOT_RUN = {
         "docs/how-to/moving.md",
         "select pgembedd.change_model('documents.embedding'",
     ): "tests/acceptance/test_import.py runs it",
+    ("docs/how-to/operations.md", "pypi-attestations verify"): "needs a published release",
+    ("docs/how-to/operations.md", "gh attestation verify"): "needs a published release",
     ("docs/how-to/rights.md", "create extension vector;"): "needs a bare server with pg_cron",
     ("docs/how-to/rights.md", "grant usage, create on schema pgmq"): "needs pgmq of another owner",
     ("docs/how-to/rights.md", "select pgmq.create("): "needs pgmq before 1.6",
