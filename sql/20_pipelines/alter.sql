@@ -102,7 +102,7 @@ declare
     queued bigint := 0;
 begin
     if changed = '{}' then return 0; end if;
-    if 'name' = any (changed) then ignored := _check_free_name(made.name); end if;
+    if 'name' = any (changed) then ignored := _check_free_name(made); end if;
     backfill := backfill and changed && '{content_columns,content_function}';
     if backfill then ignored := _check_isolation(); end if;
     perform _lock_to_alter(made, changed);

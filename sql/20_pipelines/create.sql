@@ -108,6 +108,7 @@ begin
         raise notice 'There is a pipeline "%" already, with this definition.', made.name;
         return 0;
     end if;
+    ignored := _check_free_name(made);
     if made.embedding_table_name is null then
         ignored := _ensure_column(made);
         ignored := _take_column(made, existing_vectors);

@@ -1,10 +1,17 @@
-create or replace function pgembedd_internal._check_free_name(name text) returns void
+-- Refuses a name that is taken, or that a switch or its way back gives to the shadow of another pipeline.
+create or replace function pgembedd_internal._check_free_name(made pgembedd_internal.pipeline) returns void
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    if exists (select from pipeline p where p.name = $1) then
-        raise exception using message = format('There is a pipeline "%s" already.', name),
+    if exists (select from pipeline p where p.name = made.name) then
+        raise exception using message = format('There is a pipeline "%s" already.', made.name),
+            hint = 'Take another name.', errcode = 'duplicate_object';
+    elsif exists (
+        select from pipeline s join pipeline p on p.id = s.shadow_of
+        where made.name in (p.name || '.next', p.name || '.previous') and s.id is distinct from made.id)
+    then
+        raise exception using message = format('The name "%s" is kept for the change of a model.', made.name),
             hint = 'Take another name.', errcode = 'duplicate_object';
     end if;
 end $$;

@@ -344,3 +344,18 @@ def test_another_chunking_is_a_change_as_well(database: Database) -> None:
         begin(connection, model="gte-small", chunk_tokens=128, formatting="$title $chunk")
         found = rows(connection, "select name, chunk_tokens, formatting from pgembedd_internal.pipeline order by name")
         assert found == [("documents", 64, None), ("documents.next", 128, "$title $chunk")]
+
+
+def test_the_names_of_both_sides_are_kept(documents: psycopg.Connection) -> None:
+    begin(documents)
+    documents.execute("create table other (id int primary key, content text)")
+    told = r'The name "documents\.previous" is kept for the change of a model'
+    with pytest.raises(psycopg.errors.DuplicateObject, match=told), documents.transaction():
+        create_pipeline(documents, pipeline="documents.previous", source="other", content_columns=["content"])
+    create_pipeline(documents, pipeline="other", source="other", content_columns=["content"])
+    with pytest.raises(psycopg.errors.DuplicateObject, match=told), documents.transaction():
+        call(documents, "alter_pipeline", pipeline="other", rename_to="documents.previous")
+    call(documents, "switch_model", pipeline="documents", force=True)
+    call(documents, "revert_model", pipeline="documents", force=True)
+    call(documents, "alter_pipeline", pipeline="documents", rename_to="texts")
+    assert column(documents, "select pipeline from pgembedd.pipelines order by 1") == ["other", "texts", "texts.next"]
