@@ -2,6 +2,7 @@
 
 With PGEMBEDD_REPOSITORY_URL, the address of the repository, the metadata names it, and the README's relative links lead
 there, at the tag of the version. Without it, as in a checkout, there are no addresses, and the README is as it stands.
+PGEMBEDD_DOCUMENTATION_URL is the address of the site of the documentation, where there is one.
 """
 
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 VARIABLE = "PGEMBEDD_REPOSITORY_URL"
+SITE = "PGEMBEDD_DOCUMENTATION_URL"
 PAGES = {
     "Documentation": "blob/{tag}/docs/README.md",
     "Changelog": "blob/{tag}/CHANGELOG.md",
@@ -30,6 +32,8 @@ class Published(MetadataHookInterface):
         if address := os.environ.get(VARIABLE, "").rstrip("/"):
             tag = f"v{metadata['version']}"
             metadata["urls"] = {name: f"{address}/{path.format(tag=tag)}" for name, path in PAGES.items()}
+            if site := os.environ.get(SITE):
+                metadata["urls"]["Documentation"] = site
             text = with_absolute_links(text, f"{address}/blob/{tag}", f"{address}/raw/{tag}")
         metadata["readme"] = {"content-type": "text/markdown", "text": text}
 

@@ -122,7 +122,7 @@ begin
                or n = cardinality(visits) and n < cardinality(steps);
         if n = cardinality(steps) then
             steps := steps || 4 * steps[n];
-            visits := visits || least(4 * visits[n], 50000000);
+            if visits is not null then visits := visits || least(4 * visits[n], 50000000); end if;
         end if;
         n := n + 1;
     end loop;

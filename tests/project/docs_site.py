@@ -5,11 +5,11 @@ link to a file outside of docs/ becomes one to the repository, or plain text whi
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,9 @@ def pages_of(nav: Navigation) -> list[str]:
 
 
 def urls() -> dict[str, str]:
-    """The addresses that pyproject.toml names, if it does: `Documentation`, the site's, and `Repository`."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return {name: url.rstrip("/") for name, url in project.get("urls", {}).items()}
+    """The addresses that the build is given, as hatch_build.py has them: `Documentation`, the site's, `Repository`."""
+    given = {"Documentation": "PGEMBEDD_DOCUMENTATION_URL", "Repository": "PGEMBEDD_REPOSITORY_URL"}
+    return {name: url.rstrip("/") for name, variable in given.items() if (url := os.environ.get(variable))}
 
 
 def as_page(text: str, path: Path, repository: str) -> str:

@@ -20,6 +20,8 @@ MODULES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(
         (["Repository, https://example.org/code"], "docs/how-to/mcp.md"),
         (["Repository, https://example.org/code", "Documentation, https://example.org/docs/"],
          "https://example.org/docs/how-to/mcp/"),
+        (["Documentation, https://example.org/code/blob/v1/docs/README.md"],
+         "https://example.org/code/blob/v1/docs/how-to/mcp.md"),
     ],
 )  # fmt: skip
 def test_a_page_is_in_the_site_of_the_build_else_in_the_source(urls: list[str], address: str) -> None:

@@ -15,6 +15,7 @@ from zipfile import ZipFile
 import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from pgembedd.settings.documentation import page_of
 from tests.support.databases import open_directory
 from tests.support.downloads import run_or_skip
 from tests.support.owners import REPOSITORY
@@ -60,6 +61,7 @@ def test_the_metadata_lead_to_the_repository_at_the_version(wheel: Path) -> None
     at_version = f"{REPOSITORY_URL}/blob/v{PROJECT['version']}"
 
     assert urls["Documentation"] == f"{at_version}/docs/README.md"
+    assert page_of(shown.get_all("Project-URL", []), "how-to/rights.md") == f"{at_version}/docs/how-to/rights.md"
     assert urls.keys() == {"Documentation", "Changelog", "Security", "Source", "Issues"}
     for url in urls.values():
         if url.startswith(at_version):
