@@ -23,6 +23,7 @@ UNKNOWN = (
     'schema "cron" does not exist',
     'relation "cron.job" does not exist',
     'schema "net" does not exist',
+    'relation "net._http_response" does not exist',
     'relation "pgmq.q_embedding_jobs" does not exist',
     'type "pgmq.q_embedding_jobs" does not exist',
     'record "job" is not assigned yet',
