@@ -17,6 +17,7 @@ from tests.project.public_names import Name, public_names
 
 ROOT = Path(__file__).parents[2]
 GLOSSARY = ROOT / "docs" / "reference" / "glossary.md"
+STABILITY = GLOSSARY.with_name("stability.md")
 ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ion", "ions")
 FOREIGN = {
     "process_embeddings": "Supabase's guide calls it with these arguments",
@@ -126,6 +127,15 @@ def test_no_name_is_a_refused_word(names: list[Name]) -> None:
     ]
     assert len(list(refused())) > 20
     assert wrong == []
+
+
+def test_no_name_of_sql_is_one_that_is_reserved(names: list[Name]) -> None:
+    listed = re.search(r"^## Reserved\n\n(.+?) are reserved in SQL", STABILITY.read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed is not None
+    reserved = re.findall(r"`(\w+)`", listed[1])
+
+    assert reserved == ["task", "into_column", "into_table"]
+    assert [str(name) for name in names if name.surface == "sql" and name.name in reserved] == []
 
 
 def test_a_number_of_seconds_says_so(names: list[Name]) -> None:
