@@ -102,6 +102,7 @@ REFUSALS = {
     "pause": ["select pgembedd.pause('nope')"],
     "pipeline_definition": ["select pgembedd.pipeline_definition('nope')"],
     "process_embeddings": ["select pgembedd.process_embeddings()"],
+    "pipeline_status": ["select pgembedd.pipeline_status('nope')"],
     "row_status": ["select pgembedd.row_status('nope', '{1}')"],
     "publish_vectors": [
         "select pgembedd.publish_vectors('nope')",

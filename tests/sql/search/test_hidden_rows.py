@@ -44,6 +44,7 @@ CALLS: dict[str, list[str]] = {
     "similar": ["select s::text from pgembedd.similar('documents', '1', k => 50) s"],
     "search_row": ["select pgembedd.search_row('documents', to_jsonb(i))::text from generate_series(1, 200) i"],
     "search_pipelines": ["select s::text from pgembedd.search_pipelines() s"],
+    "pipeline_status": ["select s::text from pgembedd.pipeline_status('documents') s"],
     "row_status": [
         f"select s::text from pgembedd.row_status('documents', {KEYS}) s",
     ],

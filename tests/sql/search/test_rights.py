@@ -40,6 +40,7 @@ def test_only_those_that_read_our_own_tables_are_definers(connection: psycopg.Co
         "_search_target",
         "_search_waiting",
         "_searched_pipelines",
+        "pipeline_status",
     ]
 
 
