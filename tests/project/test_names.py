@@ -130,7 +130,8 @@ def test_no_name_is_a_refused_word(names: list[Name]) -> None:
 
 
 def test_no_name_of_sql_is_one_that_is_reserved(names: list[Name]) -> None:
-    listed = re.search(r"^## Reserved\n\n(.+?) are reserved in SQL", STABILITY.read_text(encoding="utf-8"), re.MULTILINE)
+    text = STABILITY.read_text(encoding="utf-8")
+    listed = re.search(r"^## Reserved\n\n(.+?) are reserved in SQL", text, re.MULTILINE)
     assert listed is not None
     reserved = re.findall(r"`(\w+)`", listed[1])
 
