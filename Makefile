@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 LOCK   := requirements.lock requirements-dev.lock
 PEERS  := .venv-bench
 TOOLS  := .venv-release
+CLIENTS := .venv-clients
 
 # What `make bench` and `make bench-full` run, and how.
 BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw search rerank providers
@@ -26,8 +27,8 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-setup \
-    bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom sbom-image image-pinned pin-base \
+.PHONY: help setup demo demo-answers up test test-slow test-clients test-postgres test-postgres-all test-upgrade faults lint format bench bench-full \
+    bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom sbom-image image-pinned pin-base \
     release-setup check-workflows check-tag publish publish-image docs docs-serve clean
 
 help: ## List the targets
@@ -58,6 +59,18 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 
 test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+
+test-clients: $(STAMP) $(CLIENTS)/.installed ## Run the pages whose programs use packages of other projects (LangChain, supabase-js, …)
+	@$(BIN)/python -m pytest -m clients -n auto --dist loadfile tests/clients
+
+# Node and npm are one of the Python packages.
+$(CLIENTS)/.installed: tests/clients/requirements.lock tests/clients/package.json tests/clients/package-lock.json | $(STAMP)
+	@echo "Installing the packages of $(<D) into $(CLIENTS) (once) ..."
+	@test -x $(CLIENTS)/bin/python || $(BIN)/python -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@cp tests/clients/package.json tests/clients/package-lock.json $(CLIENTS)
+	@PATH="$(CURDIR)/$(CLIENTS)/bin:$$PATH" npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # The version of PostgreSQL that the tests of the database run on: 14 to 18.
 VERSION ?= 15
@@ -116,7 +129,7 @@ $(PEERS)/.installed $(PEERS)-optimum/.installed:
 bench-report: $(STAMP) $(PEERS)/.installed ## Make the tables in bench/results, and of docs/reference/performance.md with its plots
 	@$(PEERS)/bin/python -m bench.page
 
-lock: ## Write the lock files again from pyproject.toml (needs uv)
+lock: ## Write the lock files again from pyproject.toml (needs uv and npm)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header --extra http --extra mcp --extra otel pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -125,6 +138,10 @@ lock: ## Write the lock files again from pyproject.toml (needs uv)
 	    --no-header --constraint requirements-dev.lock requirements-build.in -o requirements-build.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header requirements-release.in -o requirements-release.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-header tests/clients/requirements.in -o tests/clients/requirements.lock
+	@npm install --prefix tests/clients --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts \
+	    --no-audit --no-fund --loglevel=error
 
 # The engine that builds the image: docker, podman or buildah. MODEL is the model to put into it, none by default; BASE
 # is the image that it is made from, by its digest in a release (make pin-base).
@@ -215,4 +232,4 @@ docs-serve: docs ## Build it, and serve it on 127.0.0.1:8000 (PORT=)
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
 	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet --yes; fi
-	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum $(TOOLS) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum $(TOOLS) $(CLIENTS) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

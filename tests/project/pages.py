@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.support.clients import environment_of
 from tests.support.command import Outcome, pgembedd
 from tests.support.waiting import PATIENCE_S
 from tests.support.worker import WorkerProcess
@@ -30,6 +31,7 @@ STAYS = {"up": "worker_started", "run": "worker_started", "serve": "http_started
 CURL = 'curl() { command curl --fail-with-body --noproxy "*" --max-time 60 "$@"; }; '
 FINDS = re.compile(r"\bpgembedd\.(search|similar|search_many|row_status|embed)\(|<=>")
 """SQL that has rows as its result."""
+PRINTS = re.compile(r"\bprint\(|console\.log\(|stdout\.write\(")
 SEARCHES = re.compile(r"""(/|\.|"|pgembedd )search\b""")
 """Commands and programs that print a row of the example."""
 
@@ -84,13 +86,24 @@ def _shape(line: str) -> str:
 class Reader:
     """One who has a database and runs what a page says: SQL in psql, commands, programs."""
 
-    def __init__(self, psql: str, yours: str, folder: Path, here: Mapping[str, str], *, named: bool = True) -> None:
+    def __init__(
+        self,
+        psql: str,
+        yours: str,
+        folder: Path,
+        here: Mapping[str, str],
+        *,
+        named: bool = True,
+        clients: bool = False,
+    ) -> None:
         """`yours` is the database that pages call so, `here` what is written otherwise here.
 
-        Unless it is `named`, the reader has yet to say that it is the one that commands use.
+        Unless it is `named`, the reader has yet to say that it is the one that commands use. With `clients`, programs
+        run with packages of other projects, and without ours.
         """
         self._psql, self._yours, self._folder, self._here = psql, yours, folder, dict(here)
         self._environment = {"PGEMBEDD_HTTP_PORT": "0"} | ({"DATABASE_URL": yours} if named else {})
+        self._clients = environment_of(folder) if clients else {}
         self._running: dict[str, WorkerProcess] = {}
         self._ended = ExitStack()
 
@@ -114,11 +127,9 @@ class Reader:
             printed = self._checked(block, self._query(["-f", "-"], text))
             assert "(0 rows)" not in printed or not FINDS.search(text), f"{block}\nprinted\n{printed}"
             assert '"complete"' in printed or "pgembedd.answer(" not in text, f"{block}\nprinted\n{printed}"
-        elif block.language == "python":
-            program = self._folder / "program.py"
-            program.write_text(text, encoding="utf-8")
-            printed = self._checked(block, self._pgembedd("python", str(program)))
-            assert printed or "print(" not in text, f"{block}\nprinted nothing"
+        elif block.language == "python" or (self._clients and block.language == "js"):
+            printed = self._checked(block, self._program(block.language, text))
+            assert printed or not PRINTS.search(text), f"{block}\nprinted nothing"
             assert "Passwords" in printed or not SEARCHES.search(text), f"{block}\nprinted\n{printed}"
         else:
             self._parsed(block)
@@ -128,6 +139,13 @@ class Reader:
         done = self._finished(list(command))
         assert done.code == 0, done
         return done.out
+
+    def _program(self, language: str, text: str) -> Outcome:
+        program = self._folder / ("program.py" if language == "python" else "program.mjs")
+        program.write_text(text, encoding="utf-8")
+        if not self._clients:
+            return self._pgembedd("python", str(program))
+        return self._finished(["python" if language == "python" else "node", str(program)])
 
     def save(self, name: str, text: str) -> None:
         """Keeps a block as the file that a command names."""
@@ -202,7 +220,7 @@ class Reader:
             command,
             input=text,
             cwd=self._folder,
-            env={"PATH": os.environ["PATH"], **self._environment},
+            env={"PATH": os.environ["PATH"], **self._environment, **self._clients},
             capture_output=True,
             text=True,
             check=False,

@@ -1,0 +1,1 @@
+"""Programs of pages that use packages of other projects: `make test-clients` runs them."""
