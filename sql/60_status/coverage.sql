@@ -76,12 +76,34 @@ begin
                                           from _leaves(pipeline.source) l));
     counted := _count_lacking(pipeline, percent);
     total := _extrapolated_rows(pipeline.source, counted.seen, percent);
+    waiting := _rows_waiting(pipeline, waiting);
     if total = 0 then return (waiting = 0)::integer; end if;
     -- Rows without a vector are mostly those that are queued or dead, so they are not added up.
     return greatest(0, floor(10000 * (1 - greatest(
         waiting, total * (counted.lacking - counted.blank) / greatest(counted.seen, 1)) / total)) / 10000);
 exception when others then
     return null;
+end $$;
+
+-- How many rows the jobs and dead letters are of: each change of a row queues a job. Of more than 10,000 it is taken
+-- that no two are of one row.
+create or replace function pgembedd_internal._rows_waiting(
+    pipeline pgembedd_internal.pipeline, waiting bigint
+) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    keys bigint;
+begin
+    if waiting not between 1 and 10000 then return waiting; end if;
+    execute _render($q$
+        select count(*) from (
+            select q.message -> 'id' from pgmq.q_pgembedd_fresh q where {is_job}
+            union select q.message -> 'id' from pgmq.q_pgembedd_backfill q where {is_job}
+            union select r.key from row_state r where r.pipeline_id = {id} and r.state = 'dead') k
+        $q$, jsonb_build_object('is_job', _is_for(pipeline.id), 'id', pipeline.id)) into keys;
+    return keys;
 end $$;
 
 -- The rows in that share of the pages, those of them that lack a vector, and those of these that are blank.

@@ -132,7 +132,7 @@ begin
 end $$;
 
 -- A change of the model renames: what was looked up at the beginning may hold other vectors by now. A backfill under
--- way is told of: its rows are not found yet.
+-- way is told of: of its rows some may have no vector yet, and others the one of what they were before.
 create or replace function pgembedd_internal._check_search_target(target pgembedd_internal._search_target) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -142,15 +142,13 @@ declare
 begin
     waiting := _search_waiting(target.id, target.name);
     if waiting > 0 then
-        raise notice '% in the backfill and % not found yet.',
+        raise notice '% in the backfill: rows without a vector are not found yet, others by their old one.',
             case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
-                format('row of "%s" waits for its vector', target.name),
-                format('rows of "%s" wait for their vectors', target.name)),
-            case when waiting = 1 then 'is' else 'are' end;
+                format('job of "%s" waits', target.name), format('jobs of "%s" wait', target.name));
     end if;
 end $$;
 
--- How many rows are in the backfill. Null for a caller from whom policies hide rows: it may not know how many there
+-- How many jobs are in the backfill. Null for a caller from whom policies hide rows: it may not know how many there
 -- are. Volatile, so that it sees what was committed since the search began.
 create or replace function pgembedd_internal._search_waiting(pipeline_id integer, name text) returns bigint
 language plpgsql security definer

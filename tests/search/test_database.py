@@ -259,7 +259,7 @@ def test_what_waits_is_noted(database: Database) -> None:
         connection.execute("select pgembedd.backfill('documents', force => true)")
         hits = searches.search("documents", None, embedding=NEAR)
         assert len(hits) == 3
-        assert '3 rows of "documents" wait for their vectors' in hits.notices[0]
+        assert '3 jobs of "documents" wait in the backfill' in hits.notices[0]
 
 
 def test_the_same_for_asyncio(source: Database) -> None:

@@ -82,6 +82,16 @@ def test_more_jobs_than_rows(connection: psycopg.Connection) -> None:
     assert coverage(connection) == 0
 
 
+def test_a_row_that_changed_several_times_is_one_row(connection: psycopg.Connection) -> None:
+    make_documents(connection, 4)
+    create_pipeline(connection)
+    work(connection)
+    for title in "abc":
+        connection.execute("update documents set title = %s where id = 2", [title])
+    assert value(connection, "select queued from pgembedd.status") == 3
+    assert coverage(connection) == Decimal("0.75")
+
+
 @pytest.mark.parametrize("analysed", [True, False])
 @pytest.mark.parametrize("partitions", ["", "partition by hash (id)"])
 def test_a_large_table_is_sampled(connection: psycopg.Connection, analysed: bool, partitions: str) -> None:

@@ -38,7 +38,7 @@ AnyHit = TypeVar("AnyHit", bound=Hit)
 
 
 class NotedHits(list[AnyHit]):
-    """Hits, best first. `notices` are sentences about the search, such as how many rows wait for their vectors."""
+    """Hits, best first. `notices` are sentences about the search, such as how many jobs wait in the backfill."""
 
     def __init__(self, hits: Iterable[AnyHit] = (), notices: Iterable[str] = ()) -> None:
         super().__init__(hits)

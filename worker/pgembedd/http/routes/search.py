@@ -52,7 +52,7 @@ class SearchAnswer(BaseModel):
     """The hits, best first, and sentences about the search."""
 
     hits: list[Hit]
-    notices: list[str] = Field(description="For example how many rows wait for their vectors.")
+    notices: list[str] = Field(description="For example how many jobs wait in the backfill.")
 
 
 def router(service: ServiceContext) -> APIRouter:
