@@ -35,7 +35,7 @@ $$;
 comment on function pgembedd.alter_pipeline is
     'Change options of a pipeline, or its name; what is null stays as it is. Returns how many rows were queued.';
 
--- Locks the pipeline and its shadow. False, with a notice, where there is none and none is needed.
+-- Locks the pipeline and its second one. False, with a notice, where there is none and none is needed.
 create or replace function pgembedd_internal._is_to_be_altered(name text, if_exists boolean) returns boolean
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -47,8 +47,8 @@ begin
     if one.id is null then return false; end if;
     perform from pipeline p where one.id in (p.id, p.shadow_of) order by p.id for no key update;
     if one.shadow_of is not null then
-        raise exception using message = format('"%s" is the shadow of another pipeline.', name),
-            hint = format('Alter "%s": its second pipeline is altered with it.',
+        raise exception using message = format('"%s" is the second pipeline of a change of model.', name),
+            hint = format('Alter "%s": this one is altered with it.',
                 (select p.name from pipeline p where p.id = one.shadow_of)),
             errcode = 'object_not_in_prerequisite_state';
     end if;

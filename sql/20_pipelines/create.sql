@@ -122,7 +122,7 @@ begin
     end if;
     made := _insert_pipeline(made);
     perform _regenerate(made);
-    perform _propose_chunks(made);
+    perform _tell_of_model(made), _propose_chunks(made);
     queued := case when not backfill then 0
                    -- Nothing kept the chunks in step meanwhile; what is right already is not embedded again.
                    when existing_vectors = 'keep' and made.embedding_table is not null

@@ -12,7 +12,7 @@ declare
 begin
     if gone.id is null then return; end if;
     if (_shadow(gone)).id is not null then
-        raise exception using message = format('"%s" has the shadow "%s".', gone.name, (_shadow(gone)).name),
+        raise exception using message = format('"%s" has a second pipeline, "%s".', gone.name, (_shadow(gone)).name),
             hint = format('Drop that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
                 (_shadow(gone)).name), errcode = 'dependent_objects_still_exist';
     end if;

@@ -53,9 +53,8 @@ as $$
         _option_literal(d.asked -> o.name)), '; ' order by o.nth)
     from _option_names() o cross join (select _options(there) as has, _options(asked) as asked) d
     where (d.has -> o.name <> d.asked -> o.name or o.name = 'source' and there.source <> asked.source)
-      -- Those that follow from the content differ with it.
-      and (o.name <> 'watch_columns' or d.has -> 'content_columns' is not distinct from d.asked -> 'content_columns'
-           or there.asked_watch_columns is not null or asked.asked_watch_columns is not null)
+      -- Where neither names them they follow from the content, and from the columns that the table had.
+      and (o.name <> 'watch_columns' or there.asked_watch_columns is not null or asked.asked_watch_columns is not null)
 $$;
 
 -- What is asked for, in the words of the pipeline that is there where both mean the same: names of one model, of one

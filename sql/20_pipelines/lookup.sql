@@ -7,7 +7,7 @@ declare
 begin
     select p.* into found_one from pipeline p where p.name = $1;
     if found_one.id is null then
-        raise exception using message = _cut(format('There is no pipeline "%s".', name)),
+        raise exception using message = _cut(format('There is no pipeline %s.', coalesce('"' || name || '"', 'NULL'))),
             hint = _pipelines_there(), errcode = 'undefined_object';
     end if;
     return found_one;
@@ -21,7 +21,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    if if_exists and not exists (select from pipeline p where p.name = $1) then
+    if if_exists and name is not null and not exists (select from pipeline p where p.name = $1) then
         raise notice using message = _cut(format('There is no pipeline "%s": nothing to do.', name));
         return null;
     end if;

@@ -65,7 +65,17 @@ begin
             message = format('%s dimensions cannot be indexed as %s.', made.dimensions, made.vector_type),
             hint = 'HNSW takes up to 4000 for halfvec and 2000 for vector.', errcode = 'invalid_parameter_value';
     end if;
-    -- What keeps workers from serving the pipeline, as long as they have no files of that model.
+end $$;
+
+-- Tells of what keeps workers from serving a new pipeline, as long as they have no files of its model.
+create or replace function pgembedd_internal._tell_of_model(made pgembedd_internal.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    known record;
+begin
+    select k.* into known from _known_model(made.model) k;
     if strpos(made.model, ':') = 0 and known.name is null then
         raise notice 'pgembedd has no model %: a worker serves it only from files of yours, with --model-dir.',
             made.model

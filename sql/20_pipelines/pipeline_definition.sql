@@ -50,7 +50,8 @@ begin
              from _option_names() o where o.by_default is not null) into defaults;
     return defaults || jsonb_build_object(
         'embedding_column', case when one.embedding_table is null then 'embedding' end,
-        'dimensions', _model_dimensions(one.model), 'watch_columns', _derived_watch_columns(one),
+        'dimensions', _model_dimensions(one.model), 'watch_columns',
+        case when one.asked_watch_columns is null then one.watch_columns else _derived_watch_columns(one) end,
         'index_options', _options(_with_index_options(null, null)) -> 'index_options', 'text_config', null);
 end $$;
 

@@ -1,3 +1,15 @@
+-- The state, with what the catalog says at once and a worker or the upkeep would meet later: a table was dropped, which
+-- no later change can undo.
+create or replace function pgembedd_internal._state_now(pipeline pgembedd_internal.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when pipeline.state = 'running' and exists (
+                    select from unnest(array[pipeline.source, pipeline.embedding_table]) as t(oid)
+                    where t.oid is not null and not exists (select from pg_class c where c.oid = t.oid))
+                then 'stopped' else pipeline.state end
+$$;
+
 -- A pipeline in the words of create_pipeline(): each column is called as a parameter, and holds its argument.
 -- What else a list of pipelines needs, and every later option, comes at the end, since the view keeps its order.
 create or replace function pgembedd_internal._shown_pipeline(one pgembedd_internal.pipeline) returns table (
@@ -20,7 +32,7 @@ as $$
                     one.embedding_table_name),
            one.chunk_tokens, nullif(one.chunk_overlap_tokens, 0), one.splitter, one.formatting, one.enable_always,
            one.triggers, coalesce(one.text_config_column, one.text_config, 'none'), one.retry_delay, one.retry_factor,
-           one.retry_max_delay, one.state, one.created_at
+           one.retry_max_delay, _state_now(one), one.created_at
 $$;
 
 create or replace view pgembedd.pipelines as

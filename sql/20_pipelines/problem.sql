@@ -14,9 +14,9 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    missing text := _missing_columns(pipeline.source, array_remove(
-        pipeline.content_columns || pipeline.watch_columns || pipeline.embedding_column
-        || _formatting_columns(pipeline.formatting) || pipeline.text_config_column, null));
+    missing constant text := _missing_columns(pipeline.source, array_remove(
+        pipeline.content_columns || pipeline.watch_columns || _unalterable_columns(pipeline)
+        || pipeline.text_config_column, null));
 begin
     if not _exists(pipeline.source) then
         return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.',
@@ -30,19 +30,44 @@ begin
                       'Undo that, or drop the pipeline "%s" and register the partitioned table.',
                       pipeline.source, pipeline.name);
     elsif missing is not null then
-        return format('%s has no column %s any more. Rename it back, or drop the pipeline "%s" and create it again.',
-            pipeline.source, missing, pipeline.name);
+        return format('%s has no column %s any more. Rename it back, or %s.', pipeline.source, missing,
+            _without_columns(pipeline));
     elsif pipeline.key_columns <> array(select k.name from _key_columns(pipeline.source) k) then
         return format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.',
             pipeline.source, pipeline.name);
     elsif pipeline.content_function is not null
         and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null
     then
-        return format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%L).',
+        return format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%3$L); or name '
+            'another: pgembedd.alter_pipeline(%3$L, content_function => ...).',
             pipeline.content_function, pipeline.source, pipeline.name);
     end if;
     return null;
 end $$;
+
+-- The columns of the source in whose place alter_pipeline() takes no others.
+create or replace function pgembedd_internal._unalterable_columns(pipeline pgembedd_internal.pipeline) returns text[]
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$ select array_remove(pipeline.embedding_column || _formatting_columns(pipeline.formatting), null) $$;
+
+-- How a pipeline goes on without the columns that it lacks, as the end of a sentence.
+create or replace function pgembedd_internal._without_columns(pipeline pgembedd_internal.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select case when l.unalterable then format('drop the pipeline "%s" and create it again', pipeline.name)
+        else format('call pgembedd.alter_pipeline(%L, %s)', pipeline.name, concat_ws(', ',
+            case when l.content then 'content_columns => ...' end,
+            case when l.config then 'text_config => ...' end,
+            case when l.watched and pipeline.asked_watch_columns is not null then 'watch_columns => ...'
+                 when not (l.content or l.config) then 'reset => ''{watch_columns}''' end)) end
+    from (select _missing_columns(pipeline.source, _unalterable_columns(pipeline)) is not null as unalterable,
+                 _missing_columns(pipeline.source, pipeline.content_columns) is not null as content,
+                 _missing_columns(pipeline.source, array_remove(array[pipeline.text_config_column], null)) is not null
+                     as config,
+                 _missing_columns(pipeline.source, pipeline.asked_watch_columns) is not null as watched) l
+$$;
 
 -- Of the column that holds the vectors, in the source or in the embedding table.
 create or replace function pgembedd_internal._column_problem(pipeline pgembedd_internal.pipeline) returns text

@@ -82,10 +82,11 @@ declare
     successor pgembedd_internal.pipeline := _shadow(current);
 begin
     if current.shadow_of is not null then
-        raise exception using message = format('"%s" is the shadow of another pipeline.', current.name),
-            hint = 'Name that one.', errcode = 'object_not_in_prerequisite_state';
+        raise exception using message = format('"%s" is the second pipeline of a change of model.', current.name),
+            hint = format('Name the first, "%s".', (_pipeline_of(current.shadow_of)).name),
+            errcode = 'object_not_in_prerequisite_state';
     elsif successor.id is not null then
-        raise exception using message = format('"%s" has the shadow "%s" already.', current.name, successor.name),
+        raise exception using message = format('"%s" has a second pipeline already, "%s".', current.name, successor.name),
             hint =
                 format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
                 successor.name), errcode = 'object_not_in_prerequisite_state';

@@ -14,14 +14,16 @@ as $$
       and pipeline.unserved_at > clock_timestamp() - interval '5 minutes'
 $$;
 
--- The state as it is shown: a running pipeline that no worker can serve, or that pauses as it is slow, is `unserved`.
+-- The state as it is shown: a running pipeline that no worker can serve, or that pauses as it is slow, is `unserved`;
+-- one whose table was dropped is `stopped`.
 -- Stable, as is the reason, so that a query of status which leaves them out does not look.
 create or replace function pgembedd_internal._shown_state(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select case when pipeline.state = 'running' and (_pauses(pipeline) or _unserved(pipeline) is not null)
-                then 'unserved' else pipeline.state end
+    select case when s.now = 'running' and (_pauses(pipeline) or _unserved(pipeline) is not null)
+                then 'unserved' else s.now end
+    from _state_now(pipeline) as s(now)
 $$;
 
 create or replace function pgembedd_internal._shown_reason(pipeline pgembedd_internal.pipeline) returns text
@@ -32,7 +34,10 @@ as $$
         case when pipeline.state = 'running' and pipeline.slow_ends > clock_timestamp() then pipeline.slow_reason end,
         case when pipeline.upkeep_after > clock_timestamp() then
             'The upkeep did not end in time in code of its table''s owner, and leaves it out for two hours.' end,
-        pipeline.state_reason, (
+        case when pipeline.state = 'paused'
+             then format('%s; call pgembedd.resume(%L) to go on', pipeline.state_reason, pipeline.name)
+             when pipeline.state <> _state_now(pipeline) then _problem(pipeline)
+             else pipeline.state_reason end, (
             select pipeline.requeued_reason
             where pipeline.state = 'running' and pipeline.requeued_at > clock_timestamp() - interval '1 day')), '')
 $$;

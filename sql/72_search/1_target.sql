@@ -145,7 +145,7 @@ begin
         select distinct _text_config_oid(c) from unnest(one.text_config || noted.configs) c
         where _text_config_oid(c) is not null);
     target.no_words := case
-        when one.text_config is null then format('The pipeline "%s" was made without a search by words.', one.name)
+        when one.text_config is null then format('The pipeline "%s" has no search by words.', one.name)
         when target.text_configs = '{}' then format('The text search configuration %s of "%s" is gone.',
                                                     one.text_config, one.name)
         when not coalesce(_exists(one.words_table), false)

@@ -92,8 +92,9 @@ begin
             hint = 'There are hybrid, semantic and text.', errcode = 'invalid_parameter_value';
     elsif asked.mode = 'text' and target.words is null then
         raise exception using message = target.no_words,
-            hint = 'Search with mode => ''semantic'', or create the pipeline again with a text_config; the vectors '
-                'stay with existing_vectors => ''keep''.', errcode = 'object_not_in_prerequisite_state';
+            hint = 'Search with mode => ''semantic''' || case when target.text_configs = '{}' then format(
+                ', or have words made: select pgembedd.alter_pipeline(%L, text_config => ''english'').', target.name)
+                else '.' end, errcode = 'object_not_in_prerequisite_state';
     elsif asked.mode = 'text' and not readable then
         raise exception 'The role % may not read %, without which it cannot search by words.',
             quote_ident(current_user), target.words using errcode = 'insufficient_privilege',

@@ -32,5 +32,5 @@ as $$
     select format('execute on routine %s', f.oid::regprocedure) from pg_proc f
     where f.pronamespace = any (_schemas())
       and f.proname in ('history', 'metrics', 'retry_dead_letters', 'schema_version', 'events', 'workers', '_shown',
-                        '_statuses', '_coverage_of', '_shown_pipeline', 'pipeline_definition')
+                        '_statuses', '_coverage_of', '_shown_pipeline', '_state_now', 'pipeline_definition')
 $$;

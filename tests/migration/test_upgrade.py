@@ -203,7 +203,8 @@ def test_an_upgrade_leaves_paused_pipelines_paused(database: Database, connectio
     create_pipeline(connection)
     connection.execute("select pgembedd.pause('documents')")
     migrate(database.conninfo)
-    assert (state(connection), reason(connection)) == ("paused", "paused by postgres")
+    assert state(connection) == "paused"
+    assert reason(connection).startswith("paused by postgres;")
 
 
 def test_a_broken_pipeline_stops_no_upgrade(database: Database, connection: psycopg.Connection) -> None:

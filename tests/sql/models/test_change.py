@@ -1,4 +1,4 @@
-"""Another model without downtime: a shadow, a switch, a way back."""
+"""Another model without downtime: a second pipeline, a switch, a way back."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_the_way_there_and_back(documents: psycopg.Connection) -> None:
 
 
 @pytest.mark.own_database
-def test_a_switch_before_the_shadow_is_complete_is_refused(documents: psycopg.Connection) -> None:
+def test_a_switch_before_the_second_pipeline_is_complete_is_refused(documents: psycopg.Connection) -> None:
     begin(documents)
     with pytest.raises(
         psycopg.errors.ObjectNotInPrerequisiteState, match=r'10 rows of "documents" have no vector in "documents\.next"'
@@ -250,9 +250,9 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
             call(documents, function, pipeline="documents")
     begin(documents)
     for function, name, message in [
-        ("change_model", "documents", '"documents" has the shadow "documents.next" already'),
-        ("change_model", "documents.next", '"documents.next" is the shadow of another pipeline'),
-        ("drop_pipeline", "documents", '"documents" has the shadow "documents.next"'),
+        ("change_model", "documents", '"documents" has a second pipeline already, "documents.next".'),
+        ("change_model", "documents.next", '"documents.next" is the second pipeline of a change of model'),
+        ("drop_pipeline", "documents", '"documents" has a second pipeline, "documents.next"'),
         ("revert_model", "documents", 'There is nothing to take "documents" back to'),
     ]:
         with pytest.raises(psycopg.Error, match=message):

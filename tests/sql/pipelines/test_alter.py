@@ -189,6 +189,9 @@ def test_an_unknown_pipeline_is_a_notice_with_if_exists(documents: psycopg.Conne
     documents.add_notice_handler(lambda diagnosis: notices.append(diagnosis.message_primary))
     assert alter(documents, "nope", max_attempts=3, if_exists=True) == 0
     call(documents, "drop_pipeline", pipeline="nope", if_exists=True)
+    for function in ("alter_pipeline", "drop_pipeline"):
+        with refused("There is no pipeline NULL.", "There are: documents."):
+            call(documents, function, pipeline=None, if_exists=True)
     assert notices == ['There is no pipeline "nope": nothing to do.'] * 2
     with refused('There is no pipeline "nope".'):
         alter(documents, "nope")
@@ -337,7 +340,7 @@ def test_both_sides_of_a_change_of_model_are_altered(documents: psycopg.Connecti
     assert alter(documents, content_columns=["title"], max_attempts=2, rename_to="texts") == 6
     both = "select name, content_columns, watch_columns, max_attempts from pgembedd_internal.pipeline order by id"
     assert rows(documents, both) == [("texts", ["title"], ["title"], 2), ("texts.next", ["title"], ["title"], 2)]
-    with refused('"texts.next" is the shadow of another pipeline.', 'Alter "texts"'):
+    with refused('"texts.next" is the second pipeline of a change of model.', 'Alter "texts"'):
         alter(documents, "texts.next", max_attempts=3)
     work(documents)
     call(documents, "switch_model", pipeline="texts", force=True)

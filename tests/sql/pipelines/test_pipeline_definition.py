@@ -163,6 +163,22 @@ def test_of_a_table_that_was_dropped_the_name_stays(tables: psycopg.Connection) 
     assert "source => 'public.documents'" in definition(tables)
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({}, False), ({"watch_columns": ["title"]}, True), ({"watch_columns": ["id", "title", "content", "other"]}, True)],
+)
+def test_columns_that_follow_from_the_content_are_left_out_when_the_table_changes(
+    tables: psycopg.Connection, options: dict[str, Any], named: bool
+) -> None:
+    tables.execute("alter table documents drop made, drop language")
+    make(tables, {"content_function": "embedding_input"} | options)
+    tables.execute("alter table documents add further text; alter table documents rename other to others")
+    assert ("watch_columns" in definition(tables)) == named
+    if not named:
+        again = definition(tables).removesuffix(")") + ", if_not_exists => true)"
+        assert value(tables, again) == 0
+
+
 def test_a_pipeline_that_is_not_there(connection: psycopg.Connection) -> None:
     with refused('There is no pipeline "nope".'):
         definition(connection, "nope")

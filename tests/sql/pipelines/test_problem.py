@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -39,6 +41,9 @@ def documents(connection: psycopg.Connection) -> None:
 AGAIN = 'drop the pipeline "documents" and create it again'
 
 
+OTHERS = "call pgembedd.alter_pipeline('documents', content_columns => ...)"
+
+
 BACK = f"Change the type back, or {AGAIN}."
 
 
@@ -67,11 +72,11 @@ BREAKAGES = {
     "a partition by now": (ATTACH, INHERITS),
     "content column renamed": (
         "alter table documents rename title to name",
-        f'public.documents has no column "title" any more. Rename it back, or {AGAIN}.',
+        f'public.documents has no column "title" any more. Rename it back, or {OTHERS}.',
     ),
     "content column dropped": (
         "alter table documents drop content",
-        f'public.documents has no column "content" any more. Rename it back, or {AGAIN}.',
+        f'public.documents has no column "content" any more. Rename it back, or {OTHERS}.',
     ),
     "embedding column dropped": (
         "alter table documents drop embedding",
@@ -120,6 +125,51 @@ def test_a_broken_pipeline_stops_alone_with_a_sentence(two: psycopg.Connection, 
     assert letters_go_on(two)
     assert value(two, "select pgembedd_internal.diagnose(2)") is None
     assert claim(two, BACKFILL) == []
+
+
+@pytest.mark.parametrize("table", ["documents", "chunks"])
+def test_a_table_that_was_dropped_is_told_of_at_once(connection: psycopg.Connection, table: str) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection, embedding_table="chunks")
+    connection.execute(f"drop table {table} cascade")
+    assert state(connection) == "stopped"
+    assert reason(connection).startswith(f"The {'embedding ' * (table == 'chunks')}table public.{table} was dropped.")
+    assert value(connection, "select state from pgembedd.pipelines") == "stopped"
+    assert value(connection, "select state from pgembedd_internal.pipeline") == "running"
+    call(connection, "pause", pipeline="documents")
+    assert value(connection, "select state from pgembedd.pipelines") == "paused"
+
+
+# What a pipeline is of, what becomes of the table, what alter_pipeline() is to be given, and a call that does it.
+ALTERED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
+    "content": ({}, "rename title to name", "content_columns => ...", {"content_columns": ["name"]}),
+    "configuration": ({"text_config": "lang"}, "drop lang", "text_config => ...", {"text_config": "simple"}),
+    "watched": ({"watch_columns": ["other"]}, "drop other", "watch_columns => ...", {"watch_columns": ["title"]}),
+    "of a function": (
+        {"content_function": "first"},
+        "drop other",
+        "reset => '{watch_columns}'",
+        {"reset": ["watch_columns"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ALTERED)
+def test_a_column_that_is_gone_is_mended_by_the_call_that_is_named(connection: psycopg.Connection, kind: str) -> None:
+    options, change, named, remedy = ALTERED[kind]
+    make_documents(connection, 1)
+    connection.execute("alter table documents add lang text")
+    connection.execute("create function first(documents) returns text language sql as 'select $1.title'")
+    create_pipeline(connection, **options)
+    connection.execute(f"alter table documents {change}")
+    with refused(value(connection, PROBLEM), ""):
+        call(connection, "backfill", pipeline="documents")
+    assert value(connection, PROBLEM).endswith(f"call pgembedd.alter_pipeline('documents', {named}).")
+    call(connection, "alter_pipeline", pipeline="documents", **remedy)
+    assert value(connection, PROBLEM) is None
+
+
+PROBLEM = "select pgembedd_internal._problem(p) from pgembedd_internal.pipeline p"
 
 
 @pytest.mark.parametrize("kind", BREAKAGES)
@@ -228,7 +278,8 @@ def test_a_content_function_that_is_gone(connection: psycopg.Connection) -> None
     connection.execute("drop function embedding_input(documents)")
     sentence = (
         "The content function public.embedding_input(public.documents) is gone. "
-        "Create it again, then call pgembedd.resume('documents')."
+        "Create it again, then call pgembedd.resume('documents'); "
+        "or name another: pgembedd.alter_pipeline('documents', content_function => ...)."
     )
     assert look_twice(connection, "diagnose(1)") == sentence
     with refused(f'The pipeline "documents" cannot resume: {sentence}'):

@@ -273,6 +273,7 @@ def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connect
     create_pipeline(connection, dimensions=384)
     create_pipeline(connection, pipeline="second", embedding_table="chunks", dimensions=384)
     assert notices == []
+    again = {"if_not_exists": True}
     warned: list[tuple[dict[str, Any], str | None]] = [
         ({}, "gte-small has 384 dimensions, so no worker will serve a pipeline of 3."),
         (
@@ -287,6 +288,10 @@ def test_nothing_is_said_where_nothing_is_to_be_said(connection: psycopg.Connect
         notices.clear()
         create_pipeline(connection, pipeline=f"pipeline_{len(said or '')}", **options)
         assert notices == ([said] if said else [])
+        notices.clear()  # of a model that stays nothing is told
+        call(connection, "alter_pipeline", pipeline=f"pipeline_{len(said or '')}", max_attempts=3)
+        create_pipeline(connection, pipeline=f"pipeline_{len(said or '')}", max_attempts=3, **again | options)
+        assert [notice for notice in notices if "There is a pipeline" not in str(notice)] == []
 
 
 def test_the_models_that_sql_knows_are_pgembedds(connection: psycopg.Connection) -> None:

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "events(bigint[],pg_snapshot)",
     "_shown(jsonb)",
     "_shown_pipeline(pgembedd_internal.pipeline)",
+    "_state_now(pgembedd_internal.pipeline)",
     "pipeline_definition(text)",
 }
 SEARCHER = {"schema_version()"}

@@ -278,7 +278,8 @@ def test_without_a_search_by_words(connection: psycopg.Connection) -> None:
     make_texts(connection, text_config="none")
     assert value(connection, "select words_table from pgembedd_internal.pipeline") is None
     assert hybrid(connection, "invoice") == search(connection, query="invoice")
-    with refused('The pipeline "documents" was made without a search by words.', "mode => 'semantic'"):
+    hint = "Search with mode => 'semantic', or have words made: select pgembedd.alter_pipeline('documents', text_config"
+    with refused('The pipeline "documents" has no search by words.', hint):
         by_words(connection, "invoice")
 
 

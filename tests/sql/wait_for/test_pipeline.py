@@ -54,7 +54,8 @@ def test_it_gives_up(documents: psycopg.Connection) -> None:
         ),
         (
             "select pgembedd.pause('documents')",
-            'The pipeline "documents" is paused, with 2 jobs waiting: paused by postgres',
+            'The pipeline "documents" is paused, with 2 jobs waiting: paused by postgres; '
+            "call pgembedd.resume('documents') to go on",
         ),
     ],
 )

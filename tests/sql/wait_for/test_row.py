@@ -182,7 +182,8 @@ def test_a_pipeline_that_does_not_run(documents: psycopg.Connection) -> None:
     documents.execute("select pgembedd.pause('documents')")
     wait_for(documents, 1)
     documents.execute("update documents set title = 'new' where id = 1")
-    with refused('The pipeline "documents" is paused, and the row 1 waits: paused by postgres'):
+    reason = "paused by postgres; call pgembedd.resume('documents') to go on"
+    with refused(f'The pipeline "documents" is paused, and the row 1 waits: {reason}'):
         wait_for(documents, 1, "1 min")
 
 

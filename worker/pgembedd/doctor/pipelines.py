@@ -32,9 +32,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
         if state in ("stopped", "unserved", "stalled") or problem:
             yield Finding("bad", about, state, problem or reason)
         elif state == "paused":
-            yield Finding(
-                "note", about, f"{reason}, {counted(waiting, 'job')} waiting", f"select pgembedd.resume('{name}');"
-            )
+            yield Finding("note", about, f"paused, {counted(waiting, 'job')} waiting", reason)
         elif waiting and not workers:
             yield Finding(
                 "bad", about, f"{counted(waiting, 'job')} waiting since {oldest_s:.0f} s and no worker", "pgembedd run"
