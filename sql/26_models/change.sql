@@ -86,7 +86,7 @@ begin
             hint = format('Name the first, "%s".', (_pipeline_of(current.shadow_of)).name),
             errcode = 'object_not_in_prerequisite_state';
     elsif successor.id is not null then
-        raise exception using message = format('"%s" has a second pipeline already, "%s".', current.name, successor.name),
+        raise exception using message = format('"%s" has a second pipeline, "%s".', current.name, successor.name),
             hint =
                 format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
                 successor.name), errcode = 'object_not_in_prerequisite_state';

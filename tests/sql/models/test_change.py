@@ -250,7 +250,7 @@ def test_what_is_not_there_is_refused(documents: psycopg.Connection) -> None:
             call(documents, function, pipeline="documents")
     begin(documents)
     for function, name, message in [
-        ("change_model", "documents", '"documents" has a second pipeline already, "documents.next".'),
+        ("change_model", "documents", '"documents" has a second pipeline, "documents.next".'),
         ("change_model", "documents.next", '"documents.next" is the second pipeline of a change of model'),
         ("drop_pipeline", "documents", '"documents" has a second pipeline, "documents.next"'),
         ("revert_model", "documents", 'There is nothing to take "documents" back to'),

@@ -45,6 +45,9 @@ def test_it_gives_up(documents: psycopg.Connection) -> None:
         documents.execute("call pgembedd.wait_for_pipeline('documents', '0 s')")
 
 
+PAUSED = "paused by postgres; call pgembedd.resume('documents') to go on"
+
+
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
@@ -54,8 +57,7 @@ def test_it_gives_up(documents: psycopg.Connection) -> None:
         ),
         (
             "select pgembedd.pause('documents')",
-            'The pipeline "documents" is paused, with 2 jobs waiting: paused by postgres; '
-            "call pgembedd.resume('documents') to go on",
+            f'The pipeline "documents" is paused, with 2 jobs waiting: {PAUSED}',
         ),
     ],
 )
