@@ -53,12 +53,17 @@ def install_dblink(connection: psycopg.Connection) -> None:
         _try_create(connection, "dblink")
 
 
+def vector_package(connection: psycopg.Connection) -> str:
+    """Returns the name of pgvector's package for this server, as Debian and PostgreSQL's own repository have it."""
+    return f"postgresql-{connection.info.server_version // 10000}-pgvector"
+
+
 def _require_vector(connection: psycopg.Connection) -> None:
     installed, available = _versions(connection, "vector")
     if installed is None and available is None:
         raise ConfigurationError(
-            "This Postgres has no pgvector: install the extension's package on the server "
-            "(for example postgresql-17-pgvector), then run `pgembedd migrate` again."
+            f"This Postgres has no pgvector: install it on the server, in Debian the package {vector_package(connection)}, "
+            "then run `pgembedd migrate` again."
         )
     version = installed or available or ""
     if numbers(version) < MINIMUM_VECTOR:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import psycopg
 
-from pgembedd.database.extensions import MINIMUM_VECTOR
+from pgembedd.database.extensions import MINIMUM_VECTOR, vector_package
 from pgembedd.database.pgmq_checks import numbers, pgmq_problem
 from pgembedd.doctor.finding import Finding, rows
 
@@ -31,7 +31,8 @@ def check_extensions(connection: psycopg.Connection) -> Iterator[Finding]:
     installed, available, _, _ = found["vector"]
     if installed is None:
         missing = "not on this server" if available is None else "not installed in this database"
-        remedy = "Install pgvector's package on the server." if available is None else "CREATE EXTENSION vector;"
+        package = f"Install pgvector on the server, in Debian the package {vector_package(connection)}."
+        remedy = package if available is None else "CREATE EXTENSION vector;"
         yield Finding("bad", "vector", missing, remedy)
     elif numbers(installed) < MINIMUM_VECTOR:
         yield Finding("bad", "vector", installed, "ALTER EXTENSION vector UPDATE; 0.7 or newer is needed.")

@@ -70,7 +70,9 @@ class HubFetcher:
             raise self._unavailable(reason) from error
 
     def _unavailable(self, reason: str) -> ModelUnavailableError:
-        return unavailable(self._spec, "the Hugging Face Hub", reason, "check the network")
+        other = self._spec.stand_in
+        remedy = "check the network" + (f", take the model {other}, which the package index has" if other else "")
+        return unavailable(self._spec, "the Hugging Face Hub", reason, remedy)
 
 
 def _first_line(error: Exception) -> str:
