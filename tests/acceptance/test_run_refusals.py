@@ -124,6 +124,7 @@ def test_a_model_that_is_not_here_is_never_replaced(
         eventually(lambda: value(connection, "select state from pgembedd.status") == "unserved")
         sentence = value(connection, "select reason from pgembedd.status")
         assert sentence.startswith("gte-small could not be fetched from the Hugging Face Hub (HF_HUB_OFFLINE is set)")
+        assert "take the model all-MiniLM-L6-v2" in sentence
         checked = pgembedd("doctor", database=database.conninfo)
         assert checked.code == 1
         assert f"unserved\n      → {sentence}" in checked.out
