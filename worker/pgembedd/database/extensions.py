@@ -62,8 +62,8 @@ def _require_vector(connection: psycopg.Connection) -> None:
     installed, available = _versions(connection, "vector")
     if installed is None and available is None:
         raise ConfigurationError(
-            f"This Postgres has no pgvector: install it on the server, in Debian the package {vector_package(connection)}, "
-            "then run `pgembedd migrate` again."
+            "This Postgres has no pgvector: install it on the server, in Debian the package "
+            f"{vector_package(connection)}, then run `pgembedd migrate` again."
         )
     version = installed or available or ""
     if numbers(version) < MINIMUM_VECTOR:
