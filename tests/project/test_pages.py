@@ -33,7 +33,7 @@ from tests.support.servers.stand_in import Answer, Received
 README, FIRST = "README.md", "docs/start/first-pipeline.md"
 ROOMS = [ROOT / "docs" / "start", ROOT / "docs" / "how-to"]
 PAGES = [README, *sorted(str(page.relative_to(ROOT)) for room in ROOMS for page in room.glob("*.md"))]
-WITH_CLIENTS = ["docs/how-to/clients.md"]
+WITH_CLIENTS = ["docs/how-to/clients.md", "docs/how-to/langchain.md"]
 """Pages whose programs use packages of other projects: tests/clients/test_pages.py runs them."""
 RUN = {"sql", "console", "python", "json", "toml"}
 
@@ -70,9 +70,11 @@ NOT_RUN = {
 
 FILES = {
     ("docs/how-to/answers.md", '{"query": "How do I reset my password?"'): "questions.jsonl",
+    ("docs/how-to/langchain.md", "# langchain_pgembedd.py"): "langchain_pgembedd.py",
+    ("docs/how-to/langchain.md", "# llama_index_pgembedd.py"): "llama_index_pgembedd.py",
     ("docs/how-to/measure-search.md", '{"query": "how do I reset my password"'): "questions.jsonl",
 }
-"""Blocks that a command further down reads from a file."""
+"""Blocks that a command or a program further down reads from a file."""
 
 CODES = {(page, "pgembedd doctor"): 1 for page in (README, FIRST)}
 """Exit codes: the doctor of these pages looks at a database in which nothing is installed."""
@@ -184,7 +186,7 @@ def read(reader: Reader, page: str) -> None:
 def prepare(page: str, database: Database) -> None:
     """What a reader of that page has besides."""
     with database.connect() as connection:
-        if page == "docs/how-to/answers.md":
+        if page in ("docs/how-to/answers.md", "docs/how-to/clients.md"):
             connection.execute(SUPABASE)
         if page == "docs/how-to/push.md":
             follow_guide(connection)
