@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pgembedd.model import Session
-from tests.support.clients import environment_of
+from tests.support.clients import run_program
 from tests.support.embedders import only
 from tests.support.http import serving
-from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.clients
 
@@ -62,27 +61,23 @@ console.log((await embedMany({ model: client, values: texts })).embeddings.lengt
 }  # fmt: skip
 
 
-def printed(program: str, service: str, folder: Path) -> str:
+def printed(program: str, service: httpx.Client, folder: Path) -> str:
     """What a program prints, or the error that it ends with."""
     python = "import {" not in program
     path = folder / ("program.py" if python else "program.mjs")
     path.write_text((PYTHON if python else JS) + program, encoding="utf-8")
-    environment = {**environment_of(folder), "SERVICE": service, "LITELLM_LOCAL_MODEL_COST_MAP": "true"}
-    command = ["python" if python else "node", str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    return done.stdout.strip() if done.returncode == 0 else done.stderr
+    ended = run_program(path, SERVICE=str(service.base_url), LITELLM_LOCAL_MODEL_COST_MAP="true")
+    return ended.out.strip() if ended.code == 0 else ended.err
 
 
 @pytest.mark.parametrize("client", PROGRAMS)
 def test_long_texts_are_refused_until_they_may_be_cut(model: Session, tmp_path: Path, client: str) -> None:
     program, extra = PROGRAMS[client]
-    (default := tmp_path / "default").mkdir()
-    (cutting := tmp_path / "cutting").mkdir()
     with serving(only(model)) as service:
-        refusal = printed(program.replace(", EXTRA", ""), str(service.base_url), default)
+        refusal = printed(program.replace(", EXTRA", ""), service, tmp_path)
         assert "maximum context length is 256 tokens, but input 0 has 1002" in refusal
         if extra:
-            assert printed(program.replace("EXTRA", extra), str(service.base_url), cutting) == "2"
+            assert printed(program.replace("EXTRA", extra), service, tmp_path) == "2"
             return
     with serving(only(model), http_truncate="on") as service:
-        assert printed(program, str(service.base_url), cutting) == "2"
+        assert printed(program, service, tmp_path) == "2"
