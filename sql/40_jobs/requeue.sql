@@ -28,10 +28,11 @@ begin
         perform _invalidate_chunks(one, keys);
     end if;
     return queued;
-exception when data_exception or integrity_constraint_violation then  -- of a domain, too
-    raise exception using message = _cut(format('One of the keys is no key of %s: %s.', one.source, sqlerrm)),
-        hint = 'Give bare values, as in ''7'' or ''"a"'', or for a composite key objects with its columns.',
-        errcode = 'invalid_parameter_value';
+exception when data_exception or integrity_constraint_violation then
+    perform _check_search_key(_search_target(one.name, null, false), k) from unnest(keys) k;
+    raise exception using  -- a domain does not take it
+        message = _cut(format('One of the keys is no key of "%s": %s.', one.name, sqlerrm)),
+        hint = _search_key_in_words(one.source, one.key_columns), errcode = 'invalid_parameter_value';
 end $$;
 comment on function pgembedd.requeue is
     'Queue rows by key, whether they have a vector or not; those '

@@ -50,26 +50,26 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = off
 as $$
 declare
+    target pgembedd_internal._search_target;
     found_one jsonb;
     ignored text := _check_wait(timeout);
 begin
-    ignored := _check_json('key', id);
     ignored := _check_problem(pipeline);
+    target := _search_target(pipeline.name, null, false);
+    ignored := _check_search_key(target, id);
     begin
         found_one := _ask(pipeline, format(
             'select pg_catalog.jsonb_build_array(%s, %s) from %s join %s s on %s',
             _key_json(pipeline.source, 's'), _lacks_vector(pipeline),
             _key_record(pipeline.source, quote_nullable(id) || '::pg_catalog.jsonb'), pipeline.source,
             _key_match(pipeline.source, 's', 'k')));
-    exception when data_exception or integrity_constraint_violation then  -- of a domain, too
-        raise exception using
-            message = _cut(format('%s cannot be the key of a row of %s: %s.', id, pipeline.source, sqlerrm)),
-            hint = _key_in_words(pipeline), errcode = 'invalid_parameter_value';
+    exception when data_exception or integrity_constraint_violation then  -- of a domain
+        ignored := _check_search_key(target, id, sqlerrm);
     end;
     if found_one is null then
         raise exception using
-            message = _cut(format('%s has no row %s.', pipeline.source, coalesce(id::text, 'NULL'))),
-            hint = _key_in_words(pipeline), errcode = 'no_data_found';
+            message = _cut(format('%s has no row %s.', pipeline.source, id)),
+            hint = _search_key_in_words(pipeline.source, pipeline.key_columns), errcode = 'no_data_found';
     end if;
     key := found_one -> 0;
     fresh := _jobs_of_row(pipeline.id, 'pgembedd_fresh', key);
@@ -100,18 +100,6 @@ begin
         $q$, _queue_table(queue), _is_for(pipeline_id)) into jobs using key;
     return coalesce(jobs, '{}');
 end $$;
-
-create or replace function pgembedd_internal._key_in_words(pipeline pgembedd_internal.pipeline) returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select case when count(*) = 1 then format('A row is named by its key, %s.', min(k.words))
-                else format('A row is named by its key as a JSON object: %s.',
-                            string_agg(k.words, ', ' order by k.nth)) end
-    from (select c.nth, format('%s (%s)', c.name, format_type(a.atttypid, a.atttypmod)) as words
-          from unnest(pipeline.key_columns) with ordinality as c(name, nth)
-          join pg_attribute a on a.attrelid = pipeline.source and a.attname = c.name) k
-$$;
 
 create or replace function pgembedd_internal._refuse_dead(pipeline pgembedd_internal.pipeline, key jsonb) returns void
 language plpgsql

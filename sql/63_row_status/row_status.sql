@@ -17,18 +17,12 @@ begin
     ignored := _check_row_status_rights(array[target.source, target.vectors]);
     ignored := _check_list('keys', cardinality(keys));
     perform _check_json('key', k) from unnest(keys) k;
-    -- In the order given; the version of a row is what only a reader of it knows.
-    execute _render($q$
-        select coalesce(pg_catalog.array_agg({key} order by i.nth), '{}') as keys,
-               pg_catalog.array_agg({lacking} order by i.nth) as lacking,
-               coalesce(pg_catalog.array_agg({version} order by i.nth), '{}') as versions
-        from pg_catalog.unnest($1) with ordinality as i(key, nth) {row_of_key}
-        $q$, jsonb_build_object('key', format(target.key_json, 's'), 'row_of_key', target.row_of_key,
-            'version', _row_version(target.source, target.text_columns),
-            'lacking', case when target.chunked
-                            then format('not exists (select from %s v where %s)', target.vectors,
-                                        format(target.key_match, 's', 'v'))
-                            else format('s.%s is null', target.embedding) end)) into seen using keys;
+    begin
+        execute _search_keys_statement(target) into seen using keys;
+    exception when data_exception then
+        perform _check_search_key(target, k) from unnest(keys) k;
+        raise;
+    end;
     return query
         select k.key, coalesce(p.status, case when k.lacking then 'queued' else 'embedded' end), p.reason,
                coalesce(p.attempts, 0), p.since

@@ -30,7 +30,7 @@ declare
 begin
     target := _search_target(pipeline, null, false);
     ignored := _check_search_rights(target);
-    ignored := _check_json('key', key);
+    ignored := _check_search_key(target, key);
     asked.embedding := _vector_of(target, key);
     select k, filter, skip, 'semantic', min_similarity, per
     into asked.k, asked.filter, asked.skip, asked.mode, asked.min_similarity, asked.per;
@@ -54,19 +54,14 @@ as $$
 declare
     embedding @extschema:vector@.vector;
 begin
-    begin
-        execute format('select %1$I.avg(%2$s.%3$s::%1$I.vector) from (select $1 as key) i %4$s %5$s',
-            target.vector_schema, target.alias, target.embedding, target.row_of_key, case when target.chunked
-                then format('join %s v on %s', target.vectors, format(target.key_match, 'v', 'k')) end)
-        into embedding using key;
-    exception when data_exception then null;  -- no value of the key's type
-    end;
+    execute format('select %1$I.avg(%2$s.%3$s::%1$I.vector) from (select $1 as key) i %4$s %5$s',
+        target.vector_schema, target.alias, target.embedding, target.row_of_key, case when target.chunked
+            then format('join %s v on %s', target.vectors, format(target.key_match, 'v', 'k')) end)
+    into embedding using key;
     if embedding is null then
-        raise exception using message = format('No row of "%s" has the key %s and a vector.', target.name,
-                   coalesce(_shortened(key), 'NULL')),
-            hint =
-                'A key is given as a search returns it: for example to_jsonb(7), or {"a": 1, "b": 2} for two columns.',
-            errcode = 'no_data_found';
+        raise exception using
+            message = format('No row of "%s" has the key %s and a vector.', target.name, _shortened(key)),
+            hint = _search_key_in_words(target.source, target.key_names), errcode = 'no_data_found';
     end if;
     return embedding;
 end $$;

@@ -55,7 +55,7 @@ def test_a_key_that_its_domain_does_not_take(connection: psycopg.Connection, ask
     connection.execute(f"create domain number as int {check}")
     make_documents(connection, key="id number primary key")
     create_pipeline(connection)
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"no key of|cannot be the key of"):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match='no key of "documents"'):
         connection.execute(ASKED[asked])
 
 

@@ -152,11 +152,11 @@ def test_a_mistyped_key(documents: psycopg.Connection) -> None:
     with refused("public.documents has no row 3.", "A row is named by its key, id (integer)."):
         wait_for(documents, 3)
     with refused(
-        '"one" cannot be the key of a row of public.documents: invalid input syntax for type integer: "one".',
+        '"one" is no key of "documents": invalid input syntax for type integer: "one".',
         "id (integer)",
     ):
         wait_for(documents, "one")
-    with refused("public.documents has no row NULL."):
+    with refused('NULL is no key of "documents".'):
         documents.execute("call pgembedd.wait_for_row('documents', null)")
     with refused('There is no pipeline "nope".'):
         documents.execute("call pgembedd.wait_for_row('nope', '1')")
