@@ -43,6 +43,7 @@ set lock_timeout = '2s'
 as $$
 declare
     one pgembedd_internal.pipeline := _pipeline_if_exists(name, if_exists);
+    ignored text;
 begin
     if one.id is null then return false; end if;
     perform from pipeline p where one.id in (p.id, p.shadow_of) order by p.id for no key update;
@@ -53,6 +54,8 @@ begin
             errcode = 'object_not_in_prerequisite_state';
     end if;
     return true;
+exception when lock_not_available then
+    ignored := _refuse_locked(null, 'altered', name);
 end $$;
 
 -- As it is after the wait for its lock: volatile, as the snapshot of the statement that calls it is older.
@@ -82,6 +85,8 @@ begin
         queued := queued + _alter_side(shadow, _checked(_altered_alike(shadow, current, made)), backfill);
     end if;
     return queued;
+exception when lock_not_available then
+    ignored := _refuse_locked(current, 'altered');
 end $$;
 
 create or replace function pgembedd_internal._pipeline_of(id integer) returns pgembedd_internal.pipeline
@@ -171,6 +176,8 @@ create or replace function pgembedd_internal._replaced_words(
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
+declare
+    ignored text := _check_text_config_values(made);
 begin
     perform _drop_words(current);
     delete from word_frequency f where f.pipeline_id = made.id;

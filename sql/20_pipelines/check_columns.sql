@@ -9,6 +9,9 @@ set quote_all_identifiers = off
 as $$
 declare
     given constant text := made.content_function;
+    returned constant text := (
+        select format_type(f.prorettype, null) from pg_proc f join pg_type t on t.oid = _base_type(f.prorettype)
+        where f.oid = function and t.typcategory <> 'S');
 begin
     if function is null and (strpos(given, ':') > 0 or _model_meant(given) is not null
                              or (_known_model(given)).name is not null) then
@@ -33,6 +36,10 @@ begin
         raise exception using message = format('%s(%s) is no function that returns one value.', given,
                 made.source_name),
             hint = 'content_function takes one row of the source and returns text.', errcode = 'wrong_object_type';
+    elsif returned is not null then
+        raise exception using message = format('%s(%s) returns %s, not text.', given, made.source_name, returned),
+            hint = 'content_function takes one row of the source and returns text: array_to_string() joins an array.',
+            errcode = 'wrong_object_type';
     end if;
     return (select format('%I.%I', n.nspname, f.proname)
             from pg_proc f join pg_namespace n on n.oid = f.pronamespace where f.oid = function);

@@ -116,6 +116,7 @@ begin
         made.embedding_table := coalesce(_take_table(made, existing_vectors), _ensure_table(made));
         made.embedding_table_name := made.embedding_table::text;
     end if;
+    ignored := _check_text_config_values(made);
     made.words_table := _ensure_words(made);
     if made.index_type <> 'none' then
         made := _ensure_indexes(made, index_when, index_within);
@@ -130,6 +131,8 @@ begin
                    else _backfill(made, false) end;
     perform _notify_created(made, queued);
     return queued;
+exception when lock_not_available then
+    ignored := _refuse_locked(made, 'created');
 end $$;
 
 -- The pipeline with what follows from its options, or a refusal.

@@ -9,6 +9,7 @@ as $$
 declare
     gone pgembedd_internal.pipeline := _pipeline_if_exists(pipeline, if_exists);
     item text;
+    ignored text;
 begin
     if gone.id is null then return; end if;
     if (_shadow(gone)).id is not null then
@@ -39,6 +40,8 @@ begin
     delete from answer_settings s where s.pipeline = gone.name;
     delete from pipeline p where p.id = gone.id;
     perform _notify('dropped', gone.id, name => gone.name);
+exception when lock_not_available then
+    ignored := _refuse_locked(gone, 'dropped');
 end $$;
 comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters '

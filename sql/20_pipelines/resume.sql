@@ -9,6 +9,8 @@ declare
     ignored text := _check_problem(found_one, 'The pipeline "%s" cannot resume: %s');
 begin
     perform _remake(found_one), _resume(found_one.id);
+exception when lock_not_available then
+    ignored := _refuse_locked(found_one, 'resumed');
 end $$;
 comment on function pgembedd.resume is 'Go on after a pause or after what stopped the pipeline has been mended.';
 

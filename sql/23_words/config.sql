@@ -62,17 +62,46 @@ begin
     return made;
 end $$;
 
--- The configuration of a row of the source, as an SQL expression of the row `alias`.
-create or replace function pgembedd_internal._row_config(made pgembedd_internal.pipeline, alias text) returns text
+-- Refuses a column of which none of the first values names a configuration: it holds something else. Where there are no
+-- values yet, any column is taken.
+create or replace function pgembedd_internal._check_text_config_values(made pgembedd_internal.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    named boolean;
+begin
+    if made.text_config_column is null then return; end if;
+    named := nullif(_execute_once(made, format('select pg_catalog.to_jsonb(pg_catalog.bool_or(%s is not null)) from '
+        '(select s.* from %s s limit 1000) s where s.%I is not null', _named_config(made, 's'), made.source,
+        made.text_config_column), is_query => true), 'null')::boolean;
+    if not named then
+        raise exception using
+            message = format('No value of %s.%I names a text search configuration.', made.source,
+                made.text_config_column),
+            hint = E'text_config is one of \\dF, as in ''english'', or a column that names one for each row, or none, '
+                'for no search by words.', errcode = 'invalid_parameter_value';
+    end if;
+end $$;
+
+-- The configuration that a row of the source names, null where it names none, as an SQL expression of the row `alias`.
+create or replace function pgembedd_internal._named_config(made pgembedd_internal.pipeline, alias text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when made.text_config_column is null then format('%L::pg_catalog.regconfig', made.text_config)
-                else format(
-        'coalesce((select c.oid::pg_catalog.regconfig from pg_catalog.pg_ts_config c '
+    select format(
+        '(select c.oid::pg_catalog.regconfig from pg_catalog.pg_ts_config c '
         'join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.cfgnamespace '
         'where %1$s.%2$I::pg_catalog.text operator(pg_catalog.=) any (array[c.cfgname::pg_catalog.text, '
         'pg_catalog.format(''%%I.%%I'', n.nspname, c.cfgname)]) '
-        'order by pg_catalog.pg_ts_config_is_visible(c.oid) desc, c.oid limit 1), %3$L::pg_catalog.regconfig)',
-        alias, made.text_config_column, made.text_config) end
+        'order by pg_catalog.pg_ts_config_is_visible(c.oid) desc, c.oid limit 1)', alias, made.text_config_column)
+$$;
+
+-- The configuration of a row of the source, as an SQL expression of the row `alias`.
+create or replace function pgembedd_internal._row_config(made pgembedd_internal.pipeline, alias text) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select case when made.text_config_column is null then format('%L::pg_catalog.regconfig', made.text_config)
+                else format('coalesce(%s, %L::pg_catalog.regconfig)', _named_config(made, alias), made.text_config) end
 $$;

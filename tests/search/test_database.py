@@ -200,7 +200,7 @@ def test_a_key_of_several_columns(database: Database) -> None:
         connection.execute("insert into places values ('Ulm', 1, 'a house')")
         assert searches.row("places", {"town": "Ulm", "no": 1}) == {"town": "Ulm", "no": 1, "body": "a house"}
         assert searches.row("places", {"town": "Ulm"}) is None
-        with pytest.raises(SearchError, match=r"It is an object of town, no\."):
+        with pytest.raises(SearchError, match=r"a JSON object: town \(text\), no \(integer\)\."):
             searches.row("places", "Ulm")
 
 

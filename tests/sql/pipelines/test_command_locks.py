@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.support.refusals import refused
 from tests.support.sql import create_pipeline, make_documents, value
 from tests.support.waiting import PATIENCE_S
 
@@ -17,6 +18,19 @@ COMMANDS = {
     "change": "select pgembedd.change_model('documents', 'another', 3)",
     "resume": "select pgembedd.resume('documents')",
 }
+DONE = {"create": "created", "alter": "altered", "drop": "dropped", "change": "created", "resume": "resumed"}
+
+
+@pytest.mark.slow
+def test_of_two_that_alter_the_later_is_told_of_the_other(
+    connection: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    make_documents(connection, 1)
+    create_pipeline(connection)
+    with other.transaction(force_rollback=True):
+        other.execute("select pgembedd.alter_pipeline('documents', max_attempts => 3)")
+        with refused('The pipeline "documents" cannot be altered now: another session changes it.', "Call it again"):
+            connection.execute("select pgembedd.alter_pipeline('documents', max_attempts => 4)")
 
 
 @pytest.mark.slow
@@ -35,7 +49,9 @@ def test_a_command_gives_up_soon_behind_a_long_transaction(
     with other.transaction(force_rollback=True):
         other.execute("update documents set title = 'later'")
         connection.execute(f"set statement_timeout = '{PATIENCE_S}s'")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
+        pid, name = value(other, "select pg_backend_pid()"), {"create": "again", "change": "documents.next"}.get(command)
+        sentence = f'The pipeline "{name or "documents"}" cannot be {DONE[command]} now: '
+        with refused(f"{sentence}public.documents is in use by pid {pid}.", "Call it again when that transaction has"):
             connection.execute(COMMANDS[command].encode())
     assert before == value(
         connection, "select array_agg((p.name, p.state) order by p.id)::text from pgembedd_internal.pipeline p"
