@@ -80,6 +80,9 @@ declare
     ignored text;
 begin
     if shadow.id is not null and made.name <> current.name then ignored := _check_names(made.name); end if;
+    if made.text_config_column is distinct from current.text_config_column then
+        ignored := _check_text_config_values(made);
+    end if;
     queued := _alter_side(current, made, backfill);
     if shadow.id is not null then
         queued := queued + _alter_side(shadow, _checked(_altered_alike(shadow, current, made)), backfill);
@@ -176,8 +179,6 @@ create or replace function pgembedd_internal._replaced_words(
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    ignored text := _check_text_config_values(made);
 begin
     perform _drop_words(current);
     delete from word_frequency f where f.pipeline_id = made.id;

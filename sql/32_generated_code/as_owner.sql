@@ -185,7 +185,7 @@ as $$
                         else query end, query)
 $$;
 
--- Runs a statement as the owner of the source of a pipeline that is still being made and has no functions yet. Returns
+-- Runs a statement as the owner of the source of a pipeline that is still being made and may have no functions. Returns
 -- the value of a query; what is done meanwhile is undone then.
 create or replace function pgembedd_internal._execute_once(
     made pgembedd_internal.pipeline, statement text, is_query boolean default false
@@ -195,7 +195,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     verb constant text := format('once_%s', pg_backend_pid());
-    called constant text := _pipeline_function(0, verb) || '()';
+    called constant text := _pipeline_function(coalesce(made.id, 0), verb) || '()';
     answer jsonb;
 begin
     perform _generate_for_owner(made, verb, '', 'jsonb', '', format(

@@ -16,10 +16,13 @@ CALLS = {
     "requeue": "select pgembedd.requeue('{name}', array[{key}])",
     "row_status": "select pgembedd.row_status('{name}', array[{key}])",
     "search_row": "select pgembedd.search_row('{name}', {key})",
-    "similar": 'select pgembedd."similar"(\'{name}\', {key})',
+    "similar": "select pgembedd.\"similar\"('{name}', {key})",
     "wait_for_row": "call pgembedd.wait_for_row('{name}', {key})",
 }
-ONE, TWO = "A row is named by its key, id (integer).", "A row is named by its key as a JSON object: a (integer), b (date)."
+ONE, TWO = (
+    "A row is named by its key, id (integer).",
+    "A row is named by its key as a JSON object: a (integer), b (date).",
+)
 MISTYPED = {
     '"abc"': 'invalid input syntax for type integer: "abc"',
     "99999999999": 'value "99999999999" is out of range for type integer',

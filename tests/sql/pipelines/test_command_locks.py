@@ -49,7 +49,10 @@ def test_a_command_gives_up_soon_behind_a_long_transaction(
     with other.transaction(force_rollback=True):
         other.execute("update documents set title = 'later'")
         connection.execute(f"set statement_timeout = '{PATIENCE_S}s'")
-        pid, name = value(other, "select pg_backend_pid()"), {"create": "again", "change": "documents.next"}.get(command)
+        pid, name = (
+            value(other, "select pg_backend_pid()"),
+            {"create": "again", "change": "documents.next"}.get(command),
+        )
         sentence = f'The pipeline "{name or "documents"}" cannot be {DONE[command]} now: '
         with refused(f"{sentence}public.documents is in use by pid {pid}.", "Call it again when that transaction has"):
             connection.execute(COMMANDS[command].encode())

@@ -43,6 +43,8 @@ SETUP = """
     create function takes_text(text) returns text language sql as 'select $1';
     create function embedding_input(documents) returns text language sql as 'select $1.title';
     create function many(documents) returns setof text language sql as 'select $1.title';
+    create function parts(documents) returns text[] language sql as 'select array[$1.title]';
+    create function counted(documents) returns int language sql as 'select 1';
     create procedure does(documents) language sql as 'select';
     create aggregate joined(documents) (sfunc = array_append, stype = documents[]);
 """
@@ -92,6 +94,8 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"content_function": "takes_text"}, "There is no function takes_text(documents)."),
     ({"content_function": "many"}, "many(documents) is no function that returns one value."),
     ({"content_function": "does"}, "does(documents) is no function that returns one value."),
+    ({"content_function": "parts"}, "parts(documents) returns text[], not text."),
+    ({"content_function": "counted"}, "counted(documents) returns integer, not text."),
     ({"content_function": "joined"}, "joined(documents) is no function that returns one value."),
     ({"vector_type": "sparsevec"}, "vector_type 'sparsevec' is not known."),
     ({"vector_type": None}, "vector_type NULL is not known."),

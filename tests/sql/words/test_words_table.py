@@ -335,3 +335,21 @@ def test_the_table_belongs_to_the_owner_of_the_source(roles: Roles, connection: 
     connection.execute("update documents set content = 'a bird' where id = 1")
     work(connection)
     assert by_words(connection, "bird") == [1]
+
+
+@pytest.mark.parametrize("table", ["", "partition by range (id)"])
+def test_a_column_that_names_no_configuration_is_refused(connection: psycopg.Connection, table: str) -> None:
+    connection.execute(f"create table documents (id int primary key, title text, tongue text) {table}")
+    if table:
+        connection.execute("create table part partition of documents for values from (0) to (10)")
+    create_pipeline(connection, content_columns=["title"], text_config="tongue")  # nothing is in it yet
+    connection.execute("insert into documents values (1, 'a text', null), (2, 'a text', 'en')")
+    second = {"pipeline": "second", "content_columns": ["title"], "embedding_column": "second", "text_config": "tongue"}
+    rest = "names a text search configuration."
+    with refused(f"No value of public.documents.tongue {rest}", "or a column that names one for each row"):
+        create_pipeline(connection, **second)
+    with refused(f"No value of public.documents.title {rest}"):
+        call(connection, "alter_pipeline", pipeline="documents", text_config="title")
+    call(connection, "alter_pipeline", pipeline="documents", max_attempts=3)
+    connection.execute("update documents set tongue = 'pg_catalog.german' where id = 1")
+    create_pipeline(connection, **second)
