@@ -1,5 +1,5 @@
--- What changes a pipeline waits two seconds for a lock, because its table's writers stand in line behind it. Refuses what
--- waited in vain: for the tables of that pipeline, or, where only its name is given, for the pipeline itself.
+-- What changes a pipeline waits two seconds for a lock, because its table's writers stand in line behind it. Refuses
+-- what waited in vain: for the tables of that pipeline, or, where only a name is given, for the pipeline itself.
 create or replace function pgembedd_internal._refuse_locked(
     one pgembedd_internal.pipeline, done text, name text default null
 ) returns void
