@@ -7,8 +7,9 @@ create or replace view pgembedd_internal._asked as
            -- The filter as a condition on the row `s`; with what must stand in no chunk of a row, for the leg by words;
            -- and with all that the query requires, for the leg by meaning.
            null::text as condition, null::text as words_condition, null::text as near_condition,
-           -- How long the list of each leg is.
-           null::integer as wanted,
+           -- How long the list of each leg is; where something filters, how many rows or chunks the planner expects to
+           -- pass, and what it costs to read them all, in its units.
+           null::integer as wanted, null::double precision as matches, null::double precision as exact_cost,
            -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each, and the idf;
            -- what must and must not occur; the table where the caller may look them up, its rows, and their length.
            null::text as plain, null::text[] as words, null::double precision[] as shares,

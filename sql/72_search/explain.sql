@@ -31,6 +31,7 @@ begin
         asked.embedding := coalesce(embedding, embed(asked.plain, pipeline => target.name));
     end if;
     asked.wanted := (select max(d) from unnest(_search_depths(asked)) d);  -- of the longest list
+    asked := _search_expected(target, asked);
     hidden := row_security_active(target.source);
     plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'skip', asked.skip, 'per', per,
         'filter', asked.condition, 'row_security', hidden or row_security_active(target.vectors),
@@ -121,7 +122,7 @@ declare
 begin
     leg := _search_words(target, asked);
     if leg.any_of is not null then
-        execute 'explain (analyze, format json) ' || _search_words_statement(target, asked, leg.others is not null)
+        execute 'explain (analyze, format json) ' || _search_words_statement(target, asked, leg.way)
         into plan using leg.any_of, leg.others, asked.required, leg.most, asked.wanted, _search_each(asked.words),
             asked.idfs, asked.embedding, asked.min_similarity;
         scans := _scans_of(plan::jsonb, 'v');
@@ -129,7 +130,8 @@ begin
             '$[*].Plans[*] ? (@."Node Type" == "Bitmap Index Scan")."Index Name"');
     end if;
     return jsonb_build_object(
-        'path', case when index is not null then 'index' when scans is not null then 'scan' else 'none' end,
+        'path', case when leg.way = 'filter' then 'filter' when index is not null then 'index'
+                     when scans is not null then 'scan' else 'none' end,
         'index', index, 'words', asked.words, 'candidates_have', concat_ws(' | ', leg.any_of, leg.others),
         'required', asked.required, 'candidates', leg.candidates[1] + leg.candidates[2],
         'rows_visited', _rows_visited(coalesce(scans, '[]')), 'hits', (

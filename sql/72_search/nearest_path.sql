@@ -1,12 +1,28 @@
+-- What the planner expects of the filter. Volatile, as only such may EXPLAIN.
+create or replace function pgembedd_internal._search_expected(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._asked
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    plan json;
+begin
+    if not _search_filtered(target, asked) then return asked; end if;
+    execute 'explain (format json) select from ' || _search_from(target, asked, 'exact') into plan;
+    asked.matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition: 0
+    asked.exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';
+    return asked;
+end $$;
+
 -- Which scan costs less, of how many rows. The index visits about step * rows / matches rows. `visits` bounds them for
 -- each step with which the index costs less, or for the first: twice as many, or more where a scan in vain takes about
--- as long as the exact one that follows it; null where nothing filters. Without an index there is one way. Volatile, as
--- only such may EXPLAIN.
+-- as long as the exact one that follows it; null where nothing filters. Without an index there is one way.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
     out path text, out visits integer[], out rows double precision
 )
-language plpgsql
+language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
@@ -14,9 +30,6 @@ declare
     vain_visit_cost constant double precision := 16;  -- beyond the bound, all that was met by the way is looked up
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
     vectors constant regclass := target.vectors;
-    plan json;
-    matches double precision;
-    exact_cost double precision;
     last_step double precision;  -- with which the index costs less
 begin
     select sum(greatest(c.reltuples, 0)), case when bool_or(exists (
@@ -26,13 +39,10 @@ begin
     into rows, path from pg_class c
     where c.relkind = 'r'
       and c.oid = any (array(select vectors union all select p.relid from pg_partition_tree(vectors) p));
-    if path = 'exact' or not _search_filtered(target, asked) then return; end if;
-    execute 'explain (format json) select from ' || _search_from(target, asked, 'exact') into plan;
-    matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition it is 0
-    exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';
-    last_step := least(exact_cost / visit_cost, most / 2.0) * matches / greatest(rows, matches);
+    if path = 'exact' or asked.matches is null then return; end if;
+    last_step := least(asked.exact_cost / visit_cost, most / 2.0) * asked.matches / greatest(rows, asked.matches);
     if steps[1] > last_step then path := 'exact'; end if;
-    visits := array(select least(most, greatest(2 * s * greatest(rows, matches) / matches,
-                                                exact_cost / vain_visit_cost))
+    visits := array(select least(most, greatest(2 * s * greatest(rows, asked.matches) / asked.matches,
+                                                asked.exact_cost / vain_visit_cost))
                     from unnest(steps) s where s <= greatest(last_step, steps[1]) order by s);
 end $$;

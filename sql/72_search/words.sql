@@ -3,11 +3,12 @@
 -- as many words as keep them few; where these are less than `enough`, some with the other words come after them, and
 -- more of both until there are. What a list of ten or more has stays its beginning, so it is that of every longer one.
 -- To a list that is fused, no row of common words is added to make it longer. Rows of common words are taken in the
--- order of the table.
+-- order of the table. Where the filter keeps so few rows that those with the rarest words would hardly be ten, all
+-- that pass it are candidates, as long as they are no more than the planner expects by far.
 create or replace function pgembedd_internal._search_words(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked,
     out hits pgembedd_internal._search_hit[], out candidates bigint[], out any_of tsquery,
-    out others tsquery, out most integer
+    out others tsquery, out most integer, out way text
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -15,21 +16,31 @@ set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
 as $$
 declare
     taken integer;
+    expected double precision;
+    -- Which the planner decides by all rows; from a caller from whom policies hide some, nothing may depend on those.
+    by_filter constant boolean := asked.matches <= 5000 and not row_security_active(target.source);
     list pgembedd_internal._search_hit[];
     enough constant integer := case asked.mode when 'hybrid' then asked.wanted / 6 else asked.wanted end;
 begin
     hits := '{}'; candidates := '{0,0}'; most := 1000;
     if asked.words = '{}' then return; end if;
     loop
-        taken := greatest(1, (
-            select count(*) from (
-                select sum(s.share) over (order by s.nth) * asked.documents as expected
-                from unnest(asked.shares) with ordinality as s(share, nth)) e where e.expected <= most));
-        any_of := _search_any(asked.words[:taken]);
-        others := case when most > 1000 then _search_any(asked.words[taken + 1:]) end;
-        execute _search_words_statement(target, asked, others is not null) into list, candidates
+        select greatest(count(*), 1), coalesce(max(e.expected), most) into taken, expected
+        from (select sum(s.share) over (order by s.nth) * asked.documents as expected
+              from unnest(asked.shares) with ordinality as s(share, nth)) e where e.expected <= most;
+        way := case when way is null and by_filter and expected * asked.matches < 10 * asked.documents then 'filter'
+                    when most > 1000 and taken < cardinality(asked.words) then 'others' else 'rare' end;
+        any_of := _search_any(case way when 'filter' then asked.words else asked.words[:taken] end);
+        others := case way when 'others' then _search_any(asked.words[taken + 1:]) end;
+        execute _search_words_statement(target, asked, way) into list, candidates
         using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words), asked.idfs,
               asked.embedding, asked.min_similarity;
+        if way = 'filter' then
+            hits := list;
+            exit when candidates[1] < 6 * most;
+            hits := '{}';
+            continue;
+        end if;
         hits := case when cardinality(hits) < 10 then list else _search_joined(hits, list, asked, 'text') end;
         exit when cardinality(hits) >= enough
                or (others is not null or taken = cardinality(asked.words))
@@ -56,13 +67,13 @@ begin
     return nullif(array_to_string(_search_each(words), ' | '), '')::tsquery;
 end $$;
 
--- $1 is a tsquery of the words, $2 one of the other words: rows without those of $1 are candidates `with_others`; $3 is
+-- $1 is a tsquery of the words, $2 one of the other words, with which rows are candidates in the way 'others'; $3 is
 -- that of what is required, $4 bounds the candidates, $5 the hits; $6 has each word as a tsquery, $7 its weight; $8 is
 -- the query's vector, $9 the least similarity. The words' table is `v`, a chunk `c`. A long tsvector is copied, lest it
 -- be read out of line for each word. OPERATOR() has one precedence, so every term has its parentheses. Where nothing
 -- filters, rows are looked up in the order of the hits, until these suffice, instead of all that have a word.
 create or replace function pgembedd_internal._search_words_statement(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, with_others boolean
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, way text
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -70,7 +81,8 @@ as $$
 declare
     columns constant text := format(target.hit_columns, 'v');
     of_row constant boolean := asked.per = 'row' and target.chunked;
-    late constant boolean := asked.words_condition = 'true' and asked.min_similarity is null and not of_row;
+    late constant boolean := asked.words_condition = 'true' and asked.min_similarity is null and not of_row
+        and way <> 'filter';
     sums record;
 begin
     select string_agg(format('($7[%1$s] operator(pg_catalog.*) pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', '
@@ -100,7 +112,7 @@ begin
                     order by v.{own}_score desc, {columns} limit $5) v) o $q$, jsonb_build_object(
         'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'), 'chunk_index', target.chunk_index,
         'ranks', sums.ranks, 'held', sums.held, 'length', format('%L::float8', asked.average_length),
-        'candidates', _search_candidates(target, asked, columns, with_others, late),
+        'candidates', _search_candidates(target, asked, columns, way, late),
         'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_index)',
             format(target.key_columns, 'v'), target.own) else 'found' end,
@@ -109,33 +121,37 @@ begin
 end $$;
 
 -- The rows with a word of $1, then those with one of the others alone; or all at once, those of $1 before the others:
--- where a filter leaves few, to read them once takes half as long. `late`: the rows are looked up later.
+-- where a filter leaves few, to read them once takes half as long. In the way 'filter' the rows that pass it are read,
+-- and of each its words: OFFSET keeps the planner from reading those of all rows. `late`: rows are looked up later.
 create or replace function pgembedd_internal._search_candidates(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, columns text,
-    with_others boolean, late boolean
+    way text, late boolean
 ) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(_render($q$
-        (select {columns}, v.pgembedd_words, {other} as {own}_other from {words} v {joins}
+        (select {columns}, v.pgembedd_words, {other} as {own}_other from {from}
          where v.pgembedd_words operator(pg_catalog.@@) {has}
            and ($3 is null or v.pgembedd_words operator(pg_catalog.@@) $3) and ({condition}) {similar} {most})
         $q$, jsonb_build_object(
-        'own', target.own, 'columns', columns, 'words', asked.words_table, 'condition', asked.words_condition,
-        'joins', case when not late then _search_words_joins(target) end,
-        'other', case part when 'rare' then 'false' when 'others' then 'true'
-                           else 'not v.pgembedd_words operator(pg_catalog.@@) $1' end,
-        'has', case part when 'rare' then '$1'
-                         when 'others' then '$2 and not v.pgembedd_words operator(pg_catalog.@@) $1'
-                         else '($1 operator(pg_catalog.||) $2)' end,
+        'own', target.own, 'columns', columns, 'condition', asked.words_condition,
+        'from', case when part = 'filter' then format(
+                         '%s s join lateral (select v.* from %s v where %s offset 0) v on true %s', target.source,
+                         asked.words_table, format(target.key_match, 'v', 's'), _search_words_vectors(target))
+                     else concat(asked.words_table, ' v ', case when not late then _search_words_joins(target) end) end,
+        'other', case part when 'others' then 'true' when 'all' then 'not v.pgembedd_words operator(pg_catalog.@@) $1'
+                           else 'false' end,
+        'has', case part when 'others' then '$2 and not v.pgembedd_words operator(pg_catalog.@@) $1'
+                         when 'all' then '($1 operator(pg_catalog.||) $2)' else '$1' end,
         'most', case part when 'rare' then 'limit (5 operator(pg_catalog.*) $4)' when 'others' then 'limit $4'
+                          when 'filter' then 'limit (6 operator(pg_catalog.*) $4)'
                           else format('order by %s_other, %s limit (6 operator(pg_catalog.*) $4)',
                                       target.own, columns) end,
         'similar', case when asked.min_similarity is not null then format('and %s operator(pg_catalog.>=) $9',
             format(target.similarity_at,
                    format(target.distance_to, case when target.chunked then 'c' else 's' end, 8))) end)), ' union all ')
-    from unnest(case when not with_others then '{rare}' when late then '{rare,others}' else '{all}' end::text[]) as part
+    from unnest(case when way <> 'others' then array[way] when late then '{rare,others}' else '{all}' end) as part
 $$;
 
 -- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector.
@@ -144,8 +160,16 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return format('join %s s on %s ', target.source, format(target.key_match, 's', 'v'))
-        || case when target.chunked
+    return format('join %s s on %s %s', target.source, format(target.key_match, 's', 'v'),
+                  _search_words_vectors(target));
+end $$;
+
+create or replace function pgembedd_internal._search_words_vectors(target pgembedd_internal._search_target) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return case when target.chunked
                 then format('join %s c on %s and c.chunk_index operator(pg_catalog.=) v.chunk_index',
                             target.vectors, format(target.key_match, 'c', 'v'))
                 else format('and s.%s is not null', target.embedding) end;

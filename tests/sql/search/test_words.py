@@ -168,6 +168,35 @@ def test_as_many_are_found_as_match(many: psycopg.Connection, mode: str) -> None
     assert len(search(connection, query="seldom", mode=mode, k=1000)) == (70 if mode == "text" else 1000)
 
 
+@pytest.mark.slow
+def test_of_what_a_filter_leaves_all_rows_with_a_word_are_ranked(many: psycopg.Connection) -> None:
+    few = {"id": {"$between": [190, 210]}}
+    assert _text_path(many, "common seldom often", few) in [("filter", 21), ("filter", 42)]  # rows, or chunks
+    found = by_words(many, "common seldom often", k=1000, filter=few)
+    assert (found[0], sorted(found)) == (200, list(range(190, 211)))
+    assert by_words(many, "common seldom often", k=7, filter=few) == found[:7]
+    assert by_words(many, "often -seldom", k=1000, filter=few) == [key for key in found if key != 200]
+    assert by_words(many, "unknown", filter=few) == []
+
+
+@pytest.mark.slow
+def test_a_filter_that_leaves_more_rows_than_the_planner_expects_is_no_way(many: psycopg.Connection) -> None:
+    all_of_them = {"language": {"$like": "english"}}  # 35, as no statistics say more
+    path, candidates = _text_path(many, "common", all_of_them)
+    assert (path != "filter", candidates > 1000) == (True, True)
+    assert by_words(many, "common", k=1000, filter=all_of_them) == by_words(many, "common", k=1000)
+
+
+def _text_path(connection: psycopg.Connection, query: str, filter: dict[str, Any]) -> tuple[str, int]:
+    plan = value(
+        connection,
+        "select pgembedd.explain_search('documents', %s, filter => %s, mode => 'text') -> 'text'",
+        query,
+        Jsonb(filter),
+    )
+    return plan["path"], plan["candidates"]
+
+
 @pytest.mark.parametrize("table", [None, "chunks"])
 def test_the_best_by_words_that_lost_their_vectors_leave_their_places_to_others(
     connection: psycopg.Connection, table: str | None
