@@ -38,8 +38,9 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when _silent_workers() is not null
                     then format('No worker that claims jobs answers: %s.', _silent_workers())
-                when not leased and a.takes_pushes is not true and not _is_stored()
-                    then 'No worker is connected: start one with `pgembedd run`.' end
+                when leased or a.takes_pushes or _is_stored() then null
+                when exists (select from push) then 'No worker is connected, and no service has taken a pushed job.'
+                else 'No worker is connected: start one with `pgembedd run`.' end
     from (select bool_or('claim' = any (w.tasks)) as claims, bool_or('push' = any (w.tasks)) as takes_pushes
           from workers() w where w.answers) a
     where a.claims is not true

@@ -63,7 +63,7 @@ begin
         where j.jobname = 'pgembedd-push' and j.database = current_database() loop
         if target.url is null or not _has_pg_net() or not has_schema_privilege('net', 'usage') then
             perform cron.unschedule(job.jobid);
-        else
+        elsif job.username <> current_user then  -- only a superuser sees it, and may alter it
             perform cron.alter_job(job.jobid, schedule => target.every, command => command);
         end if;
     end loop;
@@ -75,11 +75,14 @@ begin
     elsif not has_schema_privilege('net', 'usage') then
         return format('Nothing is pushed yet: %1$s may not use pg_net. As an administrator: GRANT USAGE ON SCHEMA net '
                       'TO %1$s; then run `pgembedd migrate`.', quote_ident(current_user));
-    elsif job is null then
+    elsif job is null or job.username = current_user then
         perform cron.schedule('pgembedd-push', target.every, command);
     end if;
     return format('pg_cron posts waiting jobs to %s (%s).', target.url, target.every);
-exception when insufficient_privilege then
+exception when invalid_parameter_value then
+    return format('Nothing is scheduled: this pg_cron does not take %L, as versions before 1.5 take no seconds. Call '
+                  'set_push() with every => ''* * * * *''.', target.every);
+when insufficient_privilege then
     return format('Nothing is scheduled: %s may not use pg_cron here. Have a role '
                   'that may call: select cron.schedule(''pgembedd-push'', %L, %L).',
         quote_ident(current_user), coalesce(target.every, '10 seconds'), command);

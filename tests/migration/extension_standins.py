@@ -20,13 +20,14 @@ create schema cron;
 create table cron.job (
     jobid bigserial primary key, schedule text not null, command text not null,
     database text not null default current_database(), username text not null default current_user,
-    active boolean not null default true, jobname text);
+    active boolean not null default true, jobname text, unique (jobname, username));
 grant select on cron.job to public;
 alter table cron.job enable row level security;
 create policy cron_job_policy on cron.job using (username = current_user);
 create function cron.schedule(job_name text, schedule text, command text) returns bigint
 language sql security definer as $$
     insert into cron.job (jobname, schedule, command, username) values (job_name, schedule, command, session_user)
+    on conflict (jobname, username) do update set schedule = excluded.schedule, command = excluded.command
     returning jobid
 $$;
 create function cron.unschedule(job_id bigint) returns boolean language sql security definer as $$
@@ -34,6 +35,7 @@ create function cron.unschedule(job_id bigint) returns boolean language sql secu
 $$;
 create function cron.alter_job(job_id bigint, schedule text default null, command text default null) returns void
 language sql security definer as $$ update cron.job set schedule = $2, command = $3 where jobid = job_id $$;
+revoke all on function cron.alter_job from public;
 """
 SCRIPTS = {"pg_cron": CRON, "pg_net": NET}
 

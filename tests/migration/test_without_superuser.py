@@ -133,7 +133,8 @@ def use(database: Database, installer: str) -> None:
         sql.rows(connection, "select pgembedd.index_statements('documents')")
         # What the upkeep and a worker's thread call, whose errors are lines of a log.
         connection.execute("select pgembedd_internal._maintain_indexes(), pgembedd_internal._has_builder('documents')")
-        connection.execute("select pgembedd.set_push('http://localhost', 'token')")
+        said = [sql.call(connection, "set_push", url="http://localhost", token="token") for _ in range(2)]
+        assert said[0] == said[1]
         connection.execute("select pgembedd.set_push(null)")
         for kind in ("worker", "operator", "search", "ask", "embed"):  # a role of Postgres's, which is on every server
             connection.execute(f"select pgembedd.grant_{kind}('pg_monitor')".encode())

@@ -103,8 +103,10 @@ ANSWERED = "insert into net._http_response (id, status_code, timed_out, error_ms
 PROBLEMS = {
     (200, None, None): None,
     (207, None, None): None,
-    (401, None, None): "was answered with 401: the service wants another token, which set_push() takes.",
+    (401, None, None): "was answered with 401: the service wants another token, which set_push() takes; "
+    "behind a redirect none arrives.",
     (404, None, None): "was answered with 404: this is not the path of a service, which is /functions/v1/embed.",
+    (422, None, None): "was answered with 422: this is not the path of a service, which is /functions/v1/embed.",
     (502, None, None): "was answered with 502: see the log of the service.",
     (None, True, None): "had no answer in time: see whether the service runs there.",
     (None, None, "Couldn't resolve host name"): "was not sent: Couldn't resolve host name.",
@@ -133,9 +135,9 @@ def test_the_newest_answer_says_what_is_wrong(pushed: psycopg.Connection) -> Non
 
 
 def test_the_doctor_says_what_is_wrong_with_the_push(pushed: psycopg.Connection, database: Database) -> None:
-    def found() -> list[tuple[str, str]]:
+    def found(about: str = "push") -> list[tuple[str, str]]:
         with connect(database.conninfo, autocommit=True) as connection:
-            return [(one.level, one.text) for one in check_pipelines(connection) if one.about == "push"]
+            return [(one.level, one.text) for one in check_pipelines(connection) if one.about == about]
 
     assert found() == [("ok", f"jobs are posted to {URL}")]
     pushed.execute("update pgembedd_internal.push set problem = 'It is away.'")
@@ -143,6 +145,7 @@ def test_the_doctor_says_what_is_wrong_with_the_push(pushed: psycopg.Connection,
     pushed.execute("update pgembedd_internal.push set problem = null; drop table net._http_response")
     assert found() == [("note", f"jobs are posted to {URL}, and the answers cannot be read")]
     pushed.execute("insert into documents (id, title) values (1, 'text')")
+    assert ("ok", "running, 1 job waiting, 0 workers") in found('pipeline "documents"'), "it waits for the next post"
     assert call(pushed, "process_embeddings") == 1
     pushed.execute("select pgembedd.tick()")
 

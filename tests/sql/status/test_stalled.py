@@ -15,6 +15,7 @@ from tests.support.presence import PLACE, beat
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     Job,
+    call,
     claim,
     create_pipeline,
     fail,
@@ -84,6 +85,8 @@ def test_no_worker(documents: psycopg.Connection) -> None:
     told = "2 jobs are due, and none was stored for 2 min. No worker is connected: start one with `pgembedd run`."
     assert shown(documents) == ("stalled", told)
     assert rows(documents, "select state from pgembedd.metrics()") == [("stalled",)]
+    call(documents, "set_push", url="http://127.0.0.1:8432/functions/v1/embed")
+    assert why(documents) == "No worker is connected, and no service has taken a pushed job."
     assert (
         value(documents, "select pgembedd_internal._shown_state(p) from pgembedd_internal.pipeline p") == "running"
     ), "wait_for_pipeline() waits"

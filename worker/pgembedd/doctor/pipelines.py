@@ -1,6 +1,7 @@
 """The pipelines: their state, index and model."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 
@@ -22,7 +23,8 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding("note", "pipelines", "this role may not look at them; run the doctor as the owner, too")
         return
     ((workers,),) = rows(connection, "doctor_workers")
-    yield from _push(connection)
+    pushes = rows(connection, "doctor_push")
+    yield from _push(pushes)
     found = rows(connection, "doctor_pipelines")
     if not found:
         yield Finding("note", "pipelines", "none yet", "select pgembedd.create_pipeline(...)")
@@ -33,7 +35,7 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
             yield Finding("bad", about, state, problem or reason)
         elif state == "paused":
             yield Finding("note", about, f"paused, {counted(waiting, 'job')} waiting", reason)
-        elif waiting and not workers:
+        elif waiting and not workers and not pushes:
             yield Finding(
                 "bad", about, f"{counted(waiting, 'job')} waiting since {oldest_s:.0f} s and no worker", "pgembedd run"
             )
@@ -48,9 +50,9 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
         yield from _model(about, model, fingerprint, dimensions)
 
 
-def _push(connection: psycopg.Connection) -> Iterator[Finding]:
+def _push(pushes: list[tuple[Any, ...]]) -> Iterator[Finding]:
     """Reports where jobs are posted, and what the last answer says."""
-    for url, readable, problem in rows(connection, "doctor_push"):
+    for url, readable, problem in pushes:
         if problem:
             remedy = f"select pgembedd.set_push(url, token => ...); see {page('how-to/push.md')}"
             yield Finding("bad", "push", problem, remedy)
