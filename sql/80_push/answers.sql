@@ -65,7 +65,8 @@ as $$
         else format('The last push to %s was answered with %s: %s.', url, status_code, case
             when status_code in (401, 403) then 'the service wants another token, which set_push() takes; '
                 'behind a redirect none arrives'
-            when status_code in (400, 404, 405, 422) then 'this is not the path of a service, which is /functions/v1/embed'
+            when status_code in (400, 404, 405, 422)
+                then 'this is not the path of a service, which is /functions/v1/embed'
             when status_code in (429, 503) then 'the service is busy, or has no database'
             else 'see the log of the service' end)
     end

@@ -80,8 +80,8 @@ begin
     end if;
     return format('pg_cron posts waiting jobs to %s (%s).', target.url, target.every);
 exception when invalid_parameter_value then
-    return format('Nothing is scheduled: this pg_cron does not take %L, as versions before 1.5 take no seconds. Call '
-                  'set_push() with every => ''* * * * *''.', target.every);
+    return format('No schedule was made: this pg_cron does not take %L, as versions before 1.5 take no seconds. '
+                  'Call set_push() with every => ''* * * * *''.', target.every);
 when insufficient_privilege then
     return format('Nothing is scheduled: %s may not use pg_cron here. Have a role '
                   'that may call: select cron.schedule(''pgembedd-push'', %L, %L).',

@@ -281,7 +281,7 @@ def test_every_cause_of_a_stalled_pipeline_is_in_the_runbook_with_its_cure() -> 
     causes = {re.split("%s|`", sentence)[0].strip(" .:") for sentence in re.findall(r"'([A-Z][^']{20,})'", code)}
 
     assert {re.split("…|`", sentence)[0].split(": process")[0].strip(" .:") for sentence in cures} == causes
-    assert len(causes) == 8
+    assert len(causes) == 9
 
 
 def test_what_is_said_of_a_slow_pipeline_is_in_the_runbook() -> None:
