@@ -46,36 +46,26 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     target pgembedd_internal.push;
+    has_cron boolean;
+    lacking text;
     job record;
     command constant text := 'select pgembedd.process_embeddings()';
 begin
     select p.* into target from push p;
-    if to_regclass('cron.job') is null or to_regprocedure('cron.schedule(text, text, text)') is null then
-        return case
-            when target.url is null then 'Nothing is pushed.'
-            when not _has_pg_net()
-                then 'Nothing is pushed yet: neither pg_net nor pg_cron is in this '
-                     'database. CREATE EXTENSION both, then run `pgembedd migrate`.'
-            else 'Nothing is scheduled: pg_cron is not in this database. CREATE EXTENSION pg_cron and run '
-                 '`pgembedd migrate`, or have pgembedd.process_embeddings() called by a schedule of yours.' end;
+    has_cron := to_regclass('cron.job') is not null and to_regprocedure('cron.schedule(text, text, text)') is not null;
+    lacking := _push_lacks(target.url, has_cron);
+    if has_cron then
+        for job in select j.jobid, j.username from cron.job j
+            where j.jobname = 'pgembedd-push' and j.database = current_database() loop
+            if lacking is not null then
+                perform cron.unschedule(job.jobid);
+            elsif job.username <> current_user then  -- only a superuser sees it, and may alter it
+                perform cron.alter_job(job.jobid, schedule => target.every, command => command);
+            end if;
+        end loop;
     end if;
-    for job in select j.jobid, j.username from cron.job j
-        where j.jobname = 'pgembedd-push' and j.database = current_database() loop
-        if target.url is null or not _has_pg_net() or not has_schema_privilege('net', 'usage') then
-            perform cron.unschedule(job.jobid);
-        elsif job.username <> current_user then  -- only a superuser sees it, and may alter it
-            perform cron.alter_job(job.jobid, schedule => target.every, command => command);
-        end if;
-    end loop;
-    if target.url is null then
-        return 'Nothing is pushed.';
-    elsif not _has_pg_net() then
-        return 'Nothing is pushed yet: pg_net is not in this database. '
-               'CREATE EXTENSION pg_net, then run `pgembedd migrate`.';
-    elsif not has_schema_privilege('net', 'usage') then
-        return format('Nothing is pushed yet: %1$s may not use pg_net. As an administrator: GRANT USAGE ON SCHEMA net '
-                      'TO %1$s; then run `pgembedd migrate`.', quote_ident(current_user));
-    elsif job is null or job.username = current_user then
+    if lacking is not null then return lacking; end if;
+    if job is null or job.username = current_user then
         perform cron.schedule('pgembedd-push', target.every, command);
     end if;
     return format('pg_cron posts waiting jobs to %s (%s).', target.url, target.every);
@@ -87,6 +77,27 @@ when insufficient_privilege then
                   'that may call: select cron.schedule(''pgembedd-push'', %L, %L).',
         quote_ident(current_user), coalesce(target.every, '10 seconds'), command);
 end $$;
+
+-- Why nothing is posted to this URL by a schedule, with the remedy; null where all that it takes is there.
+create or replace function pgembedd_internal._push_lacks(url text, has_cron boolean) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select case
+        when url is null then 'Nothing is pushed.'
+        when not has_cron and not _has_pg_net()
+            then 'Nothing is pushed yet: neither pg_net nor pg_cron is in this '
+                 'database. CREATE EXTENSION both, then run `pgembedd migrate`.'
+        when not has_cron
+            then 'Nothing is scheduled: pg_cron is not in this database. CREATE EXTENSION pg_cron and run '
+                 '`pgembedd migrate`, or have pgembedd.process_embeddings() called by a schedule of yours.'
+        when not _has_pg_net()
+            then 'Nothing is pushed yet: pg_net is not in this database. '
+                 'CREATE EXTENSION pg_net, then run `pgembedd migrate`.'
+        when not has_schema_privilege('net', 'usage')
+            then format('Nothing is pushed yet: %1$s may not use pg_net. As an administrator: GRANT USAGE ON SCHEMA '
+                        'net TO %1$s; then run `pgembedd migrate`.', quote_ident(current_user)) end
+$$;
 
 -- True if net.http_post is pg_net's own, and not that of a schema with the same name: pg_cron runs it as our owner.
 create or replace function pgembedd_internal._has_pg_net() returns boolean
