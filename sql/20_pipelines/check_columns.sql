@@ -1,5 +1,5 @@
--- The name of the content function with its schema, or a refusal. content_function is the fourth parameter: a call by
--- position may have a model or a column there.
+-- The name of the content function with its schema, or a refusal. content_function is the fourth parameter of
+-- create_pipeline(): a call by position may have a model or a column there.
 create or replace function pgembedd_internal._content_function(
     function regprocedure, made pgembedd_internal.pipeline
 ) returns text
@@ -13,18 +13,19 @@ declare
         select format_type(f.prorettype, null) from pg_proc f join pg_type t on t.oid = _base_type(f.prorettype)
         where f.oid = function and t.typcategory <> 'S');
 begin
-    if function is null and (strpos(given, ':') > 0 or _model_meant(given) is not null
-                             or (_known_model(given)).name is not null) then
+    if function is null and made.id is null and (
+        strpos(given, ':') > 0 or _model_meant(given) is not null or (_known_model(given)).name is not null)
+    then
         raise exception using message = format('%L is a model, not a content_function.', given),
             hint = format('Write model => %L: all arguments after the third are given by name.', given),
             errcode = 'invalid_parameter_value';
-    elsif function is null and _type_of_column(made.source, given) is not null then
+    elsif function is null and made.id is null and _type_of_column(made.source, given) is not null then
         raise exception using message = format('%L is a column, not a content_function.', given),
             hint = format('Write %s: all arguments after the third are given by name.', format(
                 case when made.content_columns is not null or given <> all (_watchable_columns(made.source))
                      then 'embedding_column => %L' else 'content_columns => array[%L]' end, given)),
             errcode = 'invalid_parameter_value';
-    elsif function is null and made.content_columns is not null then
+    elsif function is null and made.id is null and made.content_columns is not null then
         raise exception using message = format('content_columns are given, and then %L as content_function.', given),
             hint = 'Give one of the two. All arguments after the third are given by name, as in '
                    'model => ''gte-small''.',

@@ -25,7 +25,7 @@ begin
     elsif not made.triggers and (made.on_update = 'clear' or made.enable_always) then
         raise exception using message = format('%s is done by triggers, and this pipeline is to have none.',
                 case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end),
-            hint = 'Leave out triggers => false, or this option.', errcode = 'invalid_parameter_value';
+            hint = 'Say triggers => true, or leave this option out.', errcode = 'invalid_parameter_value';
     elsif made.max_attempts is null or made.max_attempts not between 1 and 100 then
         raise exception using
             message = format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')),
@@ -64,7 +64,8 @@ begin
     elsif made.embedding_column = any (made.content_columns || made.asked_watch_columns || made.key_columns) then
         raise exception using message = format('The column "%s" cannot be content or key and hold the vector, too.',
             made.embedding_column),
-            hint = 'Name another embedding_column: it is created when missing.', errcode = 'invalid_parameter_value';
+            hint = 'Leave it out of the content and of what is watched, or give the vectors a column of their own.',
+            errcode = 'invalid_parameter_value';
     end if;
 end $$;
 

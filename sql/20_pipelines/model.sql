@@ -49,7 +49,8 @@ begin
     select k.* into known from _known_model(made.model) k;
     if coalesce(made.model, '') = '' then
         raise exception using message = 'The pipeline needs a model.',
-            hint = 'Leave it out for gte-small, or see `pgembedd model list`.', errcode = 'invalid_parameter_value';
+            hint = format('Take one of %s; see `pgembedd model list`.', _model_names()),
+            errcode = 'invalid_parameter_value';
     elsif _model_meant(made.model) is not null then
         raise exception using message = format('%s is a model of a provider''s.', made.model),
             hint = format('Say whose: model => %L. Its texts leave this machine, so an operator enables the provider.',

@@ -57,7 +57,7 @@ begin
     if made.embedding_table_name is null and option is not null then
         raise exception using
             message = format('%s needs an embedding_table: a column of the source holds one vector a row.', option),
-            hint = format('For example embedding_table => %L.',
+            hint = format('A pipeline has one from create_pipeline() on: for example embedding_table => %L.',
                 (select relname from pg_class where oid = made.source) || '_embeddings'),
             errcode = 'invalid_parameter_value';
     elsif made.formatting is not null

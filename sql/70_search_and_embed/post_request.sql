@@ -75,8 +75,8 @@ begin
             case cardinality(coalesce(_listeners(), '{}')) when 1 then 'a worker is'
                 else cardinality(coalesce(_listeners(), '{}')) || ' workers are' end
             using errcode = 'insufficient_resources',
-            hint = 'They are busy, still loading the model, or have not answered for some seconds: ask again, '
-                   'give it longer with timeout => ..., or start another worker.';
+            hint = 'They are busy, still loading the model, or have not answered for some seconds: ask again, or start '
+                   'another worker. pgembedd.embed() takes a longer timeout.';
     end if;
     return outcome.embedding;
 end $$;

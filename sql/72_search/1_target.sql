@@ -75,19 +75,17 @@ declare
     one pgembedd_internal.pipeline;
     names text[];
 begin
-    if name is not null then
+    if name is not null or source is null then
         select p.* into one from pipeline p where p.name = $1;
         if one.id is null then
-            raise exception using message = _cut(format('There is no pipeline "%s".', name)),
+            raise exception using
+                message = _cut(format('There is no pipeline %s.', coalesce('"' || name || '"', 'NULL'))),
                 hint = _pipelines_there(), errcode = 'undefined_object';
         elsif one.source <> source then
             raise exception using message = format('The pipeline "%s" is of %s, not of %s.', name, one.source, source),
                 hint = 'Name one of the table, or leave the pipeline out.', errcode = 'invalid_parameter_value';
         end if;
         return one;
-    elsif source is null then
-        raise exception using message = 'Say what is to be searched: a pipeline''s name, or null::some_table.',
-            hint = 'For example pgembedd.search(''documents'', ''some words'').', errcode = 'null_value_not_allowed';
     end if;
     names := array(select p.name from pipeline p where p.source = $2 and p.shadow_of is null order by p.name);
     if cardinality(names) <> 1 then

@@ -22,7 +22,7 @@ begin
             errcode = 'invalid_parameter_value';
     elsif (vector is null or asked.mode = 'text') and (asked.query is null or _blank(asked.query)) then
         raise exception using message = 'The query is empty.',
-            hint = 'Say in some words what is searched, or give its vector as embedding.',
+            hint = 'Say in some words what is searched; pgembedd.search() takes its vector, too, as embedding.',
             errcode = 'invalid_parameter_value';
     elsif _search_similarity_range(target.distance, asked.min_similarity) is not null then
         raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),

@@ -50,7 +50,6 @@ CAUSES = {
     "0A000": ["select pgembedd.create_pipeline('x', 'parent', '{title}')"],
     "22004": [
         "call pgembedd.wait_for_pipeline('documents', null::interval)",
-        "select pgembedd.search(null::text, 'x')",
     ],
     "22023": [
         f"{MADE}distance => 'hamming')",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import psycopg
@@ -18,6 +19,11 @@ REFUSALS = {
         "select pgembedd.alter_pipeline('nope')",
         "select pgembedd.alter_pipeline('documents', content_columns => '{nope}')",
         "select pgembedd.alter_pipeline('documents', content_function => 'nope')",
+        "select pgembedd.alter_pipeline('documents', content_function => 'gte-small')",
+        "select pgembedd.alter_pipeline('documents', content_function => 'title')",
+        "select pgembedd.alter_pipeline('documents', content_columns => '{title}', content_function => 'nope')",
+        "select pgembedd.alter_pipeline('documents', content_columns => '{embedding}')",
+        "select pgembedd.alter_pipeline('documents', on_update => 'clear', triggers => false)",
         "select pgembedd.alter_pipeline('documents', text_config => 'nope')",
         "select pgembedd.alter_pipeline('documents', max_attempts => 0)",
         "select pgembedd.alter_pipeline('documents', rename_to => 'two words')",
@@ -34,6 +40,8 @@ REFUSALS = {
         "select pgembedd.change_model('documents', distance => 'hamming')",
         "select pgembedd.change_model('documents', index_options => '{\"lists\": 1}')",
         "select pgembedd.change_model('documents', chunk_tokens => 8)",
+        "select pgembedd.change_model('documents', model => '')",
+        "select pgembedd.change_model('documents', dimensions => 5000)",
     ],
     "claim": ["select pgembedd_internal.claim(1, 'nope')"],
     "claim_changed": ["select pgembedd_internal.claim_changed('[]')", "select pgembedd_internal.claim_changed('{}')"],
@@ -142,11 +150,17 @@ REFUSALS = {
         "select pgembedd.search_many('{}', 'x')",
         "select pgembedd.search_many('{documents}', 'x', k => 0)",
         "select pgembedd.search_many('{documents}', 'x', mode => 'nope')",
+        "select pgembedd.search_many('{documents}', '')",
+        "select pgembedd.search_many('{documents}', 'x', mode => 'text', min_similarity => 0.5)",
     ],
     "search_row": ["select pgembedd.search_row('nope', '1')", "select pgembedd.search_row('documents', '\"x\"')"],
     "set_push": ["select pgembedd.set_push('nope')"],
     "share_thread": ["select pgembedd.share_thread(gen_random_uuid(), 'postgres')"],
-    "similar": ["select pgembedd.similar('nope', '1')", "select pgembedd.similar('documents', '7')"],
+    "similar": [
+        "select pgembedd.similar('nope', '1')",
+        "select pgembedd.similar('documents', '7')",
+        "select pgembedd.similar(null, '1')",
+    ],
     "stop_answer": ["select pgembedd.stop_answer(gen_random_uuid())"],
     "sweep": ["select pgembedd.sweep(-1)"],
     "switch_model": ["select pgembedd.switch_model('nope')", "select pgembedd.switch_model('documents')"],
@@ -218,3 +232,12 @@ def test_it_is_short(documents: psycopg.Connection, function: str) -> None:
             documents.execute(statement)
         assert caught.value.diag.message_hint, statement
         check_context(caught.value)
+        named = set(re.findall(r"\b([a-z_]+) =>", str(caught.value.diag.message_hint)))
+        assert named <= parameters(documents, str(caught.value.diag.message_hint), function), statement
+
+
+def parameters(connection: psycopg.Connection, hint: str, function: str) -> set[str]:
+    """The names of the arguments that the function takes, and those that the hint names with a call."""
+    called = {function, *re.findall(r"\b(\w+)\(", hint)}
+    named = "select unnest(proargnames[1:pronargs]) from pg_proc where proname = any (%s)"
+    return set(column(connection, named, list(called)))

@@ -240,7 +240,7 @@ def test_a_change_of_model_while_the_query_is_embedded_is_refused(
         ("'documents', 'x', min_similarity => -1.5", "min_similarity -1.5 is out of range.", "-1 to 1"),
         ("'documents', 'x', skip => -1", "skip -1 is out of range.", "first page"),
         ("'nope', 'x'", 'There is no pipeline "nope".', "There are: documents."),
-        ("null::text, 'x'", "Say what is to be searched: a pipeline's name, or null::some_table.", "pgembedd.search"),
+        ("null::text, 'x'", "There is no pipeline NULL.", "There are: documents."),
         ("null::integer, 'x'", "integer is not the type of a table's rows.", "by its name"),
         ("null::bare, 'x'", "public.bare has no pipeline, so there is nothing to search.", "create_pipeline"),
         (
