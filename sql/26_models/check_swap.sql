@@ -31,7 +31,7 @@ as $$
 declare
     missing bigint;
     problem text := coalesce(
-        _problem(successor), case when successor.state <> 'running' then successor.state_reason end);
+        _problem(successor), case when successor.state <> 'running' then _shown_reason(successor) end);
 begin
     if problem is not null then
         raise exception using message = format('"%s" is not fit to take over: %s', successor.name, problem),

@@ -85,14 +85,26 @@ def test_a_sample_is_searched_and_nothing_is_written(shop: Database, reader: str
 def test_the_call_that_is_printed_makes_the_pipeline(server: EmbeddedPostgres, database: Database) -> None:
     with database.connect() as connection:
         connection.execute(TABLES)
-        for table, column in (("pairs", "body_embedding"), ("long", None)):
+        again = (("pairs", "body_embedding"), ("long", None), ("pairs", "body_embedding_2"), ("long", None))
+        for number, (table, column) in enumerate(again):
             done = pgembedd("try", "--table", table, "--columns", "body", "--json", "cat", database=database.conninfo)
             assert done.code == 0, done.err
             connection.execute(json.loads(done.out)["create_pipeline"])
             made = connection.execute(
-                "select embedding_column, embedding_table is null from pgembedd.pipelines where pipeline = %s", [table]
+                "select embedding_column, embedding_table is null from pgembedd.pipelines where pipeline = %s",
+                [table if number < 2 else f"{table}_2"],
             ).fetchone()
             assert made == (column, column is not None)
+
+
+def test_a_role_that_may_not_see_the_pipelines(roles: Roles, database: Database) -> None:
+    role = roles.make("reader")
+    with database.connect() as connection:
+        connection.execute(TABLES)
+        connection.execute(f"grant select on pairs to {role}".encode())
+    arguments = ("try", "--table", "pairs", "--columns", "body", "--json", "cat")
+    done = pgembedd(*arguments, database=conninfo_as(database, role))
+    assert "create_pipeline('pairs'," in json.loads(done.out)["create_pipeline"]
 
 
 def test_json_is_one_object_with_keys_as_a_search_has_them(reader: str) -> None:

@@ -1,5 +1,6 @@
 """`pgembedd try`"""
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -132,12 +133,15 @@ class Trial:
 
     def call(self) -> str:
         """Returns the call of create_pipeline() for this table; with chunks where many texts are long."""
-        arguments = [_literal(_pipeline_name(self.table.relation)), _literal(self.table.name)]
+        table = self.table
+        arguments = [_literal(_free(_pipeline_name(table.relation), table.pipelines)), _literal(table.name)]
         arguments.append(f"array[{', '.join(map(_literal, self.content_columns))}]")
         if self.truncated * 20 > len(self.rows):  # as _propose_chunks() in SQL
-            arguments.append(f"embedding_table => {_literal(self.table.relation + '_embeddings')}")
-        elif "embedding" in self.table.columns:
-            arguments.append(f"embedding_column => {_literal(self.content_columns[0] + '_embedding')}")
+            free = _free(f"{table.relation}_embeddings", table.embedding_tables)
+            arguments.append(f"embedding_table => {_literal(free)}")
+        elif "embedding" in table.columns:
+            free = _free(f"{self.content_columns[0]}_embedding", table.columns)
+            arguments.append(f"embedding_column => {_literal(free)}")
         if self.embedder.name != DEFAULT_MODEL:
             arguments.append(f"model => {_literal(self.embedder.name)}")
         if self.embedder.name not in REGISTRY:
@@ -176,6 +180,12 @@ def _print(trial: Trial, text: str) -> None:
 def _pipeline_name(relation: str) -> str:
     """Returns the table's name as far as a pipeline's may be like it."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", relation).lstrip("-.")[:63] or "documents"
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """Returns the name, or where it is taken the first of `name_2`, `name_3`, … that is not."""
+    names = itertools.chain([name], (f"{name[:58]}_{number}" for number in itertools.count(2)))
+    return next(one for one in names if one not in taken)
 
 
 def _literal(text: str) -> str:

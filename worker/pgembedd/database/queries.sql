@@ -1139,8 +1139,8 @@ where (g.privilege = 'EXECUTE') = (d.kind = 'routine')  -- a view may have the n
 select pg_catalog.set_config('statement_timeout', '30s', true)
 
 -- name: trial_table
--- The table that a name means: its kind, estimates of rows and pages, its columns with their place in the key,
--- whether this database has a schema of ours, and the role.
+-- The table that a name means: its kind, estimates of rows and pages, its columns with their place in the key, the
+-- tables that are called as one of its embeddings would be, whether this database has a schema of ours, and the role.
 select n.nspname, c.relname, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relkind,
        coalesce((select pg_catalog.sum(greatest(l.reltuples, 0))
                  from pg_catalog.pg_partition_tree(c.oid) t
@@ -1157,9 +1157,15 @@ select n.nspname, c.relname, pg_catalog.format('%%I.%%I', n.nspname, c.relname),
                    where i.indrelid operator(pg_catalog.=) c.oid and i.indisprimary
                      and key.nth operator(pg_catalog.<=) i.indnkeyatts) k on k.attnum operator(pg_catalog.=) a.attnum
         where a.attrelid operator(pg_catalog.=) c.oid and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped),
+       array(select r.relname::pg_catalog.text from pg_catalog.pg_class r
+             where r.relnamespace operator(pg_catalog.=) c.relnamespace and pg_catalog.starts_with(
+                 r.relname::pg_catalog.text, pg_catalog.concat(c.relname, '_embeddings'))),
        pg_catalog.to_regnamespace('pgembedd') is not null, pg_catalog.quote_ident(current_user)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
 where c.oid operator(pg_catalog.=) pg_catalog.to_regclass(%(table)s)
+
+-- name: pipeline_names
+select pipeline from pgembedd.pipelines
 
 -- name: trial_rows
 -- Keys and texts of random rows; the text is made as that of content_columns is.

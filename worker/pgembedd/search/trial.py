@@ -4,7 +4,7 @@ Reads in transactions that are read-only, as the role of the connection, and nee
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,10 @@ Row = tuple[Any, str]
 
 @dataclass(frozen=True, slots=True)
 class TrialTable:
-    """A table that may be sampled. `name` has the schema, quoted; `rows` and `pages` are estimates."""
+    """A table that may be sampled. `name` has the schema, quoted; `rows` and `pages` are estimates.
+
+    `pipelines` are the names that are taken, as far as this role may see them, and `embedding_tables` those of tables.
+    """
 
     schema: str
     relation: str
@@ -38,7 +41,9 @@ class TrialTable:
     pages: int
     key_columns: list[str]
     columns: list[str]
+    embedding_tables: list[str]
     has_pgembedd: bool
+    pipelines: list[str]
 
 
 def find_table(connection: PinnedConnection, table: str, content_columns: Sequence[str]) -> TrialTable:
@@ -56,14 +61,24 @@ def find_table(connection: PinnedConnection, table: str, content_columns: Sequen
         raise ConfigurationError(
             f"There is no table {table}: name it with its schema, and quoted as in SQL where it needs quoting."
         )
-    schema, relation, name, kind, rows, pages, columns, has_pgembedd, role = found
+    schema, relation, name, kind, rows, pages, columns, embedding_tables, has_pgembedd, role = found
     if kind not in ("r", "p"):
         raise ConfigurationError(f"{name} is {KINDS.get(kind, 'no ordinary relation')}, not a table.")
     _check_columns(name, columns, content_columns)
     keys = sorted((one for one in columns if one["key"]), key=lambda one: int(one["key"]))
     _check_rights(role, name, [one for one in columns if one["key"] or one["name"] in content_columns])
     key_columns, names = ([one["name"] for one in each] for each in (keys, columns))
-    return TrialTable(schema, relation, name, rows, pages, key_columns, names, has_pgembedd)
+    pipelines = _pipelines(connection) if has_pgembedd else []
+    return TrialTable(
+        schema, relation, name, rows, pages, key_columns, names, embedding_tables, has_pgembedd, pipelines
+    )
+
+
+def _pipelines(connection: PinnedConnection) -> list[str]:
+    """Returns the names of pipelines; none where this role may not see them, or the schema is of an older version."""
+    with suppress(errors.InsufficientPrivilege, errors.UndefinedTable), _reading(connection):
+        return [name for (name,) in connection.execute(query("pipeline_names"))]
+    return []
 
 
 def _check_columns(name: str, columns: list[dict[str, Any]], wanted: Sequence[str]) -> None:
