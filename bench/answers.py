@@ -1,28 +1,38 @@
-"""What it takes `pgembedd serve` to show answers while they are made: processor time and delay of a delta.
+"""What it takes `pgembedd serve` to show answers while they are made: processor time and delay of a delta, how long
+after its end an answer has ended for the last of its viewers, and the memory that they take, both divided by them.
 
 A stand-in for the worker writes a delta every 50 ms to each answer, as the worker flushes them, with the time in its
-text; viewers read over HTTP in this process. One viewer of one answer, fifty of one, and a hundred answers with a
-viewer each, at which the stand-in itself may not keep up with its rate.
+text; viewers read over HTTP in this process. One viewer of one answer, fifty and a thousand of one, and a hundred
+answers with a viewer each, at which the stand-in itself may not keep up with its rate.
 """
 
 import asyncio
 import json
+import resource
 import statistics
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from bench.http import MODEL, Cpu, server
-from bench.report import Result, compare, interleave, main
-from bench.workers import database
+from bench.http import MODEL, server
+from bench.report import Result, averaged, compare, interleave, main
+from bench.workers import cpu_s, database, rss_bytes
 
-CASES = {"1 viewer": (1, 1), "50 viewers of 1 answer": (1, 50), "100 answers": (100, 1)}
+CASES = {
+    "1 viewer": (1, 1),
+    "50 viewers of 1 answer": (1, 50),
+    "1,000 viewers of 1 answer": (1, 1000),
+    "100 answers": (100, 1),
+}
+MANY = "1,000 viewers of 1 answer"
+AT_ONCE = 50  # viewers that connect
 SECONDS = 5.0
 EVERY_S = 0.05
 ROLE, PASSWORD = "asker", "of the bench"
@@ -44,83 +54,106 @@ WRITE = "select pgembedd_internal.write_answers(%(answers)s::uuid[], %(attempts)
 FINISH = "select pgembedd_internal.finish_answer(%s, %s, 'complete', '', '{}', array['done'], array['{}']::jsonb[])"
 
 
-async def watch(port: int, answer: str) -> list[float]:
-    """Returns how long each delta took from its writing to here."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-    writer.write(f"GET /api/v1/answers/{answer} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    delays = []
-    while line := await reader.readline():
-        if line.startswith(b'data: {"text"'):
-            delays.append(time.time() - float(json.loads(line[6:])["text"]))
-        elif line.startswith(b"event: done"):
-            break
-    writer.close()
-    return delays
+@dataclass(frozen=True)
+class Service:
+    """A service, the connections of its database's owner and of its asker."""
 
+    owner: psycopg.Connection
+    asker: psycopg.Connection
+    port: int
+    pid: int
 
-async def emit(connection: psycopg.Connection, held: list[tuple[str, int]], watched: float) -> int:
-    """Writes deltas to all answers for some seconds and ends them; returns how many each got."""
-    await asyncio.sleep(watched)
-    began, written = time.monotonic(), 0
-    while time.monotonic() < began + SECONDS:
-        values = {"answers": [answer for answer, _ in held], "attempts": [attempt for _, attempt in held]}
-        data = [json.dumps({"text": str(time.time())})] * len(held)
-        await asyncio.to_thread(connection.execute, WRITE, {**values, "events": ["delta"] * len(held), "data": data})
-        written += 1
-        await asyncio.sleep(max(0.0, began + written * EVERY_S - time.monotonic()))
-    for one in held:
-        await asyncio.to_thread(connection.execute, FINISH, one)
-    return written
+    async def watch(
+        self, answer: str, connecting: asyncio.Semaphore, begun: asyncio.Event
+    ) -> tuple[list[float], float]:
+        """Returns how long each delta took from its writing to here, and when the answer had ended; sets `begun` with
+        the first event.
+        """
+        async with connecting:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
+            writer.write(f"GET /api/v1/answers/{answer} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            while not (line := await reader.readline()).startswith(b"event: status"):
+                if not line:
+                    raise RuntimeError("A viewer was refused.")
+            begun.set()
+        delays = []
+        while not (line := await reader.readline()).startswith(b"event: done"):
+            if line.startswith(b'data: {"text"'):
+                delays.append(time.time() - float(json.loads(line[6:])["text"]))
+        writer.close()
+        return delays, time.time()
 
+    async def emit(self, held: list[tuple[str, int]]) -> tuple[int, float]:
+        """Writes deltas to all answers for some seconds and ends them; returns how many each got, and when it ended."""
+        began, written = time.monotonic(), 0
+        while time.monotonic() < began + SECONDS:
+            values = {"answers": [answer for answer, _ in held], "attempts": [attempt for _, attempt in held]}
+            values |= {"events": ["delta"] * len(held), "data": [json.dumps({"text": str(time.time())})] * len(held)}
+            await asyncio.to_thread(self.owner.execute, WRITE, values)
+            written += 1
+            await asyncio.sleep(max(0.0, began + written * EVERY_S - time.monotonic()))
+        for one in held:
+            await asyncio.to_thread(self.owner.execute, FINISH, one)
+        return written, time.time()
 
-def run(
-    connection: psycopg.Connection, asker: psycopg.Connection, port: int, cpu: Cpu, answers: int, viewers: int
-) -> dict[str, float]:
-    """Measures one case: seconds of the service's processor for each delta that a viewer got, and of its delay, and
-    the share of the rate that is kept. RuntimeError where a viewer missed some.
-    """
-    for _ in range(answers):
-        asker.execute(ASK)
-    held = [(str(answer), attempt) for answer, attempt in connection.execute(CLAIM).fetchall()]
+    async def show(self, held: list[tuple[str, int]], viewers: int) -> dict[str, float]:
+        """Measures the answers `held`, with so many viewers each."""
+        connecting, memory = asyncio.Semaphore(AT_ONCE), rss_bytes(self.pid)
+        watching, begun = [], []
+        for answer in [answer for answer, _ in held] * viewers:
+            begun.append(asyncio.Event())
+            watching.append(asyncio.create_task(self.watch(answer, connecting, begun[-1])))
+        for one in begun:
+            await one.wait()
+        memory, before = rss_bytes(self.pid) - memory, cpu_s(self.pid)
+        written, ended_at = await self.emit(held)
+        seen = await asyncio.gather(*watching)
+        every = [delay for delays, _ in seen for delay in delays]
+        if len(every) != written * len(watching):
+            raise RuntimeError("A viewer missed deltas.")
+        return {
+            "CPU a delta": (cpu_s(self.pid) - before) / len(every),
+            "delay": statistics.median(every),
+            "rate": written * EVERY_S / SECONDS,
+            "end, a viewer": (max(at for _, at in seen) - ended_at) / len(watching),
+            "memory, a viewer": memory / len(watching),
+        }
 
-    async def together() -> tuple[int, list[list[float]], float]:
-        watching = [asyncio.create_task(watch(port, answer)) for answer, _ in held for _ in range(viewers)]
-        before = cpu()
-        written = await emit(connection, held, watched=2.0)
-        return written, await asyncio.gather(*watching), before
-
-    written, delays, before = asyncio.run(together())
-    if any(len(one) != written for one in delays):
-        raise RuntimeError("A viewer missed deltas.")
-    every = [delay for one in delays for delay in one]
-    spent = (cpu() - before) / len(every)
-    return {"CPU a delta": spent, "delay": statistics.median(every), "rate": written * EVERY_S / SECONDS}
+    def run(self, answers: int, viewers: int) -> dict[str, float]:
+        """Measures one case. RuntimeError where a viewer missed some."""
+        for _ in range(answers):
+            self.asker.execute(ASK)
+        held = [(str(answer), attempt) for answer, attempt in self.owner.execute(CLAIM).fetchall()]
+        return asyncio.run(self.show(held, viewers))
 
 
 @contextmanager
-def service() -> Iterator[tuple[psycopg.Connection, psycopg.Connection, int, Cpu]]:
-    """The owner's and the asker's connection, the service's port and its processor time."""
-    with database() as (connection, conninfo):
-        connection.execute(SETUP)
+def service() -> Iterator[Service]:
+    """A service over a database with a table that may be asked about."""
+    with database() as (owner, conninfo):
+        owner.execute(SETUP)
         url = make_conninfo(conninfo, user=ROLE, password=PASSWORD)
         environment = {"DATABASE_URL": conninfo, "PGEMBEDD_SEARCH_URL": url}
-        environment |= {"PGEMBEDD_HTTP_MODELS": MODEL, "PGEMBEDD_HTTP_MAX_LISTENERS": "200"}
+        environment |= {"PGEMBEDD_HTTP_MODELS": MODEL, "PGEMBEDD_HTTP_MAX_LISTENERS": "2000"}
         command = (sys.executable, "-m", "pgembedd", "serve", "--http-port")
-        with server(*command, **environment) as (port, cpu), psycopg.connect(url, autocommit=True) as asker:
-            yield connection, asker, port, cpu
+        with server(*command, **environment) as (port, pid), psycopg.connect(url, autocommit=True) as asker:
+            yield Service(owner, asker, port, pid)
 
 
 def measure(options: Namespace) -> list[Result]:
-    """Processor time, delay, and the share of the rate that is kept, by case."""
+    """Processor time, delay, the share of the rate that is kept and the time to the end, by case; and memory."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with service() as serving:
-        cases = {name: partial(run, *serving, *counts) for name, counts in CASES.items()}
+        serving.run(1, 1)
+        memory = serving.run(*CASES[MANY])["memory, a viewer"]  # later ones take what is free
+        cases = {name: partial(serving.run, *counts) for name, counts in CASES.items()}
         values = interleave(cases, options.rounds, warm_up=True)
-    results = []
-    for figure, unit in (("CPU a delta", "s"), ("delay", "s"), ("rate", "share")):
+    results = [averaged("answers", "bytes", f"{MANY}, memory of one", [memory])]
+    for figure, unit in (("CPU a delta", "s"), ("delay", "s"), ("rate", "share"), ("end, a viewer", "s")):
         of_all = {case: found for case, found in values.items() if case.endswith(figure)}
         results += compare("answers", unit, of_all, next(iter(of_all)))
     return results
 
 
 if __name__ == "__main__":
-    main(__doc__, measure, "pgembedd", "sse-starlette", "uvicorn", rounds=3)
+    main(__doc__, measure, "pgembedd", "starlette", "uvicorn", rounds=3)

@@ -54,9 +54,9 @@ def questions(count: int, seed: int) -> list[str]:
 
 
 @contextmanager
-def server(*command: str, **environment: str) -> Iterator[tuple[int, Cpu]]:
+def server(*command: str, **environment: str) -> Iterator[tuple[int, int]]:
     """A server in a process of its own, told its port as the last argument, from its first answer to the end of the
-    block; gives the port and its processor time.
+    block; gives the port and the number of the process.
     """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -74,7 +74,7 @@ def server(*command: str, **environment: str) -> Iterator[tuple[int, Cpu]]:
 
     try:
         await_that(listens, lambda: "A server does not listen.", 0.05)
-        yield port, partial(cpu_s, process.pid)
+        yield port, process.pid
     finally:
         process.kill()
         process.communicate()
@@ -100,11 +100,11 @@ def bare(session: Session) -> Ask:
 def servers(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict[str, Server]:
     """All that are compared, with their servers started and their vectors checked."""
     command = (sys.executable, "-m", "pgembedd", "serve", "--no-database", "--http-port")
-    port, used = stack.enter_context(server(*command, PGEMBEDD_HTTP_MODELS=MODEL))
+    port, pid = stack.enter_context(server(*command, PGEMBEDD_HTTP_MODELS=MODEL))
     found: dict[str, Server] = {
         BARE: (bare(session), time.process_time),
-        "/embed": (over_http(port, "/embed"), used),
-        "/v1/embeddings": (over_http(port, "/v1/embeddings", model=MODEL), used),
+        "/embed": (over_http(port, "/embed"), partial(cpu_s, pid)),
+        "/v1/embeddings": (over_http(port, "/v1/embeddings", model=MODEL), partial(cpu_s, pid)),
     }
     _check(session, port, "/embed", lambda said: said["embedding"])
     _check(session, port, "/v1/embeddings", lambda said: said["data"][0]["embedding"])
@@ -115,9 +115,9 @@ def servers(session: Session, stack: ExitStack, missing: dict[str, str]) -> dict
     except MissingEngineError as reason:
         missing[NAIVE] = str(reason)
         return found
-    port, used = stack.enter_context(server(*command))
+    port, pid = stack.enter_context(server(*command))
     _check(session, port, "/embed", lambda said: said["embedding"])
-    return found | {NAIVE: (over_http(port, "/embed"), used)}
+    return found | {NAIVE: (over_http(port, "/embed"), partial(cpu_s, pid))}
 
 
 def _check(session: Session, port: int, path: str, read: Callable[[Any], list[float]]) -> None:

@@ -56,6 +56,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 class WorkerProcess:
     """`pgembedd run` as its users start it, or with the null model; `done` counts the jobs it has finished."""
 
@@ -97,8 +103,7 @@ class WorkerProcess:
 
     def rss_bytes(self) -> int:
         """Its resident memory."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return rss_bytes(self.process.pid)
 
     def stop(self) -> None:
         """SIGTERM, and wait for the end of the drain."""

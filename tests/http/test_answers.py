@@ -149,6 +149,7 @@ def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_S", 0.0)
+    monkeypatch.setattr(watch, "LOOK_WAIT_S", PATIENCE_S)
     with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
     with psycopg.connect(conninfo_as(asked.database, asked.role), autocommit=True) as ann:

@@ -5,16 +5,19 @@ one of the viewers, each of whom was allowed to see the answer when it began to 
 """
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any, TypeVar
 from uuid import UUID
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from pgembedd.answers.progress import Progress
-from pgembedd.answers.questions import Questions
+from pgembedd.answers.questions import AnswerState, Questions
 from pgembedd.database.answers import AnswerEvent
 from pgembedd.database.listener import Listener, within
 from pgembedd.log import get_logger
@@ -23,31 +26,59 @@ POLL_S = 0.25  # without LISTEN
 MISSED_POLL_S = 2.0  # with it: a NOTIFY is a hint that may be lost with its connection
 PAUSE_S = 0.02  # between two readings: events that come meanwhile are read together
 READERS = 4  # at a time, as many as a role has connections
+LOOKERS = 3  # at a time: the last connection is left to the role's searches
+STOP_CHECK_S = 0.25
+
+Result = TypeVar("Result")
 
 
 class Feed(Progress):
     """The events of one answer so far, for its viewers, who each go through `events` at their own pace."""
 
-    def __init__(self, answer: UUID) -> None:
+    def __init__(self, answer: UUID, lookers: CapacityLimiter) -> None:
+        """`lookers` bounds the threads that ask for single viewers."""
         super().__init__()
-        self.answer = answer
+        self.answer, self._lookers = answer, lookers
         self.viewers: list[Questions] = []
         self.unreadable: set[str] = set()  # the rights with which it could not be read
         self.changed = asyncio.Event()  # replaced each time that it is set
+        self._asked: dict[str, dict[Any, tuple[float, asyncio.Future[Any]]]] = {}  # by rights and method
+
+    async def once(self, viewer: Questions, method: Callable[[Questions, UUID], Result], within_s: float) -> Result:
+        """Calls the method for this answer, in a thread; once in so many seconds for all viewers of the same rights."""
+        asked = self._asked.setdefault(viewer.rights, {})
+        at, result = asked.get(method, (-math.inf, None))
+        if result is None or time.monotonic() >= at + within_s:
+            result = asyncio.ensure_future(run_sync(method, viewer, self.answer, limiter=self._lookers))
+            result.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            asked[method] = time.monotonic(), result
+        try:
+            found: Result = await asyncio.shield(result)
+        except Exception:
+            asked.pop(method, None)
+            raise
+        if found is None:
+            asked.pop(method, None)
+        return found
+
+    def forget(self, viewer: Questions) -> None:
+        """Forgets what viewers of these rights were told."""
+        self._asked.pop(viewer.rights, None)
 
     def add(self, events: Iterable[AnswerEvent]) -> list[AnswerEvent]:
         """Appends those that are new and wakes the viewers."""
         new = super().add(events)
-        self._wake()
+        self.wake()
         return new
 
     def fail(self, sentence: str) -> None:
         """Ends with an error that the database does not have: without a number, which another event will have."""
         self.events.append(AnswerEvent("error", {"message": sentence}))
         self.over = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Has the viewers look for news."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -70,12 +101,18 @@ class AnswerHub:
         self._feeds: dict[UUID, Feed] = {}
         self._hinted: set[UUID] = set()
         self._news = asyncio.Event()
-        self._readers = CapacityLimiter(READERS)
+        self._readers, self._lookers = CapacityLimiter(READERS), CapacityLimiter(LOOKERS)
         self._relay: asyncio.Task[None] | None = None
+
+    async def state(self, answer: UUID, viewer: Questions, within_s: float) -> AnswerState | None:
+        """Returns the answer as it was within so many seconds; None for one that the viewer may not see."""
+        if (feed := self._feeds.get(answer)) is None:
+            return await run_sync(viewer.state, answer)
+        return await feed.once(viewer, Questions.state, within_s)
 
     def join(self, answer: UUID, viewer: Questions) -> Feed:
         """Adds a viewer of an answer that it may see."""
-        feed = self._feeds.setdefault(answer, Feed(answer))
+        feed = self._feeds.setdefault(answer, Feed(answer, self._lookers))
         feed.viewers.append(viewer)
         self._hint([answer])
         self._start()
@@ -84,6 +121,7 @@ class AnswerHub:
     def leave(self, feed: Feed, viewer: Questions) -> None:
         """Removes a viewer; the feed of the last one is forgotten."""
         feed.viewers.remove(viewer)
+        feed.forget(viewer)
         if not feed.viewers:
             self._feeds.pop(feed.answer, None)
 
@@ -107,15 +145,21 @@ class AnswerHub:
         leave = None
         if self._listener is not None:
             leave = self._listener.subscribe("pgembedd_answers", within(asyncio.get_running_loop(), self._hear))
+        read_at = time.monotonic()
         try:
             while self._feeds and not self.stopping.is_set():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), MISSED_POLL_S if hears else POLL_S)
+                    await asyncio.wait_for(self._news.wait(), STOP_CHECK_S)
                 self._news.clear()
-                wanted, self._hinted = self._hinted or set(self._feeds), set()
-                await self._read([self._feeds[answer] for answer in wanted if answer in self._feeds])
+                wanted, self._hinted = self._hinted, set()
+                if not wanted and time.monotonic() < read_at + (MISSED_POLL_S if hears else POLL_S):
+                    continue
+                await self._read([self._feeds[one] for one in wanted or set(self._feeds) if one in self._feeds])
+                read_at = time.monotonic()
                 await asyncio.sleep(PAUSE_S)
         finally:
+            for feed in self._feeds.values():
+                feed.wake()
             if leave is not None:
                 leave()
 

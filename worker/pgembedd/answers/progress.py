@@ -22,17 +22,12 @@ class Progress:
     def __init__(self) -> None:
         self.events: list[AnswerEvent] = []
         self.over = False  # nothing comes any more
+        self.is_taken = False  # a worker has it; False again where an attempt failed and another one is to follow
 
     @property
     def seq(self) -> int:
         """The last event's number; 0 before the first."""
         return self.events[-1].seq if self.events else 0
-
-    @property
-    def is_taken(self) -> bool:
-        """True once a worker has it; False again where an attempt failed and another one is to follow."""
-        states = (event.data.get("status") for event in reversed(self.events) if event.name == "status")
-        return next(states, None) == "generating"
 
     def add(self, events: Iterable[AnswerEvent]) -> list[AnswerEvent]:
         """Appends those that are new, up to the last event; returns them."""
@@ -41,6 +36,8 @@ class Progress:
             if event.seq > self.seq and not self.over:
                 self.events.append(event)
                 self.over = event.ends
+                if event.name == "status":
+                    self.is_taken = event.data.get("status") == "generating"
         return self.events[known:]
 
 
@@ -54,6 +51,10 @@ class WorkerCheck:
     def is_due(self, progress: Progress) -> bool:
         """Returns True when it is time to look."""
         return time.monotonic() >= self._at and not progress.is_taken
+
+    def wait_s(self, progress: Progress) -> float | None:
+        """Returns the seconds until it may be time to look; None where only news can bring that."""
+        return None if progress.is_taken or self._at == math.inf else max(0.0, self._at - time.monotonic())
 
     def tells(self, *, is_untaken: bool) -> bool:
         """Takes the result of a look, and returns it."""

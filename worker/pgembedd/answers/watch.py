@@ -24,6 +24,8 @@ POLL_S = 0.2
 STOP_CHECK_S = 0.25
 TAKEN_S = 5.0  # so long a chat has no status: a busy worker may take much longer
 LOOK_S = 5.0  # between two looks at whether a viewer may see the answer still
+LOOK_OF_EACH_S = 0.02  # so often at most for all viewers, who come to be many: then the looks are rarer
+LOOK_WAIT_S = 0.1  # for a look; meanwhile many may wait for theirs
 NOT_SHARED = AnswerEvent("error", {"message": "The answer is not shared with you any more."})
 
 
@@ -111,6 +113,7 @@ class Viewer:
         self._questions, self._hub, self.state, self._after, self._leave = questions, hub, state, after, leave
         self._feed = None if state.is_finished else hub.join(state.id, questions)
         self._look_at = time.monotonic() + LOOK_S
+        self._look: asyncio.Future[AnswerState | None] | None = None
         self._check = WorkerCheck()
         self._told: list[AnswerEvent] | None = None  # of a finished answer
         self._ended = False  # its last event was shown
@@ -120,6 +123,8 @@ class Viewer:
         if self._feed is not None:
             self._hub.leave(self._feed, self._questions)
             self._feed = None
+        if self._look is not None:
+            self._look.cancel()
         self._leave()
 
     def abandon(self) -> None:
@@ -130,32 +135,41 @@ class Viewer:
 
     async def events(self) -> AsyncIterator[AnswerEvent]:
         """Yields what happened and what happens, sources as the role may read them. SearchError."""
+        async for events in self.batches():
+            for event in events:
+                yield event
+
+    async def batches(self) -> AsyncIterator[list[AnswerEvent]]:
+        """Yields the same, those events together that are there at the same time."""
         if (feed := self._feed) is None:
-            for event in await self._past():
-                yield await self._shown(event)
+            yield [await self._shown(event) for event in await self._past()]
             return
         at = 0
         while True:
             changed, known = feed.changed, feed.events[at:]
-            for event in known:
-                if not await self._may_see():
-                    yield NOT_SHARED
-                    return
-                if event.seq > self._after or event.ends:
-                    yield await self._shown(event)
+            if known and not await self._may_see(feed):
+                yield [NOT_SHARED]
+                return
             at += len(known)
+            if wanted := [event for event in known if event.seq > self._after or event.ends]:
+                yield [await self._shown(event, feed) for event in wanted]
             if (feed.over and at == len(feed.events)) or self._hub.stopping.is_set():
                 return
-            if not await _is_set(changed) and await self._is_untaken(feed):
-                yield UNTAKEN_EVENT
+            if not await _is_set(changed, self._check.wait_s(feed)) and await self._is_untaken(feed):
+                yield [UNTAKEN_EVENT]
 
-    async def _may_see(self) -> bool:
+    async def _may_see(self, feed: Feed) -> bool:
         """Returns False where the thread is not shared with it any more; what is shown live is read for all."""
-        if time.monotonic() < self._look_at:
+        if self._look is None:
+            if time.monotonic() < self._look_at:
+                return True
+            self._look_at = time.monotonic() + max(LOOK_S, LOOK_OF_EACH_S * len(feed.viewers))
+            self._look = asyncio.ensure_future(feed.once(self._questions, Questions.state, LOOK_S))
+        if not (await asyncio.wait([self._look], timeout=LOOK_WAIT_S))[0]:
             return True
-        self._look_at = time.monotonic() + LOOK_S
+        look, self._look = self._look, None
         try:
-            return await run_sync(self._questions.state, self.state.id) is not None
+            return look.result() is not None
         except Exception as error:
             if self._hub.sentence_of(error) is None:
                 raise
@@ -175,7 +189,7 @@ class Viewer:
                 raise GenerationUnavailableError(f"{UNTAKEN}: {REMEDY}, and ask again.")
             if time.monotonic() > until:
                 return
-            await _is_set(feed.changed)
+            await _is_set(feed.changed, STOP_CHECK_S)
 
     async def has_seen_all(self) -> bool:
         """Returns True where the answer is finished and no event is left."""
@@ -187,18 +201,21 @@ class Viewer:
             self._told = [event for _, event in found]
         return self._told
 
-    async def _shown(self, event: AnswerEvent) -> AnswerEvent:
+    async def _shown(self, event: AnswerEvent, feed: Feed | None = None) -> AnswerEvent:
         """Returns the event as this viewer is shown it: with the sources, as far as it may read them now."""
         self._ended = event.ends
         if event.name != "sources":
             return event
-        sources = await run_sync(self._questions.sources, self.state.id)
+        if feed is None:
+            sources = await run_sync(self._questions.sources, self.state.id)
+        else:
+            sources = await feed.once(self._questions, Questions.sources, LOOK_S)
         return AnswerEvent(event.name, {**event.data, "sources": sources}, event.seq)
 
 
-async def _is_set(changed: asyncio.Event) -> bool:
-    """Waits for something new; returns False where nothing came for a moment."""
+async def _is_set(changed: asyncio.Event, timeout_s: float | None) -> bool:
+    """Waits for something new; returns False where nothing came for so long."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(STOP_CHECK_S):
+        async with asyncio.timeout(timeout_s):
             return await changed.wait()
     return False

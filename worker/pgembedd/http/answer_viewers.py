@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.answers.hub import AnswerHub
 from pgembedd.answers.questions import AnswerState, Question, Questions, with_vector
-from pgembedd.answers.watch import Viewer
+from pgembedd.answers.watch import LOOK_S, Viewer
 from pgembedd.http.auth.search_roles import SearchRoles
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.errors.refusals import Refusal
@@ -52,7 +52,8 @@ class ViewerPlaces:
     def _give_back(self, user: tuple[str, str | None]) -> None:
         with self._lock:
             self._users[user] -= 1
-            self._users += Counter()  # without those who have none
+            if not self._users[user]:
+                del self._users[user]
 
 
 class Answers:
@@ -72,7 +73,7 @@ class Answers:
     def state(self, caller: Caller, answer: UUID) -> AnswerState:
         """Returns the answer as it is now. Refusal 404 for one that the caller may not see."""
         if (found := self.of(caller).state(answer)) is None:
-            raise Refusal(404, "There is no answer of this id, or it is of others.", "answer_not_found")
+            raise _not_found()
         return found
 
     def stop(self, caller: Caller, answer: UUID) -> AnswerState:
@@ -102,9 +103,14 @@ class Answers:
 
     async def watch(self, caller: Caller, answer: UUID, after: int = 0) -> Viewer:
         """Returns a viewer from the event after `after`. Refusal 404, 429, 501, 503; SearchError."""
-        state = await run_in_threadpool(self.state, caller, answer)
+        if (state := await self._hub.state(answer, self.of(caller), LOOK_S)) is None:
+            raise _not_found()
         return self._viewer(caller, state, after, None if state.is_finished else self.place(caller))
 
     def _viewer(self, caller: Caller, state: AnswerState, after: int, place: ExitStack | None) -> Viewer:
         leave = (lambda: None) if place is None else place.close
         return Viewer(self.of(caller), self._hub, state, after, leave)
+
+
+def _not_found() -> Refusal:
+    return Refusal(404, "There is no answer of this id, or it is of others.", "answer_not_found")

@@ -23,6 +23,7 @@ from pgembedd.http.models.served import ServedModels
 from pgembedd.http.models.served_reranker import ServedReranker
 from pgembedd.http.queue_look import QueueLook
 from pgembedd.http.searches import SearchModels, as_caller
+from pgembedd.http.streams.sse import OpenStreams
 from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.loop.model_loader import reranker_loader
 from pgembedd.loop.pushed_jobs import PushedJobs
@@ -74,6 +75,7 @@ class ServiceContext:
         self.listener = None if conninfo is None else Listener(conninfo, pooled=pooled, on_change=observer.connection)
         hub = AnswerHub(self.listener, self.stopping, sentence_of, _passes)
         self.answers = Answers(self.search_roles, self.searches, hub, ViewerPlaces(http.http_max_listeners))
+        self.streams = OpenStreams(self.stopping, http.http_heartbeat_s)
         self.started = threading.Event()  # the worker has loaded a model, or tried them all
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
         self.finished = True  # False when a thread still hangs in the model after close()

@@ -33,7 +33,7 @@ class HttpServer:
         self._socket = _bind(http.http_host, http.http_port)
         self.host, self.port = http.http_host, int(self._socket.getsockname()[1])
         # Half of the files that the process may open are left to the rest of it.
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        files = _allow_files(2 * http.http_max_connections)
         limits = ConnectionLimits(max(1, min(http.http_max_connections, files // 2)))
         config = uvicorn.Config(
             app,
@@ -91,6 +91,15 @@ def _adopt_log() -> None:
     logger = logging.getLogger("uvicorn")
     logger.handlers, logger.propagate = [_UvicornLog()], False
     logger.setLevel(logging.ERROR)  # below that it makes a record for every malformed request
+
+
+def _allow_files(wanted: int) -> int:
+    """Returns how many files the process may open, which it raises as far as it may where they are fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else soft
 
 
 def _bind(host: str, port: int) -> socket.socket:

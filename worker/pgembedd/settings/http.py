@@ -47,7 +47,7 @@ class HttpSettings(LanguageSettings):
         bounds=(1, 10_000_000),
     )
     http_max_connections: int = setting(
-        512,
+        2500,
         "Most connections, and no more than half the files that the process may open; then the longest idle one ends.",
         bounds=(1, 100_000),
     )
@@ -63,7 +63,7 @@ class HttpSettings(LanguageSettings):
         bounds=(0.1, 3_600),
     )
     http_max_listeners: int = setting(
-        64, "Most clients that follow the events at a time; 0: none may.", bounds=(0, 10_000)
+        1000, "Most clients that follow the events, and that watch answers, at a time; 0: none may.", bounds=(0, 10_000)
     )
     http_heartbeat_s: float = setting(
         15.0, "Seconds between the comments that a client that follows the events gets.", bounds=(0.5, 3_600)

@@ -57,8 +57,7 @@ def router(service: ServiceContext) -> APIRouter:
 
     def streamed(viewer: Viewer) -> Response:
         headers = {"location": f"{API}/answers/{viewer.state.id}"}
-        heartbeat_s = service.http.http_heartbeat_s
-        return EventStream(_frames(viewer), viewer.close, service.stopping, heartbeat_s, headers)
+        return EventStream(_frames(viewer), viewer.close, service.streams, headers)
 
     @routes.post("/answers", response_class=Response, responses={**STREAM, **_ERRORS})
     async def ask(asked: AskRequest, caller: Caller = allowed) -> Response:
@@ -90,8 +89,8 @@ async def _frames(viewer: Viewer) -> AsyncIterator[bytes]:
     """Yields the events as they are sent; `status` names the answer and its thread, and `error` is a Problem."""
     named = {"answer": str(viewer.state.id), "thread": str(viewer.state.thread) if viewer.state.thread else None}
     added: dict[str, dict[str, str | None]] = {"status": named, "error": {"error": "answer_failed"}}
-    async for event in viewer.events():
-        yield frame({**event.data, **added.get(event.name, {})}, event.name, event.seq or None)
+    async for events in viewer.batches():
+        yield b"".join([frame({**one.data, **added.get(one.name, {})}, one.name, one.seq or None) for one in events])
 
 
 def _last(after: int, last_event_id: str | None) -> int:

@@ -19,8 +19,8 @@ from pgembedd.http.paths import OPENAI
 from pgembedd.http.routes.bodies import Body, body_schema, parse_finite_float, parse_json
 from pgembedd.http.routes.model_names import model_names
 from pgembedd.http.routes.openai import openai_errors
-from pgembedd.http.streams.generation_response import HEADERS, AnswerStream, openai_events, streamed
-from pgembedd.http.streams.sse import DONE, frame
+from pgembedd.http.streams.generation_response import AnswerStream, openai_events, streamed
+from pgembedd.http.streams.sse import DONE, HEADERS, frame
 from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.settings.limits import INT4, NAME
 

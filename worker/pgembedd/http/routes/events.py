@@ -11,7 +11,7 @@ from pgembedd.http.errors.openapi import event_stream
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.paths import API
 from pgembedd.http.streams.event_hub import EventHub
-from pgembedd.http.streams.sse import EventStream, reader_events
+from pgembedd.http.streams.sse import EventStream
 from pgembedd.search.fields import Name
 from pgembedd.settings.limits import IN_ADDRESS, LISTED
 
@@ -49,7 +49,6 @@ def router(service: ServiceContext) -> APIRouter:
         if hub is None:
             raise Refusal(501, missing, "no_events")
         reader = hub.join(EventFilter.of(event or (), pipeline or ()), last_event_id)
-        events, leave = reader_events(reader, service.stopping), partial(hub.leave, reader)
-        return EventStream(events, leave, service.stopping, service.http.http_heartbeat_s)
+        return EventStream(reader.events(), partial(hub.leave, reader), service.streams)
 
     return routes

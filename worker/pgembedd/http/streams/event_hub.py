@@ -7,13 +7,12 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
 from fastapi.concurrency import run_in_threadpool
-from sse_starlette import ServerSentEvent
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.event_channel import CHANNEL, GAP, Event, EventFilter, EventLog, gap
@@ -21,11 +20,14 @@ from pgembedd.database.listener import Listener, within
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors.refusals import Refusal
+from pgembedd.http.streams.sse import framed
 from pgembedd.log import get_logger
 
 HISTORY = 500  # newest events, for a reader that comes back; as many may wait for a reader
 POLL_S = 0.5  # between two looks at whether there is a reader
 LINGER_S = 30.0  # after the last reader has left: one that lost its connection comes back in a few seconds
+LISTENING = b": listening\n\n"
+TOO_SLOW = framed('{"event": "too_slow", "pipeline": null, "pipeline_id": null}', "too_slow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,13 @@ class NumberedEvent:
 
     nth: int
     event: Event
-    epoch: str
+    frame: bytes
+    """The event as it is sent."""
 
-    @property
-    def message(self) -> ServerSentEvent:
-        """The event as it is sent."""
-        return ServerSentEvent(self.event.json, event=self.event.word, id=f"{self.epoch}-{self.nth}", sep="\n")
+    @classmethod
+    def of(cls, nth: int, event: Event, epoch: str) -> "NumberedEvent":
+        """Numbers an event of that time of listening."""
+        return cls(nth, event, framed(event.json, event.word, f"{epoch}-{nth}"))
 
 
 class EventReader:
@@ -47,7 +50,7 @@ class EventReader:
 
     def __init__(self, wanted: EventFilter) -> None:
         self.wanted = wanted
-        self.waiting: deque[ServerSentEvent] = deque()
+        self.waiting: deque[bytes] = deque()
         self.listening = False  # from here on nothing is missed
         self.dropped = False
         self.over = False
@@ -61,8 +64,25 @@ class EventReader:
             self.dropped = True
             get_logger().warning("events_reader_dropped", waiting=len(self.waiting))
         else:
-            self.waiting.append(numbered.message)
+            self.waiting.append(numbered.frame)
         self.news.set()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yields what is sent, until the reader is over."""
+        announced = False
+        while True:
+            over = self.dropped or self.over
+            self.news.clear()
+            if self.listening and not announced:
+                announced = True
+                yield LISTENING
+            while self.waiting:
+                yield self.waiting.popleft()
+            if over:
+                break
+            await self.news.wait()
+        if self.dropped:
+            yield TOO_SLOW
 
 
 class EventHub:
@@ -116,7 +136,7 @@ class EventHub:
                 if numbered.nth > int(nth):
                     reader.put(numbered)
         else:
-            reader.put(NumberedEvent(self._nth, gap(), self._epoch or "0"))
+            reader.put(NumberedEvent.of(self._nth, gap(), self._epoch or "0"))
 
     def _begin(self) -> None:
         self._epoch, self._nth = f"{time.time_ns():x}", 0
@@ -130,7 +150,7 @@ class EventHub:
             if event.word == GAP:
                 self._begin()
             self._nth += 1
-            numbered = NumberedEvent(self._nth, event, self._epoch)
+            numbered = NumberedEvent.of(self._nth, event, self._epoch)
             self._history.append(numbered)
             for reader in self._readers:
                 reader.put(numbered)
@@ -161,10 +181,10 @@ class EventHub:
             # The connection is opened again by itself, so this is the end of the service, or a defect.
             if not self._stopping.is_set():
                 get_logger().error("events_ended", error=type(error).__name__)
+        finally:
             for reader in self._readers:
                 reader.over = True
                 reader.news.set()
-        finally:
             self._epoch, self._heard = "", []
             self._log.close()
 

@@ -9,13 +9,11 @@ from starlette.types import Receive, Scope, Send
 
 from pgembedd.errors import GenerationError
 from pgembedd.http.errors.refusals import openai_problem, own_refusal, problem_of
-from pgembedd.http.streams.sse import DONE, cut, frame
+from pgembedd.http.streams.sse import DONE, HEADERS, cut, frame
 from pgembedd.http.streams.while_connected import while_connected
 from pgembedd.language import Generation
 from pgembedd.log import get_logger
 from pgembedd.text.unicode import WellFormedParts
-
-HEADERS = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
 
 Frames = Callable[[Generation], AsyncIterator[bytes]]
 
