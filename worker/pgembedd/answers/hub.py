@@ -44,7 +44,9 @@ class Feed(Progress):
         self.changed = asyncio.Event()  # replaced each time that it is set
         self._asked: dict[str, dict[Any, tuple[float, asyncio.Future[Any]]]] = {}  # by rights and method
 
-    async def once(self, viewer: Questions, method: Callable[[Questions, UUID], Result], within_s: float) -> Result:
+    async def once(
+        self, viewer: Questions, method: Callable[[Questions, UUID], Result | None], within_s: float
+    ) -> Result | None:
         """Calls the method for this answer, in a thread; once in so many seconds for all viewers of the same rights."""
         asked = self._asked.setdefault(viewer.rights, {})
         at, result = asked.get(method, (-math.inf, None))
@@ -52,13 +54,12 @@ class Feed(Progress):
             result = asyncio.ensure_future(run_sync(method, viewer, self.answer, limiter=self._lookers))
             result.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             asked[method] = time.monotonic(), result
+        found: Result | None = None
         try:
-            found: Result = await asyncio.shield(result)
-        except Exception:
-            asked.pop(method, None)
-            raise
-        if found is None:
-            asked.pop(method, None)
+            found = await asyncio.shield(result)
+        finally:
+            if found is None:  # an error, or nothing that they may see: the next one asks again
+                self.forget(viewer)
         return found
 
     def forget(self, viewer: Questions) -> None:
