@@ -209,7 +209,7 @@ class Viewer:
         if feed is None:
             sources = await run_sync(self._questions.sources, self.state.id)
         else:
-            sources = await feed.once(self._questions, Questions.sources, LOOK_S)
+            sources = await feed.once(self._questions, Questions.sources, LOOK_S) or []
         return AnswerEvent(event.name, {**event.data, "sources": sources}, event.seq)
 
 
