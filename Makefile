@@ -179,11 +179,11 @@ check-wheel: release-setup ## Check the metadata and the description of what is 
 test-wheel: release-setup ## Install the wheel on each Python of this machine, without compilers, and run the demo
 	@$(BIN)/python -m pytest -m "slow or not slow" -rs tests/project/test_wheel.py tests/project/test_sbom.py
 
-# The image to test, with the tests' model inside (MODEL=all-MiniLM-L6-v2); without it the tests build one.
+# The image to test, and the model that is inside, the tests' one unless named; without an image the tests build one.
 TESTED :=
 
-test-image: $(STAMP) ## Run the tests of the image (TESTED=name:tag, ENGINE=docker)
-	@PGEMBEDD_TEST_IMAGE=$(TESTED) PGEMBEDD_TEST_ENGINE=$(ENGINE) $(BIN)/python -m pytest -m slow -rs tests/acceptance/test_image.py
+test-image: $(STAMP) ## Run the tests of the image (TESTED=name:tag, MODEL=gte-small, ENGINE=docker)
+	@PGEMBEDD_TEST_IMAGE=$(TESTED) PGEMBEDD_TEST_IMAGE_MODEL=$(MODEL) PGEMBEDD_TEST_ENGINE=$(ENGINE) $(BIN)/python -m pytest -m slow -rs tests/acceptance/test_image.py
 
 test-default-model: $(STAMP) ## Check the default model with its own weights (PGEMBEDD_MODEL_DIR, the cache or the Hub)
 	@$(BIN)/python -m tests.model.default_model

@@ -19,7 +19,7 @@ from tests.support.owners import REPOSITORY
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
-MODEL = "all-MiniLM-L6-v2"
+MODEL = os.environ.get("PGEMBEDD_TEST_IMAGE_MODEL") or "all-MiniLM-L6-v2"
 # What a careful administrator takes from a container.
 CONFINED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges")
 MOST_MB = 350  # of the program and what it needs, without the base image and the model
@@ -46,7 +46,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """The image, with the tests' model inside: that of PGEMBEDD_TEST_IMAGE, else built here. May skip the test."""
+    """The image, with that model inside: that of PGEMBEDD_TEST_IMAGE, else built here. May skip the test."""
     if name := os.environ.get("PGEMBEDD_TEST_IMAGE"):
         yield Image(InstalledEngine(os.environ.get("PGEMBEDD_TEST_ENGINE", "docker")), name)
         return
@@ -78,7 +78,7 @@ def test_image_migrates_embeds_answers_its_probe_and_drains(image: Image, empty_
         port = str(free.getsockname()[1])
     command = image.command("run", DATABASE_URL=url, PGEMBEDD_HTTP_PORT=port)
     with empty_database.connect() as connection:
-        make_documents(connection)
+        make_documents(connection, model=MODEL)
         insert(connection, range(40))
         with subprocess.Popen(image.engine.command(*command), stderr=subprocess.PIPE, text=True) as worker:
             try:

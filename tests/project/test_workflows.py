@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from pgembedd.model.specs import DEFAULT_MODEL
 from tests.project.release import NOT_RUN, objections
 from tests.support.downloads import run_or_skip
 from tests.support.owners import REPOSITORY
@@ -86,6 +87,17 @@ def test_nothing_is_published_before_all_is_tested() -> None:
     assert release["wheel"]["needs"] == release["image"]["needs"] == ["check", "test"]
     assert release["test"]["uses"] == "./.github/workflows/ci.yml"
     assert order.index("make test-image TESTED=tested") < order.index("docker/login-action")
+
+
+def test_a_release_has_an_image_without_a_model_and_one_with_the_default_model_that_is_tested_as_it_is() -> None:
+    job = WORKFLOWS["release"]["jobs"]["image"]
+    plain, ready = job["strategy"]["matrix"]["include"]
+    given = [step["env"]["MODEL"] for step in job["steps"] if "MODEL" in step.get("env", {})]
+
+    assert (plain["suffix"], plain["model"]) == ("", "")
+    assert (ready["suffix"], ready["model"], ready["tested"]) == (f"-{DEFAULT_MODEL}", DEFAULT_MODEL, DEFAULT_MODEL)
+    assert given == ["${{ matrix.tested }}", "${{ matrix.tested }}", "${{ matrix.model }}"]
+    assert job["env"]["IMAGE"].endswith("${{ matrix.suffix }}")
 
 
 def test_a_release_needs_its_tag_a_date_and_the_default_model(tmp_path: Path) -> None:
