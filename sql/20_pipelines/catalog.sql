@@ -86,7 +86,7 @@ $$;
 
 -- A table and all its partitions. Unlike pg_partition_tree() it waits for none that is locked.
 create or replace function pgembedd_internal._with_partitions(relation regclass) returns setof regclass
-language sql stable
+language sql stable rows 1  -- else the catalogs that it is joined with would be read as a whole
 set search_path = pg_catalog, pg_temp
 as $$
     with recursive tables(oid) as (

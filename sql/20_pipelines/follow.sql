@@ -18,9 +18,11 @@ as $$
         -- changed back is the same name again, but code may have been made for the other one meanwhile.
         md5(concat_ws(' ',
             (select string_agg(t.xmin::text, ' ' order by t.oid) from pg_type t
-             where t.typrelid in (pipeline.source, pipeline.embedding_table)),
+             where t.oid in (select c.reltype from pg_class c
+                             where c.oid in (pipeline.source, pipeline.embedding_table))),
             (select string_agg(a.xmin::text, ' ' order by a.attrelid, a.attnum) from pg_attribute a
              where a.attnum > 0 and not a.attisdropped
+               and a.attrelid in (pipeline.source, pipeline.embedding_table)
                and (a.attrelid = pipeline.embedding_table or (a.attrelid = pipeline.source and a.attname = any (
                    pipeline.key_columns || pipeline.content_columns || pipeline.watch_columns
                    || pipeline.embedding_column || _formatting_columns(pipeline.formatting))))))))

@@ -4,7 +4,7 @@
 -- deleted with their row.
 create or replace function pgembedd_internal._triggers(pipeline pgembedd_internal.pipeline)
 returns table (verb text, function text, for_each text, event text, condition text)
-language sql stable
+language sql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select t.verb, t.function, t.for_each, t.event, t.condition
@@ -55,8 +55,9 @@ begin
         select r as relation, format('pgembedd_%s_%s', pipeline.id, t.verb) as name, t.*
         from _with_partitions(pipeline.source) r join pg_class c on c.oid = r and c.relkind in ('r', 'p')
         join _triggers(pipeline) t on t.for_each = 'STATEMENT' or r = pipeline.source
-        where t.verb = renewed or not exists (select from pg_trigger g where g.tgrelid = r
-                          and g.tgname = format('pgembedd_%s_%s', pipeline.id, t.verb))
+        -- Not by `not exists`, for which all triggers of the database would be read.
+        where t.verb = renewed or (select g.oid from pg_trigger g where g.tgrelid = r
+                          and g.tgname = format('pgembedd_%s_%s', pipeline.id, t.verb)) is null
         order by r = pipeline.source desc, r, t.verb
     loop
         execute format('create or replace trigger %I %s for each %s %s execute function %s()', item.name,

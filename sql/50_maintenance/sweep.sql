@@ -2,7 +2,9 @@
 -- contents an ALTER changed, and of a partition that was attached. A search for rows without chunks reads the whole
 -- table, so maintenance asks for `only_due`: a pipeline is due again after a hundred times as long as its last sweep
 -- took.
-create or replace function pgembedd.sweep(at_most bigint default 10000, only_due boolean default false) returns bigint
+create or replace function pgembedd.sweep(
+    at_most bigint default 10000, only_due boolean default false, within_s double precision default null
+) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -10,7 +12,9 @@ set row_security = off
 set lock_timeout = '2s'
 as $$
 declare
+    ends timestamptz := clock_timestamp() + make_interval(secs => within_s);
     one pgembedd_internal.pipeline;
+    done integer[] := '{}';
     swept bigint := 0;
 begin
     if at_most is null or at_most < 0 then
@@ -21,34 +25,52 @@ begin
     for one in
         select p.* from pipeline p
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp() and not _without_upkeep(p))
-        order by p.id
+        order by p.sweep_due_at, p.id
     loop
+        if clock_timestamp() > ends and done <> '{}' then
+            -- The others are first next time.
+            update pipeline p set sweep_due_at = greatest(p.sweep_due_at, clock_timestamp()) where p.id = any (done);
+            exit;
+        end if;
         perform _upkeep_at(one.id);
-        begin
-            swept := swept + _sweep(one, at_most);
-            if one.sweep_error is not null then
-                update pipeline p set sweep_error = null where p.id = one.id;
-            end if;
-        exception
-            -- The table is being altered, or the server is short of something: the next sweep comes.
-            when lock_not_available or transaction_rollback or insufficient_resources then null;
-            -- Of any kind: it concerns this pipeline alone. A table that is just being altered may be the cause, so
-            -- only what is still there at the next sweep stops the pipeline.
-            when others then
-                if one.sweep_error is null then
-                    update pipeline p set sweep_error = sqlerrm where p.id = one.id;
-                else
-                    perform _stop(one.id,
-                        format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
-                        'The sweep failed; pgembedd.status says of what.');
-                end if;
-        end;
+        swept := swept + _sweep_apart(one, at_most);
+        done := done || one.id;
     end loop;
     return swept;
 end $$;
 comment on function pgembedd.sweep is
-    'Queue, in every running pipeline, the rows without a vector and '
-    'without a job; at most so many each. Returns how many.';
+    'Queue, in every running pipeline, the rows without a vector and without a job; at most so many each. '
+    'After `within_s` it stops, and the next call goes on. Returns how many.';
+
+-- The sweep of a pipeline, whose failure is noted, and is no other pipeline's.
+create or replace function pgembedd_internal._sweep_apart(one pgembedd_internal.pipeline, at_most bigint)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    swept bigint;
+begin
+    swept := _sweep(one, at_most);
+    if one.sweep_error is not null then
+        update pipeline p set sweep_error = null where p.id = one.id;
+    end if;
+    return swept;
+exception
+    -- The table is being altered, or the server is short of something: the next sweep comes.
+    when lock_not_available or transaction_rollback or insufficient_resources then return 0;
+    -- Of any kind: it concerns this pipeline alone. A table that is just being altered may be the cause, so only what
+    -- is still there at the next sweep stops the pipeline.
+    when others then
+        if one.sweep_error is null then
+            update pipeline p set sweep_error = sqlerrm where p.id = one.id;
+        else
+            perform _stop(one.id,
+                format('The sweep failed: %s. Mend that, then call pgembedd.resume(%L).', sqlerrm, one.name),
+                'The sweep failed; pgembedd.status says of what.');
+        end if;
+        return 0;
+end $$;
 
 create or replace function pgembedd_internal._sweep(one pgembedd_internal.pipeline, at_most bigint) returns bigint
 language plpgsql

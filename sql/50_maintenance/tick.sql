@@ -26,7 +26,7 @@ begin
     end if;
     if state.swept_at + make_interval(secs => sweep_every_s) <= clock_timestamp()
        and (state.swept_at + interval '10 minutes' <= clock_timestamp() or not _queue_longer_than(50000)) then
-        swept := _upkeep('sweep(only_due => true)');
+        swept := _upkeep('sweep(only_due => true, within_s => 10)');  -- others wait for this lock
         update installation set swept_at = clock_timestamp();
     end if;
     perform _upkeep('_sample_words()');

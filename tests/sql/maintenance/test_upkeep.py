@@ -136,7 +136,7 @@ def test_a_part_of_the_upkeep_that_fails_keeps_no_other_from_its_turn(documents:
         "_sample_words()": (),
         "_maintain_indexes()": (),
         "_take_sample()": ("sample",),
-        "sweep(bigint, boolean)": ("sweep",),
+        "sweep(bigint, boolean, double precision)": ("sweep",),
         "retention()": ("retention",),
     }.items():
         with documents.transaction(force_rollback=True):
@@ -203,3 +203,27 @@ def test_status_counts(documents: psycopg.Connection) -> None:
     assert rows(documents, f"select {columns}, rows_per_minute::float8 from pgembedd.status") == [
         (1, 3, 1, 1, 1, 1, True, 18.0)
     ]
+
+
+def test_a_sweep_that_runs_out_of_time_goes_on_with_the_others(connection: psycopg.Connection) -> None:
+    make_documents(connection, 1)
+    for name in ("a", "b", "c"):
+        create_pipeline(connection, pipeline=name, embedding_column=name, backfill=False)
+    swept = "select array_agg(message ->> 'pipeline' order by msg_id) from pgmq.q_pgembedd_backfill"
+    for found in (["1"], ["1", "2"], ["1", "2", "3"]):
+        assert value(connection, "select pgembedd.sweep(only_due => true, within_s => 0)") == 1
+        assert value(connection, swept) == found
+    empty(connection)
+    assert value(connection, "select pgembedd.sweep()") == 3
+
+
+def test_the_sweep_of_a_pipeline_reads_no_catalog_as_a_whole(documents: psycopg.Connection) -> None:
+    """So that the sweep takes a time that grows with the pipelines, and not with their square."""
+    sweep = "select pgembedd_internal._sweep(p, 0) from pgembedd_internal.pipeline p"
+    scans = "select relname, seq_scan from pg_stat_xact_sys_tables where relname in "
+    scans += "('pg_class', 'pg_type', 'pg_attribute', 'pg_depend', 'pg_proc')"
+    value(documents, sweep)
+    with documents.transaction():
+        before = rows(documents, scans)
+        value(documents, sweep)
+        assert rows(documents, scans) == before
