@@ -23,6 +23,8 @@ _NOISE = re.compile(
     re.MULTILINE,
 )
 
+# PostgreSQL 18 names them, and keeps the name where a column is renamed.
+_NAME_OF_NOT_NULL = re.compile(r" CONSTRAINT \w+_not_null NOT NULL")
 
 # pg_dump's header of an object, which ends at the next one.
 _OBJECT = re.compile(
@@ -66,7 +68,7 @@ def _pg_dump(server: EmbeddedPostgres, database: Database) -> str:
         text=True,
         check=True,
     )
-    return done.stdout
+    return _NAME_OF_NOT_NULL.sub(" NOT NULL", done.stdout)
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ CREATE TABLE pgembedd_internal.pipeline (
     embedding_table regclass,
     embedding_table_name text,
     chunk_tokens integer,
-    chunk_overlap_tokens integer DEFAULT 0 CONSTRAINT pipeline_chunk_overlap_not_null NOT NULL,
+    chunk_overlap_tokens integer DEFAULT 0 NOT NULL,
     splitter text DEFAULT 'text'::text NOT NULL,
     formatting text,
     text_config text,
@@ -212,12 +212,12 @@ CREATE TABLE pgembedd_internal.answer (
 COMMENT ON TABLE pgembedd_internal.answer IS 'Questions and their answers, each a job of its own: due_at is the end of its lease, attempt its fence.';
 COMMENT ON COLUMN pgembedd_internal.answer.postponed IS 'How often its rows could not be read in time: it is tried ever more rarely.';
 CREATE TABLE pgembedd.answer_events (
-    answer uuid CONSTRAINT answer_event_answer_not_null NOT NULL,
-    seq integer CONSTRAINT answer_event_seq_not_null NOT NULL,
-    attempt integer CONSTRAINT answer_event_attempt_not_null NOT NULL,
-    event text CONSTRAINT answer_event_event_not_null NOT NULL,
-    data jsonb CONSTRAINT answer_event_data_not_null NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT answer_event_at_not_null NOT NULL,
+    answer uuid NOT NULL,
+    seq integer NOT NULL,
+    attempt integer NOT NULL,
+    event text NOT NULL,
+    data jsonb NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT answer_event_event_check CHECK ((event = ANY (ARRAY['status'::text, 'sources'::text, 'delta'::text, 'citation'::text, 'done'::text, 'error'::text])))
 );
 COMMENT ON TABLE pgembedd.answer_events IS 'What the viewers of an answer are shown, in the order of seq; a table for Supabase''s Realtime, too.';
