@@ -15,6 +15,7 @@ from pgembedd.database.schema_check import check_schema
 from pgembedd.doctor import Finding, examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
+from tests.migration.dump import COMMITTED, dump_frozen
 from tests.migration.extension_standins import PRELOADED, add_standins
 from tests.support import sql
 from tests.support.command import pgembedd
@@ -65,6 +66,16 @@ def installer(request: pytest.FixtureRequest, servers: dict[bool, EmbeddedPostgr
 def test_everything_works(servers: dict[bool, EmbeddedPostgres], state: str, installer: str, model: Session) -> None:
     with fresh_database(servers[state != "absent"]) as database:
         go_through(database, installer, STATES[state], model)
+
+
+@pytest.mark.slow
+def test_the_schema_is_the_committed_one(servers: dict[bool, EmbeddedPostgres]) -> None:
+    """On every version, by the superuser."""
+    with fresh_database(servers[False]) as database:
+        migrate(database.conninfo)
+        assert dump_frozen(servers[False], database) == COMMITTED.read_text(encoding="utf-8")
+    with administrator(servers[False]) as admin:
+        admin.execute("drop role if exists pgembedd; drop role if exists pgembedd_worker")
 
 
 @pytest.mark.slow
