@@ -40,13 +40,14 @@ def test_a_pipe_gets_whole_lines_in_any_encoding(database: Database) -> None:
     with database.connect() as connection:
         connection.execute('create table "größe" (id int primary key, body text)')
         connection.execute("select pgembedd.create_pipeline(%s, '\"größe\"', array['body'])", [name])
-        connection.execute("select pgembedd.pause(%s)", [name])
-        connection.execute("update pgembedd_internal.pipeline set state_reason = 'Die Größe fehlt.'")
+        connection.execute(
+            "select pgembedd_internal.stop_pipeline(id, 'Die Größe fehlt.') from pgembedd_internal.pipeline"
+        )
     done = pgembedd("status", database=database.conninfo, COLUMNS="40", PYTHONIOENCODING="ascii")
     assert done.code == 0, done.err
     header, line, reason = done.out.splitlines()
     assert header.split()[-3:] == ["rows/min", "left", "lag"]
-    assert line.startswith(f"{name} paused")
+    assert line.startswith(f"{name} stopped")
     assert reason == f"{name}: Die Gr\\xf6\\xdfe fehlt."
 
 
