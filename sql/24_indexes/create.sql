@@ -60,6 +60,21 @@ as $$
                    where w.answers and 'index' = any (w.tasks) and _may_index(w.role, source))
 $$;
 
+-- True if the owner has made the index of the rows that wait, in a migration of another tool for one.
+create or replace function pgembedd_internal._has_missing_index(made pgembedd_internal.pipeline, relation regclass)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from pg_index i
+        where i.indrelid = relation and i.indisvalid
+          and pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NULL)', made.embedding_column)
+          and made.key_columns = array(
+              select a.attname::text from unnest(i.indkey::int2[]) with ordinality k(attnum, nth)
+              join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum order by k.nth))
+$$;
+
 -- The HNSW index for searching, now or planned, and a small one of the rows that still wait, for the sweep and for
 -- status.
 create or replace function pgembedd_internal._ensure_indexes(
@@ -74,7 +89,7 @@ declare
     planned text := _free_name(target, _index_base(target, _vector_column(made)) || '_hnsw');
 begin
     made.created_indexes := '{}';
-    if made.embedding_table is null then
+    if made.embedding_table is null and not _has_missing_index(made, target) then
         missing := _free_name(target, _index_base(target, made.embedding_column) || '_missing');
         made.created_indexes := array[format('%I.%I', _schema_of(target), missing)];
     end if;

@@ -77,6 +77,25 @@ def test_a_fitting_index_is_taken(connection: psycopg.Connection) -> None:
     assert column(connection, INDEXES) == ["documents_embedding_missing", "mine"]
 
 
+def test_an_index_of_the_waiting_rows_is_taken(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    connection.execute("alter table documents add embedding halfvec(3)")
+    connection.execute("create index others on documents (id) where title is null")
+    connection.execute("create index mine on documents (id) where embedding is null")
+    create_pipeline(connection, index_type="hnsw")
+    assert column(connection, INDEXES) == ["documents_embedding_hnsw", "mine", "others"]
+
+
+def test_an_index_of_other_columns_or_rows_is_not_taken(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    connection.execute("alter table documents add embedding halfvec(3)")
+    connection.execute("create index other on documents (title) where embedding is null")
+    connection.execute("create index all_rows on documents (id)")
+    create_pipeline(connection, index_type="hnsw")
+    made = ["documents_embedding_hnsw", "documents_embedding_missing"]
+    assert column(connection, INDEXES) == ["all_rows", *made, "other"]
+
+
 @pytest.mark.parametrize("mine", ["embedding halfvec_l2_ops", "embedding halfvec_cosine_ops) where (id > 5"])
 def test_an_index_that_does_not_fit_is_not_taken(connection: psycopg.Connection, mine: str) -> None:
     make_documents(connection)
