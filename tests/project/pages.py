@@ -135,9 +135,17 @@ class Reader:
         else:
             self._parsed(block)
 
+    def export(self, name: str, value: str) -> None:
+        """Sets an environment variable of commands and programs."""
+        self._environment[name] = value
+
+    def outcome_of(self, *command: str) -> Outcome:
+        """What becomes of a program of another language."""
+        return self._finished(list(command))
+
     def output_of(self, *command: str) -> str:
-        """What a program of another language prints."""
-        done = self._finished(list(command))
+        """What it prints. Fails where it does."""
+        done = self.outcome_of(*command)
         assert done.code == 0, done
         return done.out
 

@@ -23,7 +23,6 @@ from tests.project.pages import ROOT, Block, Reader, blocks, commands
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database, initialized, open_directory, running_server
 from tests.support.guide import follow_guide, guide_table, process_as_the_guide
-from tests.support.npm import npm_folder
 from tests.support.pgai import install_pgai
 from tests.support.servers.huggingface import StandInHuggingFace
 from tests.support.servers.ollama import StandInOllama, line
@@ -35,6 +34,8 @@ ROOMS = [ROOT / "docs" / "start", ROOT / "docs" / "how-to"]
 PAGES = [README, *sorted(str(page.relative_to(ROOT)) for room in ROOMS for page in room.glob("*.md"))]
 WITH_CLIENTS = ["docs/how-to/clients.md", "docs/how-to/langchain.md"]
 """Pages whose programs use packages of other projects: tests/clients/test_pages.py runs them."""
+ORMS = "docs/how-to/orms.md"
+"""The page that tests/clients/orms/test_page.py runs, a section at a time."""
 RUN = {"sql", "console", "python", "json", "toml"}
 
 ALEMBIC, TRACES = "tests/migration/test_operations.py", "tests/loop/test_tracing_page.py"
@@ -63,7 +64,6 @@ NOT_RUN = {
     ("docs/how-to/rights.md", "select pgmq.create("): "needs pgmq before 1.6",
     ("docs/how-to/search.md", "export DATABASE_URL=postgresql://worker@primary"): "needs a standby",
     ("docs/how-to/search.md", 'pgembedd search "how do I reset my password" documents --database'): "needs a standby",
-    ("docs/how-to/search.md", 'import { sql } from "drizzle-orm"'): "needs npm: a test below runs it",
     ("docs/how-to/tracing.md", "from opentelemetry.propagate import inject"): f"{TRACES} runs it",
 }
 """Blocks and commands that are not run, by their page and their beginning, with the reason."""
@@ -95,7 +95,7 @@ def pieces(block: Block) -> list[str]:
 def test_all_code_is_run_but_what_is_listed_with_a_reason() -> None:
     """Every block names its language; one that is not run here stands in the table, which has nothing else."""
     used = set()
-    for block in (each for page in PAGES for each in blocks(page)):
+    for block in (each for page in PAGES if page != ORMS for each in blocks(page)):
         assert block.language in RUN | {"text", "js"}, f"{block} is of no language that is known here"
         assert block.language != "text" or not re.search(r"^\$ |;$", block.text, re.MULTILINE), f"{block} is code"
         left_out = [beginning(block.page, text, NOT_RUN) for text in pieces(block)]
@@ -224,7 +224,7 @@ def reading(desk: Desk, database: Database, *, named: bool = True, clients: bool
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_roles_left")
-@pytest.mark.parametrize("page", [page for page in PAGES if "/how-to/" in page and page not in WITH_CLIENTS])
+@pytest.mark.parametrize("page", [page for page in PAGES if "/how-to/" in page and page not in [*WITH_CLIENTS, ORMS]])
 def test_a_how_to_works(desk: Desk, provider: StandInProvider, page: str) -> None:
     with fresh_database(desk.server, desk.example.name) as database:
         prepare(page, database)
@@ -255,15 +255,3 @@ def test_the_first_pages_work(desk: Desk) -> None:
         for page in PAGES:
             if "/start/" in page:
                 read(reader, page)
-
-
-@pytest.mark.slow
-def test_the_program_with_drizzle_finds_the_row(desk: Desk) -> None:
-    script = npm_folder("drizzle", "drizzle-orm@0.45.4", "pg@8.23.1") / "search.mjs"
-    (program,) = [block.text for block in blocks("docs/how-to/search.md") if block.language == "js"]
-    script.write_text(program, encoding="utf-8")
-
-    with fresh_database(desk.server, desk.example.name) as database, reading(desk, database) as reader:
-        reader.start("run")
-        printed = reader.output_of("node", str(script))
-    assert "title: 'Passwords'" in printed
