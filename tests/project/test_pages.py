@@ -57,6 +57,8 @@ NOT_RUN = {
         "docs/how-to/moving.md",
         "select pgembedd.change_model('documents.embedding'",
     ): "tests/acceptance/test_import.py runs it",
+    ("docs/how-to/operations.md", "helm "): "needs a cluster: tests/project/test_chart.py has what the chart makes",
+    ("docs/how-to/operations.md", "kubectl create secret"): "needs a cluster",
     ("docs/how-to/operations.md", "pypi-attestations verify"): "needs a published release",
     ("docs/how-to/operations.md", "gh attestation verify"): "needs a published release",
     ("docs/how-to/rights.md", "create extension vector;"): "needs a bare server with pg_cron",

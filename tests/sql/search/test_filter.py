@@ -36,6 +36,7 @@ SOURCE = """
 """
 
 FILTERS: list[tuple[Any, str]] = [
+    (None, "true"),
     ({}, "true"),
     ({"section": "faq"}, "section = 'faq'"),
     ({"section": None}, "section is null"),
