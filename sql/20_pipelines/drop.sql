@@ -52,7 +52,9 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select f.oid, f.ctid from pg_proc f
-    where f.pronamespace = 'pgembedd_code'::regnamespace and starts_with(f.proname, format('pipeline_%s_', pipeline_id))
+    where f.pronamespace = 'pgembedd_code'::regnamespace
+      -- The names that begin so, as a range of the index; ` comes after _.
+      and f.proname >= format('pipeline_%s_', $1)::name and f.proname < format('pipeline_%s`', $1)::name
 $$;
 
 create or replace function pgembedd_internal._drop_triggers(functions oid[]) returns void
