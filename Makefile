@@ -7,6 +7,7 @@ LOCK   := requirements.lock requirements-dev.lock
 PEERS  := .venv-bench
 TOOLS  := .venv-release
 CLIENTS := .venv-clients
+CLUSTER := .venv-cluster
 
 # What `make bench` and `make bench-full` run, and how.
 BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw search rerank providers
@@ -27,7 +28,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-clients test-postgres test-postgres-all test-upgrade faults lint format bench bench-full \
+.PHONY: help setup demo demo-answers up test test-slow test-clients test-cluster test-postgres test-postgres-all test-upgrade faults lint format bench bench-full \
     bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom sbom-image image-pinned pin-base \
     release-setup check-workflows check-tag publish publish-image docs docs-serve clean
 
@@ -70,6 +71,16 @@ $(CLIENTS)/.installed: tests/clients/requirements.lock tests/clients/package.jso
 	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@cp tests/clients/package.json tests/clients/package-lock.json $(CLIENTS)
 	@PATH="$(CURDIR)/$(CLIENTS)/bin:$$PATH" npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+test-cluster: $(STAMP) $(CLUSTER)/.installed ## Run workers on two nodes of a Ray cluster, which are killed (needs root)
+	@$(BIN)/python -m pytest -m cluster tests/cluster
+
+$(CLUSTER)/.installed: tests/cluster/requirements.lock | $(STAMP)
+	@echo "Installing pgembedd with Ray into $(CLUSTER) (once) ..."
+	@test -x $(CLUSTER)/bin/python || $(BIN)/python -m venv $(CLUSTER)
+	@$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< -r requirements-build.lock
+	@$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The version of PostgreSQL that the tests of the database run on: 14 to 18.
@@ -140,6 +151,8 @@ lock: ## Write the lock files again from pyproject.toml (needs uv and npm)
 	    --no-header requirements-release.in -o requirements-release.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header tests/clients/requirements.in -o tests/clients/requirements.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-header --constraint requirements-dev.lock --extra ray pyproject.toml -o tests/cluster/requirements.lock
 	@npm install --prefix tests/clients --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts \
 	    --no-audit --no-fund --loglevel=error
 
@@ -232,4 +245,4 @@ docs-serve: docs ## Build it, and serve it on 127.0.0.1:8000 (PORT=)
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
 	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet --yes; fi
-	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum $(TOOLS) $(CLIENTS) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum $(TOOLS) $(CLIENTS) $(CLUSTER) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

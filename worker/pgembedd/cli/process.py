@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -28,8 +28,11 @@ def run_process(
     pipelines: Sequence[str] = (),
     pulls: bool = True,
     language: LanguageSettings | None = None,
+    stops: Callable[[Callable[[], None]], None] | None = None,
 ) -> bool:
     """Runs a worker, an HTTP service or both until a signal; returns False if unfinished jobs were released.
+
+    `stops` is given what ends it, instead of the signals.
 
     The service answers before the models are loaded and until the worker has drained. A second signal ends the
     process at once.
@@ -58,7 +61,7 @@ def run_process(
         worker = (
             None if conninfo is None else Worker(conninfo, settings, models, role, own_models=False, observer=observer)
         )
-        return _run_until_signal(worker, service, preloads=not pulls) and close_with_timeout(models.close)
+        return _run_until_stopped(worker, service, stops, preloads=not pulls) and close_with_timeout(models.close)
 
 
 def warn_of_unknown_settings() -> None:
@@ -69,14 +72,20 @@ def warn_of_unknown_settings() -> None:
         get_logger().warning("unknown_setting", variable=name, nearest=nearest)
 
 
-def _run_until_signal(worker: "Worker | None", service: "ServiceContext | None", *, preloads: bool) -> bool:
+def _run_until_stopped(
+    worker: "Worker | None",
+    service: "ServiceContext | None",
+    stops: Callable[[Callable[[], None]], None] | None,
+    *,
+    preloads: bool,
+) -> bool:
     """Runs what there is; returns False if jobs or requests were not finished."""
     from pgembedd.cli.http_service import serve_http
     from pgembedd.loop.shutdown import stop_on_signals
 
     ended = threading.Event()
     stop = ended.set if worker is None else worker.stop
-    stop_on_signals(stop)
+    (stops or stop_on_signals)(stop)
     health = (lambda: "ok") if worker is None else worker.health
     with nullcontext() if service is None else serve_http(service, worker_health=health, on_death=stop):
         if service is not None and preloads:

@@ -1,10 +1,57 @@
 """`pgembedd run`"""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from pgembedd.cli.options import database_option, http_option, http_options, open_database, settings_options
+from pgembedd.cli.options import (
+    FiniteRange,
+    IntegerRange,
+    database_option,
+    http_option,
+    http_options,
+    open_database,
+    settings_options,
+)
 from pgembedd.cli.process import exit_unless_drained, run_process
 from pgembedd.settings import HttpSettings, Settings
+
+if TYPE_CHECKING:
+    from pgembedd.cli.ray_workers import Placement
+
+PLACED: dict[str, Any] = {"workers": 1, "address": "auto", "cpus": 1.0, "until_idle": False}
+"""What goes with `--on`, with its defaults."""
+
+
+def placement_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of workers that another program places; the command gets `placement`, None without them."""
+
+    @click.option("--on", type=click.Choice(["ray"]), help="Have the workers run in a cluster: of Ray.")
+    @click.option("--workers", type=IntegerRange(1, 10_000), help="With --on: how many workers.  [default: 1]")
+    @click.option(
+        "--address", metavar="ADDRESS", help="With --on: of the cluster.  [default: RAY_ADDRESS, or this machine's]"
+    )
+    @click.option(
+        "--cpus", type=FiniteRange(0.01, 4_096), help="With --on: CPUs of each worker, and its threads.  [default: 1]"
+    )
+    @click.option("--until-idle", is_flag=True, default=None, help="With --on: end once no work is due or leased.")
+    @wraps(command)
+    def with_placement(on: str | None, **values: Any) -> None:
+        given = {name: values.pop(name) for name in PLACED}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        if on is None:
+            if chosen:
+                raise click.UsageError(f"--{next(iter(chosen)).replace('_', '-')} needs --on ray.")
+            return command(placement=None, **values)
+        if values["with_http"]:
+            raise click.UsageError("--on ray places workers, which answer no HTTP: run `pgembedd serve` beside them.")
+        from pgembedd.cli.ray_workers import Placement
+
+        return command(placement=Placement(**{**PLACED, **chosen}), **values)
+
+    return with_placement
 
 
 @click.command("run")
@@ -13,12 +60,23 @@ from pgembedd.settings import HttpSettings, Settings
     "--pipeline", "pipelines", multiple=True, metavar="NAME", help="Serve only this pipeline; may be repeated."
 )
 @http_option
+@placement_options
 @settings_options()
 @http_options()
 def command(
-    database: str | None, pipelines: tuple[str, ...], with_http: bool, settings: Settings, http: HttpSettings
+    database: str | None,
+    pipelines: tuple[str, ...],
+    with_http: bool,
+    placement: "Placement | None",
+    settings: Settings,
+    http: HttpSettings,
 ) -> None:
     """Run a worker until SIGTERM, which drains it; a second SIGTERM ends it at once."""
-    with open_database(database, create=True) as conninfo:
-        drained = run_process(conninfo, settings, http if with_http else None, pipelines=pipelines, language=http)
+    with open_database(database, create=placement is None) as conninfo:
+        if placement is None:
+            drained = run_process(conninfo, settings, http if with_http else None, pipelines=pipelines, language=http)
+        else:
+            from pgembedd.cli.ray_workers import Work, run_on_ray
+
+            drained = run_on_ray(Work(conninfo, settings, pipelines, http), placement)
     exit_unless_drained(drained)

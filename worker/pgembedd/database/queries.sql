@@ -781,6 +781,11 @@ select pipeline, state, queued_fresh, queued_backfill, oldest_age_fresh_s, oldes
        truncated, rows_per_minute, demand_s
 from pgembedd.metrics()
 
+-- name: demand
+-- Seconds of work that is due or leased, of these pipelines or of all.
+select case when %(pipelines)s::text[] = '{}' then pgembedd.demand()
+            else (select sum(pgembedd.demand(name)) from unnest(%(pipelines)s::text[]) name) end
+
 -- name: statement_timeout
 -- For this transaction.
 select set_config('statement_timeout', %(milliseconds)s, true)
