@@ -5,6 +5,7 @@ neither the actors nor the process that placed them hold anything that another c
 """
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 LOOK_EVERY_S = 1.0
+REACH_S = 10.0
 END_S = 10.0  # for the last statements and the end of the model, after the grace
 
 
@@ -148,9 +150,12 @@ def _imported() -> "ModuleType":
 
 def _connect(ray: "ModuleType", address: str) -> None:
     """Connects to a cluster. ConfigurationError where there is none."""
+    host, _, port = address.rpartition(":")
     try:
+        if port.isdecimal() and "/" not in host:  # where nothing answers, Ray tries for minutes
+            socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
         ray.init(address=address, logging_level="warning")
-    except (ConnectionError, ValueError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise ConfigurationError(
             f"No Ray cluster can be reached at {address}: start one with `ray start --head`, "
             "or name its address with --address."
