@@ -59,7 +59,7 @@ NOT_RUN = {
     ): "tests/acceptance/test_import.py runs it",
     ("docs/how-to/operations.md", "helm "): "needs a cluster: tests/project/test_chart.py has what the chart makes",
     ("docs/how-to/operations.md", "kubectl create secret"): "needs a cluster",
-    ("docs/how-to/operations.md", "pip install 'pgembedd[ray]'"): "tests/cluster/test_ray.py has an environment with it",
+    ("docs/how-to/operations.md", "pip install 'pgembedd[ray]'"): "tests/cluster/test_ray.py has Ray",
     ("docs/how-to/operations.md", "ray start --head"): "tests/cluster/test_ray.py starts nodes",
     ("docs/how-to/operations.md", "pgembedd run --on ray"): "tests/cluster/test_ray.py runs it",
     ("docs/how-to/operations.md", "pypi-attestations verify"): "needs a published release",
