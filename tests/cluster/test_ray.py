@@ -244,6 +244,25 @@ def test_a_worker_ends_between_store_and_commit(
     check(documents)
 
 
+def test_a_worker_that_cannot_start_is_started_again(
+    nodes: Nodes, server: EmbeddedPostgres, database: Database, documents: psycopg.Connection
+) -> None:
+    insert(documents, range(ROWS))
+    with (
+        psycopg.connect(server.conninfo(), autocommit=True) as admin,
+        driver(nodes, database, "--until-idle", "--workers", "1") as placed,
+    ):
+        (pid,) = placed.started(1)
+        admin.execute(f"alter database {database.name} allow_connections false".encode())
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: placed.named("worker_failed"), timeout_s=START_S)
+        assert waiting(documents), "nothing was left to do"
+        admin.execute(f"alter database {database.name} allow_connections true".encode())
+        assert placed.end() == 0, placed.lines
+        assert {event["error"] for event in placed.named("worker_failed")} == {"DatabaseRefusedError"}
+    check(documents)
+
+
 def test_the_driver_is_killed_and_run_again(nodes: Nodes, database: Database, documents: psycopg.Connection) -> None:
     insert(documents, range(ROWS))
     with driver(nodes, database) as first:
