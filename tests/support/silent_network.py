@@ -9,12 +9,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import psycopg.conninfo
 
 from tests.support.databases import Database
-
-NEAR, FAR = "10.231.77.1", "10.231.77.2"
 
 
 def ip(*arguments: str) -> None:
@@ -44,15 +43,17 @@ def silent_network(database: Database, **options: str) -> Iterator[SilentNetwork
     """A network for one process; `options` are libpq's, of the connection string. Needs root."""
     number = os.getpid() % 100_000
     namespace, near, far = f"silent{number}", f"near{number}", f"far{number}"
+    # A network of four addresses for each process: another one may have its own meanwhile.
+    network = ip_address("10.231.0.0") + 4 * (number % 16_384)
     ip("netns", "add", namespace)
     try:
         ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", namespace)
-        ip("address", "add", f"{NEAR}/30", "dev", near)
+        ip("address", "add", f"{network + 1}/30", "dev", near)
         ip("link", "set", near, "up")
-        ip("-n", namespace, "address", "add", f"{FAR}/30", "dev", far)
+        ip("-n", namespace, "address", "add", f"{network + 2}/30", "dev", far)
         ip("-n", namespace, "link", "set", far, "up")
-        with _forwarding(database) as port:
-            conninfo = psycopg.conninfo.make_conninfo(database.conninfo, host=NEAR, port=port, **options)
+        with _forwarding(database, str(network + 1)) as port:
+            conninfo = psycopg.conninfo.make_conninfo(database.conninfo, host=str(network + 1), port=port, **options)
             yield SilentNetwork(namespace, near, conninfo)
     finally:
         ip("netns", "delete", namespace)
@@ -61,8 +62,8 @@ def silent_network(database: Database, **options: str) -> Iterator[SilentNetwork
 
 
 @contextmanager
-def _forwarding(database: Database) -> Iterator[int]:
-    """Passes connections to NEAR on to the server, which listens on the loopback interface alone; the port."""
+def _forwarding(database: Database, near: str) -> Iterator[int]:
+    """Passes connections to `near` on to the server, which listens on the loopback interface alone; the port."""
     server = psycopg.conninfo.conninfo_to_dict(database.conninfo)
     address = (str(server["host"]), int(server["port"] or 5432))
     opened: list[socket.socket] = []
@@ -82,7 +83,7 @@ def _forwarding(database: Database) -> Iterator[int]:
                 for pair in ((client, upstream), (upstream, client)):
                     threading.Thread(target=pump, args=pair, daemon=True).start()
 
-    with closing(socket.create_server((NEAR, 0))) as listener:
+    with closing(socket.create_server((near, 0))) as listener:
         thread = threading.Thread(target=accept, args=[listener], daemon=True)
         thread.start()
         try:
