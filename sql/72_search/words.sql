@@ -18,7 +18,9 @@ declare
     taken integer;
     expected double precision;
     -- Which the planner decides by all rows; from a caller from whom policies hide some, nothing may depend on those.
-    by_filter constant boolean := asked.matches <= 5000 and not row_security_active(target.source);
+    -- What is required is no part of the filter, and found by the words.
+    by_filter constant boolean := asked.matches <= 5000 and asked.words_condition <> 'true' and asked.required is null
+        and not row_security_active(target.source);
     list pgembedd_internal._search_hit[];
     enough constant integer := case asked.mode when 'hybrid' then asked.wanted / 6 else asked.wanted end;
 begin
@@ -81,8 +83,7 @@ as $$
 declare
     columns constant text := format(target.hit_columns, 'v');
     of_row constant boolean := asked.per = 'row' and target.chunked;
-    late constant boolean := asked.words_condition = 'true' and asked.min_similarity is null and not of_row
-        and way <> 'filter';
+    late constant boolean := asked.words_condition = 'true' and asked.min_similarity is null and not of_row;
     sums record;
 begin
     select string_agg(format('($7[%1$s] operator(pg_catalog.*) pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', '

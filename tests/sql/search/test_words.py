@@ -177,6 +177,8 @@ def test_of_what_a_filter_leaves_all_rows_with_a_word_are_ranked(many: psycopg.C
     assert by_words(many, "common seldom often", k=7, filter=few) == found[:7]
     assert by_words(many, "often -seldom", k=1000, filter=few) == [key for key in found if key != 200]
     assert by_words(many, "unknown", filter=few) == []
+    for required in ('"seldom text"', "often -seldom"):  # which the filter's rows would be read for, however many
+        assert _text_path(many, required, few)[0] in ("index", "scan")
 
 
 @pytest.mark.slow

@@ -32,10 +32,8 @@ def run_process(
 ) -> bool:
     """Runs a worker, an HTTP service or both until a signal; returns False if unfinished jobs were released.
 
-    `stops` is given what ends it, instead of the signals.
-
-    The service answers before the models are loaded and until the worker has drained. A second signal ends the
-    process at once.
+    `stops` is given what ends it, instead of the signals. The service answers before the models are loaded and until
+    the worker has drained. A second signal ends the process at once.
     """
     from pgembedd.cli.http_service import build_service
     from pgembedd.database.provider_use import ProviderUse

@@ -35,7 +35,7 @@ END_S = 10.0  # for the last statements and the end of the model, after the grac
 
 @dataclass(frozen=True)
 class Placement:
-    """Which workers Ray places, and for how long: `until_idle` ends them once the database demands nothing."""
+    """The workers that Ray places, and for how long: `until_idle` ends them once the database demands nothing."""
 
     workers: int
     address: str
@@ -45,7 +45,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker is given. As an argument of a task: Ray shows environments of actors, and keeps their making."""
+    """The argument of a worker's task. Not its environment or its making, as Ray shows the one and keeps the other."""
 
     conninfo: str
     settings: Settings
