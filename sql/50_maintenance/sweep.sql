@@ -12,7 +12,7 @@ set row_security = off
 set lock_timeout = '2s'
 as $$
 declare
-    ends timestamptz := clock_timestamp() + make_interval(secs => within_s);
+    ends timestamptz;
     one pgembedd_internal.pipeline;
     done integer[] := '{}';
     swept bigint := 0;
@@ -20,7 +20,11 @@ begin
     if at_most is null or at_most < 0 then
         raise exception using message = format('The sweep cannot queue %s rows.', coalesce(at_most::text, 'NULL')),
             hint = 'at_most is 0 or more.', errcode = 'invalid_parameter_value';
+    elsif within_s not between 0 and 86400 then
+        raise exception using message = format('The sweep cannot stop after %s seconds.', within_s),
+            hint = 'within_s is 0 to 86400, or null for a sweep of all.', errcode = 'invalid_parameter_value';
     end if;
+    ends := clock_timestamp() + make_interval(secs => within_s);
     perform _upkeep('_open_queues()'), _upkeep('_mirror_all_rights()'), _upkeep('_resume_mended()');
     for one in
         select p.* from pipeline p

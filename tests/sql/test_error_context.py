@@ -162,7 +162,7 @@ REFUSALS = {
         "select pgembedd.similar(null, '1')",
     ],
     "stop_answer": ["select pgembedd.stop_answer(gen_random_uuid())"],
-    "sweep": ["select pgembedd.sweep(-1)"],
+    "sweep": ["select pgembedd.sweep(-1)", "select pgembedd.sweep(within_s => -1)"],
     "switch_model": ["select pgembedd.switch_model('nope')", "select pgembedd.switch_model('documents')"],
     "wait_for_pipeline": [
         "call pgembedd.wait_for_pipeline('nope')",

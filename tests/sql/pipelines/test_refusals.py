@@ -266,6 +266,9 @@ def test_a_sweep_of_fewer_than_none_stops_nothing(connection: psycopg.Connection
     create_pipeline(connection)
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="The sweep cannot queue -1 rows"):
         connection.execute("select pgembedd.sweep(-1)")
+    for seconds in ("-1", "NaN", "Infinity"):
+        with refused(f"The sweep cannot stop after {seconds} seconds.", "within_s is 0 to 86400"):
+            connection.execute("select pgembedd.sweep(within_s => %s::float8)", [seconds])
     assert state(connection) == "running"
 
 
