@@ -74,26 +74,58 @@ begin
     return name;
 end $$;
 
--- Inheritance proper, or one partition of something: statements on the other tables would not fire our triggers.
+-- Whether a table is listed in the catalog of another extension: as a hypertable of TimescaleDB, whose chunks are its
+-- inheritance children, or as distributed by Citus.
+create or replace function pgembedd_internal._is_hypertable(relation regclass) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    listed boolean := exists (select from pg_extension e where e.extname = 'timescaledb');
+begin
+    if listed then
+        execute 'select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                                join _timescaledb_catalog.hypertable h
+                                     on h.schema_name = n.nspname and h.table_name = c.relname
+                                where c.oid = $1)' into listed using relation;
+    end if;
+    return listed;
+end $$;
+
+create or replace function pgembedd_internal._is_distributed(relation regclass) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    listed boolean := to_regclass('pg_catalog.pg_dist_partition') is not null;
+begin
+    if listed then
+        execute 'select exists (select from pg_catalog.pg_dist_partition p where p.logicalrelid = $1)'
+        into listed using relation;
+    end if;
+    return listed;
+end $$;
+
+-- Inheritance proper, or one part of something: statements on the other tables would not fire our triggers.
 create or replace function pgembedd_internal._inherits(source regclass) returns boolean
 language sql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
                    where (i.inhrelid = source or i.inhparent = source)
-                     and not (c.relkind = 'p' and i.inhparent = source))
+                     and not ((c.relkind = 'p' or (select _is_hypertable(source))) and i.inhparent = source))
 $$;
 
--- A table and all its partitions. Unlike pg_partition_tree() it waits for none that is locked.
+-- A table and all its partitions, or chunks. Unlike pg_partition_tree() it waits for none that is locked.
 create or replace function pgembedd_internal._with_partitions(relation regclass) returns setof regclass
 language sql stable rows 1  -- else the catalogs that it is joined with would be read as a whole
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     with recursive tables(oid) as (
         select relation::oid
         union all
         select c.oid from tables t join pg_inherits i on i.inhparent = t.oid
-        join pg_class c on c.oid = i.inhrelid and c.relispartition)
+        join pg_class c on c.oid = i.inhrelid and (c.relispartition or (select _is_hypertable(relation))))
     select t.oid::regclass from tables t
 $$;
 

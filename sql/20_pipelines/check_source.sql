@@ -29,8 +29,12 @@ begin
     elsif _inherits(made.source) then
         raise exception using
             message = format('%s takes part in table inheritance, or is one partition of a table.', made.source),
-            hint = 'Register the partitioned table itself; tables with inheritance children are not supported.',
+            hint = 'Register the partitioned table, or the hypertable, itself; inheritance is not supported.',
             errcode = 'feature_not_supported';
+    elsif _is_distributed(made.source) then
+        raise exception using message = format('%s is a table that Citus distributes.', made.source),
+            hint = 'The queue is filled by statement triggers, which such a table cannot have. '
+            'undistribute_table() makes it an ordinary one.', errcode = 'feature_not_supported';
     elsif (select relpersistence from pg_class where oid = made.source) = 't' then
         raise exception using message = format('%s is a temporary table.', made.source),
             hint = 'The worker could not see its rows; register a permanent table.', errcode = 'wrong_object_type';

@@ -67,6 +67,7 @@ begin
     for item in
         select t.tgname, t.tgrelid::regclass as relation from pg_trigger t
         where t.tgfoid = any (functions) and not t.tgisinternal and t.tgparentid = 0
+        order by t.tgrelid desc  -- a hypertable takes what it copied to its chunks along
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);
     end loop;

@@ -92,6 +92,7 @@ begin
         select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g
         where g.tgfoid = any (before) and not g.tgisinternal and g.tgparentid = 0
           and not (_is_trigger(pipeline, g) and g.tgrelid in (select _with_partitions(pipeline.source)))
+        order by g.tgrelid desc
     loop
         execute format('drop trigger %I on %s', item.name, item.relation);
     end loop;

@@ -59,7 +59,11 @@ begin
     end if;
     frame := _index_frame(made);
     if frame is null then
-        return next format('create index concurrently %I on %s %s', made.index_name, _target(made), _hnsw(made));
+        return next case
+            when _is_hypertable(_target(made))  -- TimescaleDB has no CONCURRENTLY: one chunk after the other is locked
+            then format('create index %I on %s %s', made.index_name, _target(made),
+                        replace(_hnsw(made), 'with (', 'with (timescaledb.transaction_per_chunk, '))
+            else format('create index concurrently %I on %s %s', made.index_name, _target(made), _hnsw(made)) end;
         return;
     end if;
     for leaf in select t.relid from pg_partition_tree(_target(made)) t where t.isleaf order by t.relid loop

@@ -60,7 +60,7 @@ begin
     select p.* into made from pipeline p where p.id = pipeline_id;
     if not _has_cron(me) or not _may_index(me, _target(made)) or _problem(made) is not null then return; end if;
     for statement in select _index_statements(made) loop
-        if statement like 'create index concurrently %' then
+        if statement like 'create index %' then
             execute 'select cron.schedule($1, $2, $3)'
             using format('pgembedd-index-%s', made.id), '* * * * *', statement;
             return;

@@ -53,7 +53,8 @@ begin
     if not pipeline.triggers then return; end if;
     for item in
         select r as relation, format('pgembedd_%s_%s', pipeline.id, t.verb) as name, t.*
-        from _with_partitions(pipeline.source) r join pg_class c on c.oid = r and c.relkind in ('r', 'p')
+        from _with_partitions(pipeline.source) r
+        join pg_class c on c.oid = r and (c.relispartition or r = pipeline.source) and c.relkind in ('r', 'p')
         join _triggers(pipeline) t on t.for_each = 'STATEMENT' or r = pipeline.source
         -- Not by `not exists`, for which all triggers of the database would be read.
         where t.verb = renewed or (select g.oid from pg_trigger g where g.tgrelid = r

@@ -154,22 +154,22 @@ end $$;
 -- (track_counts): a query cannot count the rows that a policy or a filter drops within the scan.
 create or replace function pgembedd_internal._search_visited(vectors oid) returns bigint
 language plpgsql volatile
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return (select sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) from pg_index i
-            where i.indrelid = any (array(select vectors union all select p.relid from pg_partition_tree(vectors) p)));
+            where i.indrelid = any (array(select _with_partitions(vectors))));
 end $$;
 
 -- The same, as an expression, which tells it for each row of a scan.
 create or replace function pgembedd_internal._search_visited_now(vectors oid) returns text
 language plpgsql stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return (select string_agg(format('pg_catalog.pg_stat_get_xact_tuples_returned(%s)', i.indexrelid),
                               ' operator(pg_catalog.+) ') from pg_index i
-            where i.indrelid = any (array(select vectors union all select p.relid from pg_partition_tree(vectors) p)));
+            where i.indrelid = any (array(select _with_partitions(vectors))));
 end $$;
 
 -- Sets pgvector's settings for scans, those that are there and are given. Returns the ones of before, which are the

@@ -38,7 +38,7 @@ begin
            then 'index' else 'exact' end
     into rows, path from pg_class c
     where c.relkind = 'r'
-      and c.oid = any (array(select vectors union all select p.relid from pg_partition_tree(vectors) p));
+      and c.oid = any (array(select _with_partitions(vectors)));
     if path = 'exact' or asked.matches is null then return; end if;
     last_step := least(asked.exact_cost / visit_cost, most / 2.0) * asked.matches / greatest(rows, asked.matches);
     if steps[1] > last_step then path := 'exact'; end if;

@@ -39,6 +39,11 @@ SETUP = """
     alter table documents add long halfvec(5), add wide vector(3), add words text,
         add bare halfvec, add made halfvec(3) generated always as ('[1,2,3]'::halfvec(3)) stored;
     create sequence numbers;
+    create table distributed (id int primary key, title text, content text);
+    set allow_system_table_mods = on;
+    create table pg_catalog.pg_dist_partition (logicalrelid regclass); -- stands in for that of Citus
+    reset allow_system_table_mods;
+    insert into pg_dist_partition values ('distributed');
     create table other (id int primary key);
     create function takes_text(text) returns text language sql as 'select $1';
     create function embedding_input(documents) returns text language sql as 'select $1.title';
@@ -71,6 +76,10 @@ SOURCES = [
     ("parent", "public.parent takes part in table inheritance, or is one partition of a table."),
     ("child", "public.child takes part in table inheritance, or is one partition of a table."),
     ("part", "public.part takes part in table inheritance, or is one partition of a table."),
+    ("distributed", "public.distributed is a table that Citus distributes."),
+    ("pg_class", "pg_class is not a table of yours."),
+    ("information_schema.sql_features", "information_schema.sql_features is not a table of yours."),
+    ("pgmq.meta", "pgmq.meta is not a table of yours."),
 ]
 
 OPTIONS: list[tuple[dict[str, Any], str]] = [
