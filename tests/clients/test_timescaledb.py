@@ -39,7 +39,8 @@ pytestmark = pytest.mark.clients
 # A row a day, three days in a chunk.
 TABLE = """
     create table documents (id int, at timestamptz, title text, content text, other int, primary key (id, at));
-    select create_hypertable('documents', 'at', chunk_time_interval => interval '3 days', create_default_indexes => false)
+    select create_hypertable('documents', 'at', chunk_time_interval => interval '3 days',
+                             create_default_indexes => false)
 """
 ROWS = """
     insert into documents select i, timestamptz '2026-01-01 12:00+00' + i * interval '1 day', 'title ' || i, 'content'
