@@ -20,7 +20,7 @@ declare
     outcomes text[];
 begin
     perform _keep_names(pipeline_id, cardinality(msg_ids));
-    select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
+    select h.* into held from _lock_jobs(queue, pipeline_id, msg_ids, read_cts) h;
     if held.msg_ids is not null then
         perform set_config('pgembedd.storing', _storing_mark(pipeline_id), true);
         execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3) w',
@@ -56,7 +56,7 @@ declare
     outcomes text[];
 begin
     perform _keep_names(pipeline_id, cardinality(msg_ids));
-    select h.* into held from _lock_jobs(queue, msg_ids, read_cts) h;
+    select h.* into held from _lock_jobs(queue, pipeline_id, msg_ids, read_cts) h;
     if held.msg_ids is not null then
         execute format('select array_agg(w.outcome order by w.n)
                         from %s($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) w',
@@ -103,9 +103,10 @@ $$;
 
 -- Locks the messages whose claim is still valid. Several of them may name one row, which is written once, with what the
 -- latest message brings: `keys` are the rows, `jobs` says for each of them where in `of_ids` that message stands, and
--- `positions` for each of `msg_ids` where in `keys` its row stands. All null when no message is left.
+-- `positions` for each of `msg_ids` where in `keys` its row stands. All null when no message is left. A standby that is
+-- promoted without the primary's last transactions gives their numbers to other messages, also of other pipelines.
 create or replace function pgembedd_internal._lock_jobs(
-    queue text, of_ids bigint[], read_cts integer[],
+    queue text, pipeline_id integer, of_ids bigint[], read_cts integer[],
     out msg_ids bigint[], out positions integer[], out keys jsonb[], out jobs integer[]
 )
 language plpgsql
@@ -116,7 +117,8 @@ begin
         with held as materialized (
             select q.msg_id, q.message -> 'id' as id, c.job
             from rows from (unnest($1), unnest($2)) with ordinality as c(msg_id, read_ct, job)
-            join %s q using (msg_id, read_ct) where q.msg_id = any ($1) order by q.msg_id for update of q),
+            join %s q using (msg_id, read_ct) where q.msg_id = any ($1) and q.message ->> 'pipeline' = $3
+            order by q.msg_id for update of q),
         ranked as (
             select h.*, dense_rank() over (order by h.id) as row_no,
                    lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
@@ -125,7 +127,7 @@ begin
                array_agg(r.id order by r.row_no) filter (where not r.older),
                array_agg(r.job order by r.row_no) filter (where not r.older)
         from ranked r
-        $q$, _queue_table(queue)) into msg_ids, positions, keys, jobs using of_ids, read_cts;
+        $q$, _queue_table(queue)) into msg_ids, positions, keys, jobs using of_ids, read_cts, pipeline_id::text;
 end $$;
 
 -- Acknowledges the messages and records the outcomes of their rows. Returns an outcome for each of `msg_ids`.

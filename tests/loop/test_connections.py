@@ -10,10 +10,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from pgembedd.database.connect import connect
 from pgembedd.database.connection import Connection
 from pgembedd.database.schema_check import SchemaWait
 from pgembedd.database.sessions import Sessions
-from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError
 from pgembedd.loop.connections import WorkerConnections
 from pgembedd.model import Session
 from pgembedd.telemetry.observer import SILENT
@@ -47,6 +48,14 @@ def test_an_idle_worker_has_three_sessions(
         kept = ["pgembedd leases", "pgembedd listen", "pgembedd work"]
         eventually(lambda: names(connection) == kept)
     assert stale(connection, model) == []
+
+
+def test_a_database_where_no_server_takes_writes_is_away(database: Database, connection: psycopg.Connection) -> None:
+    """As in a failover, where the connection string names several servers and asks for the primary."""
+    connection.execute(f'alter database "{database.name}" set default_transaction_read_only = on'.encode())
+    with pytest.raises(DatabaseUnavailableError, match="session is read-only") as raised:
+        connect(make_conninfo(database.conninfo, target_session_attrs="read-write"))
+    assert not isinstance(raised.value, DatabaseRefusedError)
 
 
 def test_a_worker_has_no_more_connections_than_it_may(

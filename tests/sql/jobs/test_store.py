@@ -195,6 +195,19 @@ def test_an_unchanged_vector_is_not_written_again(connection: psycopg.Connection
     assert value(connection, "select xmin::text from documents") == before
 
 
+def test_a_message_of_another_pipeline_that_has_its_number(connection: psycopg.Connection, job: Job) -> None:
+    """As after a failover that lost the claim, and the message: its number was given again."""
+    connection.execute("create table others (id int primary key, title text, content text)")
+    create_pipeline(connection, pipeline="others", source="others")
+    connection.execute("delete from pgmq.q_pgembedd_fresh")
+    connection.execute(f"alter table pgmq.q_pgembedd_fresh alter msg_id restart with {job.msg_id}".encode())
+    connection.execute("insert into others values (999, 'title', 'content')")
+    (other,) = claim(connection)
+    assert (other.msg_id, other.read_ct, other.pipeline) == (job.msg_id, job.read_ct, "others")
+    assert store(connection, [job]) == ["lost"]
+    assert queued(connection) == [999]
+
+
 def test_gone_rows_are_acknowledged(connection: psycopg.Connection, job: Job) -> None:
     connection.execute("delete from documents")
     (content,) = read(connection, [job])

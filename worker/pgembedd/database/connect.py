@@ -97,7 +97,16 @@ def _open(connect: Callable[..., Opened], conninfo: str, options: dict[str, Any]
     try:
         return connect(conninfo, **options)  # as it may have been starting
     except psycopg.OperationalError as error:
-        raise _refused(error, given) from error
+        raise (_unavailable if _lets_in(connect, conninfo, options) else _refused)(error, given) from error
+
+
+def _lets_in(connect: Callable[..., psycopg.Connection], conninfo: str, options: dict[str, Any]) -> bool:
+    """Returns True where a server lets the role in, but is a standby, which target_session_attrs excludes."""
+    try:
+        connect(conninfo, **options | {"target_session_attrs": "any"}).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def reopened(connection: psycopg.Connection) -> PinnedConnection:
