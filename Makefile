@@ -8,6 +8,7 @@ PEERS  := .venv-bench
 TOOLS  := .venv-release
 CLIENTS := .venv-clients
 CLUSTER := .venv-cluster
+FAILOVER := .venv-failover
 
 # What `make bench` and `make bench-full` run, and how.
 BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw search rerank providers
@@ -28,7 +29,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-clients test-cluster test-postgres test-postgres-all test-upgrade faults lint format bench bench-full \
+.PHONY: help setup demo demo-answers up test test-slow test-clients test-cluster test-failover test-postgres test-postgres-all test-upgrade faults lint format bench bench-full \
     bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom sbom-image image-pinned pin-base \
     release-setup check-workflows check-tag publish publish-image docs docs-serve clean
 
@@ -81,6 +82,18 @@ $(CLUSTER)/.installed: tests/cluster/requirements.lock | $(STAMP)
 	@test -x $(CLUSTER)/bin/python || $(BIN)/python -m venv $(CLUSTER)
 	@$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< -r requirements-build.lock
 	@$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Of each failover in each mode; the workers reach the leader in three ways, in turn.
+ROUNDS := 3
+
+test-failover: $(STAMP) $(FAILOVER)/.installed ## Play failovers of a Patroni cluster under writers (ROUNDS=3 of each; needs root)
+	@$(BIN)/python -m tests.failover --rounds $(ROUNDS)
+
+$(FAILOVER)/.installed: tests/failover/requirements.lock | $(STAMP)
+	@echo "Installing Patroni into $(FAILOVER) (once) ..."
+	@test -x $(FAILOVER)/bin/python || $(BIN)/python -m venv $(FAILOVER)
+	@$(FAILOVER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 # The version of PostgreSQL that the tests of the database run on: 14 to 18.
@@ -153,6 +166,8 @@ lock: ## Write the lock files again from pyproject.toml (needs uv and npm)
 	    --no-header tests/clients/requirements.in -o tests/clients/requirements.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header --constraint requirements-dev.lock --extra ray pyproject.toml -o tests/cluster/requirements.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-header tests/failover/requirements.in -o tests/failover/requirements.lock
 	@npm install --prefix tests/clients --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts \
 	    --no-audit --no-fund --loglevel=error
 
@@ -245,4 +260,4 @@ docs-serve: docs ## Build it, and serve it on 127.0.0.1:8000 (PORT=)
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
 	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet --yes; fi
-	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum $(TOOLS) $(CLIENTS) $(CLUSTER) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum $(TOOLS) $(CLIENTS) $(CLUSTER) $(FAILOVER) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

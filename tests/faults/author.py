@@ -86,6 +86,11 @@ class Author:
         self._earlier = {place: before[place] for place in transaction.changes if place in before}
         self.ledger.commit(self.number, transaction.changes)
 
+    def rewind(self, count: int) -> None:
+        """Takes back all but the first `count` transactions, which the server has lost."""
+        self._earlier = {}
+        self.ledger.rewind(self.number, count)
+
     def _change(self, transaction: Transaction, subject: Subject, own: dict[int, Row]) -> None:
         if len(own) < 5:
             return self._insert(transaction, subject, own)

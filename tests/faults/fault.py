@@ -65,6 +65,10 @@ class Fault:
         """What else is wrong, beyond the scene's own database."""
         return Findings()
 
+    def measured(self) -> object:
+        """What it measured in its last round, for a table of its own."""
+        return None
+
     def after(self, scene: Scene) -> None:
         """Puts back what the next fault expects."""
 

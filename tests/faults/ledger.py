@@ -18,6 +18,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.lost = 0
+        """How many transactions were taken back."""
         self._commits: dict[int, list[Changes]] = {}
         self._rows: dict[int, dict[Place, Row]] = {}
 
@@ -26,6 +28,16 @@ class Ledger:
         with self._lock:
             self._commits.setdefault(author, []).append(changes)
             _apply(self._rows.setdefault(author, {}), changes)
+
+    def rewind(self, author: int, count: int) -> None:
+        """Takes back all but the first `count` transactions of an author, which the server has lost."""
+        with self._lock:
+            commits = self._commits.get(author, [])
+            self.lost += max(len(commits) - count, 0)
+            del commits[count:]
+            self._rows[author] = {}
+            for changes in commits:
+                _apply(self._rows[author], changes)
 
     def count(self, author: int) -> int:
         """How many transactions an author has committed."""

@@ -68,12 +68,11 @@ class Bouncer:
 
     def start(self) -> None:
         """Starts it, and waits until it accepts connections."""
-        libraries = sorted({str(path.parent) for path in self._files.rglob("*.so*")})
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._files / "usr/sbin/pgbouncer"), str(self._folder / "pgbouncer.ini")],
                 cwd="/",
-                env={"LD_LIBRARY_PATH": ":".join(libraries), "PATH": "/usr/bin:/bin"},
+                env=_environment(self._files),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -116,6 +115,19 @@ def packages() -> Path:
             if not files.exists():
                 (scratch / "files").rename(files)
     return files
+
+
+def version() -> str:
+    """The first line of `pgbouncer --version`. May skip."""
+    files = packages()
+    command = [str(files / "usr/sbin/pgbouncer"), "--version"]
+    said = subprocess.run(command, env=_environment(files), check=True, capture_output=True, text=True).stdout
+    return said.splitlines()[0]
+
+
+def _environment(files: Path) -> dict[str, str]:
+    libraries = sorted({str(path.parent) for path in files.rglob("*.so*")})
+    return {"LD_LIBRARY_PATH": ":".join(libraries), "PATH": "/usr/bin:/bin"}
 
 
 def why_not() -> str:

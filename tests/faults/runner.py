@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.faults.model import make_model, open_model
 from tests.faults.oracle import Findings, Oracle
 from tests.faults.registry import FAULTS
 from tests.faults.scene import Scene
-from tests.faults.stages import STAGES
+from tests.faults.stages import STAGES, Stage
 from tests.faults.table import Result, table
 
 BOUND_S = 180.0
@@ -24,10 +24,18 @@ BOUND_S = 180.0
 
 
 class Run:
-    """A run over some faults; `minutes` 0 plays each once, in its short form."""
+    """A run over some faults; `minutes` 0 plays each in its short form, in so many `rounds`."""
 
-    def __init__(self, faults: Sequence[type[Fault]], folder: Path, minutes: float, seed: int) -> None:
-        self._minutes, self._seed = minutes, seed
+    def __init__(
+        self,
+        faults: Sequence[type[Fault]],
+        folder: Path,
+        minutes: float,
+        seed: int,
+        rounds: int = 1,
+        stages: Mapping[str, Stage] = STAGES,
+    ) -> None:
+        self._minutes, self._seed, self._rounds, self._stages = minutes, seed, rounds, stages
         self._model = make_model(folder / "model")
         self._oracle = Oracle(open_model(self._model, folder / "cache"))
         self._faults = {kind: Result(kind.name) for kind in faults}
@@ -38,7 +46,7 @@ class Run:
             result.not_run = kind().needs()
         can = [kind for kind, result in self._faults.items() if not result.not_run]
         whole = sum(kind.weight for kind in can)
-        for stage in STAGES:
+        for stage in self._stages:
             here = [kind for kind in can if kind.stage == stage]
             part = sum(kind.weight for kind in here) / whole if here else 0
             self._play(stage, here, self._minutes * 60 * part)
@@ -47,10 +55,10 @@ class Run:
     def _play(self, stage: str, kinds: list[type[Fault]], seconds: float) -> None:
         """Rounds on one stage until the time is used; the stage is made again when something was wrong."""
         deadline = time.monotonic() + seconds
-        left = list(kinds)
+        left = list(kinds) * self._rounds
         while left or (kinds and time.monotonic() < deadline):
             self._seed += 1
-            with STAGES[stage](self._model, self._seed) as scene:
+            with self._stages[stage](self._model, self._seed) as scene:
                 scene.start_workers()
                 faults = {kind: kind() for kind in kinds}
                 while left or time.monotonic() < deadline:
@@ -92,6 +100,7 @@ class Run:
         findings = scene.compare(self._oracle, is_drained=drained)
         findings.add(fault.check(scene, self._oracle, BOUND_S))
         fault.after(scene)
+        result.measured.append(fault.measured())
         return findings
 
 

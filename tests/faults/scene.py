@@ -48,6 +48,10 @@ class Server(Protocol):
 class Scene:
     """What a fault may touch. Connections of `admin` go to the server itself; those of others take the `route`."""
 
+    most_workers = WORKERS
+    may_lose = False
+    """The server may lose transactions that it has acknowledged."""
+
     def __init__(
         self,
         server: Server,
@@ -69,7 +73,7 @@ class Scene:
             make_roles(connection)
             make_subjects(connection, AUTHORS)
         self.workers: list[WorkerProcess] = []
-        self.writers = Writers(self.connect, seed)
+        self.writers = Writers(self.connect, seed, may_lose=self.may_lose)
 
     def admin(self, conninfo: str = "") -> psycopg.Connection:
         """A superuser's connection, autocommit."""
@@ -106,7 +110,7 @@ class Scene:
 
     def start_workers(self, *arguments: str) -> None:
         """Fills up the workers, and waits until all of them work."""
-        while len(self.workers) < WORKERS:
+        while len(self.workers) < self.most_workers:
             self.workers.append(self.worker(*arguments))
         for each in self.workers:
             each.await_event("worker_started")

@@ -23,12 +23,14 @@ SETTINGS = {
     "shared_buffers": "32MB",
     "log_min_messages": "fatal",
 }
+Stage = Callable[[Path, int], AbstractContextManager[Scene]]
 DISK_MB = 320
 SMALL = {"max_wal_size": "64MB", "min_wal_size": "32MB", "wal_recycle": "off"}
 
 
 @contextmanager
-def _playing(scene: Scene) -> Iterator[Scene]:
+def playing(scene: Scene) -> Iterator[Scene]:
+    """A scene, which is closed in the end."""
     try:
         yield scene
     finally:
@@ -56,7 +58,7 @@ def one_server(model: Path, seed: int) -> Iterator[Scene]:
     with (
         open_directory() as folder,
         _server(folder / "data") as server,
-        _playing(Scene(server, folder, model, seed=seed)) as scene,
+        playing(Scene(server, folder, model, seed=seed)) as scene,
     ):
         yield scene
 
@@ -69,7 +71,7 @@ def small_disk(model: Path, seed: int) -> Iterator[Scene]:
         disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=711", "none", str(disk)], check=True)
         try:
-            with _server(disk / "data", **SMALL) as server, _playing(Scene(server, folder, model, seed=seed)) as scene:
+            with _server(disk / "data", **SMALL) as server, playing(Scene(server, folder, model, seed=seed)) as scene:
                 yield scene
         finally:
             subprocess.run(["umount", str(disk)], check=True)
@@ -81,7 +83,7 @@ def primary_and_standby(model: Path, seed: int) -> Iterator[Scene]:
     with open_directory() as folder, opened_version() as arguments:
         pair = Pair(folder, _known(SETTINGS, arguments), arguments)
         try:
-            with _playing(Scene(pair, folder, model, route=pair.route, seed=seed)) as scene:
+            with playing(Scene(pair, folder, model, route=pair.route, seed=seed)) as scene:
                 yield scene
         finally:
             pair.stop()
@@ -89,7 +91,7 @@ def primary_and_standby(model: Path, seed: int) -> Iterator[Scene]:
 
 def behind_pgbouncer(
     mode: Literal["session", "transaction"],
-) -> Callable[[Path, int], AbstractContextManager[Scene]]:
+) -> Stage:
     """A stage whose clients reach the server through PgBouncer; in transaction mode workers wait by polling."""
 
     @contextmanager
@@ -99,7 +101,7 @@ def behind_pgbouncer(
             arguments = ("--wait", "poll") if mode == "transaction" else ()
             made = Scene(server, folder, model, route=bouncer.route, arguments=arguments, pooler=bouncer, seed=seed)
             try:
-                with _playing(made) as scene:
+                with playing(made) as scene:
                     yield scene
             finally:
                 bouncer.kill()
@@ -107,7 +109,7 @@ def behind_pgbouncer(
     return stage
 
 
-STAGES: dict[str, Callable[[Path, int], AbstractContextManager[Scene]]] = {
+STAGES: dict[str, Stage] = {
     "one server": one_server,
     "primary and standby": primary_and_standby,
     "small disk": small_disk,

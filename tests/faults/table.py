@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.oracle import Findings
@@ -22,6 +22,8 @@ class Result:
     recovery_s: list[float] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
     not_run: str = ""
+    measured: list[object] = field(default_factory=list)
+    """What the fault measured in each round."""
 
     def cells(self) -> list[str]:
         """The row of the table."""
@@ -37,5 +39,9 @@ class Result:
 def table(results: Iterable[Result]) -> str:
     """All results in Markdown."""
     head = ["fault", "times", "rounds", *KINDS, "seconds to recover (median)", "(max)"]
-    lines = [head, ["---"] * len(head), *(result.cells() for result in results)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(head, [result.cells() for result in results])
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))

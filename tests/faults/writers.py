@@ -25,8 +25,9 @@ PARK_S = 180.0
 class Writer:
     """An author with a connection, in a thread."""
 
-    def __init__(self, author: Author, connect: Callable[[], psycopg.Connection]) -> None:
-        self.author, self._connect = author, connect
+    def __init__(self, author: Author, connect: Callable[[], psycopg.Connection], may_lose: bool) -> None:
+        """`may_lose`: the server may have lost transactions, which are then taken back from the ledger."""
+        self.author, self._connect, self._may_lose = author, connect, may_lose
         self._opened: psycopg.Connection | None = None
         self._going, self._stopping = threading.Event(), threading.Event()
         self.parked = threading.Event()
@@ -88,6 +89,9 @@ class Writer:
                 if row is None:
                     raise RuntimeError(f"The row of writer {self.author.number} is lost.")
                 last = int(row[0])
+                if self._may_lose and last < number - 1:
+                    self.author.rewind(last)
+                    return False
                 if last not in (number - 1, number):
                     raise RuntimeError(f"Writer {self.author.number} committed {number - 1} and finds {last}.")
                 return last == number
@@ -107,10 +111,10 @@ class Writer:
 class Writers:
     """All writers of a stage."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection], seed: int) -> None:
+    def __init__(self, connect: Callable[[], psycopg.Connection], seed: int, *, may_lose: bool = False) -> None:
         self.ledger = Ledger()
         self.authors = [Author(number, self.ledger, seed) for number in range(1, AUTHORS + 1)]
-        self._writers = [Writer(author, connect) for author in self.authors[:THREADS]]
+        self._writers = [Writer(author, connect, may_lose) for author in self.authors[:THREADS]]
 
     @property
     def spare(self) -> list[Author]:
