@@ -82,7 +82,7 @@ class Bouncer:
 
     def route(self, conninfo: str) -> str:
         """The same connection through the pooler."""
-        return make_conninfo(conninfo, port=self.port)
+        return make_conninfo(conninfo, host="127.0.0.1", port=self.port)
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""

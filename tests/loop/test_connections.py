@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import psycopg
 import pytest
@@ -17,6 +17,7 @@ from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseRefusedError, DatabaseUnavailableError
 from pgembedd.loop.connections import WorkerConnections
 from pgembedd.model import Session
+from pgembedd.retry_policy import RetryPolicy
 from pgembedd.telemetry.observer import SILENT
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, stale
@@ -48,6 +49,30 @@ def test_an_idle_worker_has_three_sessions(
         kept = ["pgembedd leases", "pgembedd listen", "pgembedd work"]
         eventually(lambda: names(connection) == kept)
     assert stale(connection, model) == []
+
+
+def test_the_first_thread_that_has_a_session_again_wakes_the_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that waits after a loss does not sleep on once the database is back."""
+    monkeypatch.setattr("pgembedd.database.connection.RECONNECT", RetryPolicy(3600.0, 3600.0))
+    sessions, stopping, tries = Sessions(database.conninfo, "test", most=2), threading.Event(), list[int]()
+
+    def lost_once(_: psycopg.Connection) -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise psycopg.OperationalError("the connection is lost")
+        return len(tries)
+
+    with ThreadPoolExecutor() as pool, closing(sessions):
+        waiting = pool.submit(Connection(sessions, stopping).call, lost_once)
+        try:
+            eventually(lambda: tries and not sessions._up)
+            assert not waiting.done()
+            assert Connection(sessions, stopping).value("process") > 0
+            assert waiting.result(PATIENCE_S) == 2
+        finally:
+            stopping.set()
 
 
 def test_a_database_where_no_server_takes_writes_is_away(database: Database, connection: psycopg.Connection) -> None:

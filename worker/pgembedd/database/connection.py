@@ -6,6 +6,7 @@ each is fenced on the claim and does nothing for a job that is no longer claimed
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -71,7 +72,7 @@ class Connection:
         retrying = RECONNECT.retrying(
             lambda error: is_connection_error(error) or isinstance(error, transient),
             stop=lambda _: ended.is_set(),
-            sleep=ended.wait,
+            sleep=partial(self.sessions.sleep, until=ended),
             before_sleep=self._log_retry,
         )
         return retrying(lambda: self._try(work, ended))

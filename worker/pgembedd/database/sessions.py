@@ -83,6 +83,7 @@ class Sessions:
         self._taken = 0
         self._line: deque[object] = deque()  # who wants a session, in the order of their turns
         self._up = True
+        self._losses_ended = 0
         self._changed = threading.Condition()
 
     @contextmanager
@@ -117,8 +118,18 @@ class Sessions:
         self.close()
         self._note(up=False)
 
+    def sleep(self, seconds: float, until: threading.Event) -> None:
+        """Waits after a loss: so long, or until another thread has a session again, or `until` is set."""
+        with self._changed:
+            ends_at, losses = time.monotonic() + seconds, self._losses_ended
+            while not until.is_set() and losses == self._losses_ended and (left_s := ends_at - time.monotonic()) > 0:
+                self._changed.wait(min(WAIT_S, left_s))
+
     def _note(self, *, up: bool) -> None:
-        self._up = up
+        with self._changed:
+            self._losses_ended += up and not self._up
+            self._up = up
+            self._changed.notify_all()
         self._on_change(self.purpose, up=up)
 
     def close(self, unused_s: float = 0.0) -> None:
