@@ -2,10 +2,11 @@
 
 On a CPU the best batch is one text: a bigger one loses to the cache, and to padding where lengths differ.
 Short texts of equal length share a run, which needs neither padding nor mask and saves the cost per call.
+A GPU wants many tokens at once: there texts of about equal length share a run and are padded.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 
 MAX_RUN_TOKENS = 512
 FIRST_PORTION_CHARS = 8_000
@@ -28,6 +29,24 @@ def plan_runs(lengths: Sequence[int], max_tokens: int = MAX_RUN_TOKENS) -> list[
         positions = by_length[length]
         size = max(1, max_tokens // max(1, length))
         runs += [positions[start : start + size] for start in range(0, len(positions), size)]
+    return runs
+
+
+def plan_padded(lengths: Sequence[int], max_tokens: int, padded: Callable[[int], int]) -> list[list[int]]:
+    """Group the positions of `lengths` (in tokens) into runs of at most `max_tokens`, padding included.
+
+    Longest texts first. A run ends where it is full, and before a text that is shorter than half of its first one, so
+    that little of it is padding. `padded` gives the tokens of a run's texts by the length of its longest one.
+    """
+    runs: list[list[int]] = []
+    longest, room = 0, 0
+    for position in sorted(range(len(lengths)), key=lambda each: -lengths[each]):
+        if room == 0 or 2 * lengths[position] < longest:
+            longest = lengths[position]
+            room = max(1, max_tokens // max(1, padded(longest)))
+            runs.append([])
+        runs[-1].append(position)
+        room -= 1
     return runs
 
 

@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pgembedd.errors import ModelError
 from pgembedd.model.files.cache import fill, sha256_of
 from pgembedd.model.files.model_files import ModelFiles
@@ -26,26 +28,29 @@ class BuiltGraph:
     quantised: str
 
 
-def graph_folder(spec: ModelSpec, cache: Path) -> Path:
+def graph_folder(spec: ModelSpec, cache: Path, *, masked: bool = False) -> Path:
     """The folder of this checkpoint's graph, by layout and content; whether or not it has been built.
 
-    At int8 the form that this processor computes exactly; a cache that several machines share may hold both.
+    At int8 the form that this processor computes exactly; a cache that several machines share may hold both. `masked`
+    is the form for a GPU.
     """
     parts = [str(LAYOUT_VERSION), spec.file(CONFIG).sha256, spec.file(CHECKPOINT).sha256]
     if spec.precision == "int8":  # calibrated on texts, so it depends on how they become tokens, too
         parts += [RECIPES["int8"], spec.file(TOKENIZER).sha256, spec.document_prefix, str(spec.max_tokens)]
         parts += [exact_signedness()]
+    if masked:
+        parts += ["masked", spec.precision]
     return cache / "graphs" / f"{spec.name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
 
 
-def ensure_graph(files: ModelFiles) -> BuiltGraph:
+def ensure_graph(files: ModelFiles, *, masked: bool = False) -> BuiltGraph:
     """The checkpoint's ONNX graph in the precision of its spec, built where it is missing or damaged.
 
     The checkpoint is fetched and checked only when the graph has to be built.
     """
-    folder = graph_folder(files.spec, files.cache)
+    folder = graph_folder(files.spec, files.cache, masked=masked)
     if not is_intact(folder):
-        fill(folder, lambda: is_intact(folder), lambda unfinished: _build(files, unfinished, folder))
+        fill(folder, lambda: is_intact(folder), lambda unfinished: _build(files, unfinished, folder, masked))
     return BuiltGraph(folder / GRAPH_FILE, _digests(folder).get(_QUANTISED, ""))
 
 
@@ -64,17 +69,17 @@ def _digests(folder: Path) -> dict[str, str]:
     return digests
 
 
-def _build(files: ModelFiles, unfinished: Path, folder: Path) -> list[str]:
+def _build(files: ModelFiles, unfinished: Path, folder: Path, masked: bool) -> list[str]:
     """Writes all files of the graph; the digests come last, because they attest the others."""
     files.notify(f"Building the {files.spec.precision} graph of {files.spec.name} in {folder} (once).")
-    quantised = _write(files, unfinished)
+    quantised = _write(files, unfinished, masked)
     names = sorted(file.name for file in unfinished.iterdir())
     digests = {name: sha256_of(unfinished / name) for name in names} | {_QUANTISED: quantised}
     (unfinished / _DIGESTS_FILE).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
     return [*names, _DIGESTS_FILE]
 
 
-def _write(files: ModelFiles, folder: Path) -> str:
+def _write(files: ModelFiles, folder: Path, masked: bool) -> str:
     """Writes graph and weights into `folder`; returns `BuiltGraph.quantised`."""
     from pgembedd.model.onnx.checkpoint import open_checkpoint, read_config
     from pgembedd.model.onnx.graph import write_graph
@@ -87,11 +92,15 @@ def _write(files: ModelFiles, folder: Path) -> str:
             f" {spec.max_tokens} that {spec.name} is to read; the two do not belong together."
         )
     with open_checkpoint(files.obtain(CHECKPOINT), config) as checkpoint:
-        form = (_calibration(files), exact_signedness()) if spec.precision == "int8" else ()
-        return write_graph(checkpoint, folder / GRAPH_FILE, folder / WEIGHTS_FILE, *form)
+        paths = folder / GRAPH_FILE, folder / WEIGHTS_FILE
+        if spec.precision == "int8":
+            return write_graph(checkpoint, *paths, calibration(files), exact_signedness())
+        number = np.float16 if spec.precision == "fp16" else np.float32
+        return write_graph(checkpoint, *paths, masked=number if masked else None)
 
 
-def _calibration(files: ModelFiles) -> list[list[int]]:
+def calibration(files: ModelFiles) -> list[list[int]]:
+    """Returns the texts that ship with pgembedd, as this model gets them."""
     from pgembedd.model.onnx.calibration import calibration_texts
     from pgembedd.model.tokenizer import Tokenizer
 

@@ -6,15 +6,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pgembedd.errors import ConfigurationError
 from pgembedd.model.pooling import Pooling
 
 CONFIG, TOKENIZER, CHECKPOINT, READY_MADE = "config.json", "tokenizer.json", "model.safetensors", "model.onnx"
 
-Precision = Literal["fp32", "int8"]
+Device = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "fp16", "int8"]
+"""Of a checkpoint's graph: fp32 and int8 on the CPU, fp16 on a GPU."""
 
-RECIPES = {"fp32": "bert-1", "int8": "bert-int8-1"}
+RECIPES = {"fp32": "bert-1", "fp16": "bert-fp16-1", "int8": "bert-int8-1"}
 """The versions of what built graphs compute. Raise one when vectors change by more than rounding: stored ones then stop
 being comparable, and every pipeline is asked to re-embed. A graph's layout is `graph_cache.LAYOUT_VERSION`."""
+
+
+def precision_on(device: Device, precision: Precision = "fp32") -> Precision:
+    """Returns the precision of a checkpoint's graph on a device. ConfigurationError for one that it does not have."""
+    if precision == ("int8" if device == "cuda" else "fp16"):
+        raise ConfigurationError(
+            f"There is no {precision} on the device {device}: PGEMBEDD_PRECISION is for the CPU, fp32 or int8, and with "
+            "PGEMBEDD_DEVICE=cuda a model runs at fp16. Set one of the two."
+        )
+    return "fp16" if device == "cuda" else precision
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,7 @@ class ModelSpec:
     pooling: Pooling = "mean"
     query_prefix: str = ""
     document_prefix: str = ""
-    precision: Literal["fp32", "int8", "as stored"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8", "as stored"] = "fp32"
     aliases: tuple[str, ...] = ()
     quantised: str = ""
     reranks: bool = False

@@ -15,9 +15,9 @@ from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
 from pgembedd.model.files.sources import silent
 from pgembedd.model.futures import Run, RunFutures, distinct
-from pgembedd.model.in_process import InProcessModel, OnRun
+from pgembedd.model.in_process import InProcessModel, OnRun, load_file
 from pgembedd.model.model_spec import ModelSpec
-from pgembedd.model.onnx.runtime import as_ids
+from pgembedd.model.onnx.runtime import OnnxEncoder
 from pgembedd.model.pooling import Float32Array
 from pgembedd.model.scheduler import Lane
 from pgembedd.model.specs import MS_MARCO_MINILM_L12, REGISTRY, RERANKERS
@@ -37,7 +37,7 @@ class Scores:
     tokens: NDArray[np.int32]
 
 
-class Reranker(InProcessModel):
+class Reranker(InProcessModel[OnnxEncoder]):
     """One loaded cross-encoder, shared by all threads of the process.
 
     A run takes one core and holds one pair, because a quantised file may take its ranges over the whole run: so a
@@ -58,7 +58,7 @@ class Reranker(InProcessModel):
         `name` is a registered reranker, or a folder or ONNX file of your own with the output `logits` (n, 1). The other
         parameters are those of Session. Raises ModelError, ModelUnavailableError or ConfigurationError.
         """
-        super().__init__(_describe(name, model_dir), threads, on_run, OUTPUT, **files)
+        super().__init__(_describe(name, model_dir), threads, on_run, partial(load_file, output=OUTPUT), **files)
         if self._encoder.dims != 1:
             raise ModelError(f"{self.name} has {self._encoder.dims} scores for a text; a reranker has one.")
 
@@ -84,9 +84,9 @@ class Reranker(InProcessModel):
 
     def _score(self, pair: Pair) -> Float32Array:
         """(1,)."""
-        ids, began = as_ids([pair.ids]), time.monotonic()
-        score = self._finite(self._encoder.run(ids, as_ids([pair.types]))[0], "score")
-        self._report("query", ids, began)
+        began = time.monotonic()
+        score = self._finite(self._encoder.run([pair.ids], [pair.types])[0], "score")
+        self._report("query", [pair.ids], began)
         return score
 
 

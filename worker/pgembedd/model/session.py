@@ -10,15 +10,16 @@ from typing import Literal, Unpack, cast, overload
 import numpy as np
 
 from pgembedd.errors import ConfigurationError, ModelError
-from pgembedd.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
+from pgembedd.model.batching import plan_portions
 from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
 from pgembedd.model.files.sources import silent
 from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
-from pgembedd.model.in_process import InProcessModel, OnRun
-from pgembedd.model.model_spec import ModelSpec, Precision
-from pgembedd.model.onnx.runtime import as_ids
+from pgembedd.model.in_process import InProcessModel, OnRun, load_network
+from pgembedd.model.model_spec import Device, ModelSpec, Precision, precision_on
+from pgembedd.model.onnx.device import DeviceEncoder
+from pgembedd.model.onnx.runtime import OnnxEncoder
 from pgembedd.model.pooling import Float32Array, normalize, pool
 from pgembedd.model.scheduler import Lane, lane_of
 from pgembedd.model.specs import DEFAULT_MODEL, REGISTRY
@@ -26,11 +27,11 @@ from pgembedd.model.tokenizer import Tokens
 from pgembedd.text.chunker import Chunk
 
 
-class Session(InProcessModel):
+class Session(InProcessModel[OnnxEncoder | DeviceEncoder]):
     """One loaded embedding model, shared by all threads of the process.
 
-    A run takes one core; `threads` runs go on at once. The vector of a text does not depend on the
-    texts that come with it, nor on `threads`.
+    On a CPU a run takes one core, `threads` runs go on at once, and the vector of a text does not depend on the
+    texts that come with it, nor on `threads`. On a GPU it depends on them by rounding.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Session(InProcessModel):
         name: str = DEFAULT_MODEL,
         *,
         precision: Precision = "fp32",
+        device: Device = "cpu",
         model_dir: Path | None = None,
         threads: int | None = None,
         on_run: OnRun = silent,
@@ -48,14 +50,14 @@ class Session(InProcessModel):
         `name` is a registered model, whose files must then have the pinned digests wherever they come from;
         or any other name together with `model_dir`, a folder or an ONNX file of your own; or such a path
         itself. `precision` is that of the graph we build of a checkpoint; an ONNX file keeps the one it has.
-        `threads` defaults to the cores this process may use. Raises ModelError, ModelUnavailableError or
-        ConfigurationError.
+        `threads` defaults to the cores this process may use. On the device `cuda` a checkpoint runs at fp16, and an
+        ONNX file remains on the CPU. Raises ModelError, ModelUnavailableError or ConfigurationError.
         """
-        super().__init__(_describe(name, model_dir, precision), threads, on_run, **files)
+        spec = _describe(name, model_dir, precision_on(device, precision))
+        super().__init__(spec, threads, on_run, load_network, **files)
         self.dims: int = self._encoder.dims
         self.spec = replace(self.spec, dims=self.dims)
         self._fitting = ChunkFitter(self._tokenizer, self.spec.document_prefix)
-        self._run_tokens = MAX_RUN_TOKENS if self._encoder.supports_batching else 1
 
     def start(
         self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None
@@ -70,11 +72,11 @@ class Session(InProcessModel):
         dropped, total = [0] * len(unique), [0] * len(unique)
         lane = lane or lane_of(kind)
         started: list[Run] = []
-        for portion in plan_portions(unique):
-            encoded = [self._encode(unique[position], kind) for position in portion]
+        for portion in plan_portions(unique, self._encoder.portion_chars):
+            encoded = self._encode_all([unique[position] for position in portion], kind)
             for position, tokens in zip(portion, encoded, strict=True):
                 dropped[position], total[position] = tokens.dropped, len(tokens.ids) + tokens.dropped
-            for run in plan_runs([len(tokens.ids) for tokens in encoded], self._run_tokens):
+            for run in self._encoder.plan([len(tokens.ids) for tokens in encoded]):
                 ids = [encoded[i].ids for i in run]
                 work = partial(self._vectors, ids, kind)
                 started.append(([portion[i] for i in run], self._scheduler.submit(lane, work)))
@@ -153,16 +155,21 @@ class Session(InProcessModel):
             return self._tokenizer.encode(prefix + text)
         return self._tokenizer.encode_ids(text, prefix)
 
+    def _encode_all(self, texts: Sequence[Text], kind: Kind) -> list[Tokens]:
+        prefix = self._prefix(kind)
+        strings = iter(self._tokenizer.encode_all([prefix + text for text in texts if isinstance(text, str)]))
+        return [next(strings) if isinstance(text, str) else self._encode(text, kind) for text in texts]
+
     def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
-        """(n, dims) of norm 1, for n texts of equal length."""
-        ids, began = as_ids(encoded), time.monotonic()
-        vectors = self._finite(normalize(pool(self._encoder.run(ids), self.spec.pooling)), "vector")
-        self._report(kind, ids, began)
+        """(n, dims) of norm 1, for the n texts of a run."""
+        began = time.monotonic()
+        vectors = self._finite(normalize(pool(self._encoder.run(encoded), self.spec.pooling)), "vector")
+        self._report(kind, encoded, began)
         return vectors
 
     def _raw(self, text: Text, kind: Kind, mean_pool: bool, unit: bool) -> Float32Array:
         """One text's pooled vector (dims,), or its token vectors (tokens, dims)."""
-        output = self._encoder.run(as_ids([self._encode(text, kind).ids]))
+        output = self._encoder.run([self._encode(text, kind).ids])
         if not mean_pool and output.ndim == 2:
             raise ModelError(f"{self.name} pools by itself and gives no token vectors; use mean_pool=True.")
         part = pool(output, self.spec.pooling)[0] if mean_pool else output[0]

@@ -52,12 +52,17 @@ class Tokenizer:
     threads.
     """
 
-    def __init__(self, source: "Path | Library", max_tokens: int, window_chars: int = _WINDOW_CHARS) -> None:
-        """Load the file; `max_tokens` counts the special tokens too. ModelError where it is damaged."""
+    def __init__(
+        self, source: "Path | Library", max_tokens: int, window_chars: int = _WINDOW_CHARS, *, parallel: bool = False
+    ) -> None:
+        """Load the file; `max_tokens` counts the special tokens too. ModelError where it is damaged.
+
+        `parallel` has `encode_all` take all cores, which are the model's where that runs on a CPU.
+        """
         self.library = _load(source) if isinstance(source, Path) else source
         self.library.no_padding()
         self.library.no_truncation()
-        self._window_chars = window_chars
+        self._window_chars, self._parallel = window_chars, parallel
         self._longest_added = max((len(t.content) for t in self.library.get_added_tokens_decoder().values()), default=0)
         self._special_before, self._special_after = self._special_tokens()
         # Of the text's own tokens, without the special ones.
@@ -88,7 +93,22 @@ class Tokenizer:
             read_chars = end
             if len(text) > EXACT_CHARS and len(ids) >= self.limit:
                 break
-        total = len(ids) if read_chars == len(text) else round(len(ids) * len(text) / read_chars)
+        return self._framed(ids, len(ids) if read_chars == len(text) else round(len(ids) * len(text) / read_chars))
+
+    def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
+        """Returns the same of several texts."""
+        if not self._parallel:
+            return [self.encode(text) for text in texts]
+        formed = [well_formed(text) for text in texts]
+        short = [text for text in formed if len(text) <= self._window_chars]
+        found = iter(self.library.encode_batch_fast(short, add_special_tokens=False))
+        return [
+            self._framed(ids := next(found).ids, len(ids)) if len(text) <= self._window_chars else self.encode(text)
+            for text in formed
+        ]
+
+    def _framed(self, ids: Sequence[int], total: int) -> Tokens:
+        """Returns what the model reads of a text's own tokens; `total` is the number of all of them."""
         return Tokens([*self._special_before, *ids[: self.limit], *self._special_after], max(0, total - self.limit))
 
     def encode_ids(self, ids: Sequence[int], before: str = "") -> Tokens:
@@ -105,7 +125,7 @@ class Tokenizer:
                 f"No text of this model has the token {unknown}: send texts, or ids of its own tokenizer."
             )
         own = [*self._ids_of(before.rstrip()), *own]
-        return Tokens([*self._special_before, *own[: self.limit], *self._special_after], max(0, len(own) - self.limit))
+        return self._framed(own, len(own))
 
     def first_ids(self, text: str) -> list[int]:
         """Returns the ids of the text's beginning without special ones: at least as many as the model reads."""

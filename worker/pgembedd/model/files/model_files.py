@@ -1,5 +1,6 @@
 """The files of a model: from the user's folder, the Hugging Face Hub or the package index, and checked."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -8,7 +9,7 @@ from pgembedd.model.files.cache import cache_root
 from pgembedd.model.files.hub import HubFetcher
 from pgembedd.model.files.sources import FolderFetcher, Notify, is_pinned, silent
 from pgembedd.model.files.wheel_source import WheelFetcher
-from pgembedd.model.model_spec import FolderSource, HubSource, ModelSpec, WheelSource
+from pgembedd.model.model_spec import FolderSource, HubSource, ModelSpec, Precision, WheelSource
 
 
 class FileOptions(TypedDict, total=False):
@@ -32,6 +33,11 @@ class ModelFiles:
         self.spec, self.notify = spec, notify
         self._cache_dir, self._offline = cache_dir, offline
         self._fetcher = self._fetcher_of(spec.source)
+
+    def at(self, precision: Precision) -> "ModelFiles":
+        """Returns the same files for the model at another precision."""
+        spec = replace(self.spec, precision=precision)
+        return ModelFiles(spec, cache_dir=self._cache_dir, offline=self._offline, notify=self.notify)
 
     def _fetcher_of(self, source: HubSource | WheelSource | FolderSource) -> FolderFetcher | HubFetcher | WheelFetcher:
         if isinstance(source, FolderSource):

@@ -9,15 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgembedd.errors import ModelError
+from pgembedd.model.batching import FIRST_PORTION_CHARS, MAX_RUN_TOKENS, plan_runs
 from pgembedd.model.pooling import Float32Array
 
 Int64Array = NDArray[np.int64]
+
+IDS, LENGTHS, POOLING = "input_ids", "lengths", "pooling"
+"""The inputs of graphs that pgembedd builds (`graph.py`); the last two are those of the masked form."""
+
+CPU = "CPUExecutionProvider"
 
 _POOLED_OUTPUTS = ("sentence_embedding", "sentence_embeddings", "embedding", "embeddings")
 _TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings", "hidden_states")
 
 
-def load_session(path: Path, *, optimize: bool) -> Any:
+def load_session(
+    path: Path, *, optimize: bool, provider: str = CPU, provider_options: dict[str, str] | None = None
+) -> Any:
     """An onnxruntime session of one thread per call; concurrency comes from calling it several times."""
     # By default onnxruntime reports its use to its maker; a worker talks to the database alone.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -30,7 +38,8 @@ def load_session(path: Path, *, optimize: bool) -> Any:
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        providers = [(provider, provider_options or {})]
+        return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors share no base class
         raise ModelError(f"{path} cannot be loaded by onnxruntime ({str(error).splitlines()[0]}).") from error
 
@@ -44,10 +53,12 @@ class OnnxEncoder:
     masked. Safe to call from several threads; the call releases the GIL.
     """
 
+    portion_chars = FIRST_PORTION_CHARS
+
     def __init__(self, path: Path, *, built: bool = False, output: str | None = None) -> None:
         """A `built` graph is in its best form already, so load optimises nothing."""
         self._session = load_session(path, optimize=not built)
-        self._path, self.supports_batching = path, built
+        self._path, self._run_tokens = path, MAX_RUN_TOKENS if built else 1
         inputs = {self._meaning(each.name): each for each in self._session.get_inputs()}
         if "ids" not in inputs:
             raise ModelError(f"{path} has no input named input_ids, so it is no text encoder.")
@@ -77,23 +88,28 @@ class OnnxEncoder:
         raise ModelError(f"{self._path} has the outputs {', '.join(outputs)}, none of which is known to hold vectors.")
 
     def _measure_dims(self) -> int:
-        return int(self.run(np.zeros((1, 1), np.int64)).shape[-1])
+        return int(self.run([[0]]).shape[-1])
+
+    def plan(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Groups the positions of `lengths`, in tokens, into runs, longest texts first."""
+        return plan_runs(lengths, self._run_tokens)
 
     def _shape(self, texts: int, tokens: int) -> tuple[int, int]:
         return self._texts or texts, self.max_tokens or tokens
 
-    def computed_tokens(self, texts: int, tokens: int) -> int:
-        """Returns the tokens that a run of this shape computes: those of the file's fixed shape, where it has one."""
-        shape = self._shape(texts, tokens)
-        return shape[0] * shape[1]
+    def computed_tokens(self, lengths: Sequence[int]) -> int:
+        """Returns the tokens that a run of texts of one length computes: of the file's fixed shape, if it has one."""
+        texts, tokens = self._shape(len(lengths), lengths[0])
+        return texts * tokens
 
-    def run(self, ids: Int64Array, types: Int64Array | None = None) -> Float32Array:
-        """(texts, tokens) to (texts, tokens, dims), or (texts, dims) where the file pools by itself.
+    def run(self, encoded: Sequence[list[int]], types: Sequence[list[int]] | None = None) -> Float32Array:
+        """Texts of equal length to (texts, tokens, dims), or to (texts, dims) where the file pools by itself.
 
-        `types` are the tokens' types, of the shape of `ids`; all 0 without them.
+        `types` are the tokens' types; all 0 without them.
         """
+        ids = as_ids(encoded)
         texts, tokens = ids.shape
-        values = {"ids": ids, "mask": 1, "types": 0 if types is None else types}
+        values = {"ids": ids, "mask": 1, "types": 0 if types is None else as_ids(types)}
         feed = {name: np.zeros(self._shape(texts, tokens), dtype) for _, name, dtype in self._inputs}
         for meaning, name, _ in self._inputs:
             feed[name][:texts, :tokens] = values[meaning]

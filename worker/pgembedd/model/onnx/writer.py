@@ -1,5 +1,6 @@
 """Writing an ONNX graph: nodes in order, small tensors inside it, weights in a file next to it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,12 +53,12 @@ class GraphWriter:
         self.initializers.append(tensor)
         return name
 
-    def model(self, input_name: str, output_name: str, width: int) -> bytes:
-        """The whole as a file: int64 (texts, tokens) in, float32 (texts, tokens, width) out of the last node."""
+    def model(self, inputs: Mapping[str, tuple[int, list[str]]], output_name: str, shape: list[str | int]) -> bytes:
+        """The whole as a file: `inputs` with element type and shape; float32 of `shape` out of the last node."""
         self.nodes[-1].output[0] = output_name
-        ids = helper.make_tensor_value_info(input_name, TensorProto.INT64, ["texts", "tokens"])
-        hidden = helper.make_tensor_value_info(output_name, TensorProto.FLOAT, ["texts", "tokens", width])
-        graph = helper.make_graph(self.nodes, "encoder", [ids], [hidden], self.initializers)
+        given = [helper.make_tensor_value_info(name, kind, dims) for name, (kind, dims) in inputs.items()]
+        found = helper.make_tensor_value_info(output_name, TensorProto.FLOAT, shape)
+        graph = helper.make_graph(self.nodes, "encoder", given, [found], self.initializers)
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="pgembedd")
         return bytes(model.SerializeToString(deterministic=True))
