@@ -40,7 +40,7 @@ from pgembedd.settings import Settings
 @declared_options(AskOptions)
 @timeout_option("Seconds to wait for a next part.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each event.")
-@settings_options("model_dir", "precision")
+@settings_options("model_dir", "precision", "device")
 def command(
     question: str,
     pipeline: str | None,

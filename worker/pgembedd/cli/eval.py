@@ -83,7 +83,7 @@ class Run:
 @click.option("--ask", "asks", is_flag=True, help="Ask the language model each question, and measure its answers.")
 @timeout_option("With --ask, seconds to wait for a next part of an answer.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
-@settings_options("model_dir", "precision", "threads", "providers", "providers_file")
+@settings_options("model_dir", "precision", "device", "threads", "providers", "providers_file")
 def command(**given: Any) -> None:
     """Measure how well PIPELINE finds what answers the QUESTIONS.
 

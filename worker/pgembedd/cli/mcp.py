@@ -15,7 +15,7 @@ from pgembedd.settings.documentation import page
 
 @click.command("mcp")
 @http_options("search_url", "search_url_file")
-@settings_options("model_dir", "precision", "threads", "log_format", "log_level")
+@settings_options("model_dir", "precision", "device", "threads", "log_format", "log_level")
 def command(http: HttpSettings, settings: Settings) -> None:
     """Serve tools that search to an assistant: the Model Context Protocol on standard input and output.
 

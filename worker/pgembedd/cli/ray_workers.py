@@ -40,6 +40,7 @@ class Placement:
     workers: int
     address: str
     cpus: float
+    gpus: float
     until_idle: bool
 
 
@@ -102,7 +103,9 @@ def run_on_ray(work: Work, placement: Placement) -> bool:
     warn_of_unknown_settings()
     ray = _imported()
     check_database(work.conninfo, work.pipelines)
-    if not work.settings.threads:
+    if placement.gpus:
+        work = replace(work, settings=replace(work.settings, device="cuda"))
+    elif not work.settings.threads:
         work = replace(work, settings=replace(work.settings, threads=max(1, int(placement.cpus))))
     work = replace(work, conninfo=_for_other_machines(work.conninfo))
     _connect(ray, placement.address)
@@ -121,6 +124,7 @@ def run_on_ray(work: Work, placement: Placement) -> bool:
 def _run(ray: "ModuleType", work: Work, placement: Placement, stopping: threading.Event) -> bool:
     actor = ray.remote(RayWorker).options(
         num_cpus=placement.cpus,
+        num_gpus=placement.gpus,
         max_concurrency=2,  # `stop` beside `run`
         max_restarts=-1,
         max_task_retries=-1,

@@ -21,7 +21,7 @@ from pgembedd.settings import HttpSettings, Settings
 if TYPE_CHECKING:
     from pgembedd.cli.ray_workers import Placement
 
-PLACED: dict[str, Any] = {"workers": 1, "address": "auto", "cpus": 1.0, "until_idle": False}
+PLACED: dict[str, Any] = {"workers": 1, "address": "auto", "cpus": 1.0, "gpus": 0.0, "until_idle": False}
 """What goes with `--on`, with its defaults."""
 
 
@@ -36,6 +36,9 @@ def placement_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--cpus", type=FiniteRange(0.01, 4_096), help="With --on: CPUs of each worker, and its threads.  [default: 1]"
     )
+    @click.option(
+        "--gpus", type=FiniteRange(0.01, 1), help="With --on: a GPU for each worker, or a part of one; --device cuda."
+    )
     @click.option("--until-idle", is_flag=True, default=None, help="With --on: end once no work is due or leased.")
     @wraps(command)
     def with_placement(on: str | None, **values: Any) -> None:
@@ -47,6 +50,8 @@ def placement_options(command: Callable[..., None]) -> Callable[..., None]:
             return command(placement=None, **values)
         if values["with_http"]:
             raise click.UsageError("--on ray places workers, which answer no HTTP: run `pgembedd serve` beside them.")
+        if values["settings"].device == "cuda" and "gpus" not in chosen:
+            raise click.UsageError("--device cuda with --on ray needs --gpus, so that Ray gives each worker a GPU.")
         from pgembedd.cli.ray_workers import Placement
 
         return command(placement=Placement(**{**PLACED, **chosen}), **values)

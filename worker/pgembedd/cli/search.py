@@ -30,7 +30,7 @@ from pgembedd.settings import Settings
 @search_options
 @click.option("--explain", is_flag=True, help="Print how the hits are found, as JSON, instead of the hits.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each hit.")
-@settings_options("model_dir", "precision")
+@settings_options("model_dir", "precision", "device")
 def command(
     text: str,
     pipeline: str | None,

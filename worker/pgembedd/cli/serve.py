@@ -8,7 +8,7 @@ from pgembedd.cli.options import database_option, http_options, open_database, s
 from pgembedd.cli.process import exit_unless_drained, run_process
 from pgembedd.settings import HttpSettings, Settings
 
-LOOP_SETTINGS = ("lease_s", "grace_s", "wait", "threads", "precision", "model_dir", "log_format", "log_level")
+LOOP_SETTINGS = ("lease_s", "grace_s", "wait", "threads", "precision", "device", "model_dir", "log_format", "log_level")
 PROVIDER_SETTINGS = ("providers", "providers_file")
 
 

@@ -36,7 +36,7 @@ from pgembedd.text.quantities import counted
 @click.option("--model", "-m", help=f"The model; default: {DEFAULT_MODEL}, or what stands in for it where it is not.")
 @click.option("--k", "-n", type=IntegerRange(1), default=FEW, show_default=True, help="How many hits at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@settings_options("model_dir", "precision", "threads")
+@settings_options("model_dir", "precision", "device", "threads")
 def command(
     text: str | None,
     database: str | None,

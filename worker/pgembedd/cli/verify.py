@@ -36,7 +36,7 @@ WORDS = {"in_flight": "in flight", "foreign": "another model's"}
 @click.option("--requeue", is_flag=True, help="Queue what is wrong, to be embedded by a worker.")
 @click.option("--yes", is_flag=True, help="Send texts to providers of embeddings that have a key, which costs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a pipeline.")
-@settings_options("model_dir", "precision", "threads", "providers", "providers_file")
+@settings_options("model_dir", "precision", "device", "threads", "providers", "providers_file")
 def command(
     pipelines: tuple[str, ...],
     database: str | None,

@@ -7,6 +7,7 @@ import psycopg
 
 from pgembedd.database.own_version import HEAD, INTERFACE, sql_digest
 from pgembedd.database.schema_check import SchemaVersion, check_schema
+from pgembedd.doctor.device import check_models_device
 from pgembedd.doctor.disk import check_disk
 from pgembedd.doctor.embed import check_embed
 from pgembedd.doctor.finding import Finding
@@ -18,7 +19,7 @@ from pgembedd.errors import ConfigurationError, SchemaError
 __all__ = ["Finding", "examine"]
 
 
-def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding]:
+def examine(connection: psycopg.Connection, cache_dir: Path, device: str = "cpu") -> Iterator[Finding]:
     """Yields all findings, from the server upwards; checks that depend on a broken part are left out."""
     yield from check_server(connection)
     yield from check_extensions(connection)
@@ -35,6 +36,7 @@ def examine(connection: psycopg.Connection, cache_dir: Path) -> Iterator[Finding
         yield from check_role(connection)
         yield from check_embed(connection)
         yield from check_pipelines(connection)
+    yield from check_models_device(device)
     yield from check_disk(cache_dir)
 
 

@@ -7,6 +7,7 @@ import psycopg
 
 from pgembedd.doctor.finding import Finding, Level, rows
 from pgembedd.model import is_cached
+from pgembedd.model.comparable import known_fingerprints
 from pgembedd.model.providers.configured import split_model
 from pgembedd.model.specs import find
 from pgembedd.settings.documentation import page
@@ -97,7 +98,7 @@ def _model(about: str, model: str, fingerprint: str | None, dimensions: int) -> 
         yield Finding(
             "bad", about, f"{model} gives {spec.dims} dimensions, the column has {dimensions}", "Create it again."
         )
-    elif fingerprint not in (None, spec.fingerprint):
+    elif fingerprint is not None and fingerprint not in known_fingerprints(spec):
         remedy = "Run the version that made them, or backfill a new pipeline."
         yield Finding("bad", about, f"its vectors are of {fingerprint}, this version makes {spec.fingerprint}", remedy)
     elif not is_cached(spec):

@@ -11,6 +11,7 @@ from pgembedd.database.embed_requests import EmbedRequestRepository, EmbedResult
 from pgembedd.database.listener import Waker
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
+from pgembedd.model.comparable import are_comparable
 from pgembedd.model.embedder import Embedder, EmbeddingsFuture, start
 from pgembedd.model.registry import ModelRegistry
 
@@ -86,10 +87,10 @@ class EmbedRequests:
         if not request.known and request.model not in self._served():
             raise ModelError(f"No pipeline has the model {request.model}, and no worker was told to serve it.")
         embedder = self._models.poll(request.model)
-        if embedder is not None and request.fingerprint not in (None, embedder.fingerprint):
+        if embedder is not None and not are_comparable(request.fingerprint, embedder.fingerprint):
             raise ModelMismatchError(
                 f"The vectors to be searched are of {request.fingerprint}, but {request.model} of this worker is "
-                f"{embedder.fingerprint}: start a worker of the version and the precision that made them."
+                f"{embedder.fingerprint}: start a worker of the version, the device and the precision that made them."
             )
         return embedder
 

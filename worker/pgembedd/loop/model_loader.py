@@ -1,6 +1,6 @@
 """Loads embedders and rerankers: the only module of the loop that imports pgembedd.model's Session."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,13 @@ from pgembedd.telemetry.observer import SILENT, InferenceStats, Observer
 
 if TYPE_CHECKING:
     from pgembedd.model import Reranker
-    from pgembedd.model.model_spec import Precision
+    from pgembedd.model.model_spec import Device, Precision
 
 
 def loader(
     settings: Settings, observer: Observer = SILENT, ledger: Ledger | None = None, *, offline: bool = False
 ) -> Callable[[str], Embedder]:
-    """Returns a function that loads the Embedder of a model. ConfigurationError for an unknown precision.
+    """Returns a function that loads the Embedder of a model. ConfigurationError for a precision or a device in vain.
 
     `ledger` counts what providers are asked for; without one, those with a budget are refused. `offline` fetches
     nothing: ModelUnavailableError for a model whose files are not on this machine.
@@ -28,6 +28,7 @@ def loader(
     precisions = {_own_name(name): precision for name, precision in parse_precision(settings.precision).items()}
     if not settings.model_dir:  # whose models have any name
         _check_names(precisions)
+    device = _checked_device(settings, precisions.values())
     tell, providers = _log_once(), enabled_providers(settings)
 
     def load(name: str) -> Embedder:
@@ -38,6 +39,7 @@ def loader(
         session = Session(
             name,
             precision=precisions.get(_own_name(name), precisions[""]),
+            device=device,
             model_dir=Path(settings.model_dir) if settings.model_dir else None,
             threads=settings.threads or None,
             offline=offline,
@@ -49,6 +51,19 @@ def loader(
         return session
 
     return load
+
+
+def _checked_device(settings: Settings, precisions: "Iterable[Precision]") -> "Device":
+    """Returns where models run. ConfigurationError where that is a GPU and there is none, or for a precision."""
+    if settings.device != "cuda":
+        return "cpu"
+    from pgembedd.model.model_spec import precision_on
+    from pgembedd.model.onnx.device import check_device
+
+    for precision in precisions:
+        precision_on("cuda", precision)
+    check_device()
+    return "cuda"
 
 
 def _load_provided(name: str, providers: dict[str, Provider], observer: Observer, ledger: Ledger | None) -> Embedder:
@@ -100,7 +115,7 @@ def _log_once() -> Callable[[str], None]:
 
 
 def precision_of(embedder: Embedder) -> str:
-    """Returns the precision of an Embedder of `loader`: fp32, int8, or `as stored` where only its files define it."""
+    """Returns the precision of an Embedder of `loader`; `as stored` where only its files define it."""
     from pgembedd.model import Session
 
     if split_model(embedder.name) is not None:

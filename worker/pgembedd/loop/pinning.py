@@ -8,6 +8,7 @@ from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import ServedPipeline
 from pgembedd.errors import Deferred, ModelError, ModelMismatchError, ModelNotConfiguredError
 from pgembedd.log import get_logger
+from pgembedd.model.comparable import are_comparable
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.pooling import Float32Array
 from pgembedd.model.probes import Probed, differs
@@ -195,9 +196,10 @@ def _pin(pipeline: ServedPipeline, embedder: Embedder, pipelines: PipelineReposi
         pipelines.stop(pipeline, reason)
         raise Deferred(reason, 0.0)
     pinned = pipeline.fingerprint or pipelines.pin_model(pipeline, embedder.fingerprint)
-    if pinned is not None and pinned != embedder.fingerprint:
+    if not are_comparable(pinned, embedder.fingerprint):
         raise ModelMismatchError(
             f'The pipeline "{pipeline.name}" holds vectors of {pinned}, but {pipeline.model} here is '
-            f"{embedder.fingerprint}: run the version and the precision (PGEMBEDD_PRECISION) that made them, "
+            f"{embedder.fingerprint}: run the version, the device and the precision that made them "
+            "(PGEMBEDD_DEVICE, PGEMBEDD_PRECISION), "
             "or drop the pipeline, create it again and call pgembedd.backfill() with force."
         )

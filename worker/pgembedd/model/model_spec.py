@@ -24,8 +24,8 @@ def precision_on(device: Device, precision: Precision = "fp32") -> Precision:
     """Returns the precision of a checkpoint's graph on a device. ConfigurationError for one that it does not have."""
     if precision == ("int8" if device == "cuda" else "fp16"):
         raise ConfigurationError(
-            f"There is no {precision} on the device {device}: PGEMBEDD_PRECISION is for the CPU, fp32 or int8, and with "
-            "PGEMBEDD_DEVICE=cuda a model runs at fp16. Set one of the two."
+            f"There is no {precision} on the device {device}: PGEMBEDD_PRECISION is for the CPU, fp32 or int8, "
+            "and with PGEMBEDD_DEVICE=cuda a model runs at fp16. Set one of the two."
         )
     return "fp16" if device == "cuda" else precision
 
@@ -89,7 +89,9 @@ class ModelSpec:
 
     Of a built-in model also: its line in NOTICE (`origin`) and in the documents (`good_for`); names in Ollama's library
     of the same weights; the model that the demo and the tests take where this one cannot be fetched (`stand_in`); the
-    similarity below which a text says nothing about a question, where it is known; published outputs.
+    similarity below which a text says nothing about a question, where it is known; the bound of the cosine between a
+    text's vectors at fp16 and at fp32, where `bench/quality.py` has measured that the two may stand beside each other;
+    published outputs.
     """
 
     name: str
@@ -110,6 +112,7 @@ class ModelSpec:
     ollama_names: tuple[str, ...] = ()
     stand_in: str = ""
     min_similarity: float | None = None
+    fp16_cosine: float | None = None
     known: tuple[KnownOutput, ...] = ()
 
     def file(self, name: str) -> ModelFile:

@@ -68,6 +68,7 @@ ALL_MINILM_L6_V2 = ModelSpec(
         f"all-minilm{tag}" for tag in ("", ":latest", ":l6-v2", ":22m", ":22m-l6-v2-fp16", ":l6-v2-fp16")
     ),
     min_similarity=0.3,  # measured with `pgembedd eval --answers`
+    fp16_cosine=0.99999,
     known=(
         KnownOutput(("hello world",), (-0.03448, 0.03102, 0.00673, 0.02611), 1e-5),
         KnownOutput(("This is an example sentence",), (0.0676569, 0.0634959, 0.0487131), 1e-6),

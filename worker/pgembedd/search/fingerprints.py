@@ -4,6 +4,7 @@ import psycopg
 
 from pgembedd.database.records import ServedPipeline
 from pgembedd.errors import ModelMismatchError
+from pgembedd.model.comparable import are_comparable
 from pgembedd.search.calls import pipelines_call
 from pgembedd.search.hits import Pipeline
 from pgembedd.search.run import run
@@ -11,11 +12,11 @@ from pgembedd.search.run import run
 
 def check_fingerprint(pipeline: Pipeline | ServedPipeline, fingerprint: str, act: str = "Search") -> None:
     """Raises ModelMismatchError unless the model of this fingerprint made the pipeline's vectors."""
-    if pipeline.fingerprint not in (None, fingerprint):
+    if not are_comparable(pipeline.fingerprint, fingerprint):
         raise ModelMismatchError(
             f'The pipeline "{pipeline.name}" holds vectors of {pipeline.fingerprint}, but {pipeline.model} here is '
             f"{fingerprint}: distances between the two would mean nothing. "
-            f"{act} with the worker's own precision and model files (--precision, --model-dir)."
+            f"{act} with the worker's own device, precision and model files (--device, --precision, --model-dir)."
         )
 
 

@@ -56,6 +56,11 @@ class Settings:
         "fp32",
         "`fp32` (exact) or `int8` (faster, twice or more with VNNI) of all models, or by model: `gte-small=int8,...`.",
     )
+    device: str = setting(
+        "cpu",
+        "Where models run: `cpu`, or `cuda`: checkpoints on an NVIDIA GPU, at fp16; all else remains on the CPU.",
+        choices=("cpu", "cuda"),
+    )
     index_memory_mb: int = setting(
         512,
         "Most memory, in MB, that Postgres may take to build an index after a backfill; 0: this worker builds none.",

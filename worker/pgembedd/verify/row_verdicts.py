@@ -36,9 +36,10 @@ def _verdict_on_chunks(row: Row, pipeline: ServedPipeline, embedder: Embedder, t
         pieces = chunk_row(Job("", 0, 0, row.id, False, pipeline), content, embedder).pieces or ()
     except RowFailure:
         return "unreadable"
-    if any(chunk.model != embedder.fingerprint for chunk in row.chunks):
+    model = pipeline.fingerprint or embedder.fingerprint
+    if any(chunk.model != model for chunk in row.chunks):
         return "foreign"
-    if [_expected_chunk(no, piece, embedder) for no, piece in enumerate(pieces)] != list(row.chunks):
+    if [_expected_chunk(no, piece, model) for no, piece in enumerate(pieces)] != list(row.chunks):
         return "stale"
     fresh = [vector for vector in _embed([piece.text for piece in pieces], embedder) if vector is not None]
     if len(fresh) < len(pieces):
@@ -47,9 +48,9 @@ def _verdict_on_chunks(row: Row, pipeline: ServedPipeline, embedder: Embedder, t
     return "right" if all(verdict == "right" for verdict, _ in judged) else "corrupted"
 
 
-def _expected_chunk(no: int, piece: Piece, embedder: Embedder) -> StoredChunk:
+def _expected_chunk(no: int, piece: Piece, model: str) -> StoredChunk:
     digest = hashlib.sha256(piece.text.encode()).digest()
-    return StoredChunk(no, piece.chunk.start, piece.chunk.end, digest, embedder.fingerprint)
+    return StoredChunk(no, piece.chunk.start, piece.chunk.end, digest, model)
 
 
 def _verdict_without_vector(row: Row) -> Verdict:

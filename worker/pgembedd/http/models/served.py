@@ -11,6 +11,7 @@ from pgembedd.database.queries import query
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.http.connection_pool import DatabasePool
 from pgembedd.http.errors.refusals import Refusal
+from pgembedd.model.comparable import are_comparable
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.registry import ModelRegistry
@@ -96,11 +97,11 @@ class ServedModels:
             raise Refusal(404, "There is no running pipeline of this name.", "pipeline_not_found", param="pipeline")
         _, model, fingerprint = found
         embedder = self._registry.get(model)
-        if fingerprint not in (None, embedder.fingerprint):
+        if not are_comparable(fingerprint, embedder.fingerprint):
             raise Refusal(
                 409,
                 f"The pipeline holds vectors of {fingerprint}, but {model} here is {embedder.fingerprint}: "
-                "run the version and the precision that made them.",
+                "run the version, the device and the precision that made them.",
                 "model_mismatch",
                 param="pipeline",
             )

@@ -100,8 +100,8 @@ def check_device() -> None:
     how = f"{page('how-to/gpu.md')} says how."
     if CUDA not in ort.get_available_providers():
         raise ConfigurationError(
-            f"PGEMBEDD_DEVICE is cuda, but this onnxruntime {ort.__version__} runs on CPUs alone: install pgembedd with "
-            f"onnxruntime-gpu; {how}"
+            f"PGEMBEDD_DEVICE is cuda, but this onnxruntime {ort.__version__} runs on CPUs alone: "
+            f"install pgembedd with onnxruntime-gpu; {how}"
         )
     with redirect_stdout(io.StringIO()) as told:
         ort.preload_dlls()  # CUDA's libraries where they are Python packages; it prints what it does not find
