@@ -3,6 +3,7 @@
 #
 #   docker build -t pgembedd .                                the model is fetched at the first start
 #   docker build -t pgembedd --build-arg MODEL=gte-small .    the model is inside: a start needs no network
+#   docker build -t pgembedd --build-arg GPU=1 .              for PGEMBEDD_DEVICE=cuda: two gigabytes more
 #
 # Give the container a database (DATABASE_URL, DATABASE_URL_FILE or libpq's PGHOST, PGUSER, ...) and a command;
 # the default command is `run`.
@@ -18,12 +19,17 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /src
 
 # Only wheels, each checked against its hash: no compiler, and no package that the lock file does not name.
-COPY requirements.lock requirements-build.lock ./
+COPY requirements.lock requirements-build.lock requirements-gpu.lock ./
 RUN python -m venv /opt/build && python -m venv /opt/pgembedd \
     && /opt/build/bin/pip install --only-binary=:all: --require-hashes -r requirements-build.lock \
     && /opt/pgembedd/bin/pip install --only-binary=:all: --require-hashes -r requirements.lock \
     && rm -r /opt/pgembedd/lib/python3*/site-packages/onnx/backend/test \
     && find /opt/pgembedd -depth -type d -name tests -exec rm -r {} +
+
+# onnxruntime-gpu takes the place of onnxruntime: both are one module.
+ARG GPU=
+RUN if [ -n "$GPU" ]; then /opt/pgembedd/bin/pip uninstall --yes onnxruntime \
+    && /opt/pgembedd/bin/pip install --only-binary=:all: --require-hashes -r requirements-gpu.lock; fi
 
 COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY worker/pgembedd worker/pgembedd

@@ -29,7 +29,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-clients test-cluster test-failover test-postgres test-postgres-all test-upgrade faults lint format bench bench-full \
+.PHONY: help setup demo demo-answers up test test-slow test-clients test-cluster test-failover test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-gpu \
     bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom sbom-image image-pinned pin-base \
     release-setup check-workflows check-tag publish publish-image docs docs-serve clean
 
@@ -139,6 +139,9 @@ bench-full: bench-setup ## Measure everything, for hours, and keep the results i
 	    $(BIN)/python -m bench.$$each --json $(FULL_$$each) > "$$folder/$$each.unfinished" \
 	    && mv "$$folder/$$each.unfinished" "$$folder/$$each.jsonl" || exit 1; done
 
+bench-gpu: $(STAMP) ## Measure texts a second on a GPU, beside its limit; a sentence without one
+	@$(BIN)/python -m bench.gpu
+
 bench-setup: $(STAMP) $(PEERS)/.installed $(PEERS)-optimum/.installed ## Install the libraries that the benches compare with, beside the project
 
 $(PEERS)/.installed: bench/requirements-peers.txt
@@ -163,6 +166,9 @@ lock: ## Write the lock files again from pyproject.toml (needs uv and npm)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header requirements-release.in -o requirements-release.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-header --constraint requirements.lock --no-emit-package flatbuffers --no-emit-package numpy \
+	    --no-emit-package packaging --no-emit-package protobuf requirements-gpu.in -o requirements-gpu.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header tests/clients/requirements.in -o tests/clients/requirements.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header --constraint requirements-dev.lock --extra ray pyproject.toml -o tests/cluster/requirements.lock
@@ -172,14 +178,16 @@ lock: ## Write the lock files again from pyproject.toml (needs uv and npm)
 	    --no-audit --no-fund --loglevel=error
 
 # The engine that builds the image: docker, podman or buildah. MODEL is the model to put into it, none by default; BASE
-# is the image that it is made from, by its digest in a release (make pin-base).
+# is the image that it is made from, by its digest in a release (make pin-base); GPU=1 puts CUDA into it.
 ENGINE ?= docker
 IMAGE  ?= pgembedd
 MODEL  ?=
 BASE   ?=
+GPU    ?=
 
-image: ## Build the image pgembedd (ENGINE=podman, MODEL=gte-small, IMAGE=name:tag, BASE=python@sha256:…)
-	@$(ENGINE) build -t $(IMAGE) $(if $(MODEL),--build-arg MODEL=$(MODEL)) $(if $(BASE),--build-arg BASE=$(BASE)) .
+image: ## Build the image pgembedd (ENGINE=podman, MODEL=gte-small, IMAGE=name:tag, BASE=python@sha256:…, GPU=1)
+	@$(ENGINE) build -t $(IMAGE) $(if $(MODEL),--build-arg MODEL=$(MODEL)) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    $(if $(GPU),--build-arg GPU=$(GPU)) .
 
 wheel: $(STAMP) ## Build the wheel and the source archive into dist/
 	@rm -rf dist/*.whl dist/*.tar.gz

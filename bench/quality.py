@@ -1,7 +1,8 @@
 """The cost of int8 in quality: known-item retrieval (`bench.known_items`) at fp32 and int8, and the cosines between.
 
-A model passes the gate when a person who searches could not tell the two apart: nDCG@10 at most 0.5 % lower, and every
-document's vector close to its own. --model also takes a folder of your own. A minute or two on two idle cores.
+`--precision fp16` measures a GPU instead, and `--on-cpu` its graph on onnxruntime's CPU provider. A model passes the
+gate when a person who searches could not tell the two apart: nDCG@10 at most 0.5 % lower, and every document's vector
+close to its own. --model also takes a folder of your own. A minute or two on two idle cores.
 """
 
 import sys
@@ -11,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from bench.gpu import find_device
 from bench.known_items import Collection, Matrix, Scores, load_collection, ranks, scores
 from bench.page.targets import MEAN_COSINE, NDCG_SHARE, WORST_COSINE
 from bench.report import Result, averaged, compare, parser, publish, versions
@@ -57,19 +59,20 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class Quality:
-    """Retrieval at both precisions, and the cosines between both vectors of each text."""
+    """Retrieval at fp32 and another precision, and the cosines between both vectors of each text."""
 
     fp32: Scores
-    int8: Scores
+    other: Scores
     documents: Matrix
     questions: Matrix
     odd: Matrix
+    precision: str = "int8"
 
     def gates(self) -> Iterator[tuple[str, bool]]:
         """Each condition of the gate with its figure, and whether it holds."""
-        share = self.int8["nDCG@10"] / self.fp32["nDCG@10"] if self.fp32["nDCG@10"] else 1.0
+        share = self.other["nDCG@10"] / self.fp32["nDCG@10"] if self.fp32["nDCG@10"] else 1.0
         figures = (
-            ("nDCG@10, int8 against fp32", share, NDCG_SHARE),
+            (f"nDCG@10, {self.precision} against fp32", share, NDCG_SHARE),
             ("mean cosine, documents", float(self.documents.mean()), MEAN_COSINE),
             ("worst cosine, documents", float(self.documents.min()), WORST_COSINE),
         )
@@ -77,15 +80,16 @@ class Quality:
             yield f"{name}: {figure:.5f}, at least {least}", figure >= least
 
 
-def measure(fp32: Embedder, int8: Embedder, collection: Collection) -> Quality:
+def measure(fp32: Embedder, compared: Embedder, collection: Collection, precision: str = "int8") -> Quality:
     """Embed the collection with both, search it exactly with both, and compare."""
-    one, other = _embed_all(fp32, collection), _embed_all(int8, collection)
+    one, other = _embed_all(fp32, collection), _embed_all(compared, collection)
     return Quality(
         fp32=scores(ranks(one[0], one[1])),
-        int8=scores(ranks(other[0], other[1])),
+        other=scores(ranks(other[0], other[1])),
         questions=cosines(one[0], other[0]),
         documents=cosines(one[1], other[1]),
         odd=cosines(one[2], other[2]),
+        precision=precision,
     )
 
 
@@ -110,7 +114,7 @@ def results(quality: Quality) -> list[Result]:
     """Retrieval, then the cosines, those of odd texts one by one with the least alike first."""
     found: list[Result] = []
     for name, value in quality.fp32.items():
-        values = {f"{name}, fp32": [value], f"{name}, int8": [quality.int8[name]]}
+        values = {f"{name}, fp32": [value], f"{name}, {quality.precision}": [quality.other[name]]}
         found += compare("quality", "", values, f"{name}, fp32")
     for texts in ("documents", "questions"):
         each: list[float] = getattr(quality, texts).tolist()
@@ -125,14 +129,22 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--sample", type=int, metavar="N", help="N questions and their documents; whole without it")
     options.add_argument("--model", default=MODEL, metavar="NAME", help="a model's name or its folder")
+    options.add_argument("--precision", choices=("int8", "fp16"), default="int8", help="what is compared with fp32")
+    options.add_argument("--on-cpu", action="store_true", help="fp16 on the CPU, which computes in fp32 in between")
     given = options.parse_args()
+    on_gpu, precision = given.precision == "fp16", given.precision
+    if on_gpu:
+        find_device(on_cpu=given.on_cpu)
     collection = load_collection()
     if given.sample:
         collection = collection.sample(given.sample)
-    with Session(given.model) as fp32, Session(given.model, precision="int8") as int8:
-        if fp32.fingerprint == int8.fingerprint:
+    with (
+        Session(given.model) as fp32,
+        Session(given.model, precision=precision, device="cuda" if on_gpu else "cpu") as other,
+    ):
+        if fp32.fingerprint == other.fingerprint:
             sys.exit(f"{fp32.name} has its one precision only; there is nothing to compare.")
-        quality = measure(fp32, int8, collection)
+        quality = measure(fp32, other, collection, precision)
         used = versions("pgembedd", "onnxruntime") | {"model": fp32.name}
     publish(results(quality), used, as_json=given.json)
     print(f"{len(collection.questions)} questions, as many documents, exact search.", file=sys.stderr)

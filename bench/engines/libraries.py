@@ -5,7 +5,7 @@
 - ctranslate, openvino: `streams` that share the model, the threads divided among them; 0: the library's own choice;
 - openvino: `group` of values that share a scale where activations are quantised on the way;
 - fastembed, sentence: `size` texts of a batch, else their defaults, 256 and 32;
-- sentence: `backend` torch or onnx; `callers` as of bare.
+- sentence: `backend` torch or onnx; `callers` as of bare; `device`.
 """
 
 import os
@@ -66,7 +66,10 @@ def sentence(setup: Setup) -> Embed:
         os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(setup.folder), device="cpu", **_backend(setup, callers))
+    device = setup.settings.get("device", "cpu")
+    model = SentenceTransformer(str(setup.folder), device=device, **_backend(setup, callers))
+    if setup.precision == "fp16":
+        model.half()
 
     def encode(texts: list[str]) -> Float32Array:
         size = setup.number("size", 32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import psycopg
@@ -183,6 +184,25 @@ def test_a_pipeline_of_another_fingerprint_is_refused_and_its_jobs_are_kept(
     (error,) = [event["error"] for event in log if event["event"] == "model_refused"]
     assert error == shown(connection)[1]
     assert 'The pipeline "others" holds vectors of of old' in error
+
+
+def test_a_worker_on_a_gpu_fills_what_a_cpu_began_where_that_was_measured(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """The real model under the fingerprint that it has on a GPU: an imitation, as there is none."""
+    two_pipelines(connection)
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = %s", (model.fingerprint,))
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'of int8' where name = 'others'")
+    on_gpu = Wrapped(model)
+    on_gpu.fingerprint = replace(model.spec, precision="fp16").fingerprint
+    assert on_gpu.fingerprint != model.fingerprint
+    with worker_thread(database, only(on_gpu)):
+        await_embedded(connection, range(1, 5))
+        eventually(lambda: shown(connection)[0] == "unserved")
+    assert value(connection, "select fingerprint from pgembedd.status where pipeline = 'documents'") == (
+        model.fingerprint
+    )
+    assert missing(connection, "others") == [1, 2, 3, 4]
 
 
 def test_a_model_of_other_dimensions_stops_the_pipeline_with_a_sentence(

@@ -75,7 +75,7 @@ def test_a_model_equals_itself(real: Remembering, collection: Collection) -> Non
     quality = measure(real, real, collection)
 
     assert failed(quality) == []
-    assert quality.fp32 == quality.int8
+    assert quality.fp32 == quality.other
     assert quality.fp32["nDCG@10"] > 0.5
     assert len(quality.odd) == len(ODD_TEXTS)
     assert min(quality.odd) > 0.999999
@@ -98,7 +98,7 @@ def test_spoilt_questions_show_in_the_ranking_alone(real: Remembering, collectio
 
     assert quality.documents.min() > 0.999999
     assert quality.questions.mean() < 0.9
-    assert quality.int8["recall@10"] < quality.fp32["recall@10"]
+    assert quality.other["recall@10"] < quality.fp32["recall@10"]
     assert failed(quality) == ["nDCG@10, int8 against fp32"]
 
 

@@ -6,7 +6,6 @@ The same graph, masks, pooling and buffers; what only a GPU shows are its kernel
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pgembedd.doctor.device import check_models_device
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.loop.model_loader import loader
-from pgembedd.model import Session, device_check, in_process
+from pgembedd.model import Session, Text, device_check
 from pgembedd.model.comparable import are_comparable
 from pgembedd.model.files.local_model import describe_folder
 from pgembedd.model.files.model_files import ModelFiles
@@ -49,7 +49,7 @@ def fp32(minilm: Session) -> DeviceEncoder:
 def fp16(minilm: Session) -> Iterator[Session]:
     """A session as on a GPU, on the CPU provider."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(in_process, "load_on_device", partial(device_check.load_on_device, provider=CPU))
+        patch.setattr(device_check, "PROVIDER", CPU)
         session = Session("all-MiniLM-L6-v2", device="cuda")
     with session:
         yield session
@@ -91,7 +91,15 @@ def test_a_session_gives_the_same_at_half_precision(minilm: Session, fp16: Sessi
 
 def test_a_session_at_half_precision(minilm: Session, fp16: Session) -> None:
     """Short and odd ones, one at the limit, one beyond, token ids; counted and cut as on the CPU."""
-    texts = ["", "!", "日本語の文章です", "x\ny\tz", text_of(256, minilm), "the " * 6_000, (1996, 2417, 4419)]
+    texts: list[Text] = [
+        "",
+        "!",
+        "日本語の文章です",
+        "x\ny\tz",
+        text_of(256, minilm),
+        "the " * 6_000,
+        (1996, 2417, 4419),
+    ]
     got, exact = fp16.embed(texts), minilm.embed(texts)
     assert cosines(got.vectors, exact.vectors).min() >= (ALL_MINILM_L6_V2.fp16_cosine or 1.0)
     assert np.array_equal(got.dropped, exact.dropped)
@@ -144,10 +152,13 @@ def test_a_device_that_computes_something_else_is_refused(
         vectors = right(encoder, encoded)
         return vectors * np.float32(np.nan) if damage == "overflow" else vectors[:, ::-1]
 
-    device_check.load_on_device(files, CPU)
+    monkeypatch.setattr(device_check, "PROVIDER", CPU)
+    device_check.load_on_device(files)
     monkeypatch.setattr(DeviceEncoder, "run", run)
-    with pytest.raises(ModelError, match=r"^On this GPU tiny gives other vectors than on the CPU .* PGEMBEDD_DEVICE=cpu"):
-        device_check.load_on_device(files, CPU)
+    with pytest.raises(
+        ModelError, match=r"^On this GPU tiny gives other vectors than on the CPU .* PGEMBEDD_DEVICE=cpu"
+    ):
+        device_check.load_on_device(files)
 
 
 def test_without_a_gpu_it_is_one_sentence() -> None:
@@ -156,6 +167,13 @@ def test_without_a_gpu_it_is_one_sentence() -> None:
     for ask in (lambda: Session("all-MiniLM-L6-v2", device="cuda"), lambda: loader(Settings(device="cuda"))):
         with pytest.raises(ConfigurationError, match=sentence):
             ask()
+
+
+def test_the_doctor_says_it_too() -> None:
+    (found,) = check_models_device("cuda")
+    assert (found.level, found.about) == ("bad", "device")
+    assert found.text.startswith("PGEMBEDD_DEVICE is cuda, but ")
+    assert list(check_models_device("cpu")) == []
 
 
 @pytest.mark.parametrize("arguments", [{"device": "cuda", "precision": "int8"}, {"precision": "fp16"}], ids=str)

@@ -12,10 +12,12 @@ from bench.engines.catalogue import PEER_CASES, ours
 from bench.engines.common import FORMS, Batch, Float32Array, Setup, batches, collect, in_threads, pooled
 from bench.engines.files import GTE_CONFIG
 from bench.engines.libraries import LIBRARIES
+from bench.gpu import find_device, product_flops
 from bench.roofline import operations
 from bench.texts import manual_sections, plain
 from pgembedd.cli.demo_documents import Document
 from pgembedd.model.onnx.checkpoint import BertConfig
+from pgembedd.model.onnx.runtime import CPU
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=80)
 
@@ -95,3 +97,14 @@ def test_every_case_reads_files_that_can_be_written_under_a_name_of_its_own() ->
     assert {case.form for case in cases} == FORMS.keys()
     assert {case.engine for case in cases} == LIBRARIES.keys()
     assert len({case.name for case in cases}) == len(cases)
+
+
+def test_without_a_gpu_its_bench_says_so() -> None:
+    with pytest.raises(SystemExit, match=r"^PGEMBEDD_DEVICE is cuda, but this onnxruntime .* runs on CPUs alone: "):
+        find_device(on_cpu=False)
+
+
+def test_the_limit_of_a_device_is_that_of_its_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU provider, whose products take between a microsecond and a second."""
+    monkeypatch.setattr("bench.gpu.SECONDS", 0.02)
+    assert 1e6 < product_flops(CPU, 64) < 1e13

@@ -17,7 +17,7 @@ from tests.support.library import whole_collection
 EVEN = {"nDCG@10": 0.4, "recall@10": 0.4, "MRR@10": 0.4}
 GOOD = Quality(
     fp32=EVEN,
-    int8=EVEN,
+    other=EVEN,
     documents=np.array([0.9995, 0.9991]),
     questions=np.array([0.9, 0.8]),
     odd=np.full(len(ODD_TEXTS), 0.5),
@@ -87,10 +87,10 @@ def test_a_sample_is_spread_evenly_and_keeps_the_pairs(collection: Collection) -
     ("change", "failed"),
     [
         ({}, []),
-        ({"int8": EVEN | {"nDCG@10": 0.4 * 0.99501}}, []),
-        ({"int8": EVEN | {"nDCG@10": 0.4 * 0.99499}}, ["nDCG@10"]),
-        ({"int8": EVEN | {"nDCG@10": 0.5}}, []),
-        ({"fp32": EVEN | {"nDCG@10": 0.0}, "int8": EVEN | {"nDCG@10": 0.0}}, []),
+        ({"other": EVEN | {"nDCG@10": 0.4 * 0.99501}}, []),
+        ({"other": EVEN | {"nDCG@10": 0.4 * 0.99499}}, ["nDCG@10"]),
+        ({"other": EVEN | {"nDCG@10": 0.5}}, []),
+        ({"fp32": EVEN | {"nDCG@10": 0.0}, "other": EVEN | {"nDCG@10": 0.0}}, []),
         ({"documents": np.array([0.99899])}, ["mean cosine"]),
         ({"documents": np.array([0.99901])}, []),
         ({"documents": np.array([0.98999, *[1.0] * 99])}, ["worst cosine"]),
@@ -106,7 +106,7 @@ def test_each_gate_holds_up_to_its_limit(change: dict[str, object], failed: list
 
 
 def test_results_name_each_figure_once() -> None:
-    found = {result.case: result for result in results(replace(GOOD, int8=EVEN | {"nDCG@10": 0.3}))}
+    found = {result.case: result for result in results(replace(GOOD, other=EVEN | {"nDCG@10": 0.3}))}
     assert len(found) == 6 + 4 + len(ODD_TEXTS) == len(results(GOOD))
     assert found["nDCG@10, int8"].value == 0.3
     assert found["nDCG@10, int8"].ratio == pytest.approx(0.75)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support.owners import IMPORTABLE
 
+ROOT = Path(__file__).parents[2]
 HEAVY = ("onnxruntime", "onnx", "numpy", "tokenizers", "fastapi", "huggingface_hub")
 
 
@@ -33,3 +36,9 @@ def test_the_session_is_one_import_away() -> None:
     assert pgembedd.Session is Session
     with pytest.raises(AttributeError, match="has no attribute 'Sesion'"):
         _ = pgembedd.Sesion
+
+
+def test_a_gpu_gets_the_onnxruntime_that_is_tested() -> None:
+    locks = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("requirements.lock", "requirements-gpu.lock")}
+    versions = [re.findall(r"^onnxruntime(?:-gpu)?==(\S+)", lock, re.MULTILINE) for lock in locks.values()]
+    assert versions[0] == versions[1] != []

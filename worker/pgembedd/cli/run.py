@@ -50,7 +50,7 @@ def placement_options(command: Callable[..., None]) -> Callable[..., None]:
             return command(placement=None, **values)
         if values["with_http"]:
             raise click.UsageError("--on ray places workers, which answer no HTTP: run `pgembedd serve` beside them.")
-        if values["settings"].device == "cuda" and "gpus" not in chosen:
+        if values["device"] == "cuda" and "gpus" not in chosen:
             raise click.UsageError("--device cuda with --on ray needs --gpus, so that Ray gives each worker a GPU.")
         from pgembedd.cli.ray_workers import Placement
 

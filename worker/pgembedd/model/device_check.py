@@ -9,17 +9,20 @@ from pgembedd.model.onnx.device import CUDA, DeviceEncoder
 from pgembedd.model.onnx.runtime import OnnxEncoder
 from pgembedd.model.pooling import Float32Array, normalize, pool
 
+PROVIDER = CUDA
+"""Tests and benches set the CPU's, which runs the same graph."""
+
 LEAST_COSINE = 0.9999
 """Half precision costs a thousandth of a thousandth; kernels that are wrong, or weights that overflow, far more."""
 
 
-def load_on_device(files: ModelFiles, provider: str = CUDA) -> DeviceEncoder:
+def load_on_device(files: ModelFiles) -> DeviceEncoder:
     """Loads the masked graph, and compares it with the CPU's at fp32 on the texts that ship with pgembedd.
 
     Takes a second or two. ConfigurationError without a GPU, ModelError where it computes something else.
     """
     spec = files.spec
-    encoder = DeviceEncoder(ensure_graph(files, masked=True).path, spec.pooling, spec.max_tokens, provider)
+    encoder = DeviceEncoder(ensure_graph(files, masked=True).path, spec.pooling, spec.max_tokens, PROVIDER)
     texts = calibration(files)
     runs = encoder.plan([len(text) for text in texts])
     vectors = np.concatenate([encoder.run([texts[position] for position in run]) for run in runs])
