@@ -300,6 +300,25 @@ begin
 end $$;
 """
 
+# How far a backfill of a large table is.
+BACKFILL = """
+create table pgembedd_internal.open_backfill (
+    pipeline_id  integer primary key references pgembedd_internal.pipeline on delete cascade,
+    scope        text not null check (scope in ('lacking', 'all', 'anew')),
+    after        jsonb,
+    key_shape    text,
+    rows_left    bigint not null default 0,
+    begun_at     timestamptz not null default clock_timestamp()
+);
+comment on table pgembedd_internal.open_backfill is
+    'The backfills whose rows are not all queued yet.';
+comment on column pgembedd_internal.open_backfill.scope is
+    'The rows without a vector, all rows, or all rows with none of their vectors taken over.';
+comment on column pgembedd_internal.open_backfill.after is 'The key of the last row that was looked at.';
+comment on column pgembedd_internal.open_backfill.key_shape is 'What the key was like, whose order it follows.';
+comment on column pgembedd_internal.open_backfill.rows_left is 'An estimate of the rows that are to be queued yet.';
+"""
+
 # Functions that take or return the rows of views, which 0001 drops before the functions.
 DROP_ROUTINES_OF_ROWS = """
 do $$
@@ -383,6 +402,7 @@ alter table pgembedd.activity drop column workers;
 alter table pgembedd.push drop column batch_size, drop column requests, drop column problem;
 comment on table pgembedd.push is
     'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
+drop table pgembedd.open_backfill;
 drop table pgembedd.model;
 drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column index_type;
@@ -435,7 +455,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 def upgrade() -> None:
     for statements in (
         *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, NOTES),
-        *(NAMES, QUEUE, CHUNKS),
+        *(NAMES, QUEUE, CHUNKS, BACKFILL),
     ):
         raw(op.get_bind()).execute(statements)
 

@@ -127,7 +127,7 @@ begin
     end if;
     if 'triggers' = any (changed) then perform _tidy(made); end if;  -- rows were deleted, and their chunks were not
     if backfill then
-        queued := _enqueue_rows(made, _named_statement(made, 'all'));
+        queued := _backfill(made, 'all');
         update pipeline p set content_shape = _content_shape(made) where p.id = made.id;
     end if;
     perform _rename(current, made), _notify_altered(current, made, changed, queued);

@@ -75,7 +75,7 @@ begin
         update pipeline p set content_shape = present where p.id = _enqueue_altered.pipeline.id;
     end if;
     if altered is not null then
-        queued := _backfill(pipeline, true);
+        queued := _backfill(pipeline, 'anew');
         update pipeline p set requeued_at = clock_timestamp(), requeued_reason = format(
             'The contents of %s were altered (%s), so its %s queued at %s.', pipeline.source, altered,
             _counted(queued, 'row was', 'rows were'),

@@ -126,9 +126,8 @@ begin
     perform _tell_of_model(made), _propose_chunks(made);
     queued := case when not backfill then 0
                    -- Nothing kept the chunks in step meanwhile; what is right already is not embedded again.
-                   when existing_vectors = 'keep' and made.embedding_table is not null
-                   then _enqueue_rows(made, _named_statement(made, 'all'))
-                   else _backfill(made, false) end;
+                   when existing_vectors = 'keep' and made.embedding_table is not null then _backfill(made, 'all')
+                   else _backfill(made, 'lacking') end;
     perform _notify_created(made, queued);
     return queued;
 exception when lock_not_available then

@@ -43,7 +43,7 @@ declare
     done boolean;
 begin
     execute format('select not exists (select from pgmq.q_pgembedd_backfill q where %s)', _is_for(made.id)) into done;
-    return done and _ask_named(made, 'has vectors')::boolean;
+    return done and not _is_backfilling(made.id) and _ask_named(made, 'has vectors')::boolean;
 end $$;
 
 -- pg_cron runs one statement at a time, as the role that schedules it; what needs no CONCURRENTLY is done here.

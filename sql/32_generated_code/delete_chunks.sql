@@ -73,13 +73,13 @@ $$;
 -- is null. It waits for no row; the source is named first, so that its lock comes first, as with a writer's DELETE and
 -- TRUNCATE, which rules out deadlocks. Chunks that are being deleted or written now are left out.
 create or replace function pgembedd_internal._invalidate_chunks(
-    pipeline pgembedd_internal.pipeline, ids jsonb[] default null
+    pipeline pgembedd_internal.pipeline, keys jsonb
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    execute format('select a from %s as a', _named_statement(pipeline, 'invalidate')) using to_jsonb(ids);
+    execute format('select a from %s as a', _named_statement(pipeline, 'invalidate')) using keys;
     perform pgembedd_internal._check_session();
 end $$;
 
@@ -89,10 +89,9 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _render($q$
         with source as (select from {source}), held as materialized (
-            select c.ctid as place from {chunks} c where c.content_hash operator(pg_catalog.<>) '' and ($1 is null
-                or exists (select from pg_catalog.jsonb_array_elements($1) as i(id) cross join lateral {key_record}
-                           where {is_chunk}))
-            for update of c skip locked),
+            select c.ctid as place from pg_catalog.jsonb_array_elements($1) as i(id) cross join lateral {key_record}
+            join {chunks} c on {is_chunk}
+            where c.content_hash operator(pg_catalog.<>) '' for update of c skip locked),
         u as (update {chunks} e set content_hash = '' from held h
               where e.ctid operator(pg_catalog.=) h.place returning 1)
         select pg_catalog.to_jsonb(pg_catalog.count(*)) from u $q$, jsonb_build_object(

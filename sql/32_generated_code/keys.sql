@@ -85,3 +85,42 @@ as $$
                      'set extra_float_digits = ''1'' set timezone = ''UTC'' set bytea_output = ''hex''' end
     from _key_columns(source)
 $$;
+
+-- The order of the primary key, and the condition that the row `s` comes after the key `k` in it. The operators are
+-- those of the key's own index, so that it serves both, whatever types and schemas there are.
+create or replace function pgembedd_internal._key_order(source regclass, out by_key text, out later text)
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    with columns as (
+        select k.nth, k.equals,
+               format('s.%I%s', k.name, k.compared) as ours, format('k.%I%s', k.name, k.compared) as theirs,
+               _key_operator(source, k.nth, 1) as less, _key_operator(source, k.nth, 5) as greater,
+               _key_operator(source, k.nth, 4) as not_less
+        from _key_columns(source) k)
+    select string_agg(format('%s using %s', c.ours, c.less), ', ' order by c.nth),
+           case when count(distinct c.greater) = 1 then format('row(%s) %s row(%s)',
+               string_agg(c.ours, ', ' order by c.nth), min(c.greater), string_agg(c.theirs, ', ' order by c.nth))
+           -- The first column alone once more, outside of the OR, where the index can use it.
+           else format('%s and (%s)', min(format('%s %s %s', c.ours, c.not_less, c.theirs)) filter (where c.nth = 1),
+               string_agg(concat_ws(' and ',
+                   (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b
+                    where b.nth < c.nth),
+                   format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth)) end
+    from columns c
+$$;
+
+-- An operator of the primary key's nth column, by its btree strategy: 1 less, 4 not less, 5 greater.
+create or replace function pgembedd_internal._key_operator(source regclass, nth bigint, strategy integer) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select format('operator(%I.%s)', n.nspname, o.oprname)
+    from pg_index i
+    join pg_opclass c on c.oid = (i.indclass::oid[])[nth - 1]
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = strategy
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    where i.indrelid = source and i.indisprimary
+$$;

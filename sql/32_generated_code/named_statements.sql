@@ -17,15 +17,17 @@ as $$
         'row_version', _row_version(pipeline.source, coalesce(pipeline.content_columns, pipeline.watch_columns)),
         'texts_hash', coalesce(_hash_of_texts(coalesce(pipeline.content_columns, pipeline.watch_columns)),
                                'null::pg_catalog.int8'),
-        'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
+        'after', _key_record(pipeline.source, $k$($1 operator(pg_catalog.->) 'after')$k$), 'by_key', o.by_key,
+        'later', o.later, 'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
             select string_agg(format('%I %s', k.name, k.type), ', ' order by k.nth)
             from _key_columns(pipeline.source) k)))
     from (values
-        -- The keys of all rows, of those of some partitions, and of those that have no vector.
-        ('all', 'select {key} from {source} s'),
+        -- The keys of the rows of some partitions, and of those that have no vector.
         ('attached', $q$select {key} from {source} s where s.tableoid operator(pg_catalog.=) any (array(
             select p.oid::pg_catalog.oid from pg_catalog.jsonb_array_elements_text($1) as p(oid)))$q$),
         ('lacking', 'select {key} from {source} s where {lacking}'),
+        ('first rows', _page_statement(first => true)),
+        ('next rows', _page_statement(first => false)),
         -- How many rows there are in that share of the pages, how many of them lack a vector, and their keys.
         ('count', $q$select pg_catalog.jsonb_build_array(pg_catalog.count(*),
                 pg_catalog.count(*) filter (where {lacking}), pg_catalog.jsonb_agg({key}) filter (
@@ -52,11 +54,28 @@ as $$
             where i.hash is null or i.hash operator(pg_catalog.=) {texts_hash}::pg_catalog.text$q$),
         -- The key of a row that was posted, as our jobs have it.
         ('key', 'select {given_key} from pg_catalog.jsonb_to_record($1) as k({given_columns})'))
-        as q(name, template)
+        as q(name, template) cross join _key_order(pipeline.source) o
     union all
     select 'invalidate', _invalidate_statement(pipeline) where pipeline.embedding_table is not null
     union all
     select * from _words_statements(pipeline)
+$$;
+
+-- The statement for a part of a backfill: of the first ten thousand rows in the order of the key, or of the next ones
+-- `after` a key, the keys of all or of those that lack a vector; the last key, and whether there may be more.
+create or replace function pgembedd_internal._page_statement(first boolean) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format($q$
+        select pg_catalog.jsonb_build_object(
+            'keys', coalesce(pg_catalog.jsonb_agg(r.id) filter (where r.wanted), '[]'),
+            'last', (pg_catalog.array_agg(r.id))[10000], 'more', pg_catalog.count(*) operator(pg_catalog.=) 10000)
+        from %s (
+            select {key} as id,
+                   not ($1 operator(pg_catalog.->>) 'lacking')::pg_catalog.bool or {lacking} as wanted
+            from {source} s %s order by {by_key} limit 10000) r $q$,
+        case when not first then '{after} cross join lateral' end, case when not first then 'where {later}' end)
 $$;
 
 create or replace function pgembedd_internal._generate_named_statements(

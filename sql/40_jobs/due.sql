@@ -38,8 +38,9 @@ begin
 end $$;
 comment on function pgembedd_internal.due is 'The running pipelines that have jobs due, and in which queue.';
 
--- The keys under which a queue has messages that are due: one look into the index for each that has messages, at the
--- first of them. What is no job of a pipeline becomes a dead letter, so that it is not looked at again.
+-- The keys under which a queue has messages that are due, or a backfill has rows to queue: one look into the index for
+-- each that has messages, at the first of them. What is no job of a pipeline becomes a dead letter, so that it is not
+-- looked at again.
 create or replace function pgembedd_internal._due_keys(queue text) returns setof text
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -63,7 +64,9 @@ begin
     from (select k.key from unnest(keys) as k(key)
           where not exists (select from pipeline p where p.id::text = k.key) limit 100) f
     cross join lateral _take(queue, f.key, 100, 60) m;
-    return query select k.key from unnest(keys) as k(key);
+    return query
+        select k.key from unnest(keys) as k(key)
+        union select b.pipeline_id::text from open_backfill b where queue = 'pgembedd_backfill';
 end $$;
 
 -- The key and the vt of the first message of each key of a queue, of 10,000 keys at most, as a FROM item.

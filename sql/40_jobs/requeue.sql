@@ -25,7 +25,7 @@ begin
     queued := _enqueue_once(one, 'jsonb_array_elements($1) with ordinality as k(id, n)', present);
     if one.embedding_table is not null then
         -- No chunk is to be taken over for its text: its vector may be what is wrong.
-        perform _invalidate_chunks(one, keys);
+        perform _invalidate_chunks(one, to_jsonb(keys));
     end if;
     return queued;
 exception when data_exception or integrity_constraint_violation then

@@ -94,7 +94,10 @@ begin
     perform set_config('lock_timeout', '100ms', true), _attach_triggers(one.id),
         set_config('lock_timeout', '2s', true);
     perform _note_triggers(one);
-    swept := _enqueue_altered(one, present) + _enqueue_missed(one) + _backfill(one, false, at_most);
+    swept := _enqueue_altered(one, present) + _enqueue_missed(one) + case
+        when not _is_backfilling(one.id) then _enqueue_lacking(one, at_most)
+        when _has_enough(one.id) then 0
+        else coalesce(_continue_backfill(one), 0) end;
     perform _fill_words(one, at_most);
     if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
         update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began)

@@ -2,7 +2,7 @@
 -- that do not wait for another attempt, `leased` those that a worker holds, `work` those that are one or the other,
 -- `due_since` when the first of them was queued, or its wait ended, and `why` a reason for which workers released some.
 -- A look at a lane costs as much as one of about 100,000 messages, however many there are: in a longer lane the numbers
--- of a pipeline that has many are estimates, and `estimated` says so.
+-- of a pipeline that has many are estimates, and `estimated` says so. The rows that a backfill has not queued yet count.
 create or replace function pgembedd_internal._queued()
 returns table (
     pipeline_id integer, lane text, queued bigint, failing bigint, oldest timestamptz, due bigint, leased bigint,
@@ -28,6 +28,10 @@ begin
             left join pipeline p on p.id::text = c.key
             group by p.id;
     end loop;
+    return query
+        select b.pipeline_id, 'backfill', b.rows_left, 0::bigint, b.begun_at, b.rows_left, 0::bigint, b.begun_at, null,
+               b.rows_left, true
+        from open_backfill b;
 end $$;
 
 create or replace view pgembedd_internal._message_counts as

@@ -1,5 +1,5 @@
 -- The latest job of a pipeline, in the fresh lane if it has one there; no row when nothing is queued. Read from the end
--- of the queue, which is worked last: after that job most of the others are done.
+-- of the queue, which is worked last: after that job most of the others are done. 0 for a backfill that goes on.
 create or replace function pgembedd_internal._last_job(
     pipeline pgembedd_internal.pipeline
 ) returns table (lane text, msg_id bigint)
@@ -7,6 +7,9 @@ language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
+    if _is_backfilling(pipeline.id) then
+        lane := 'pgembedd_backfill'; msg_id := 0; return next; return;
+    end if;
     foreach lane in array _queues() loop
         execute format('select q.msg_id from %s q where %s order by q.msg_id desc limit 1', _queue_table(lane),
             _is_for(pipeline.id))
@@ -22,7 +25,7 @@ as $$
 declare
     lane text;
     jobs bigint;
-    total bigint := 0;
+    total bigint := coalesce((select b.rows_left from open_backfill b where b.pipeline_id = pipeline.id), 0);
 begin
     foreach lane in array _queues() loop
         execute format('select count(*) from %s q where %s', _queue_table(lane), _is_for(pipeline.id)) into jobs;

@@ -74,8 +74,10 @@ begin
     key := found_one -> 0;
     fresh := _jobs_of_row(pipeline.id, 'pgembedd_fresh', key);
     backfill := _jobs_of_row(pipeline.id, 'pgembedd_backfill', key);
-    -- A job that is done since has left its vector; one more finds it there.
-    made := (found_one -> 1)::boolean and fresh = '{}' and backfill = '{}' and not exists (
+    -- A job that is done since has left its vector; one more finds it there. A row that a backfill has not come to gets
+    -- its job now.
+    made := fresh = '{}' and backfill = '{}' and ((found_one -> 1)::boolean or exists (
+        select from open_backfill b where b.pipeline_id = pipeline.id and b.scope <> 'lacking')) and not exists (
         select from row_state r
         where r.pipeline_id = pipeline.id and r.key = _row_jobs.key and r.state in ('blank', 'dead')
           and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(_row_jobs.key, 0));

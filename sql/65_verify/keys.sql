@@ -62,8 +62,7 @@ begin
     return query select k from jsonb_array_elements(keys) k where _shown(k) = k;
 end $$;
 
--- The keys after `after` in the order of the primary key, null for the first; a page of at most so many. The operators
--- are those of the key's own index, so that it serves the order, whatever types and schemas there are. With `orphans`
+-- The keys after `after` in the order of the primary key, null for the first; a page of at most so many. With `orphans`
 -- it goes through the chunks that no row of the source has; a key comes once for each of its chunks then.
 create or replace function pgembedd_internal._next_keys(
     name text, after jsonb, at_most integer, orphans boolean default false
@@ -73,53 +72,23 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     one pgembedd_internal.pipeline := _pipeline(name);
-    later text;
-    by_key text;
     page jsonb;
 begin
-    with columns as (
-        select k.nth, k.equals,
-               format('s.%I%s', k.name, k.compared) as ours, format('k.%I%s', k.name, k.compared) as theirs,
-               _key_operator(one.source, k.nth, 1) as less, _key_operator(one.source, k.nth, 5) as greater,
-               _key_operator(one.source, k.nth, 4) as not_less
-        from _key_columns(one.source) k)
-    select string_agg(format('%s using %s', c.ours, c.less), ', ' order by c.nth),
-           -- The first column alone once more, outside of the OR, where the index can use it.
-           format('%s and (%s)', min(format('%s %s %s', c.ours, c.not_less, c.theirs)) filter (where c.nth = 1),
-               string_agg(concat_ws(' and ',
-                   (select string_agg(format('%s %s %s', b.ours, b.equals, b.theirs), ' and ') from columns b
-                    where b.nth < c.nth),
-                   format('%s %s %s', c.ours, c.greater, c.theirs)), ' or ' order by c.nth))
-    into by_key, later from columns c;
     loop
-        page := _ask(one, format(
-            'select coalesce(pg_catalog.jsonb_agg(p.id), ''[]'') from (
-                 select %s as id from %s s%s where %s and %s order by %s limit %s) p',
-            _key_json(one.source, 's'), case when orphans then one.embedding_table else one.source end,
-            case when after is not null
-                 then ', ' || _key_record(one.source, quote_literal(after) || '::pg_catalog.jsonb') else '' end,
-            case when after is not null then later else 'true' end,
-            case when orphans
-                 then format('not exists (select from %s x where %s)', one.source, _key_match(one.source, 'x', 's'))
-                 else 'true' end,
-            by_key, at_most));
+        page := _ask(one, _render($q$
+            select coalesce(pg_catalog.jsonb_agg(p.id), '[]') from {after} (
+                select {key} as id from {relation} s where {later} {orphans} order by {by_key} limit {at_most}) p
+            $q$, jsonb_build_object(
+            'after', case when after is not null then _key_record(one.source, quote_literal(after)
+                          || '::pg_catalog.jsonb') || ' cross join lateral' end,
+            'key', _key_json(one.source, 's'), 'at_most', at_most, 'by_key', o.by_key,
+            'relation', case when orphans then one.embedding_table else one.source end,
+            'later', case when after is not null then o.later else 'true' end,
+            'orphans', case when orphans then format('and not exists (select from %s x where %s)', one.source,
+                                                     _key_match(one.source, 'x', 's')) end)))
+        from _key_order(one.source) o;
         return query select k from jsonb_array_elements(page) k where _shown(k) = k;
         exit when found or page = '[]';
         after := page -> -1;  -- none of these can be sent: their rows are dead letters
     end loop;
 end $$;
-
--- An operator of the primary key's nth column, by its btree strategy: 1 less, 4 not less, 5 greater.
-create or replace function pgembedd_internal._key_operator(source regclass, nth bigint, strategy integer) returns text
-language sql stable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-    select format('operator(%I.%s)', n.nspname, o.oprname)
-    from pg_index i
-    join pg_opclass c on c.oid = (i.indclass::oid[])[nth - 1]
-    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = strategy
-                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
-    join pg_operator o on o.oid = m.amopopr
-    join pg_namespace n on n.oid = o.oprnamespace
-    where i.indrelid = source and i.indisprimary
-$$;

@@ -13,12 +13,16 @@ as $$
 declare
     one pgembedd_internal.pipeline := _pipeline(name);
     notes text[] := _noted(one, ids, with_queues);
+    -- What it has not come to is queued as well.
+    backfilled text := (select b.scope from open_backfill b where b.pipeline_id = one.id and with_queues);
 begin
     return query execute _render($q$
         with living as (
             select array_agg(i.id order by i.n) as ids, array_agg(i.n order by i.n) as ns
             from unnest($1, $2) with ordinality as i(id, noted, n) where i.noted is distinct from 'dead')
-        select i.n, r.state, r.content, r.hash, i.noted, s.embeddings, r.before, r.after, s.chunk_indexes,
+        select i.n, r.state, r.content, r.hash,
+               coalesce(i.noted, case when $4 <> 'lacking' or $4 is not null and s.embeddings is null
+                                 then 'queued' end), s.embeddings, r.before, r.after, s.chunk_indexes,
                s.start_offsets, s.end_offsets, s.hashes, s.models
         from unnest($1, $2) with ordinality as i(id, noted, n)
         left join (select l.ns[r.n] as n, r.state, r.content, r.hash, {around}
@@ -31,7 +35,7 @@ begin
         'around', case when one.embedding_table is null then 'null::text as before, null::text as after'
                        else 'r.before, r.after' end,
         'read', case when one.embedding_table is null then 'read' else 'read_chunks' end, 'id', one.id))
-        using ids, notes, _stored(one, ids);
+        using ids, notes, _stored(one, ids), backfilled;
 end $$;
 
 -- What is stored for each of the keys, as an array of objects with the columns of _look_at.

@@ -165,7 +165,7 @@ begin
     elsif to_regclass('pgmq.q_pgembedd_backfill') is null then
         return 0;
     end if;
-    return (select count(*) from (
+    return coalesce((select b.rows_left from open_backfill b where b.pipeline_id = $1), 0) + (select count(*) from (
         select from pgmq.q_pgembedd_backfill q
         -- As in _is_for(), so that the queue's index serves.
         where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);

@@ -267,3 +267,21 @@ def test_a_pipeline_that_comes_later_is_served_from_then_on(
         make_documents(connection, "letters")
         insert(connection, range(3), table="letters")
         await_embedded(connection, range(3), table="letters")
+
+
+def test_a_backfill_that_is_not_queued_whole_goes_on(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    make_documents(connection)
+    insert(connection, range(1, 301))
+    connection.execute(f"delete from pgmq.q_{FRESH}")
+    connection.execute(f"delete from pgmq.q_{BACKFILL}")
+    connection.execute(
+        "insert into pgembedd_internal.open_backfill (pipeline_id, scope) select id, 'lacking' "
+        "from pgembedd_internal.pipeline"
+    )
+    with worker_thread(database, only(Wrapped(model)), claim_size=100):
+        eventually(lambda: not missing(connection))
+        await_quiet(connection)
+    assert value(connection, "select count(*) from pgembedd_internal.open_backfill") == 0
+    assert value(connection, "select sum(written) from pgembedd_internal.activity") == 300

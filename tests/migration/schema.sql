@@ -361,6 +361,20 @@ COMMENT ON TABLE pgembedd_internal.model IS 'The built-in models, as `pgembedd m
 COMMENT ON COLUMN pgembedd_internal.model.names IS 'The names that mean it, in small letters; one with a colon is that of a provider for the same vectors.';
 COMMENT ON COLUMN pgembedd_internal.model.dimensions IS 'Of its vectors; null for a reranker, which has none.';
 COMMENT ON COLUMN pgembedd_internal.model.min_similarity IS 'Below it a text says nothing about a question; null where that is not known.';
+CREATE TABLE pgembedd_internal.open_backfill (
+    pipeline_id integer NOT NULL,
+    scope text NOT NULL,
+    after jsonb,
+    key_shape text,
+    rows_left bigint DEFAULT 0 NOT NULL,
+    begun_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT open_backfill_scope_check CHECK ((scope = ANY (ARRAY['lacking'::text, 'all'::text, 'anew'::text])))
+);
+COMMENT ON TABLE pgembedd_internal.open_backfill IS 'The backfills whose rows are not all queued yet.';
+COMMENT ON COLUMN pgembedd_internal.open_backfill.scope IS 'The rows without a vector, all rows, or all rows with none of their vectors taken over.';
+COMMENT ON COLUMN pgembedd_internal.open_backfill.after IS 'The key of the last row that was looked at.';
+COMMENT ON COLUMN pgembedd_internal.open_backfill.key_shape IS 'What the key was like, whose order it follows.';
+COMMENT ON COLUMN pgembedd_internal.open_backfill.rows_left IS 'An estimate of the rows that are to be queued yet.';
 ALTER TABLE pgembedd_internal.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgembedd_internal.pipeline_id_seq
     START WITH 1
@@ -478,6 +492,8 @@ ALTER TABLE ONLY pgembedd_internal.loopback
     ADD CONSTRAINT loopback_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd_internal.model
     ADD CONSTRAINT model_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY pgembedd_internal.open_backfill
+    ADD CONSTRAINT open_backfill_pkey PRIMARY KEY (pipeline_id);
 ALTER TABLE ONLY pgembedd_internal.pipeline
     ADD CONSTRAINT pipeline_embedding_table_key UNIQUE (embedding_table);
 ALTER TABLE ONLY pgembedd_internal.pipeline
@@ -528,6 +544,8 @@ ALTER TABLE ONLY pgembedd_internal.dead_letter
     ADD CONSTRAINT dead_letter_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.missed
     ADD CONSTRAINT missed_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd_internal.open_backfill
+    ADD CONSTRAINT open_backfill_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.pipeline
     ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd_internal.pipeline(id);
 ALTER TABLE ONLY pgembedd_internal.provider_probe
@@ -616,6 +634,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.claim(pipeline_id integer, queue text, q
 GRANT ALL ON FUNCTION pgembedd_internal.claim_answers(at_most integer, lease_s double precision, max_attempts integer, has uuid[], slow boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.claim_changed(change jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.continue_backfill(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.correct_provider_use(provider text, tokens bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.decline_embed_request(id uuid, reason text, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.diagnose(pipeline_id integer) TO pgembedd_worker;
@@ -673,6 +692,7 @@ GRANT UPDATE(retained_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT UPDATE(indexes_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT UPDATE(sample_due_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.model TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.open_backfill TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_probe TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_use TO pgembedd;
 GRANT SELECT(problem) ON TABLE pgembedd_internal.push TO pgembedd;

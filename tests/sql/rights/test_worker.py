@@ -27,6 +27,7 @@ __all__ = ["connection"]
 WORKER_FUNCTIONS = {
     "finish_embed_requests(uuid[],vector[],text[],integer)",
     "blocker(integer)",
+    "continue_backfill(integer)",
     "claim(integer,text,integer,integer)",
     "claim_answers(integer,double precision,integer,uuid[],boolean)",
     "read_answer(uuid,integer)",

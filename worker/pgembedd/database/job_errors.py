@@ -66,7 +66,7 @@ def _too_slow(
     error: OwnerTimeoutError, reason: str, pipelines: PipelineRepository, jobs: Sequence[Job]
 ) -> Deferred | RowFailure:
     """Has the pipeline pause. A job that is alone failed an attempt; others are tried one by one then."""
-    pipelines.note_slow(jobs[0], error.allowed_s)
+    pipelines.note_slow(jobs[0].pipeline.id, error.allowed_s, tried=jobs[0].allowed_s is not None)
     if len(jobs) > 1:
         return Deferred(f"{reason}: code of the table's owner is too slow", CONTENTION_DELAY_S)
     return RowFailure(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pgembedd.database.chunk_parameters import chunk_arrays
 from pgembedd.database.connection import Connection
 from pgembedd.database.job_errors import translate_errors
+from pgembedd.database.limit import OwnerTimeoutError
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Blocker, Chunking, Content, Due, FailedAttempt, Job, Result, ServedPipeline, State
 from pgembedd.database.vector_codec import Vectors
@@ -48,6 +49,14 @@ class JobRepository:
         """Claims up to `claim_size` jobs for `lease_s` seconds."""
         values = {"pipeline_id": due.pipeline_id, "queue": due.queue, "claim_size": claim_size, "lease_s": lease_s}
         return [job_of(row) for row in self.connection.rows("claim", **values)]
+
+    def continue_backfill(self, due: Due) -> bool:
+        """Queues the next rows of a large backfill; False where it has none, or none could be queued."""
+        try:
+            return bool(self.connection.rows_once("continue_backfill", {"pipeline_id": due.pipeline_id})[0][0])
+        except OwnerTimeoutError as error:
+            PipelineRepository(self.connection).note_slow(due.pipeline_id, error.allowed_s, tried=True)
+            return False
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
         """Returns the content of each job's row. RowFailure if the content function raises, Deferred on contention."""

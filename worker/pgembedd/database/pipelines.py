@@ -50,15 +50,11 @@ class PipelineRepository:
         reason: str | None = rows[0][0]
         return reason
 
-    def note_slow(self, job: Job, allowed_s: float) -> None:
-        """Notes that code of the table's owner did not end in time for a job of the pipeline, which pauses then."""
-        self.connection.value(
-            "note_slow",
-            pipeline_id=job.pipeline.id,
-            allowed_s=allowed_s,
-            timeout_s=self.connection.sessions.limit_s or allowed_s,
-            tried=job.allowed_s is not None,
-        )
+    def note_slow(self, pipeline_id: int, allowed_s: float, *, tried: bool) -> None:
+        """Notes that code of the table's owner did not end in time: the pipeline pauses. `tried`: it was its turn."""
+        timeout_s = self.connection.sessions.limit_s or allowed_s
+        values = {"pipeline_id": pipeline_id, "allowed_s": allowed_s, "timeout_s": timeout_s, "tried": tried}
+        self.connection.value("note_slow", **values)
 
     def end_turn(self, pipeline: ServedPipeline) -> None:
         """Ends this worker's turn at a slow pipeline, of which a row was done, or failed, in time."""

@@ -156,6 +156,10 @@ select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, di
 from pgembedd_internal.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
 where pgembedd_internal.interface({interface} => true)
 
+-- name: continue_backfill
+-- Queue more of a backfill that is not queued whole.
+select pgembedd_internal.continue_backfill(%(pipeline_id)s)
+
 -- name: claim_pushed
 -- Claim jobs that were posted: what each is, and the job where it was claimed.
 select null as subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id,

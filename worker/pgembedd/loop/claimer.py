@@ -11,7 +11,7 @@ from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.listener import Waker
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import FRESH, LANES, Due, Job, by_due
+from pgembedd.database.records import BACKFILL, FRESH, LANES, Due, Job, by_due
 from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.deadline import STOP_CHECK_S
@@ -81,7 +81,7 @@ class Claimer:
             size = share.size(chosen)
             began = time.monotonic()
             jobs = self._jobs.claim(chosen, size, self._settings.lease_s)
-            if len(jobs) < size:
+            if len(jobs) < size and not (chosen.queue == BACKFILL and self._jobs.continue_backfill(chosen)):
                 self._due.remove(chosen)
             if jobs:
                 self._in_flight.add(jobs)
