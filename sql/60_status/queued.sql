@@ -2,7 +2,7 @@
 -- that do not wait for another attempt, `leased` those that a worker holds, `work` those that are one or the other,
 -- `due_since` when the first of them was queued, or its wait ended, and `why` a reason for which workers released some.
 -- A look at a lane costs as much as one of about 100,000 messages, however many there are: in a longer lane the numbers
--- of a pipeline that has many are estimates, and `estimated` says so. The rows that a backfill has not queued yet count.
+-- of a pipeline that has many are estimates, and `estimated` says so. Rows that a backfill has not queued yet count.
 create or replace function pgembedd_internal._queued()
 returns table (
     pipeline_id integer, lane text, queued bigint, failing bigint, oldest timestamptz, due bigint, leased bigint,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.records import Job, ServedPipeline
+from pgembedd.database.records import ServedPipeline
 
 Float32Array = npt.NDArray[np.float32]
 
