@@ -66,6 +66,11 @@ def test_a_standby_answers_searches_whose_vector_comes_with_them(servers: Pair, 
     assert '"key": 1' in found.out, found
     explained = pgembedd("search", QUESTION, "--explain", database=standby)
     assert "path" in explained.out, explained
+    verified = pgembedd("verify", "--all", database=servers.standby_conninfo())
+    assert "2 right" in verified.out, verified
+    examined = pgembedd("doctor", database=servers.standby_conninfo())
+    bad = [line for line in examined.out.splitlines() if line.startswith("BAD")]
+    assert bad == ["BAD   server: takes no writes, so nothing can be stored"]
     with serving(only(model), servers.conninfo(), search_url=standby) as client:
         answer = client.post("/api/v1/search", json={"pipeline": "documents", "query": QUESTION, "k": 1})
         assert [hit["key"] for hit in answer.json()["hits"]] == [1]

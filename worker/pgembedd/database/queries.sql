@@ -536,8 +536,9 @@ where f.method = 'hnsw' and f.valid and c.reltuples > 500000 and o.m < 32
 order by 1, 2
 
 -- name: doctor_may_embed
--- Whether this role may try what embed() does: the owner, or a member.
-select pg_catalog.has_table_privilege('pgembedd_internal.loopback', 'select')
+-- Whether this role may try what embed() does: the owner, or a member. On a standby embed() does not work.
+select not pg_catalog.pg_is_in_recovery()
+   and pg_catalog.has_table_privilege('pgembedd_internal.loopback', 'select')
    and pg_catalog.has_function_privilege('pgembedd_internal._embed_problem()', 'execute')
 
 -- name: doctor_embed
