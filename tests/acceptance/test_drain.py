@@ -13,8 +13,10 @@ import pytest
 
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
+from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, missing, stale, waiting
+from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
@@ -152,3 +154,21 @@ def test_sigterm_at_any_moment_leaves_no_lease_and_no_read_without_its_outcome(
     with WorkerProcess(database.conninfo):
         await_quiet(connection)
     assert stale(connection, model) == []
+
+
+@pytest.mark.slow
+def test_a_worker_ends_once_nothing_is_left_to_do(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    """Nothing of it stays connected, so a database that sleeps while it has no sessions is left to sleep."""
+    worker = roles.make("worker")
+    connection.execute(f"select pgembedd.grant_worker('{worker}')")
+    make_documents(connection)
+    insert(connection, range(ROWS))
+    for _ in range(2):
+        ended = pgembedd("run", "--until-idle", database=database.conninfo)
+        assert (ended.code, "worker_stopped" in ended.err) == (0, True), ended
+        assert missing(connection) == []
+        eventually(lambda: backends(connection) == 0)
+    refused = pgembedd("run", "--until-idle", database=conninfo_as(database, worker)).refused(2)
+    assert "demand" in refused

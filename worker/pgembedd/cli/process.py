@@ -2,13 +2,14 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgembedd.errors import ConfigurationError
+from pgembedd.errors import ConfigurationError, PgembeddError
 from pgembedd.retry_policy import RetryPolicy
 from pgembedd.settings import HttpSettings, LanguageSettings, Settings, unknown_variables
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pgembedd.http.context import ServiceContext
     from pgembedd.loop.role import Role
     from pgembedd.loop.worker import Worker
+
+LOOK_EVERY_S = 1.0
 
 
 def run_process(
@@ -174,6 +177,44 @@ def _wait(ended: threading.Event) -> bool:
         notify_systemd("WATCHDOG=1")
     notify_systemd("STOPPING=1")
     return True
+
+
+def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[[Callable[[], None]], None]:
+    """Returns what ends a worker: a signal, or that no work is due or leased."""
+    from pgembedd.loop.shutdown import stop_on_signals
+
+    is_idle(conninfo, pipelines)  # raises what would keep it from being known
+
+    def stops(stop: Callable[[], None]) -> None:
+        def watch() -> None:
+            try:
+                while not is_idle(conninfo, pipelines):
+                    time.sleep(LOOK_EVERY_S)
+            finally:
+                stop()
+
+        stop_on_signals(stop)
+        threading.Thread(target=watch, name="idle", daemon=True).start()
+
+    return stops
+
+
+def is_idle(conninfo: str, pipelines: Sequence[str]) -> bool:
+    """Tells that nothing is due or leased; not known while the database cannot be reached."""
+    import psycopg
+
+    from pgembedd.database.connect import connect
+    from pgembedd.database.connection_errors import is_connection_error
+    from pgembedd.database.queries import query
+
+    try:
+        with connect(conninfo) as connection:
+            row = connection.execute(query("demand"), {"pipelines": list(pipelines)}).fetchone()
+            return row is not None and row[0] == 0
+    except (psycopg.Error, PgembeddError) as error:
+        if not is_connection_error(error):
+            raise
+        return False
 
 
 def exit_unless_drained(drained: bool) -> None:

@@ -12,14 +12,10 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgembedd.cli.process import check_database, run_process, warn_of_unknown_settings
-from pgembedd.database.connect import connect
-from pgembedd.database.connection_errors import is_connection_error
-from pgembedd.database.queries import query
+from pgembedd.cli.process import LOOK_EVERY_S, check_database, is_idle, run_process, warn_of_unknown_settings
 from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
 from pgembedd.log import configure_logging, get_logger
 from pgembedd.loop.shutdown import stop_on_signals
@@ -28,7 +24,6 @@ from pgembedd.settings import LanguageSettings, Settings
 if TYPE_CHECKING:
     from types import ModuleType
 
-LOOK_EVERY_S = 1.0
 REACH_S = 10.0
 END_S = 10.0  # for the last statements and the end of the model, after the grace
 
@@ -135,7 +130,7 @@ def _run(ray: "ModuleType", work: Work, placement: Placement, stopping: threadin
     while not stopping.wait(LOOK_EVERY_S):
         ended, _ = ray.wait(runs, timeout=0)
         ray.get(ended)
-        if placement.until_idle and _is_idle(work):
+        if placement.until_idle and is_idle(work.conninfo, work.pipelines):
             break
     for each in actors:
         each.stop.remote()
@@ -164,18 +159,6 @@ def _connect(ray: "ModuleType", address: str) -> None:
             f"No Ray cluster can be reached at {address}: start one with `ray start --head`, "
             "or name its address with --address."
         ) from error
-
-
-def _is_idle(work: Work) -> bool:
-    """Tells that nothing is due or leased; not known while the database cannot be reached."""
-    try:
-        with connect(work.conninfo) as connection:
-            row = connection.execute(query("demand"), {"pipelines": list(work.pipelines)}).fetchone()
-            return row is not None and row[0] == 0
-    except (psycopg.Error, PgembeddError) as error:
-        if not is_connection_error(error):
-            raise
-        return False
 
 
 def _for_other_machines(conninfo: str) -> str:

@@ -15,13 +15,13 @@ from pgembedd.cli.options import (
     open_database,
     settings_options,
 )
-from pgembedd.cli.process import exit_unless_drained, run_process
+from pgembedd.cli.process import exit_unless_drained, run_process, stops_when_idle
 from pgembedd.settings import HttpSettings, Settings
 
 if TYPE_CHECKING:
     from pgembedd.cli.ray_workers import Placement
 
-PLACED: dict[str, Any] = {"workers": 1, "address": "auto", "cpus": 1.0, "gpus": 0.0, "until_idle": False}
+PLACED: dict[str, Any] = {"workers": 1, "address": "auto", "cpus": 1.0, "gpus": 0.0}
 """What goes with `--on`, with its defaults."""
 
 
@@ -39,7 +39,6 @@ def placement_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--gpus", type=FiniteRange(0.01, 1), help="With --on: a GPU for each worker, or a part of one; --device cuda."
     )
-    @click.option("--until-idle", is_flag=True, default=None, help="With --on: end once no work is due or leased.")
     @wraps(command)
     def with_placement(on: str | None, **values: Any) -> None:
         given = {name: values.pop(name) for name in PLACED}
@@ -54,7 +53,8 @@ def placement_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("--device cuda with --on ray needs --gpus, so that Ray gives each worker a GPU.")
         from pgembedd.cli.ray_workers import Placement
 
-        return command(placement=Placement(**{**PLACED, **chosen}), **values)
+        placement = Placement(**{**PLACED, **chosen}, until_idle=values["until_idle"])
+        return command(placement=placement, **values)
 
     return with_placement
 
@@ -65,6 +65,7 @@ def placement_options(command: Callable[..., None]) -> Callable[..., None]:
     "--pipeline", "pipelines", multiple=True, metavar="NAME", help="Serve only this pipeline; may be repeated."
 )
 @http_option
+@click.option("--until-idle", is_flag=True, help="End once no work is due or leased.")
 @placement_options
 @settings_options()
 @http_options()
@@ -72,6 +73,7 @@ def command(
     database: str | None,
     pipelines: tuple[str, ...],
     with_http: bool,
+    until_idle: bool,
     placement: "Placement | None",
     settings: Settings,
     http: HttpSettings,
@@ -79,7 +81,14 @@ def command(
     """Run a worker until SIGTERM, which drains it; a second SIGTERM ends it at once."""
     with open_database(database, create=placement is None) as conninfo:
         if placement is None:
-            drained = run_process(conninfo, settings, http if with_http else None, pipelines=pipelines, language=http)
+            drained = run_process(
+                conninfo,
+                settings,
+                http if with_http else None,
+                pipelines=pipelines,
+                language=http,
+                stops=stops_when_idle(conninfo, pipelines) if until_idle else None,
+            )
         else:
             from pgembedd.cli.ray_workers import Work, run_on_ray
 
