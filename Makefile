@@ -29,7 +29,7 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-clients test-cluster test-failover test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-gpu \
+.PHONY: help setup demo demo-answers up test test-slow test-clients test-engines test-cluster test-failover test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-gpu \
     bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom sbom-image image-pinned pin-base \
     release-setup check-workflows check-tag publish publish-image docs docs-serve clean
 
@@ -73,6 +73,9 @@ $(CLIENTS)/.installed: tests/clients/requirements.lock tests/clients/package.jso
 	@cp tests/clients/package.json tests/clients/package-lock.json $(CLIENTS)
 	@PATH="$(CURDIR)/$(CLIENTS)/bin:$$PATH" npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+test-engines: $(STAMP) ## Run it on TimescaleDB, on both sides of logical replication, in two databases with pg_cron
+	@$(BIN)/python -m pytest -m engines -n auto --dist loadfile tests/engines
 
 test-cluster: $(STAMP) $(CLUSTER)/.installed ## Run workers on two nodes of a Ray cluster, which are killed (needs root)
 	@$(BIN)/python -m pytest -m cluster tests/cluster

@@ -12,9 +12,7 @@ def test_the_extra_that_is_missing_is_named() -> None:
     assert refused == "pgembedd: The package ray is missing: pip install 'pgembedd[ray]'."
 
 
-@pytest.mark.parametrize(
-    "option", [["--workers", "2"], ["--address", "auto"], ["--cpus", "2"], ["--gpus", "1"]]
-)
+@pytest.mark.parametrize("option", [["--workers", "2"], ["--address", "auto"], ["--cpus", "2"], ["--gpus", "1"]])
 def test_an_option_of_placed_workers_needs_a_place(option: list[str]) -> None:
     refused = pgembedd("run", *option, database="postgresql://127.0.0.1:1/documents")
     assert (refused.code, refused.err.splitlines()[-1]) == (2, f"Error: {option[0]} needs --on ray.")

@@ -1,0 +1,1 @@
+"""Other engines around the database: `make test-engines` runs them."""

@@ -34,7 +34,7 @@ from tests.support.sql import (
 )
 from tests.support.worker import WorkerProcess
 
-pytestmark = pytest.mark.clients
+pytestmark = pytest.mark.engines
 
 # A row a day, three days in a chunk.
 TABLE = """
