@@ -87,10 +87,10 @@ $(CLUSTER)/.installed: tests/cluster/requirements.lock | $(STAMP)
 	@$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Of each failover in each mode; the workers reach the leader in three ways, in turn.
-ROUNDS := 3
+# Of each failover in each mode; the workers reach the leader in three ways, in turn, and by PgBouncer in half of them.
+ROUNDS := 4
 
-test-failover: $(STAMP) $(FAILOVER)/.installed ## Play failovers of a Patroni cluster under writers (ROUNDS=3 of each; needs root)
+test-failover: $(STAMP) $(FAILOVER)/.installed ## Play failovers of a Patroni cluster under writers (ROUNDS=4 of each; needs root)
 	@$(BIN)/python -m tests.failover --rounds $(ROUNDS)
 
 $(FAILOVER)/.installed: tests/failover/requirements.lock | $(STAMP)

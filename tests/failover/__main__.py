@@ -66,7 +66,7 @@ def by_way(results: Iterable[Result]) -> str:
     """A row for each way that workers took: how much later than the first commit the first vector was."""
     every = [one for result in results for one in _failovers(result)]
     rows = []
-    for way in WAYS:
+    for way in dict.fromkeys(WAYS):
         later = [one.vector_s - one.commit_s for one in every if one.way == way]
         rows.append([way, str(len(later)), *_figures(later)])
     return markdown(["workers connect by", "times", *_heads(FROM_COMMIT_TO_VECTOR)], rows)

@@ -23,8 +23,8 @@ from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
 Way = Literal["HAProxy", "several hosts", "PgBouncer"]
-WAYS: tuple[Way, ...] = ("HAProxy", "several hosts", "PgBouncer")
-"""How the workers of a round reach the leader; writers go by HAProxy."""
+WAYS: tuple[Way, ...] = ("HAProxy", "PgBouncer", "several hosts", "PgBouncer")
+"""How the workers of each round reach the leader; writers go by HAProxy."""
 Done = Literal["commit", "vector"]
 AGAIN_S = 240.0
 
@@ -63,15 +63,15 @@ class ClusterScene(Scene):
         with self.admin() as connection:
             connection.execute(MOMENTS.encode())
 
-    def worker(self, *arguments: str, conninfo: str = "", namespace: str = "") -> WorkerProcess:
-        """Starts a worker that goes the scene's `way`."""
-        direct = conninfo or self.conninfo(WORKER)
+    def worker(self, *arguments: str, conninfo: str = "", namespace: str = "", **environment: str) -> WorkerProcess:
+        """Starts a worker that goes the scene's `way`, where no other is given."""
+        leader = self.conninfo(WORKER)
         match self.way:
             case "several hosts":
-                return super().worker(*arguments, conninfo=self.cluster.both(direct), namespace=namespace)
+                conninfo = conninfo or self.cluster.both(leader)
             case "PgBouncer":
-                return super().worker("--wait", "poll", *arguments, conninfo=self._bouncer.route(direct))
-        return super().worker(*arguments, conninfo=direct, namespace=namespace)
+                conninfo, environment["DATABASE_LISTEN_URL"] = conninfo or self._bouncer.route(leader), leader
+        return super().worker(*arguments, conninfo=conninfo, namespace=namespace, **environment)
 
     def started(self) -> str:
         """When the leader's server was started."""

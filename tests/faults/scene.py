@@ -88,9 +88,9 @@ class Scene:
         """An application's connection."""
         return psycopg.connect(self.conninfo(APPLICATION), connect_timeout=5)
 
-    def worker(self, *arguments: str, conninfo: str = "", namespace: str = "") -> WorkerProcess:
+    def worker(self, *arguments: str, conninfo: str = "", namespace: str = "", **environment: str) -> WorkerProcess:
         """Starts a worker."""
-        environment = {
+        environment |= {
             "MODEL_FAULT": f"slow:{SLOW_S}",
             "PGEMBEDD_MODEL_DIR": str(self._model),
             "PGEMBEDD_CACHE_DIR": str(self.folder / "cache"),

@@ -87,6 +87,21 @@ def test_what_was_said_while_nobody_listened_is_looked_for(
         await_quiet(connection)
 
 
+def test_a_pooler_is_passed_by_to_listen(
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sleeps until a NOTIFY instead of inside a statement, and serves embed(); the pooler builds no index."""
+    monkeypatch.setenv("DATABASE_LISTEN_URL", database.conninfo)
+    monkeypatch.setattr("pgembedd.loop.claimer.FIRST_PAUSE_S", SLEEP_S)
+    make_documents(connection)
+    with worker_thread(database, only(Wrapped(model)), wait="poll", poll_max_s=SLEEP_S):
+        eventually(lambda: asleep(connection))
+        insert(connection, [1])
+        await_quiet(connection)
+        eventually(lambda: value(connection, "select tasks from pgembedd.workers()") == ["claim", "embed"])
+    assert stale(connection, model) == []
+
+
 def test_polling_is_the_net(database: Database, connection: psycopg.Connection, model: Session) -> None:
     """Jobs that come without a NOTIFY, and those whose time has come, are found."""
     make_documents(connection)

@@ -33,7 +33,7 @@ def pgembedd(
 
     `module` is `pgembedd`, or one of tests.support that changes something before it calls the same command.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_"))}
     # The cache of models is the machine's, not a database's.
     kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
     named = {} if database is None else {"DATABASE_URL": database}

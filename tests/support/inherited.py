@@ -11,7 +11,7 @@ import signal
 
 # SIGHUP stays as it is: nohup means it, and no test sends it.
 SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
-SETTINGS = ("PG", "DATABASE_URL", "OTEL_", "NOTIFY_SOCKET", "NO_COLOR", "FORCE_COLOR", "TTY_")
+SETTINGS = ("PG", "DATABASE_", "OTEL_", "NOTIFY_SOCKET", "NO_COLOR", "FORCE_COLOR", "TTY_")
 # Where the models are is the machine's; the order of events, another release and another server are asked for.
 KEPT = ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_TEST_SEED", "PGEMBEDD_TEST_RELEASE", "PGEMBEDD_TEST_POSTGRES")
 

@@ -86,7 +86,7 @@ class WorkerProcess:
 
         `namespace` is the network namespace that it runs in, `program` the folder of another version.
         """
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_"))}
         kept = {name: os.environ[name] for name in ("PGEMBEDD_CACHE_DIR",) if name in os.environ}
         own = {"PYTHONPATH": IMPORTABLE, "PGEMBEDD_SWEEP_EVERY_S": "3600"}
         own |= {"DATABASE_URL": conninfo} if conninfo else {}

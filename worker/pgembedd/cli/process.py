@@ -140,8 +140,9 @@ def _settings_for(settings: Settings, changes_sessions: bool) -> Settings:
         return settings
     get_logger().warning(
         "pooler_found",
-        remedy="it keeps no session, so PGEMBEDD_WAIT=poll is used, without index builds and embed(); "
-        "connect to the server itself, or through a pooler in session mode, to have them",
+        remedy="it keeps no session, so PGEMBEDD_WAIT=poll is used, without index builds, and without embed() unless "
+        "DATABASE_LISTEN_URL leads past it; connect to the server itself, or through a pooler in session mode, to have "
+        "both",
     )
     return replace(settings, wait="poll")
 

@@ -1,7 +1,7 @@
 """The one session of a process that listens: hands each NOTIFY to those who subscribed to its channel.
 
 Nothing else runs on that session, and one thread waits on it. Behind a pooler in transaction mode, which passes no
-NOTIFY, there is neither: who subscribes has a timeout as well.
+NOTIFY, there is neither, unless DATABASE_LISTEN_URL leads past it: who subscribes has a timeout as well.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.schema_check import SchemaWait
 from pgembedd.database.sessions import Sessions, ignore_change
 from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.settings.conninfo import listen_conninfo_from_environment
 
 END_WITHIN_S = 1.0
 
@@ -60,11 +61,13 @@ class Listener:
     """The channels that a process listens to. There is a session while there is a subscription."""
 
     def __init__(self, conninfo: str, *, pooled: bool = False, on_change: Callable[..., None] = ignore_change) -> None:
-        """`pooled` and `on_change` are those of Sessions."""
-        self.hears = not pooled
+        """`pooled` and `on_change` are those of Sessions. DATABASE_LISTEN_URL takes the place of `conninfo`."""
+        listen_conninfo = listen_conninfo_from_environment()
+        self.hears = not pooled or listen_conninfo is not None
         self._closed = threading.Event()
         # A schema that does not fit is no reason not to listen.
-        self.sessions = Sessions(conninfo, "listen", on_change=on_change, schema=SchemaWait(each=lambda _: None))
+        schema = SchemaWait(each=lambda _: None)
+        self.sessions = Sessions(listen_conninfo or conninfo, "listen", on_change=on_change, schema=schema)
         self._subscriptions: list[_Subscription] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

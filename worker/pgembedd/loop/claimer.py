@@ -41,7 +41,7 @@ class Claimer:
         self._jobs, self._waker, self._watch = JobRepository(connection), waker, watch
         self._pipelines, self._outcomes = PipelineRepository(connection), JobOutcomes(lane, connection)
         self._reader = Reader(lane, connection, self._outcomes)
-        self._listens = lane.role.pulls and lane.settings.wait == "listen"
+        self._listens = lane.role.pulls and lane.listens
         self._asks_for_notify = self._listens and lane.queue == FRESH  # a backfill can wait for the poll of its lane
         self._due: list[Due] = []
         self._due_until = 0.0

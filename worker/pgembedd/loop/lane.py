@@ -51,6 +51,8 @@ class Lane:
     in_flight: InFlight
     observer: Observer = SILENT
     share: FairShare = field(default_factory=FairShare)
+    listens: bool = True
+    """False where it has to wait for jobs inside a statement."""
     batches: "Queue[EmbeddingBatch | None]" = field(default_factory=Queue)
     """From the claimer to the storer, which ends with None."""
 

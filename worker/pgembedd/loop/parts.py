@@ -49,8 +49,9 @@ class Parts:
         self.schema = SchemaWait(role.check)
         self.in_flight = InFlight() if role.pushed is None else role.pushed.in_flight
         self.batches: list[Queue[EmbeddingBatch | None]] = []
-        self._listens = settings.wait == "listen"
-        self._listener = role.listener or Listener(conninfo, pooled=not self._listens, on_change=observer.connection)
+        self._pooled = settings.wait == "poll"
+        self._listener = role.listener or Listener(conninfo, pooled=self._pooled, on_change=observer.connection)
+        self._listens = self._listener.hears
         self.connections = WorkerConnections(conninfo, settings, self.schema, observer)
         self._connection = self.connections.connection
         self._number = LEAST_NUMBER + secrets.randbelow(LEAST_NUMBER)
@@ -115,12 +116,12 @@ class Parts:
 
     def _tasks(self) -> list[str]:
         """Returns the tasks of this worker, of those that sql/40_jobs/heartbeat.sql names."""
-        role, listens = self._role, self._listens  # a pooler keeps neither the settings of a build nor LISTEN
+        role, keeps = self._role, not self._pooled  # a pooler keeps neither the settings of a build nor LISTEN
         does = {
             "claim": role.pulls,
             "push": role.pushed is not None and role.pushed.asked,
-            "embed": listens,
-            "index": listens and role.pulls and self._settings.index_memory_mb > 0,
+            "embed": self._listens,
+            "index": keeps and role.pulls and self._settings.index_memory_mb > 0,
         }
         return [task for task, done in does.items() if done]
 
@@ -133,7 +134,7 @@ class Parts:
             place = f"process {os.getpid()} on {socket.gethostname()}"
             tasks = [] if self.stopping.is_set() or self.schema.stops_jobs() else self._tasks()
             busy_with = {job.pipeline.id for job in self.in_flight.jobs()} | self.pinned.loading() if tasks else set()
-            known = sessions if self._listens else None
+            known = None if self._pooled else sessions
             if leases.heartbeat(self._number, place, known, tasks, sorted(busy_with)):
                 self._builds.wake()
 
@@ -173,4 +174,5 @@ class Parts:
 
     def _lane_of(self, queue: str) -> Lane:
         share = FairShare(self._settings.claim_size)
-        return Lane(queue, self._settings, self._role, self.pinned, self.in_flight, self._observer, share)
+        shared = (self._settings, self._role, self.pinned, self.in_flight, self._observer)
+        return Lane(queue, *shared, share, listens=self._listens)

@@ -23,16 +23,31 @@ def conninfo_from_environment() -> str | None:
     A password can stay out of the URL: PGPASSFILE and the file named by DATABASE_URL_FILE (a container's or
     systemd's credential) are read. ConfigurationError for what is no connection string.
     """
-    if url := os.environ.get("DATABASE_URL"):
-        return check_conninfo(url, "DATABASE_URL")
-    if path := os.environ.get("DATABASE_URL_FILE"):
-        return check_conninfo(read_secret(path, "DATABASE_URL_FILE"), f"The file {path} named by DATABASE_URL_FILE")
+    if url := _named_by("DATABASE_URL"):
+        return url
     if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
         read_conninfo("")
         return ""
     if url is not None:
         raise ConfigurationError(f"DATABASE_URL is empty: {_FORM}, or unset it.")
     return None
+
+
+def listen_conninfo_from_environment() -> str | None:
+    """Returns DATABASE_LISTEN_URL, which leads past a pooler that cannot LISTEN; None where it is not set.
+
+    It can be in the file named by DATABASE_LISTEN_URL_FILE. ConfigurationError for what is no connection string.
+    """
+    return _named_by("DATABASE_LISTEN_URL") or None
+
+
+def _named_by(variable: str) -> str | None:
+    """Returns the connection string of a variable, or in the file that it names with _FILE; the variable if neither."""
+    if url := os.environ.get(variable):
+        return check_conninfo(url, variable)
+    if path := os.environ.get(f"{variable}_FILE"):
+        return check_conninfo(read_secret(path, f"{variable}_FILE"), f"The file {path} named by {variable}_FILE")
+    return url
 
 
 def check_conninfo(conninfo: str, setting: str) -> str:

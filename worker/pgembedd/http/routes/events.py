@@ -22,8 +22,8 @@ def router(service: ServiceContext) -> APIRouter:
     """GET /api/v1/events."""
     routes = APIRouter(prefix=API, tags=["events"], dependencies=[service.authenticator.require("admin")])
     hub, missing = None, "This service has no database, so it knows of no events."
-    if service.settings.wait == "poll":
-        missing = "LISTEN is not possible through the pooler that this service is behind (--wait poll)."
+    if service.listener is not None and not service.listener.hears:
+        missing = "LISTEN is not possible through the pooler that this service is behind: set DATABASE_LISTEN_URL."
     elif service.conninfo is not None and service.listener is not None:
         hub = EventHub(service.listener, service.conninfo, service.stopping, service.http.http_max_listeners)
 
