@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pgembedd.embedded_postgres.account import account_for
@@ -22,13 +23,14 @@ from tests.faults.stages import SETTINGS
 from tests.faults.subjects import PASSWORD
 from tests.support import debian
 from tests.support.owners import REPOSITORY
+from tests.support.sql import value
 from tests.support.waiting import eventually
 
 ENVIRONMENT = REPOSITORY / ".venv-failover"
 PACKAGES = ("etcd-server", "haproxy")
 POSTGRES, PATRONI, ETCD, LEADER = 5432, 8008, 2379, 5000  # ports; HAProxy passes the last on to the leader
 ROLES = {"superuser": "postgres", "replication": "replicator"}
-START_S = 40.0
+START_S = 180.0
 # Seconds: without a word for `ttl` a leader is replaced. Patroni's own are 30, 10 and 10.
 TIMES = {"ttl": 20, "loop_wait": 5, "retry_timeout": 5}
 LAG_BYTES = 256 << 20  # behind which a standby is not promoted; Patroni's own is a megabyte
@@ -182,12 +184,20 @@ class Cluster:
         return next(node for node in self.nodes if not node.state("primary"))
 
     def await_ready(self) -> None:
-        """Returns when there are a leader and a standby; of a synchronous cluster one without which no commit ends."""
+        """Returns when there are a leader and a standby; of a synchronous cluster one without which no commit ends.
+
+        Patroni's word alone may be some seconds old.
+        """
         standby: Literal["synchronous", "replica"] = "synchronous" if self._synchronous else "replica"
+        streams = "sync_state = 'sync'" if self._synchronous else "state = 'streaming'"
 
         def ready() -> bool:
             states = [node.state("primary") for node in self.nodes]
-            return states.count(True) == 1 and any(node.state(standby) for node in self.nodes)
+            if states.count(True) != 1 or not any(node.state(standby) for node in self.nodes):
+                return False
+            with suppress(psycopg.Error), psycopg.connect(self.conninfo()) as connection:
+                return bool(value(connection, f"select count(*) = 1 from pg_stat_replication where {streams}"))
+            return False
 
         eventually(ready, timeout_s=START_S)
 

@@ -8,6 +8,7 @@ import pty
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,13 +24,14 @@ from pgembedd.errors import ConfigurationError
 from pgembedd.loop.model_loader import loader, parse_precision
 from pgembedd.loop.systemd import notify_systemd
 from pgembedd.settings import HttpSettings, Settings, unknown_variables, variables
-from pgembedd.settings.conninfo import LIBPQ_VARIABLES, conninfo_from_environment
+from pgembedd.settings.conninfo import LIBPQ_VARIABLES, conninfo_from_environment, listen_conninfo_from_environment
 from tests.support.databases import Database
 from tests.support.worker import WorkerProcess
 
 SECRET = "a text of the user's"
 LOG_SOMETHING = f"""
 import sys
+from collections.abc import Callable
 from pgembedd.log import configure_logging, get_logger
 configure_logging(*sys.argv[1:])
 get_logger().debug("quiet")
@@ -133,15 +135,22 @@ def test_libpqs_own_variables_will_do(monkeypatch: pytest.MonkeyPatch, name: str
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    ("variable", "read"),
+    [
+        ("DATABASE_URL_FILE", conninfo_from_environment),
+        ("DATABASE_LISTEN_URL_FILE", listen_conninfo_from_environment),
+    ],
+)
 def test_a_credential_that_cannot_be_read_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, read: Callable[[], object], content: bytes | None
 ) -> None:
     path = tmp_path / "credential"
     if content is not None:
         path.write_bytes(content)
-    monkeypatch.setenv("DATABASE_URL_FILE", str(path))
-    with pytest.raises(ConfigurationError, match="DATABASE_URL_FILE") as caught:
-        conninfo_from_environment()
+    monkeypatch.setenv(variable, str(path))
+    with pytest.raises(ConfigurationError, match=variable) as caught:
+        read()
     assert str(path) in str(caught.value)
 
 

@@ -23,8 +23,9 @@ def conninfo_from_environment() -> str | None:
     A password can stay out of the URL: PGPASSFILE and the file named by DATABASE_URL_FILE (a container's or
     systemd's credential) are read. ConfigurationError for what is no connection string.
     """
-    if url := _named_by("DATABASE_URL"):
-        return url
+    url = os.environ.get("DATABASE_URL")
+    if named := _named("DATABASE_URL", url, os.environ.get("DATABASE_URL_FILE")):
+        return named
     if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
         read_conninfo("")
         return ""
@@ -38,16 +39,17 @@ def listen_conninfo_from_environment() -> str | None:
 
     It can be in the file named by DATABASE_LISTEN_URL_FILE. ConfigurationError for what is no connection string.
     """
-    return _named_by("DATABASE_LISTEN_URL") or None
+    url, path = os.environ.get("DATABASE_LISTEN_URL"), os.environ.get("DATABASE_LISTEN_URL_FILE")
+    return _named("DATABASE_LISTEN_URL", url, path)
 
 
-def _named_by(variable: str) -> str | None:
-    """Returns the connection string of a variable, or in the file that it names with _FILE; the variable if neither."""
-    if url := os.environ.get(variable):
+def _named(variable: str, url: str | None, path: str | None) -> str | None:
+    """Returns the connection string of a variable, or of the file at the path in `variable`_FILE; None if neither."""
+    if url:
         return check_conninfo(url, variable)
-    if path := os.environ.get(f"{variable}_FILE"):
+    if path:
         return check_conninfo(read_secret(path, f"{variable}_FILE"), f"The file {path} named by {variable}_FILE")
-    return url
+    return None
 
 
 def check_conninfo(conninfo: str, setting: str) -> str:
