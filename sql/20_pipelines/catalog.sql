@@ -129,6 +129,17 @@ as $$
     select t.oid::regclass from tables t
 $$;
 
+-- Whether a table or one of its partitions may have rows. One without a page has none, whoever looks; so of an empty
+-- table nothing is asked as its owner, of which the session would keep plans: with thousands of pipelines that one
+-- session creates, each change of the catalog would go through all of them.
+create or replace function pgembedd_internal._may_have_rows(relation regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select exists (select from _with_partitions(relation) t join pg_class c on c.oid = t
+                   where case c.relkind when 'r' then pg_relation_size(c.oid) > 0 else c.relkind <> 'p' end)
+$$;
+
 -- halfvec or vector, qualified: the extension may live in any schema.
 create or replace function pgembedd_internal._vector_type(name text) returns text
 language sql stable

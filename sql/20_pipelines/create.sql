@@ -124,7 +124,7 @@ begin
     made := _insert_pipeline(made);
     perform _regenerate(made);
     perform _tell_of_model(made), _propose_chunks(made);
-    queued := case when not backfill then 0
+    queued := case when not backfill or not _may_have_rows(made.source) then 0
                    -- Nothing kept the chunks in step meanwhile; what is right already is not embedded again.
                    when existing_vectors = 'keep' and made.embedding_table is not null then _backfill(made, 'all')
                    else _backfill(made, 'lacking') end;

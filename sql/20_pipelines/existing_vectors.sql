@@ -9,8 +9,9 @@ create or replace function pgembedd_internal._holds_vectors(
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select _execute_once(made, format('select pg_catalog.to_jsonb(exists (select from %s where %I is not null))',
-        relation, _vector_column(made)), is_query => true)::boolean
+    select case when _may_have_rows(relation) then _execute_once(made, format(
+        'select pg_catalog.to_jsonb(exists (select from %s where %I is not null))',
+        relation, _vector_column(made)), is_query => true)::boolean else false end
 $$;
 
 -- Refuses vectors of which neither is said, and those that do not fit the model. `place` is the option that names them:

@@ -12,7 +12,7 @@ declare
     long bigint := 0;
     these record;
 begin
-    if made.embedding_table is not null then return; end if;
+    if made.embedding_table is not null or not _may_have_rows(made.source) then return; end if;
     keys := array(select jsonb_array_elements(nullif(_ask(made, format(
         'select pg_catalog.jsonb_agg(k.id) from (select %s as id '
         'from %s s %s order by pg_catalog.random() limit 200) k',

@@ -71,7 +71,7 @@ as $$
 declare
     named boolean;
 begin
-    if made.text_config_column is null then return; end if;
+    if made.text_config_column is null or not _may_have_rows(made.source) then return; end if;
     named := nullif(_execute_once(made, format('select pg_catalog.to_jsonb(pg_catalog.bool_or(%s is not null)) from '
         '(select s.* from %s s limit 1000) s where s.%I is not null', _named_config(made, 's'), made.source,
         made.text_config_column), is_query => true), 'null')::boolean;

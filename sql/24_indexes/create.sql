@@ -14,7 +14,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     -- Counted, because the estimate of a table that was just loaded is that of an empty one.
-    return _execute_once(made, format(
+    return _may_have_rows(made.source) and _execute_once(made, format(
         'select pg_catalog.to_jsonb(pg_catalog.count(*) operator(pg_catalog.>=) %1$s)
          from (select from %2$s limit %1$s) r', many, made.source), is_query => true)::boolean;
 end $$;

@@ -78,6 +78,7 @@ as $$
         case when not first then '{after} cross join lateral' end, case when not first then 'where {later}' end)
 $$;
 
+-- One expression chooses the statement: PL/pgSQL keeps a plan for each, in every session that calls the function.
 create or replace function pgembedd_internal._generate_named_statements(
     pipeline pgembedd_internal.pipeline
 ) returns void
@@ -85,11 +86,11 @@ language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'named', 'pg_catalog.text, pg_catalog.jsonb', 'setof jsonb',
-        _key_settings(pipeline.source), format('begin %s %s set constraints all immediate; end',
-        _refuse_others(pipeline), (
-            select string_agg(format('if $1 operator(pg_catalog.=) %L then return query execute %L using $2; end if;',
-                                     e.name, e.statement), ' ')
-            from _named_statements(pipeline) e)))
+        _key_settings(pipeline.source), format(
+            'begin %s return query execute case %s end using $2; set constraints all immediate; end',
+            _refuse_others(pipeline), (
+                select string_agg(format('when $1 operator(pg_catalog.=) %L then %L', e.name, e.statement), ' ')
+                from _named_statements(pipeline) e)))
 $$;
 
 -- One of these statements as a FROM item, in which $1 is what it is asked with.
