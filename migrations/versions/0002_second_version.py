@@ -39,6 +39,9 @@ create policy asker on pgembedd.answer_source for insert with check (
     and pgembedd._is_readable_source(pipeline, key, texts_hash));
 """
 
+# By it status finds the first rows of each state, however many there are of another.
+STATES = "create index row_state_state_idx on pgembedd.row_state (pipeline_id, state)"
+
 # What the guide wrote its vectors into, so that it does not go on with vectors of another model.
 IMPORTS = """
 alter table pgembedd.imported_trigger add column column_type text;
@@ -398,6 +401,7 @@ end $$;
 """
 
 DOWNGRADE = """
+drop index pgembedd.row_state_state_idx;
 alter table pgembedd.activity drop column workers;
 alter table pgembedd.push drop column batch_size, drop column requests, drop column problem;
 comment on table pgembedd.push is
@@ -455,7 +459,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 def upgrade() -> None:
     for statements in (
         *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, NOTES),
-        *(NAMES, QUEUE, CHUNKS, BACKFILL),
+        *(STATES, NAMES, QUEUE, CHUNKS, BACKFILL),
     ):
         raw(op.get_bind()).execute(statements)
 

@@ -1,5 +1,5 @@
--- Records the depth of the queues. Counting reads them whole, as status does, but this runs for ever; so the next
--- sample is due in a minute, or after fifty times as long as this one took. An error here does not stop maintenance.
+-- Records the depth of the queues. This runs for ever, so the next sample is due in a minute, or after fifty times as
+-- long as this one took. An error here does not stop maintenance.
 create or replace function pgembedd_internal._take_sample() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -13,7 +13,7 @@ begin
         insert into sample (at, pipeline_id, queued, backfill, oldest_age, backfill_oldest_age, failing, dead)
         with counted as materialized (
             select q.pipeline_id, q.lane, q.queued, q.failing, 0::bigint as dead, q.oldest from _queued() q
-            union all select d.pipeline_id, null, 0, 0, count(*), null from dead_letter d group by d.pipeline_id)
+            union all select d.pipeline_id, null, 0, 0, d.rows, null from _exceptions('dead_letter', 'reason') d)
         select began_at, p.id, coalesce(sum(c.queued) filter (where c.lane = 'fresh'), 0),
                coalesce(sum(c.queued) filter (where c.lane = 'backfill'), 0),
                began_at - min(c.oldest) filter (where c.lane = 'fresh'),

@@ -10,7 +10,7 @@ select i.id as pipeline_id,
        coalesce(q.estimated, false) as estimated,
        -- Where nothing is known of the time that a job takes, a tenth of a second.
        case when pgembedd_internal._shown_state(p) = 'running' then q.work * coalesce(t.seconds, u.seconds, 0.1)
-            else 0 end as demand_s
+            else 0 end as demand_s, coalesce(r.estimated, false) as dead_estimated
 from (select p.id from pgembedd_internal.pipeline p union all select 0) i
 left join pgembedd_internal.pipeline p on p.id = i.id
 left join (select coalesce(pipeline_id, 0) as pipeline_id, sum(queued) as queued,
@@ -21,16 +21,18 @@ left join (select coalesce(pipeline_id, 0) as pipeline_id, sum(queued) as queued
                   sum(leased) as leased, min(due_since) as due_since, max(why) as why, sum(work) as work,
                   bool_or(estimated) as estimated
            from pgembedd_internal._queued() group by 1) q on q.pipeline_id = i.id
-left join (select pipeline_id, count(*) filter (where state = 'dead') as dead,
-                  count(*) filter (where state = 'blank') as blank,
-                  count(*) filter (where state = 'truncated') as truncated
-           from pgembedd_internal.row_state group by pipeline_id) r on r.pipeline_id = i.id
+left join (select pipeline_id, sum(rows) filter (where kind = 'dead')::bigint as dead,
+                  sum(rows) filter (where kind = 'blank')::bigint as blank,
+                  sum(rows) filter (where kind = 'truncated')::bigint as truncated, bool_or(estimated) as estimated
+           from pgembedd_internal._exceptions('pgembedd_internal.row_state', 'state') group by 1) r
+    on r.pipeline_id = i.id
 left join (select distinct on (w.pipeline_id) w.* from pgembedd_internal._recent_work() w) a on a.pipeline_id = i.id
 left join job_seconds t on t.pipeline_id = i.id
 left join job_seconds u on u.pipeline_id is null
 cross join lateral (
     select case when p.id is not null then
-        pgembedd_internal._stalled(p, q.due, q.leased, q.due_since, q.why, a.ended_at) end as stalled) s;
+        pgembedd_internal._stalled(p, q.due, q.leased, q.due_since, q.why, a.ended_at) end as stalled
+    offset 0) s;  -- once, however many columns it goes into
 comment on view pgembedd_internal._figures is
     'The figures of each pipeline, which status and metrics() show; those of number 0 are of jobs that belong to none.';
 
@@ -40,7 +42,8 @@ create or replace function pgembedd_internal._statuses() returns table (
     pipeline_id integer, pipeline text, source text, destination text, model text, fingerprint text, state text,
     reason text, blocked_by integer, queued bigint, queued_fresh bigint, queued_backfill bigint, oldest_age interval,
     failing bigint, dead bigint, blank bigint, truncated bigint, rows_per_minute numeric, lag interval, index text,
-    index_due_at timestamptz, triggers boolean, time_left interval, queued_estimated boolean)
+    index_due_at timestamptz, triggers boolean, time_left interval, queued_estimated boolean,
+    dead_estimated boolean)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -56,7 +59,8 @@ as $$
            case when f.stalled is not null then (select b.pid from blocker(p.id) b) end, f.queued, f.queued_fresh,
            f.queued_backfill, clock_timestamp() - f.oldest, f.failing, f.dead, f.blank, f.truncated,
            f.rows_per_minute, f.lag, _index_state(p), p.index_due_at, p.triggers,
-           case when f.state = 'running' then _time_left(f.queued, f.rows_per_minute) end, f.estimated
+           case when f.state = 'running' then _time_left(f.queued, f.rows_per_minute) end, f.estimated,
+           f.dead_estimated
     from pipeline p join _figures f on f.pipeline_id = p.id
 $$;
 
@@ -80,7 +84,7 @@ select s.pipeline, s.source, s.destination, s.model, s.fingerprint, s.state,
        s.queued, s.queued_fresh, s.queued_backfill, s.oldest_age, s.failing, s.dead, s.blank, s.truncated,
        s.rows_per_minute,
        pgembedd_internal._coverage_of(s.pipeline_id, s.queued + s.dead) as coverage, s.lag, s.index, s.index_due_at,
-       s.triggers, s.time_left, s.queued_estimated
+       s.triggers, s.time_left, s.queued_estimated, s.dead_estimated
 from pgembedd_internal._statuses() s;
 comment on view pgembedd.status is
     'One line a pipeline: its state, what is queued in both lanes '

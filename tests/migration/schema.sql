@@ -531,6 +531,7 @@ CREATE UNIQUE INDEX dead_letter_key_idx ON pgembedd_internal.dead_letter USING b
 CREATE INDEX embed_request_expires_at_idx ON pgembedd_internal.embed_request USING btree (expires_at);
 CREATE INDEX missed_pipeline_id_idx ON pgembedd_internal.missed USING btree (pipeline_id);
 CREATE UNIQUE INDEX row_state_key_idx ON pgembedd_internal.row_state USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
+CREATE INDEX row_state_state_idx ON pgembedd_internal.row_state USING btree (pipeline_id, state);
 CREATE INDEX sample_at_idx ON pgembedd_internal.sample USING btree (at);
 ALTER TABLE ONLY pgembedd.answer_events
     ADD CONSTRAINT answer_event_answer_fkey FOREIGN KEY (answer) REFERENCES pgembedd_internal.answer(id) ON DELETE CASCADE;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
@@ -114,8 +115,10 @@ def test_a_million_jobs_cost_no_more_than_a_hundred_thousand(long: psycopg.Conne
     assert {look for look in LOOKS if most_seen(long, look) > 1.3 * before[look]} == set()
 
 
-def most_seen(connection: psycopg.Connection, look: str) -> float:
-    """The most messages that a node of a plan of the look has read."""
+def most_seen(
+    connection: psycopg.Connection, look: str, tables: Collection[str] = (f"q_{FRESH}", f"q_{BACKFILL}")
+) -> float:
+    """The most rows of these tables that a node of a plan of the look has read."""
     plans: list[str] = []
 
     def note(notice: Any) -> None:
@@ -132,4 +135,4 @@ def most_seen(connection: psycopg.Connection, look: str) -> float:
         connection.execute(look.encode())
     connection.remove_notice_handler(note)
     seen = [node for plan in plans if "plan:" in plan for node in nodes_of(json.loads(plan.partition("plan:")[2]))]
-    return max(rows_seen(node) for node in seen if node.get("Relation Name") in {f"q_{FRESH}", f"q_{BACKFILL}"})
+    return max(rows_seen(node) for node in seen if node.get("Relation Name") in tables)
