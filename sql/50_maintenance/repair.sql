@@ -32,5 +32,5 @@ begin
                     'The repair failed; pgembedd.status says of what.');
         end;
     end loop;
-    return sweep();
+    return sweep(within_s => 600);  -- the upkeep goes on
 end $$;

@@ -1,4 +1,5 @@
--- Deletes activity and samples over a day old, and the states of rows that are gone.
+-- Deletes activity and samples over a day old, and the states of rows that are gone; these of a thousand pipelines at
+-- most, whichever, as it holds locks on the tables of each until it commits.
 create or replace function pgembedd.retention() returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -16,7 +17,11 @@ begin
     get diagnostics total = row_count;
     delete from sample s where s.at < clock_timestamp() - interval '1 day';
     delete from provider_use u where u.day < _day() - 31;
-    for one in select p.* from pipeline p where p.state = 'running' and not _without_upkeep(p) order by p.id loop
+    for one in
+        select p.* from (select p.* from pipeline p where p.state = 'running' and not _without_upkeep(p)
+                         order by random() limit 1000) p
+        order by p.id
+    loop
         perform _upkeep_at(one.id);
         begin
             -- Rows that went in a way that no trigger saw, or whose deleter could not see the newest chunks.
@@ -38,4 +43,5 @@ begin
     return total;
 end $$;
 comment on function pgembedd.retention is
-    'Forget activity over a day old, and what is noted about rows that are gone. Returns how much.';
+    'Forget activity over a day old, and what is noted about rows that are gone, of a thousand pipelines '
+    'at most. Returns how much.';

@@ -31,7 +31,9 @@ begin
         where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp() and not _without_upkeep(p))
         order by p.sweep_due_at, p.id
     loop
-        if clock_timestamp() > ends and done <> '{}' then
+        -- A thousand pipelines at most, as it holds locks on the tables of each until it commits, and a server has
+        -- room for about 8,000 by default.
+        if clock_timestamp() > ends and done <> '{}' or ends is not null and cardinality(done) >= 1000 then
             -- The others are first next time.
             update pipeline p set sweep_due_at = greatest(p.sweep_due_at, clock_timestamp()) where p.id = any (done);
             exit;
@@ -44,7 +46,7 @@ begin
 end $$;
 comment on function pgembedd.sweep is
     'Queue, in every running pipeline, the rows without a vector and without a job; at most so many each. '
-    'After `within_s` it stops, and the next call goes on. Returns how many.';
+    'After `within_s`, or 1,000 pipelines with it, it stops, and the next call goes on. Returns how many.';
 
 -- The sweep of a pipeline, whose failure is noted, and is no other pipeline's.
 create or replace function pgembedd_internal._sweep_apart(one pgembedd_internal.pipeline, at_most bigint)

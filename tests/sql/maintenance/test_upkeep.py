@@ -205,6 +205,20 @@ def test_status_counts(documents: psycopg.Connection) -> None:
     ]
 
 
+@pytest.mark.slow
+def test_the_upkeep_locks_the_tables_of_a_thousand_pipelines_at_most(connection: psycopg.Connection) -> None:
+    make_documents(connection)
+    create_pipeline(connection)
+    connection.execute(
+        "insert into pgembedd_internal.pipeline overriding system value select (jsonb_populate_record(p, "
+        "jsonb_build_object('id', 1000 + i, 'name', 'copy_' || i, 'source', 4e9 - i, 'words_table', null))).* "
+        "from pgembedd_internal.pipeline p, generate_series(1, 1100) i"
+    )
+    connection.execute("select pgembedd.sweep(within_s => 3600)")
+    swept = "select count(*) from pgembedd_internal.pipeline where sweep_due_at > '-infinity'"
+    assert value(connection, swept) == 1000
+
+
 def test_a_sweep_that_runs_out_of_time_goes_on_with_the_others(connection: psycopg.Connection) -> None:
     make_documents(connection, 1)
     for name in ("a", "b", "c"):
