@@ -32,6 +32,7 @@ begin
         select pipeline_id, kind, greatest(c.rows, s.rows)::bigint, true
         from (select * from counted where not is_all) c full join sampled s using (pipeline_id, kind)
         where pipeline_id not in (select w.pipeline_id from whole w)
-        $q$ end, jsonb_build_object('relation', relation, 'kind', quote_ident(column_of_kind), 'sample', _sample(percent)))
+        $q$ end, jsonb_build_object(
+            'relation', relation, 'kind', quote_ident(column_of_kind), 'sample', _sample(percent)))
         using 100 / percent;
 end $$;

@@ -41,9 +41,9 @@ def note(connection: psycopg.Connection, pipeline: int, count: int) -> None:
         [pipeline, count],
     )
     connection.execute(
-        "insert into pgembedd_internal.dead_letter (pipeline_id, queue, key, message, reason, error, attempts, enqueued_at) "
-        "select %s, 'pgembedd_fresh', to_jsonb(i), '{}', (array['content', 'worker_died'])[1 + i %% 2], 'why', 5, now() "
-        "from generate_series(1, %s) i",
+        "insert into pgembedd_internal.dead_letter "
+        "(pipeline_id, queue, key, message, reason, error, attempts, enqueued_at) select %s, 'pgembedd_fresh', "
+        "to_jsonb(i), '{}', (array['content', 'worker_died'])[1 + i %% 2], 'why', 5, now() from generate_series(1, %s) i",
         [pipeline, count],
     )
 
