@@ -43,7 +43,8 @@ def note(connection: psycopg.Connection, pipeline: int, count: int) -> None:
     connection.execute(
         "insert into pgembedd_internal.dead_letter "
         "(pipeline_id, queue, key, message, reason, error, attempts, enqueued_at) select %s, 'pgembedd_fresh', "
-        "to_jsonb(i), '{}', (array['content', 'worker_died'])[1 + i %% 2], 'why', 5, now() from generate_series(1, %s) i",
+        "to_jsonb(i), '{}', (array['content', 'worker_died'])[1 + i %% 2], 'why', 5, now() "
+        "from generate_series(1, %s) i",
         [pipeline, count],
     )
 
