@@ -29,9 +29,11 @@ FULL_hnsw      := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-clients test-engines test-cluster test-failover test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-gpu \
-    bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom sbom-image image-pinned pin-base \
-    release-setup check-workflows check-tag publish publish-image docs docs-serve clean
+.PHONY: help setup demo demo-answers up test test-slow test-release test-clients test-engines test-cluster \
+    test-failover test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-gpu \
+    bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom \
+    sbom-image image-pinned pin-base release-setup check-workflows check-tag publish publish-image docs docs-serve \
+    clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -61,6 +63,9 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 
 test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+
+test-release: $(STAMP) ## Check what a release is made of: wheel, image, list of components, site, types, workflows
+	@$(BIN)/python -m pytest -m release -n auto --dist loadfile tests/project tests/acceptance
 
 test-clients: $(STAMP) $(CLIENTS)/.installed ## Run what needs packages of other projects: pages of clients (LangChain, supabase-js, …), the chart
 	@$(BIN)/python -m pytest -m clients -n auto --dist loadfile tests/clients
@@ -216,13 +221,13 @@ check-wheel: release-setup ## Check the metadata and the description of what is 
 	@$(TOOLS)/bin/twine check --strict dist/*.whl dist/*.tar.gz
 
 test-wheel: release-setup ## Install the wheel on each Python of this machine, without compilers, and run the demo
-	@$(BIN)/python -m pytest -m "slow or not slow" -rs tests/project/test_wheel.py tests/project/test_sbom.py
+	@$(BIN)/python -m pytest -m "release or not release" -rs tests/project/test_wheel.py tests/project/test_sbom.py
 
 # The image to test, and the model that is inside, the tests' one unless named; without an image the tests build one.
 TESTED :=
 
 test-image: $(STAMP) ## Run the tests of the image (TESTED=name:tag, MODEL=gte-small, ENGINE=docker)
-	@PGEMBEDD_TEST_IMAGE=$(TESTED) PGEMBEDD_TEST_IMAGE_MODEL=$(MODEL) PGEMBEDD_TEST_ENGINE=$(ENGINE) $(BIN)/python -m pytest -m slow -rs tests/acceptance/test_image.py
+	@PGEMBEDD_TEST_IMAGE=$(TESTED) PGEMBEDD_TEST_IMAGE_MODEL=$(MODEL) PGEMBEDD_TEST_ENGINE=$(ENGINE) $(BIN)/python -m pytest -m release -rs tests/acceptance/test_image.py
 
 test-default-model: $(STAMP) ## Check the default model with its own weights (PGEMBEDD_MODEL_DIR, the cache or the Hub)
 	@$(BIN)/python -m tests.model.default_model

@@ -18,7 +18,7 @@ from tests.support.documents import await_quiet, insert, make_documents, missing
 from tests.support.owners import REPOSITORY
 from tests.support.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.release
 MODEL = os.environ.get("PGEMBEDD_TEST_IMAGE_MODEL") or "all-MiniLM-L6-v2"
 # What a careful administrator takes from a container.
 CONFINED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges")

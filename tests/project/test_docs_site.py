@@ -41,7 +41,7 @@ class Loaded(HTMLParser):
             self.addresses += [value for name, value in attrs if name in {"src", "href", "srcset"} and value]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_site_is_built_with_every_page_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     site = build(tmp_path)
 
@@ -58,7 +58,7 @@ def test_the_site_is_built_with_every_page_and_loads_nothing_from_elsewhere(tmp_
     assert "create_pipeline" in json.dumps(json.loads((site / "search.json").read_text(encoding="utf-8")))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("link", ["how-to/none.md", "reference/sql.md#none"])
 def test_a_broken_link_ends_the_build(tmp_path: Path, link: str) -> None:
     stage(tmp_path)

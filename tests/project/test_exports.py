@@ -100,7 +100,7 @@ def test_the_users_program_imports_every_name() -> None:
     assert sorted(alias.name for alias in imported.names) == sorted(pgembedd.__all__)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_mypy_finds_the_types_from_outside(tmp_path: Path) -> None:
     configuration = tmp_path / "mypy.ini"
     configuration.write_text("[mypy]\nstrict = true\nwarn_unused_ignores = true\n")
@@ -120,7 +120,7 @@ def test_mypy_finds_the_types_from_outside(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_pyright_finds_the_types_from_outside(tmp_path: Path) -> None:
     copy = tmp_path / "program.py"
     copy.write_text(PROGRAM.read_text(encoding="utf-8"), encoding="utf-8")

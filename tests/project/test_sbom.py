@@ -14,7 +14,7 @@ from tests.support.owners import REPOSITORY
 LOCK = REPOSITORY / "requirements.lock"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_list_of_components_is_the_lock_file() -> None:
     run_or_skip("the tools of a release", ["make", "--silent", "release-setup"], REPOSITORY)
     made = subprocess.run(["make", "--silent", "sbom"], cwd=REPOSITORY, capture_output=True, text=True)

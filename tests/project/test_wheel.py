@@ -107,7 +107,7 @@ def test_the_source_archive_builds_the_same_wheel(wheel: Path, tmp_path: Path) -
         }
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_package_index_would_take_both(wheel: Path, tools: Path) -> None:
     files = [str(path) for path in wheel.parent.iterdir() if path.suffix in {".whl", ".gz"}]
     done = subprocess.run([tools / "twine", "check", "--strict", *files], capture_output=True, text=True)
@@ -138,7 +138,7 @@ def bare(folder: Path) -> dict[str, str]:
     return {**given, "PATH": str(folder / "no-programs"), "UV_NO_BUILD": "1", "UV_LINK_MODE": "hardlink"}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("version", PYTHONS)
 def test_it_installs_without_compilers(wheel: Path, tools: Path, version: str, tmp_path: Path) -> None:
     uv, interpreter, given = str(tools / "uv"), python(version, tools), bare(tmp_path)
@@ -167,7 +167,7 @@ def test_it_installs_without_compilers(wheel: Path, tools: Path, version: str, t
     assert PROJECT["version"] in said.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_uvx_runs_the_demo_in_an_empty_folder(wheel: Path, tools: Path) -> None:
     with open_directory() as folder:
         place = folder / "empty"

@@ -129,7 +129,7 @@ def test_an_image_for_a_release_is_made_from_a_digest() -> None:
     assert made.stdout == "build -t pgembedd --build-arg BASE=python@sha256:0 .\n"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_linter_of_workflows_has_no_objection() -> None:
     run_or_skip("the tools of a release", ["make", "--silent", "release-setup"], REPOSITORY)
     done = subprocess.run(["make", "--silent", "check-workflows"], cwd=REPOSITORY, capture_output=True, text=True)

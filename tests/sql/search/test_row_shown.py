@@ -20,7 +20,7 @@ __all__ = ["connection"]
 
 MOST = 32_768
 MEGABYTE = 1_000_000
-ROWS = 200
+ROWS = 60
 # Values that compress to little, and one that has few bytes in JSON and many as text.
 LARGE = """
     alter table documents add column note text, add column data jsonb, add column raw bytea, add column sizes numeric[],
