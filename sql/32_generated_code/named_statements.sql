@@ -26,8 +26,8 @@ as $$
         ('attached', $q$select {key} from {source} s where s.tableoid operator(pg_catalog.=) any (array(
             select p.oid::pg_catalog.oid from pg_catalog.jsonb_array_elements_text($1) as p(oid)))$q$),
         ('lacking', 'select {key} from {source} s where {lacking}'),
-        ('first rows', _page_statement(first => true)),
-        ('next rows', _page_statement(first => false)),
+        ('first rows', _part_statement(first => true)),
+        ('next rows', _part_statement(first => false)),
         -- How many rows there are in that share of the pages, how many of them lack a vector, and their keys.
         ('count', $q$select pg_catalog.jsonb_build_array(pg_catalog.count(*),
                 pg_catalog.count(*) filter (where {lacking}), pg_catalog.jsonb_agg({key}) filter (
@@ -61,22 +61,28 @@ as $$
     select * from _words_statements(pipeline)
 $$;
 
--- The statement for a part of a backfill: of the first ten thousand rows in the order of the key, or of the next ones
--- `after` a key, the keys of all or of those that lack a vector; the last key, and whether there may be more.
-create or replace function pgembedd_internal._page_statement(first boolean) returns text
+-- The statement for a part of a backfill: of the first rows in the order of the key, or of the next ones `after` a key,
+-- the keys of all or of those that lack a vector; the last key, and whether there may be more.
+create or replace function pgembedd_internal._part_statement(first boolean) returns text
 language sql immutable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format($q$
         select pg_catalog.jsonb_build_object(
             'keys', coalesce(pg_catalog.jsonb_agg(r.id) filter (where r.wanted), '[]'),
-            'last', (pg_catalog.array_agg(r.id))[10000], 'more', pg_catalog.count(*) operator(pg_catalog.=) 10000)
-        from %s (
+            'last', (pg_catalog.array_agg(r.id))[%3$s], 'more', pg_catalog.count(*) operator(pg_catalog.=) %3$s)
+        from %1$s (
             select {key} as id,
                    not ($1 operator(pg_catalog.->>) 'lacking')::pg_catalog.bool or {lacking} as wanted
-            from {source} s %s order by {by_key} limit 10000) r $q$,
-        case when not first then '{after} cross join lateral' end, case when not first then 'where {later}' end)
+            from {source} s %2$s order by {by_key} limit %3$s) r $q$,
+        case when not first then '{after} cross join lateral' end, case when not first then 'where {later}' end,
+        _rows_of_a_part())
 $$;
+
+create or replace function pgembedd_internal._rows_of_a_part() returns integer
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select 10000 $$;
 
 -- One expression chooses the statement: PL/pgSQL keeps a plan for each, in every session that calls the function.
 create or replace function pgembedd_internal._generate_named_statements(

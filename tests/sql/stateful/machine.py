@@ -62,13 +62,18 @@ class Machine(Workers, Writers):
         call(self.user, "resume", pipeline=self.name(pipeline_id))
         self.paused.discard(pipeline_id)
 
-    @rule(upkeep=st.sampled_from(["sweep", "retention", "tick", "retry", "backfill", "force"]))
+    @rule(
+        upkeep=st.sampled_from(["sweep", "retention", "tick", "retry", "backfill", "force", "lacking", "all", "anew"])
+    )
     def keep_up(self, upkeep: str) -> None:
         if upkeep == "retry":
             self.retry_dead_letters()
             return
         if upkeep in ("backfill", "force"):
             self.backfill(upkeep == "force" and self.late is None)
+            return
+        if upkeep in ("lacking", "all", "anew"):
+            stage.open_backfills(self.user, list(self.turned), upkeep)
             return
         arguments = {"tick": "0, 0"}.get(upkeep, "")
         self.user.execute(f"select {qualified(upkeep)}({arguments})")

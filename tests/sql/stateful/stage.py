@@ -32,6 +32,10 @@ def build(connection: psycopg.Connection, shape: Shape, before: dict[Key, Row]) 
         options["embedding_table"] = "chunks"
     if shape.titled:
         options |= {"content_columns": ["content"], "formatting": "$title: $chunk"}
+    connection.execute(  # before the code is generated that has it
+        "create or replace function pgembedd_internal._rows_of_a_part() returns integer language sql immutable "
+        "set search_path = pg_catalog, pg_temp as 'select 2'"
+    )
     create_pipeline(connection, **options)
     switch_without_patience(connection)
 
@@ -100,9 +104,21 @@ def chunk_faults(connection: psycopg.Connection, pipeline_id: int, shape: Shape)
     )
 
 
+def open_backfills(connection: psycopg.Connection, pipelines: list[int], scope: str) -> None:
+    """As of a table of more rows than are queued at once; those that are open go on."""
+    connection.execute(
+        "insert into pgembedd_internal.open_backfill (pipeline_id, scope) "
+        "select p, %s from unnest(%s::int[]) p on conflict do nothing",
+        (scope, pipelines),
+    )
+
+
 def waiting(connection: psycopg.Connection) -> set[tuple[str, int, int]]:
-    """The messages there are: (queue, msg_id, read_ct)."""
-    return {(lane, *row) for lane in LANES for row in rows(connection, f"select msg_id, read_ct from pgmq.q_{lane}")}
+    """The messages there are: (queue, msg_id, read_ct); and the backfills that are not queued whole."""
+    backfills = rows(connection, "select 'open', pipeline_id, 0 from pgembedd_internal.open_backfill")
+    return {
+        (lane, *row) for lane in LANES for row in rows(connection, f"select msg_id, read_ct from pgmq.q_{lane}")
+    } | {(name, number, reads) for name, number, reads in backfills}
 
 
 def exceptions(connection: psycopg.Connection) -> dict[tuple[int, Key], str]:

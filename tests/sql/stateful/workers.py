@@ -15,7 +15,7 @@ from tests.sql.stateful import stage
 from tests.sql.stateful.base import Base
 from tests.sql.stateful.expected import CUT, Key, blank, shown, vector
 from tests.support import sql
-from tests.support.sql import BACKFILL, FRESH, LANES, Content, Job
+from tests.support.sql import BACKFILL, FRESH, LANES, Content, Job, value
 
 DONE = {"written", "unchanged", "cleared", "gone"}
 SOME_LANE = st.sampled_from([FRESH, FRESH, BACKFILL])
@@ -64,6 +64,9 @@ class Workers(Base):
     def take(self, lane: str, size: int) -> list[Claim]:
         """A claim; jobs that killed workers when they were alone are given up by it."""
         before = stage.letters(self.worker)
+        if lane == BACKFILL:
+            for one in self.turned:
+                value(self.worker, "select pgembedd_internal.continue_backfill(%s)", one)
         jobs = sql.claim(self.worker, lane, size)
         for named, reason in stage.letters(self.worker).items():
             if before.get(named) != reason:
