@@ -1,6 +1,7 @@
 """A Ray cluster in this process: a head without CPUs and two nodes. Each line of the input ends or adds a node.
 
-`kill PID` kills the node that started this process, and `add` adds one; each is answered by a line.
+`kill PID` kills the node that started this process, `add` adds one, and `add gpu` one that says it has a GPU, which Ray
+believes; each is answered by a line.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def main() -> None:
     # Of other addresses than the head's, to which a driver on this machine connects.
     addresses = (f"127.0.0.{number}" for number in range(2, 250))
 
-    def add() -> Any:
-        return cluster.add_node(num_cpus=CPUS, node_ip_address=next(addresses))
+    def add(gpus: int = 0) -> Any:
+        return cluster.add_node(num_cpus=CPUS, num_gpus=gpus, node_ip_address=next(addresses))
 
     nodes = [add(), add()]
     cluster.wait_for_nodes()
@@ -44,8 +45,8 @@ def main() -> None:
                 node = node_of(nodes, int(pid))
                 nodes.remove(node)
                 cluster.remove_node(node, allow_graceful=False)
-            case ["add"]:
-                nodes.append(add())
+            case ["add", *gpu]:
+                nodes.append(add(len(gpu)))
                 cluster.wait_for_nodes()
             case ["node", pid]:
                 print(nodes.index(node_of(nodes, int(pid))), flush=True)
