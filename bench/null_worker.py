@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd import cli
+from pgembedd.cli import ray_workers
 from pgembedd.loop import model_loader
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings
@@ -56,6 +57,15 @@ def load(*_: object, **__: object) -> Callable[[str], Embedder]:
     return lambda _name: NullModel()
 
 
+class NullRayWorker(ray_workers.RayWorker):
+    """A worker in a process of Ray's, which gets this class, as it is the main program's, by value."""
+
+    def run(self, work: ray_workers.Work) -> bool:
+        """With the null model."""
+        model_loader.loader = load
+        return super().run(work)
+
+
 if __name__ == "__main__":
-    model_loader.loader = load
+    model_loader.loader, ray_workers.RayWorker = load, NullRayWorker  # type: ignore[misc]
     cli.main()

@@ -2,26 +2,32 @@
 
 A real worker process (`pgembedd run`) on a private Postgres with its defaults for durability, both on the same cores
 as the bare model, interleaved with it. Then the same with a model that computes nothing (bench/null_worker.py), which
-shows what the plumbing can carry: by number of workers, and by depth of the queue.
+shows what the plumbing can carry: by number of workers, and by depth of the queue; with `--full` also of workers that
+Ray places on this machine, where `make test-cluster` has installed it.
 """
 
+import subprocess
+import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import psycopg
 
 from bench.corpus import load_corpus, sample
 from bench.report import Result, compare, interleave, main, timed
-from bench.workers import Fleet, database, fleet, held_back
+from bench.workers import Fleet, WorkerProcess, await_that, database, fleet, held_back
 from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = 400
 INDEXED_ROWS = 10_000
 NULL_ROWS = 40_000
-WORKERS, MORE_WORKERS = (1, 2), (1, 2, 4, 8)
+WORKERS, MORE_WORKERS, ON_RAY = (1, 2), (1, 2, 4, 8), (1, 2, 4)
+RAY, RAY_ADDRESS = Path(".venv-cluster/bin"), ("127.0.0.1", "6399")
 DEPTHS, MORE_DEPTHS = (1_000, 100_000), (1_000, 100_000, 1_000_000)
 SHORTEST_RUN_ROWS = 20_000
 SOME_WORDS = "g || repeat(' some words', 63)"  # 700 characters
@@ -118,6 +124,48 @@ def null_by_workers(counts: Sequence[int], rounds: int) -> list[Result]:
         return compare("pipeline", "rows/s", interleave(cases, rounds), "null model, 1 worker")
 
 
+@contextmanager
+def ray_node() -> Iterator[list[str]]:
+    """The options of `pgembedd run` for a Ray cluster of this machine alone."""
+    host, port = RAY_ADDRESS
+    ray = [f"{RAY}/ray", "start", "--head", "--block", "--node-ip-address", host, "--port", port, "--num-cpus", "64"]
+    node = subprocess.Popen([*ray, "--include-dashboard=false", "--disable-usage-stats"], stdout=subprocess.DEVNULL)
+    try:
+        yield ["--on", "ray", "--address", f"{host}:{port}"]
+    finally:
+        node.terminate()
+        node.wait()
+
+
+def null_on_ray(counts: Sequence[int], rounds: int) -> list[Result]:
+    """Rows a second by number of workers that Ray places; all rows are queued before the workers may begin."""
+    waiting = "select exists (select from pgmq.q_pgembedd_fresh) or exists (select from pgmq.q_pgembedd_backfill)"
+    with database() as (connection, conninfo), ray_node() as options:
+        make_table(connection, "plain", "null", index=False)
+
+        def is_done() -> bool:
+            return connection.execute(waiting).fetchone() == (False,)
+
+        def rate(count: int) -> float:
+            connection.execute("truncate plain; select pgembedd.pause('plain')")
+            placed = WorkerProcess(
+                conninfo, *options, "--workers", str(count), module="bench.null_worker", python=f"{RAY}/python"
+            )
+            try:
+                Fleet([placed]).await_that(lambda: placed.events["worker_started"] == count, f"{count} workers")
+                connection.execute(
+                    f"insert into plain (body) select {SOME_WORDS} from generate_series(1, %s) g".encode(), (NULL_ROWS,)
+                )
+                started = time.perf_counter()
+                connection.execute("select pgembedd.resume('plain')")
+                return NULL_ROWS / (await_that(is_done, lambda: "Rows are left.") - started)
+            finally:
+                placed.stop()
+
+        cases = {f"null model, {count} worker{'s' * (count > 1)} on Ray": partial(rate, count) for count in counts}
+        return compare("pipeline", "rows/s", interleave(cases, rounds), next(iter(cases)))
+
+
 def null_by_depth(depths: Sequence[int], rounds: int) -> list[Result]:
     """Microseconds a row by depth of the queue; short queues several times over, so that each run has its length.
 
@@ -142,6 +190,10 @@ def measure(options: Namespace) -> list[Result]:
     """All of it."""
     results = with_the_model(options.rounds)
     results += null_by_workers(MORE_WORKERS if options.full else WORKERS, options.rounds)
+    if options.full and RAY.exists():
+        results += null_on_ray(ON_RAY, options.rounds)
+    elif options.full:
+        print("Left out: workers on Ray. `make test-cluster` installs it.", file=sys.stderr)
     return results + null_by_depth(MORE_DEPTHS if options.full else DEPTHS, options.rounds)
 
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -65,16 +66,18 @@ def rss_bytes(pid: int) -> int:
 class WorkerProcess:
     """`pgembedd run` as its users start it, or with the null model; `done` counts the jobs it has finished."""
 
-    def __init__(self, conninfo: str, *, module: str = "pgembedd", **environment: str) -> None:
+    def __init__(
+        self, conninfo: str, *arguments: str, module: str = "pgembedd", python: str = sys.executable, **environment: str
+    ) -> None:
         """Start it. `module` is `pgembedd` or `bench.null_worker`; `environment` are its settings."""
         ours = ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_MODEL_DIR")
         kept = {k: v for k, v in os.environ.items() if k in ours or not k.startswith(("PG", "DATABASE_URL"))}
         self._lines: list[str] = []
-        self.events = {""}
+        self.events = Counter("")
         self.done = 0
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, "run", "--log-format", "json"],
+            [python, "-m", module, "run", "--log-format", "json", *arguments],
             env={**kept, "DATABASE_URL": conninfo, **environment},
             cwd=Path(__file__).parents[1],
             stdin=subprocess.DEVNULL,
@@ -90,9 +93,9 @@ class WorkerProcess:
         for line in self.process.stderr:
             event: dict[str, Any] = {}
             with contextlib.suppress(json.JSONDecodeError):
-                event = json.loads(line)
+                event = json.loads(line[max(0, line.find("{")) :])  # behind Ray's name of the worker
             self._lines = [*self._lines[-20:], line]
-            self.events.add(str(event.get("event", "")))
+            self.events[str(event.get("event", ""))] += 1
             if event.get("event") == "stored":
                 self.done += sum(event.get(outcome, 0) for outcome in DONE)
 
@@ -152,7 +155,7 @@ def fleet(
         workers = Fleet([WorkerProcess(conninfo, module=module, **environment) for _ in range(size)])
         for each in workers.members:
             stack.callback(each.stop)
-        workers.await_that(lambda: all(until in each.events for each in workers.members), until)
+        workers.await_that(lambda: all(until in each.events for each in workers.members if until), until)
         yield workers
 
 
