@@ -192,6 +192,9 @@ def test_the_ledger_knows_each_moment() -> None:
     assert ledger.rows() == {("notes", 2): Row(None, "another")}
     assert ledger.rows({1: 2}) == {place: Row(None, "then")}
     assert (ledger.count(1), ledger.commits()) == (3, 4)
+    ledger.rewind(1, 1)
+    assert ledger.rows() == {place: Row(None, "first"), ("notes", 2): Row(None, "another")}
+    assert (ledger.count(1), ledger.commits(), ledger.lost) == (1, 2, 2)
 
 
 def test_the_table_says_what_was_not_run() -> None:

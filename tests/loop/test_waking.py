@@ -6,6 +6,7 @@ import threading
 
 import psycopg
 import pytest
+from structlog.typing import EventDict
 
 from pgembedd.database.listener import Listener, Waker
 from pgembedd.model import Session
@@ -178,6 +179,22 @@ def test_a_burst_of_notifications_is_one_reason_to_look(database: Database, conn
     assert waker.wait(0.0)
     assert not waker.wait(0.0)
     listener.close()
+
+
+def test_a_session_that_has_listened_is_no_failure_in_succession(
+    database: Database, connection: psycopg.Connection, log: list[EventDict]
+) -> None:
+    """A proxy that ends what is silent for half an hour does not make the next session come later each time."""
+    listener, payloads = Listener(database.conninfo), list[str | None]()
+    listener.subscribe("pgembedd", payloads.append)
+    for _ in range(4):
+        eventually(lambda: payloads)
+        payloads.clear()
+        end_of_listener(connection)
+    eventually(lambda: payloads)
+    listener.close()
+    lost = [(event["event"], event["purpose"], event["tries"]) for event in log]
+    assert lost == [("database_away", "listen", 1)] * 4
 
 
 def test_what_comes_just_after_the_timeout_ends_the_next_wait() -> None:

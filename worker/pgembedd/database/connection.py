@@ -98,15 +98,17 @@ class Connection:
 
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, COLLISION):
-            return
-        away = error is not None and is_connection_error(error)
-        if away:
+        if error is not None and not isinstance(error, COLLISION):
+            self.note(error, state.attempt_number)
+
+    def note(self, error: BaseException, tries: int = 1) -> None:
+        """Logs an error after which a call is repeated, the `tries`th in succession."""
+        if away := is_connection_error(error):
             self.sessions.lost()
         if isinstance(error, OtherSchemaError):
             self.sessions.schema.begin(self.purpose, error)
             return
-        tries, said = state.attempt_number, str(error)
+        said = str(error)
         if isinstance(error, DatabaseRefusedError):
             get_logger().error("database_refused", purpose=self.purpose, tries=tries, error=said)
             return

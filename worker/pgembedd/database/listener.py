@@ -16,7 +16,7 @@ from functools import partial
 import psycopg
 from psycopg import sql
 
-from pgembedd.database.connection import Connection
+from pgembedd.database.connection import RECONNECT, Connection
 from pgembedd.database.schema_check import SchemaWait
 from pgembedd.database.sessions import Sessions, ignore_change
 from pgembedd.errors import DatabaseUnavailableError
@@ -111,19 +111,37 @@ class Listener:
         with woken, waker, suppress(psycopg.Error, DatabaseUnavailableError):  # the end, while the database is away
             while not self._closed.is_set():
                 if self._subscriptions:
-                    connection.call(partial(self._hear, woken), (psycopg.Error,))
+                    if (lost := connection.call(partial(self._hear, woken), (psycopg.Error,))) is not None:
+                        connection.note(lost)
+                        self._closed.wait(RECONNECT.delay_s(1))
                 else:
                     woken.recv(4096)
 
-    def _hear(self, woken: socket.socket, connection: psycopg.Connection) -> None:
-        """Hands on what comes over one session until that is lost, or nothing is subscribed to; then closes it."""
+    def _hear(self, woken: socket.socket, connection: psycopg.Connection) -> psycopg.Error | None:
+        """Hands on what comes over one session until that is lost, or nothing is subscribed to; then closes it.
+
+        Returns what it was lost by: a session that has listened is no failure in succession. Raises it before.
+        """
         listened: set[str] = set()
+        try:
+            self._hand_on(woken, connection, listened)
+        except psycopg.Error as error:
+            if not listened:
+                raise
+            return error
+        finally:
+            connection.close()
+        return None
+
+    def _hand_on(self, woken: socket.socket, connection: psycopg.Connection, listened: set[str]) -> None:
+        """Keeps in `listened` the channels that the session listens to."""
         while not self._closed.is_set() and (subscriptions := self._subscriptions.copy()):
             channels = {one.channel for one in subscriptions}
             for word, changed in (("listen", channels - listened), ("unlisten", listened - channels)):
                 for channel in changed:
                     connection.execute(sql.SQL(word + " {}").format(sql.Identifier(channel)))
-            listened = channels
+            listened.clear()
+            listened.update(channels)
             for one in subscriptions:
                 if one.listens_on is not connection:
                     one.listens_on = connection
@@ -135,7 +153,6 @@ class Listener:
             _wait_readable(connection, woken)
             with suppress(BlockingIOError):
                 woken.recv(4096, socket.MSG_DONTWAIT)
-        connection.close()
 
 
 def _wait_readable(connection: psycopg.Connection, woken: socket.socket) -> None:
