@@ -12,6 +12,7 @@ from psycopg import errors
 
 from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
+from tests.sql.models.test_change import begin, pin, work_both
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database
 from tests.support.documents import await_quiet
@@ -189,6 +190,39 @@ def test_a_table_with_a_pipeline_becomes_a_hypertable(connection: psycopg.Connec
     connection.execute("update plain set title = 'c' where id = 1")
     assert sorted(ids(connection)) == [1, 2]
     assert work(connection) != {}
+
+
+@pytest.mark.parametrize("table", [None, "chunks"])
+def test_a_model_is_switched_and_reverted(connection: psycopg.Connection, table: str | None) -> None:
+    connection.execute(ROWS, (10,))
+    create_pipeline(connection, index_type="hnsw", embedding_table=table)
+    pin(connection, "documents", "old")
+    work(connection)
+    begin(connection)
+    work_both(connection)
+    for function in ("switch_model", "revert_model", "switch_model"):
+        call(connection, function, pipeline="documents")
+    assert column(connection, "select index from pgembedd.status") == ["valid", "valid"]
+    connection.execute("insert into documents values (11, '2026-03-01', 'in a chunk that is new')")
+    value(connection, SWEEP)
+    assert ids(connection) == [11, 11]
+    assert column(connection, "select state from pgembedd.status") == ["running", "running"]
+
+
+def test_an_altered_hypertable_is_followed(connection: psycopg.Connection) -> None:
+    connection.execute(ROWS, (10,))
+    create_pipeline(connection)
+    work(connection)
+    value(connection, SWEEP)
+    connection.execute("alter table documents alter title type varchar(100) using title || '!'")
+    assert value(connection, SWEEP) == 10
+    assert set(work(connection).values()) == {"written"}
+    connection.execute("alter table documents rename to papers; alter table papers drop column other")
+    value(connection, SWEEP)
+    assert state(connection) == "running", reason(connection)
+    connection.execute("insert into papers values (11, '2026-09-01', 'in a chunk that is new')")
+    connection.execute("update papers set title = 'changed' where id in (1, 11)")
+    assert ids(connection) == [11, 1, 11]
 
 
 def test_what_is_refused(connection: psycopg.Connection) -> None:

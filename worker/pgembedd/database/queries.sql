@@ -1152,11 +1152,7 @@ select pg_catalog.set_config('statement_timeout', '30s', true)
 -- The table that a name means: its kind, estimates of rows and pages, its columns with their place in the key, the
 -- tables that are called as one of its embeddings would be, whether this database has a schema of ours, and the role.
 select n.nspname, c.relname, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relkind,
-       coalesce((select pg_catalog.sum(greatest(l.reltuples, 0))
-                 from pg_catalog.pg_partition_tree(c.oid) t
-                 join pg_catalog.pg_class l on l.oid operator(pg_catalog.=) t.relid where t.isleaf), c.reltuples),
-       coalesce((select pg_catalog.sum(pg_catalog.pg_relation_size(t.relid))
-                 from pg_catalog.pg_partition_tree(c.oid) t where t.isleaf), pg_catalog.pg_relation_size(c.oid))::bigint
+       coalesce(p.rows, c.reltuples), coalesce(p.bytes, pg_catalog.pg_relation_size(c.oid))::bigint
            operator(pg_catalog./) pg_catalog.current_setting('block_size')::bigint,
        (select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                    'name', a.attname, 'quoted', pg_catalog.quote_ident(a.attname), 'key', k.nth,
@@ -1172,6 +1168,11 @@ select n.nspname, c.relname, pg_catalog.format('%%I.%%I', n.nspname, c.relname),
                  r.relname::pg_catalog.text, pg_catalog.concat(c.relname, '_embeddings'))),
        pg_catalog.to_regnamespace('pgembedd') is not null, pg_catalog.quote_ident(current_user)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
+cross join lateral (
+    select pg_catalog.sum(greatest(l.reltuples, 0)) as rows, pg_catalog.sum(pg_catalog.pg_relation_size(l.oid)) as bytes
+    from (select t.relid from pg_catalog.pg_partition_tree(c.oid) t
+          union select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent operator(pg_catalog.=) c.oid) t(oid)
+    join pg_catalog.pg_class l on l.oid operator(pg_catalog.=) t.oid and l.relkind operator(pg_catalog.=) 'r') p
 where c.oid operator(pg_catalog.=) pg_catalog.to_regclass(%(table)s)
 
 -- name: pipeline_names
