@@ -338,23 +338,6 @@ begin
 end $$;
 """
 
-# The triggers that TimescaleDB copied to the chunks of a hypertable, and drops with it.
-DROP_COPIED_TRIGGERS = """
-do $$
-declare
-    item record;
-begin
-    for item in
-        select g.tgname, g.tgrelid::regclass as chunk from pg_catalog.pg_trigger g
-        join pg_catalog.pg_proc p on p.oid = g.tgfoid and p.pronamespace = 'pgembedd_code'::regnamespace
-        join pg_catalog.pg_class c on c.oid = g.tgrelid and not c.relispartition
-        where exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid)
-    loop
-        execute format('drop trigger %I on %s', item.tgname, item.chunk);
-    end loop;
-end $$;
-"""
-
 NAMES_OF_BEFORE = """
 do $$
 declare
@@ -465,5 +448,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for statements in (DROP_COPIED_TRIGGERS, NAMES_OF_BEFORE, DROP_ROUTINES_OF_ROWS, DOWNGRADE):
+    for statements in (NAMES_OF_BEFORE, DROP_ROUTINES_OF_ROWS, DOWNGRADE):
         raw(op.get_bind()).execute(statements)

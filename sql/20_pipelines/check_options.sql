@@ -26,6 +26,12 @@ begin
         raise exception using message = format('%s is done by triggers, and this pipeline is to have none.',
                 case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end),
             hint = 'Say triggers => true, or leave this option out.', errcode = 'invalid_parameter_value';
+    elsif (made.enable_always or made.on_update = 'clear' and made.embedding_table_name is null)
+          and _is_hypertable(made.source) then
+        raise exception using message = format('%s cannot be had on the hypertable %s.',
+                case when made.enable_always then 'enable_always' else 'on_update => ''clear''' end, made.source),
+            hint = 'It needs a trigger for each row, which TimescaleDB gives to every new chunk as the owner of the '
+                   'table, who may not use our code. Leave this option out.', errcode = 'feature_not_supported';
     elsif made.max_attempts is null or made.max_attempts not between 1 and 100 then
         raise exception using
             message = format('max_attempts %s is out of range.', coalesce(made.max_attempts::text, 'NULL')),
