@@ -185,6 +185,11 @@ def test_a_precision_that_the_device_does_not_have_is_refused(arguments: dict[st
             loader(Settings(device="cuda", precision="all-MiniLM-L6-v2=int8"))
 
 
+def test_another_device_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^There is no device 'gpu': a model runs on cpu or cuda\.$"):
+        Session("all-MiniLM-L6-v2", device="gpu")  # type: ignore[arg-type]
+
+
 def test_a_ready_made_file_remains_on_the_cpu() -> None:
     with Session("e5-small-v2-int8", device="cuda") as on_gpu, Session("e5-small-v2-int8") as on_cpu:
         assert on_gpu.fingerprint == on_cpu.fingerprint

@@ -22,6 +22,8 @@ being comparable, and every pipeline is asked to re-embed. A graph's layout is `
 
 def precision_on(device: Device, precision: Precision = "fp32") -> Precision:
     """Returns the precision of a checkpoint's graph on a device. ConfigurationError for one that it does not have."""
+    if device not in ("cpu", "cuda"):
+        raise ConfigurationError(f"There is no device {device!r}: a model runs on cpu or cuda.")
     if precision == ("int8" if device == "cuda" else "fp16"):
         raise ConfigurationError(
             f"There is no {precision} on the device {device}: PGEMBEDD_PRECISION is for the CPU, fp32 or int8, "
