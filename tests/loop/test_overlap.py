@@ -87,14 +87,14 @@ def test_equal_texts_of_a_claim_are_embedded_once(
     make_documents(connection)
     connection.execute("insert into documents select i, 'text ' || i % 2 from generate_series(1, 8) i")
     encoded: list[str] = []
-    encode = model._encode
+    encode = model._encode_all
 
-    def recording(text: str, kind: Any) -> Any:
-        encoded.append(text)
-        return encode(text, kind)
+    def recording(texts: Sequence[Any], kind: Any) -> Any:
+        encoded.extend(texts)
+        return encode(texts, kind)
 
     with monkeypatch.context() as patch:
-        patch.setattr(model, "_encode", recording)
+        patch.setattr(model, "_encode_all", recording)
         with worker_thread(database, only(Wrapped(model))):
             await_quiet(connection)
     assert sorted(encoded) == ["text 0", "text 1"]

@@ -129,7 +129,8 @@ def test_a_suspect_is_worked_alone_and_lost_posts_make_none(
     insert(connection, [2])
     call(connection, "backfill", pipeline="documents", force=True)
     connection.execute("delete from pgmq.q_pgembedd_backfill where message ->> 'id' <> '2'")
-    with pushing(database, connection, Wrapped(model, on_start=order.extend, on_result=hold)) as pusher:
+    embedder = Wrapped(model, on_start=order.extend, on_result=hold)
+    with pushing(database, connection, embedder, vector_cache_mb=0) as pusher:
         alone = pusher.post()  # the suspect, with two others from both queues
         pusher.await_in_flight(3)
         assert gate.reached.wait(PATIENCE_S)

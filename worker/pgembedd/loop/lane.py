@@ -11,7 +11,8 @@ from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.role import Role
-from pgembedd.model.embedder import Embedder, EmbeddingsFuture, start
+from pgembedd.loop.vector_cache import VectorCache
+from pgembedd.model.embedder import Embedder, EmbeddingsFuture
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -30,18 +31,20 @@ class EmbeddingBatch:
     since: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def start(cls, model: Embedder, rows: Sequence[tuple[Job, Content]], **times: float) -> "EmbeddingBatch":
-        """Passes the texts of rows to the model."""
+    def start(
+        cls, model: Embedder, rows: Sequence[tuple[Job, Content]], cache: VectorCache, **times: float
+    ) -> "EmbeddingBatch":
+        """Passes the texts of rows to the model, but for those whose vectors the cache holds."""
         jobs, contents = zip(*rows, strict=True)
         texts = [text for content in contents for text in content.texts]
-        return cls(jobs, contents, start(model, texts, LANES[jobs[0].queue]) if texts else None, **times)
+        return cls(jobs, contents, cache.start(model, jobs[0].pipeline, texts, LANES[jobs[0].queue]), **times)
 
 
 @dataclass(frozen=True)
 class Lane:
     """The stages of a lane claim, read, embed and store jobs of `queue`; pushed jobs of both go through the fresh one.
 
-    Models, and the jobs `in_flight`, are those of the whole worker.
+    Models, their cache, and the jobs `in_flight`, are those of the whole worker.
     """
 
     queue: str
@@ -51,6 +54,7 @@ class Lane:
     in_flight: InFlight
     observer: Observer = SILENT
     share: FairShare = field(default_factory=FairShare)
+    cache: VectorCache = field(default_factory=VectorCache)
     listens: bool = True
     """False where it has to wait for jobs inside a statement."""
     batches: "Queue[EmbeddingBatch | None]" = field(default_factory=Queue)

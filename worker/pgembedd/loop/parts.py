@@ -28,6 +28,7 @@ from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import LOOK_EVERY_S, PinnedModels
 from pgembedd.loop.role import Role
 from pgembedd.loop.storer import Storer
+from pgembedd.loop.vector_cache import VectorCache
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import Observer
@@ -57,6 +58,7 @@ class Parts:
         self._number = LEAST_NUMBER + secrets.randbelow(LEAST_NUMBER)
         self._wakers: list[Waker] = []
         self._beats, self._builds = Waker(self.finished), self._waker()
+        self._cache = VectorCache(settings.vector_cache_mb * 1_000_000, observer)
         self.pinned = PinnedModels(
             models,
             role.pipelines,
@@ -175,4 +177,4 @@ class Parts:
     def _lane_of(self, queue: str) -> Lane:
         share = FairShare(self._settings.claim_size)
         shared = (self._settings, self._role, self.pinned, self.in_flight, self._observer)
-        return Lane(queue, *shared, share, listens=self._listens)
+        return Lane(queue, *shared, share, self._cache, listens=self._listens)

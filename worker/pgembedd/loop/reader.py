@@ -38,7 +38,7 @@ class Reader:
         if not readable:
             return None
         self._lane.observer.read([job for job, _ in readable], time.monotonic() - began)
-        return EmbeddingBatch.start(model, readable, began=began)
+        return EmbeddingBatch.start(model, readable, self._lane.cache, began=began)
 
     def _readable(self, batch: Sequence[Job], model: Embedder) -> list[tuple[Job, Content]]:
         """Returns the jobs whose rows can be read and chunked, and fails the others."""

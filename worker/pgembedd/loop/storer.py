@@ -82,7 +82,8 @@ class Storer:
             if is_first := len(rows) == len(batch.jobs):
                 part = batch
             else:
-                part = EmbeddingBatch.start(self._lane.models.serving(pipeline, self._pipelines), rows)
+                model = self._lane.models.serving(pipeline, self._pipelines)
+                part = EmbeddingBatch.start(model, rows, self._lane.cache)
             try:
                 return self._results(part)
             except Deferred:

@@ -61,6 +61,11 @@ class Settings:
         "Where models run: `cpu`, or `cuda`: checkpoints on an NVIDIA GPU, at fp16; all else remains on the CPU.",
         choices=("cpu", "cuda"),
     )
+    vector_cache_mb: int = setting(
+        64,
+        "Memory, in MB, for the vectors of texts that were embedded lately, which are not computed again; 0: none.",
+        bounds=(0, 1_000_000),
+    )
     index_memory_mb: int = setting(
         512,
         "Most memory, in MB, that Postgres may take to build an index after a backfill; 0: this worker builds none.",
