@@ -1,13 +1,15 @@
 -- Records a failed attempt. The outcome is retry (after a backoff), dead (a dead letter), or lost (another worker has
--- the job by now). A job whose failure cannot be recorded is tried again much later: no job may end a worker.
+-- the job by now, or its number is that of a job for another key: _lock_jobs() says how). A job whose failure cannot be
+-- recorded is tried again much later: no job may end a worker.
 create or replace function pgembedd_internal.fail(
-    queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean default false
+    queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean default false,
+    key text default null
 ) returns table (outcome text, attempts integer, retry_in interval)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return query select f.* from _record_failure(queue, msg_id, read_ct, reason, error, permanent) f;
+    return query select f.* from _record_failure(queue, msg_id, read_ct, reason, error, permanent, key) f;
 exception
     when transaction_rollback or lock_not_available or insufficient_resources or undefined_object then raise;
     when others then
@@ -20,7 +22,7 @@ comment on function pgembedd_internal.fail is
     'Record a failed attempt: the job is retried after a backoff, or becomes a dead letter.';
 
 create or replace function pgembedd_internal._record_failure(
-    queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean
+    queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean, key text
 ) returns table (outcome text, attempts integer, retry_in interval)
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -32,7 +34,7 @@ declare
 begin
     execute format('select q.* from %s q where q.msg_id = $1 and q.read_ct = $2 for update', _queue_table(queue))
         into job using _record_failure.msg_id, _record_failure.read_ct;
-    if job.msg_id is null then
+    if job.msg_id is null or (job.message -> 'id')::text <> key then
         outcome := 'lost'; return next; return;
     end if;
     attempts := _note(job.message, 'attempts') + 1;

@@ -643,7 +643,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.due(names text[], poll_s double precisio
 GRANT ALL ON FUNCTION pgembedd_internal.end_turn(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.extend_answers(answers uuid[], attempts integer[], lease_s double precision) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean, key text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.fail_answer(answer uuid, attempt integer, message text, permanent boolean, delay_s double precision, max_attempts integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[], worker integer) TO pgembedd_worker;

@@ -320,7 +320,7 @@ def fail(
     connection: psycopg.Connection, job: Job, reason: str = "content", error: str = "no", permanent: bool = False
 ) -> tuple[str, int | None, float | None]:
     """Record a failed attempt: outcome, attempts so far, seconds until the next."""
-    values = {"queue": job.queue, "msg_id": job.msg_id, "read_ct": job.read_ct}
+    values = {"queue": job.queue, "msg_id": job.msg_id, "read_ct": job.read_ct, "key": job.key}
     (row,) = connection.execute(
         query("fail"), {**values, "reason": reason, "error": error, "permanent": permanent}
     ).fetchall()

@@ -195,7 +195,7 @@ def test_an_unchanged_vector_is_not_written_again(connection: psycopg.Connection
     assert value(connection, "select xmin::text from documents") == before
 
 
-def test_a_message_of_another_pipeline_that_has_its_number(connection: psycopg.Connection, job: Job) -> None:
+def test_a_message_of_another_row_that_has_its_number(connection: psycopg.Connection, job: Job) -> None:
     """As after a failover that lost the claim, and the message: its number was given again."""
     connection.execute("create table others (id int primary key, title text, content text)")
     create_pipeline(connection, pipeline="others", source="others")
@@ -205,6 +205,7 @@ def test_a_message_of_another_pipeline_that_has_its_number(connection: psycopg.C
     (other,) = claim(connection)
     assert (other.msg_id, other.read_ct, other.pipeline) == (job.msg_id, job.read_ct, "others")
     assert store(connection, [job]) == ["lost"]
+    assert fail(connection, job, permanent=True)[0] == "lost"
     assert queued(connection) == [999]
 
 

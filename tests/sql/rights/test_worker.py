@@ -40,7 +40,7 @@ WORKER_FUNCTIONS = {
     "due(text[],double precision,integer[],text,boolean)",
     "extend(text,bigint[],integer[],integer)",
     "extend_answers(uuid[],integer[],double precision)",
-    "fail(text,bigint,integer,text,text,boolean)",
+    "fail(text,bigint,integer,text,text,boolean,text)",
     "fail_answer(uuid,integer,text,boolean,double precision,integer)",
     "finish_answer(uuid,integer,text,text,integer[],text[],jsonb[])",
     "hear_embed_requests()",

@@ -96,6 +96,7 @@ class JobRepository:
             reason=failure.reason,
             error=_storable(failure.detail),
             permanent=failure.permanent,
+            key=job.id,
         )
         return FailedAttempt(*row)
 

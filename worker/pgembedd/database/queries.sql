@@ -217,7 +217,8 @@ where pgembedd_internal.interface({interface} => true)
 -- name: fail
 -- Record a failed attempt: retry later, or a dead letter.
 select outcome, attempts, extract(epoch from retry_in)::float8
-from pgembedd_internal.fail(%(queue)s, %(msg_id)s, %(read_ct)s, %(reason)s, %(error)s, %(permanent)s)
+from pgembedd_internal.fail(
+    %(queue)s, %(msg_id)s, %(read_ct)s, %(reason)s, %(error)s, %(permanent)s, %(key)s)
 
 -- name: release
 -- Give jobs back unworked; no attempt.
