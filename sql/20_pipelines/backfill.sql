@@ -60,13 +60,12 @@ declare
     page jsonb;
     keys jsonb;
     queued bigint;
-    present_key constant text := (select string_agg(concat_ws(' ', k.name, k.type, k.equals), ', ' order by k.nth)
-                                from _key_columns(pipeline.source) k);
+    key_shape constant text := _key_shape(pipeline.source);
 begin
     select b.* into one from open_backfill b where b.pipeline_id = pipeline.id for update skip locked;
     if one.pipeline_id is null then return null; end if;
     -- A key that was altered since has another order.
-    one.after := case when one.key_shape = present_key then one.after end;
+    one.after := case when one.key_shape = key_shape then one.after end;
     page := _ask_named(pipeline, case when one.after is null then 'first rows' else 'next rows' end,
         jsonb_build_object('after', one.after, 'lacking', one.scope = 'lacking'));
     keys := page -> 'keys';
@@ -81,8 +80,8 @@ begin
         perform _invalidate_chunks(pipeline, keys);
     end if;
     if (page -> 'more')::boolean then
-        update open_backfill b set after = page -> 'last', key_shape = present_key,
-            rows_left = greatest(b.rows_left - queued, 1)
+        one.after := page -> 'last'; one.key_shape := key_shape; one.rows_left := greatest(one.rows_left - queued, 1);
+        update open_backfill b set (after, key_shape, rows_left) = (one.after, one.key_shape, one.rows_left)
         where b.pipeline_id = pipeline.id;
     else
         delete from open_backfill b where b.pipeline_id = pipeline.id;

@@ -110,6 +110,14 @@ as $$
     from columns c
 $$;
 
+-- What that order follows from, to be compared.
+create or replace function pgembedd_internal._key_shape(source regclass) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select string_agg(concat_ws(' ', k.name, k.type, k.equals), ', ' order by k.nth) from _key_columns(source) k
+$$;
+
 -- An operator of the primary key's nth column, by its btree strategy: 1 less, 4 not less, 5 greater.
 create or replace function pgembedd_internal._key_operator(source regclass, nth bigint, strategy integer) returns text
 language sql stable

@@ -1,4 +1,4 @@
-"""Which vectors may stand beside each other: a relation between fingerprints, of what was measured and nothing else."""
+"""The relation between fingerprints whose vectors may stand beside each other: what was measured, and nothing else."""
 
 from dataclasses import replace
 from functools import cache
