@@ -102,6 +102,16 @@ def test_a_large_index_of_few_links_is_noticed(database: Database) -> None:
         assert not any("nearest" in one for one in remedies(database.conninfo))
 
 
+def test_a_fingerprint_that_may_be_that_of_int8_is_a_note(database: Database) -> None:
+    with database.connect() as connection:
+        make_documents(connection)
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'all-MiniLM-L6-v2@0123456789abcdef'")
+    ((line, remedy),) = [found for found in remedies(database.conninfo).items() if "its vectors are of" in found[0]]
+    assert line.startswith('note  pipeline "documents": its vectors are of all-MiniLM-L6-v2@0123456789abcdef, and this')
+    assert line.endswith("unless at int8")
+    assert remedy.startswith("Nothing, where its workers run at int8.")
+
+
 def test_a_cache_that_cannot_be_written_is_not_ok(database: Database, tmp_path: Path) -> None:
     """Below a file no folder can be made, not even by root."""
     in_the_way = tmp_path / "file"

@@ -99,7 +99,9 @@ def _model(about: str, model: str, fingerprint: str | None, dimensions: int) -> 
             "bad", about, f"{model} gives {spec.dims} dimensions, the column has {dimensions}", "Create it again."
         )
     elif fingerprint is not None and fingerprint not in known_fingerprints(spec):
-        remedy = "Run the version that made them, or backfill a new pipeline."
-        yield Finding("bad", about, f"its vectors are of {fingerprint}, this version makes {spec.fingerprint}", remedy)
+        # At int8 it is known to a worker alone, which has built the graph: a pipeline that none can serve is unserved.
+        remedy = "Nothing, where its workers run at int8. Else run the version that made them, or make a new pipeline."
+        text = f"its vectors are of {fingerprint}, and this version makes {spec.fingerprint} unless at int8"
+        yield Finding("note", about, text, remedy)
     elif not is_cached(spec):
         yield Finding("note", about, f"the files of {model} are not on this machine", f"pgembedd model pull {model}")
