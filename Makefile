@@ -11,7 +11,7 @@ CLUSTER := .venv-cluster
 FAILOVER := .venv-failover
 
 # What `make bench` and `make bench-full` run, and how.
-BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw search rerank providers
+BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw recall search rerank providers
 SHORT_embed    := --short --rounds 2 --texts 128
 SHORT_quality  := --sample 200
 SHORT_roofline := --rounds 1
@@ -24,8 +24,10 @@ SHORT_providers := --rounds 1
 SHORT_http     := --short --rounds 2
 SHORT_fairness := --rounds 1
 SHORT_triggers := --rounds 2
+SHORT_recall   := --m 16
 FULL_pipeline  := --full
 FULL_hnsw      := --full
+FULL_recall    := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help

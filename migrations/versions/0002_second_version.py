@@ -147,6 +147,14 @@ comment on column pgembedd.pipeline.asked_watch_columns is
     'The option watch_columns; null where watch_columns follows from the content.';
 """
 
+# The graph of an index. The first version did not tell defaults from what was asked for.
+GRAPHS = """
+alter table pgembedd.pipeline alter column m drop not null, alter column ef_construction drop not null;
+update pgembedd.pipeline set m = null, ef_construction = null where (m, ef_construction) = (16, 64);
+comment on column pgembedd.pipeline.m is
+    'Links of a node of the HNSW index; null, as ef_construction: by the number of rows when the index is built.';
+"""
+
 # Whether a pipeline is to have an index. The first version made no index of its own where it kept no name of one.
 INDEX_TYPES = """
 alter table pgembedd.pipeline
@@ -393,6 +401,9 @@ drop table pgembedd.open_backfill;
 drop table pgembedd.model;
 drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column index_type;
+update pgembedd.pipeline set m = coalesce(m, 16), ef_construction = coalesce(ef_construction, 64);
+alter table pgembedd.pipeline alter column m set not null, alter column ef_construction set not null;
+comment on column pgembedd.pipeline.m is null;
 comment on column pgembedd.word_statistics.filled is
     'Whether all vectors have their words; else the sweep adds them, as after adopt => true.';
 alter table pgembedd.pipeline drop column retry_delay, drop column retry_factor, drop column retry_max_delay,
@@ -441,8 +452,8 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 
 def upgrade() -> None:
     for statements in (
-        *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, NOTES),
-        *(STATES, NAMES, QUEUE, CHUNKS, BACKFILL),
+        *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, GRAPHS),
+        *(NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL),
     ):
         raw(op.get_bind()).execute(statements)
 

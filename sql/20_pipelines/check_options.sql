@@ -75,7 +75,7 @@ begin
     end if;
 end $$;
 
--- The pipeline with the options of its index; one that is not given stays, or has its default.
+-- The pipeline with the options of its index; one that is not given stays. With none, _graph() decides at the build.
 create or replace function pgembedd_internal._with_index_options(
     made pgembedd_internal.pipeline, index_options jsonb
 ) returns pgembedd_internal.pipeline
@@ -93,8 +93,12 @@ begin
             hint = 'For example index_options => ''{"m": 32, "ef_construction": 128}''.',
             errcode = 'invalid_parameter_value';
     end if;
-    made.m := coalesce((index_options ->> 'm')::integer, made.m, 16);
-    made.ef_construction := coalesce((index_options ->> 'ef_construction')::integer, made.ef_construction, 64);
+    made.m := coalesce((index_options ->> 'm')::integer, made.m);
+    made.ef_construction := coalesce((index_options ->> 'ef_construction')::integer, made.ef_construction);
+    if num_nulls(made.m, made.ef_construction) = 1 then  -- beside the one that was asked for, pgvector's default
+        made.m := coalesce(made.m, 16);
+        made.ef_construction := coalesce(made.ef_construction, 64);
+    end if;
     return made;
 end $$;
 

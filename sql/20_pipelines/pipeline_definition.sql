@@ -52,7 +52,7 @@ begin
         'embedding_column', case when one.embedding_table is null then 'embedding' end,
         'dimensions', _model_dimensions(one.model), 'watch_columns',
         case when one.asked_watch_columns is null then one.watch_columns else _derived_watch_columns(one) end,
-        'index_options', _options(_with_index_options(null, null)) -> 'index_options', 'text_config', null);
+        'text_config', null);
 end $$;
 
 create or replace function pgembedd_internal._option_literal(value jsonb) returns text

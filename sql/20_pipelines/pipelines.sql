@@ -27,7 +27,7 @@ as $$
            coalesce((select c.oid::regclass::text from pg_class c where c.oid = one.source), one.source_name),
            one.content_columns, one.content_function, one.embedding_column, one.model, one.dimensions, one.vector_type,
            one.distance, one.watch_columns, one.on_update, one.max_attempts, one.index_type,
-           jsonb_build_object('m', one.m, 'ef_construction', one.ef_construction),
+           jsonb_strip_nulls(jsonb_build_object('m', one.m, 'ef_construction', one.ef_construction)),
            coalesce((select c.oid::regclass::text from pg_class c where c.oid = one.embedding_table),
                     one.embedding_table_name),
            one.chunk_tokens, nullif(one.chunk_overlap_tokens, 0), one.splitter, one.formatting, one.enable_always,

@@ -1,10 +1,24 @@
+-- The links of the index, and the candidates of its build: those that were asked for, or by the number of rows that
+-- the server estimates now. Beyond 300,000 a search by pgvector's defaults misses too many of the nearest (decision 9).
+create or replace function pgembedd_internal._graph(
+    made pgembedd_internal.pipeline, out m integer, out ef_construction integer
+)
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select coalesce(made.m, case when r.many then 32 else 16 end),
+           coalesce(made.ef_construction, case when r.many then 128 else 64 end)
+    from (select sum(greatest(c.reltuples, 0)) > 300000 as many from pg_class c
+          where c.relkind = 'r' and c.oid = any (array(select _tables(made)))) r
+$$;
+
 create or replace function pgembedd_internal._hnsw(made pgembedd_internal.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select format('using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)', _vector_column(made), n.nspname,
-                  format('%s_%s_ops', made.vector_type, made.distance), made.m, made.ef_construction)
-    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+                  format('%s_%s_ops', made.vector_type, made.distance), g.m, g.ef_construction)
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace, _graph(made) g where e.extname = 'vector'
 $$;
 
 create or replace function pgembedd_internal._index_base(relation regclass, embedding_column text) returns text

@@ -202,8 +202,9 @@ begin
     return array[
         -- With fewer, some questions find none of their ten nearest among so many rows (decision 9). Under a filter the
         -- matches are a part of what is near.
-        greatest(current_setting('hnsw.ef_search', true)::integer, least(1000, greatest(200, 200 * sqrt(rows / 100000),
-            case when visits is null then 2 else 4 end * breadth))::integer)::text,
+        greatest(current_setting('hnsw.ef_search', true)::integer, least(1000, greatest(200 * sqrt(rows / 100000),
+            case when visits is null then greatest(100, 2 * breadth) else greatest(200, 4 * breadth) end))::integer
+            )::text,
         'relaxed_order',
         coalesce(4 * visits, 50000)::text,
         greatest(current_setting('hnsw.scan_mem_multiplier', true)::float8,

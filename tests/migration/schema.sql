@@ -64,8 +64,8 @@ CREATE TABLE pgembedd_internal.pipeline (
     unserved_reason text,
     unserved_since timestamp with time zone,
     unserved_at timestamp with time zone,
-    m integer NOT NULL,
-    ef_construction integer NOT NULL,
+    m integer,
+    ef_construction integer,
     index_name text,
     index_due_at timestamp with time zone,
     created_indexes text[] DEFAULT '{}'::text[] NOT NULL,
@@ -117,6 +117,7 @@ COMMENT ON COLUMN pgembedd_internal.pipeline.words_table IS 'Our table with a ts
 COMMENT ON COLUMN pgembedd_internal.pipeline.fingerprint IS 'The model this pipeline is pinned to; set by the first worker that serves it.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.search_path IS 'The creator''s search_path: the content function and the triggers of the source run under it.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.unserved_reason IS 'Why a worker cannot serve the pipeline; believed while a worker repeats it (unserved_at).';
+COMMENT ON COLUMN pgembedd_internal.pipeline.m IS 'Links of a node of the HNSW index; null, as ef_construction: by the number of rows when the index is built.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.index_due_at IS 'When the HNSW index is to be built at the latest; null when there is nothing to build.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.triggers IS 'Whether changes are noted by triggers of ours; false when webhooks tell of them.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.shape IS 'What the generated code was made for: names, owners, types of the key. Where the tables differ, it is made anew.';

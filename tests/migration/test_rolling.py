@@ -123,8 +123,8 @@ def test_pipelines_of_the_last_release_keep_their_definition(empty_database: Dat
         assert pgembedd("migrate", database=empty_database.conninfo).code == 0
         assert rows(connection, "select pipeline, index_type, index_options ->> 'm' from pgembedd.pipelines") == [
             ("indexed", "hnsw", "8"),
-            ("bare", "none", "16"),
-            ("chunks", "hnsw", "16"),
+            ("bare", "none", None),
+            ("chunks", "hnsw", None),
         ]
         for name in ("indexed", "bare", "chunks"):
             again = value(connection, "select pgembedd.pipeline_definition(%s)", name)

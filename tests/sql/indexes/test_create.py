@@ -165,6 +165,20 @@ def test_what_is_left_to_do_makes_the_index(connection: psycopg.Connection) -> N
     assert run_statements(connection, "documents") == []
 
 
+@pytest.mark.parametrize(
+    ("estimate", "options", "graph"),
+    [(300_000, "{}", (16, 64)), (300_001, "{}", (32, 128)), (300_001, '{"m": 8}', (8, 64))],
+)
+def test_the_graph_follows_from_the_number_of_rows(
+    connection: psycopg.Connection, estimate: int, options: str, graph: tuple[int, int]
+) -> None:
+    make_documents(connection, 1)
+    put_off(connection, index_options=options)
+    connection.execute("update pg_class set reltuples = %s where oid = 'documents'::regclass", [estimate])
+    statement = value(connection, "select pgembedd.index_statements('documents')")
+    assert statement.endswith("with (m = {}, ef_construction = {})".format(*graph))
+
+
 @pytest.mark.own_database
 def test_asking_for_it_makes_it_due(connection: psycopg.Connection) -> None:
     """Also where none was wanted at first, or where it was dropped."""

@@ -85,7 +85,7 @@ SPELLED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"dimensions": 384, "embedding_column": "embedding", "watch_columns": ["content", "title"]}),
     ({}, {"model": "thenlper/gte-small"}),
     ({}, {"text_config": "pg_catalog.english"}),
-    ({}, {"index_options": '{"m": 16}'}),
+    ({"index_options": '{"m": 16}'}, {"index_options": '{"ef_construction": 64}'}),
     ({"retry_max_delay": "60 s"}, {"retry_max_delay": "1 min"}),
     (CHUNKS, CHUNKS | {"embedding_table": 'public."chunks"'}),
     (CHUNKS | {"chunk_overlap_tokens": 0}, CHUNKS | {"chunk_overlap_tokens": None}),
@@ -153,7 +153,7 @@ DIFFERENT: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {},
         {"index_options": '{"m": 8}'},
-        """index_options: has '{"m": 16, "ef_construction": 64}', asked for '{"m": 8, "ef_construction": 64}'""",
+        """index_options: has '{}', asked for '{"m": 8, "ef_construction": 64}'""",
     ),
     (
         {},

@@ -94,7 +94,7 @@ def test_it_makes_the_same_pipeline(tables: psycopg.Connection, kind: str) -> No
 
 
 def test_only_what_differs_is_in_it(tables: psycopg.Connection) -> None:
-    make(tables, TEXTS | {"max_attempts": 7, "dimensions": 384, "retry_delay": "2 s", "index_options": '{"m": 16}'})
+    make(tables, TEXTS | {"max_attempts": 7, "dimensions": 384, "retry_delay": "2 s", "index_options": "{}"})
     assert definition(tables) == "\n    ".join(
         [
             "select pgembedd.create_pipeline(",

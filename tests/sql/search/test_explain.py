@@ -29,7 +29,7 @@ def test_each_path(connection: psycopg.Connection, options: dict[str, str]) -> N
     assert by_index["semantic"]["path"] == "index"
     assert by_index["semantic"]["index"] == ("chunks" if options else "documents") + "_embedding_hnsw"
     assert by_index["semantic"]["rows_visited"] < 100
-    assert (by_index["semantic"]["ef_search"], by_index["semantic"]["iterative_scan"]) == (200, "relaxed_order")
+    assert (by_index["semantic"]["ef_search"], by_index["semantic"]["iterative_scan"]) == (100, "relaxed_order")
     few = explained(connection, """, filter => '{"id": {"$lt": 30}}'""")
     assert few["semantic"]["path"] == "exact"
     assert few["semantic"]["index"] is None
@@ -67,7 +67,7 @@ def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> N
     assert explained(connection)["semantic"] == {
         "path": "exact",
         "index": None,
-        "ef_search": 200,
+        "ef_search": 100,
         "iterative_scan": None,
         "candidates": 10,
         "steps": None,

@@ -358,8 +358,8 @@ select pgembedd_internal._end_index_build()
 
 -- name: index_size
 -- What the memory of a build depends on.
-select pgembedd_internal._vectors(p), p.dimensions, p.vector_type, p.m
-from pgembedd_internal.pipeline p where p.name = %(name)s
+select pgembedd_internal._vectors(p), p.dimensions, p.vector_type, g.m
+from pgembedd_internal.pipeline p, pgembedd_internal._graph(p) g where p.name = %(name)s
 
 -- name: index_settings
 -- Room for a build in kB (at least what the server gives anyway), no timeout on it; what it is now.
