@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -164,10 +165,16 @@ def test_a_worker_ends_once_nothing_is_left_to_do(
     worker = roles.make("worker")
     connection.execute(f"select pgembedd.grant_worker('{worker}')")
     make_documents(connection)
+    connection.execute(
+        "select pgembedd.create_pipeline('other', 'documents', array['body'], "
+        "model => 'openai:text-embedding-3-small', embedding_column => 'other', index_type => 'none')"
+    )
     insert(connection, range(ROWS))
     for _ in range(2):
-        ended = pgembedd("run", "--until-idle", database=database.conninfo)
+        ended = pgembedd("run", "--until-idle", "--log-format", "json", database=database.conninfo)
         assert (ended.code, "worker_stopped" in ended.err) == (0, True), ended
+        (left,) = (json.loads(line) for line in ended.err.splitlines() if "jobs_left" in line)
+        assert (left["pipeline"], left["state"], left["queued"]) == ("other", "unserved", ROWS)
         assert missing(connection) == []
         eventually(lambda: backends(connection) == 0)
     refused = pgembedd("run", "--until-idle", database=conninfo_as(database, worker)).refused(2)

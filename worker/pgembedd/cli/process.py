@@ -189,7 +189,7 @@ def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[[Callab
     def stops(stop: Callable[[], None]) -> None:
         def watch() -> None:
             try:
-                while not is_idle(conninfo, pipelines):
+                while not is_idle(conninfo, pipelines, tell=True):
                     time.sleep(LOOK_EVERY_S)
             finally:
                 stop()
@@ -200,18 +200,26 @@ def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[[Callab
     return stops
 
 
-def is_idle(conninfo: str, pipelines: Sequence[str]) -> bool:
-    """Tells that nothing is due or leased; not known while the database cannot be reached."""
+def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False) -> bool:
+    """Tells that nothing is due or leased; not known while the database cannot be reached.
+
+    `tell` logs the pipelines whose jobs are left all the same, with their state.
+    """
     import psycopg
 
     from pgembedd.database.connect import connect
     from pgembedd.database.connection_errors import is_connection_error
     from pgembedd.database.queries import query
+    from pgembedd.log import get_logger
 
     try:
         with connect(conninfo) as connection:
-            row = connection.execute(query("demand"), {"pipelines": list(pipelines)}).fetchone()
-            return row is not None and row[0] == 0
+            asked = {"pipelines": list(pipelines)}
+            row = connection.execute(query("demand"), asked).fetchone()
+            idle = row is not None and row[0] == 0
+            for pipeline, state, queued in connection.execute(query("left"), asked) if idle and tell else ():
+                get_logger().warning("jobs_left", pipeline=pipeline, state=state, queued=queued)
+            return idle
     except (psycopg.Error, PgembeddError) as error:
         if not is_connection_error(error):
             raise

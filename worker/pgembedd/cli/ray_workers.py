@@ -130,7 +130,7 @@ def _run(ray: "ModuleType", work: Work, placement: Placement, stopping: threadin
     while not stopping.wait(LOOK_EVERY_S):
         ended, _ = ray.wait(runs, timeout=0)
         ray.get(ended)
-        if placement.until_idle and is_idle(work.conninfo, work.pipelines):
+        if placement.until_idle and is_idle(work.conninfo, work.pipelines, tell=True):
             break
     for each in actors:
         each.stop.remote()

@@ -792,6 +792,12 @@ from pgembedd.metrics()
 select case when %(pipelines)s::text[] = '{}' then pgembedd.demand()
             else (select sum(pgembedd.demand(name)) from unnest(%(pipelines)s::text[]) name) end
 
+-- name: left
+-- What is queued although nothing is demanded, of these pipelines or of all, as a role may ask that may only work.
+select pipeline, state, queued from pgembedd.metrics()
+where queued > 0 and pipeline = any (case when %(pipelines)s::text[] = '{}' then array[pipeline] else %(pipelines)s end)
+order by pipeline
+
 -- name: statement_timeout
 -- For this transaction.
 select set_config('statement_timeout', %(milliseconds)s, true)
