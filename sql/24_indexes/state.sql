@@ -42,17 +42,19 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    unfinished boolean := exists (select from _unfinished_indexes(made));
+    unfinished boolean;
 begin
     if not _exists(_target(made)) then
         return null;
     elsif exists (select from _fitting_indexes(made, _target(made)) f where f.valid)
           and not _lacks_words_index(made) then
         return 'valid';
+    end if;
+    unfinished := exists (select from _unfinished_indexes(made));  -- only now: it looks at every partition
     -- The note as well, because other roles' activity is hidden from most roles.
-    elsif unfinished and (_is_being_built(made.id)
-                          or exists (select from index_build b
-                                     where _alive(b.pid, b.backend_start, b.application_name)))
+    if unfinished and (_is_being_built(made.id)
+                       or exists (select from index_build b
+                                  where _alive(b.pid, b.backend_start, b.application_name)))
     then
         return 'building';
     elsif unfinished then

@@ -28,6 +28,10 @@ from tests.support.waiting import PATIENCE_S
 __all__ = ["connection"]
 
 TICK = "select pgembedd.tick(0)"
+LOOKS = """
+    select coalesce(sum(calls), 0) from pg_stat_xact_user_functions
+    where schemaname = 'pgembedd_internal' and funcname = '_fitting_indexes'
+"""
 
 
 # -- A build that was broken off ---------------------------------------------------------------------------
@@ -167,6 +171,19 @@ def test_a_partitioned_index_is_a_frame_until_its_parts_are_there(partitioned: p
     assert index_state(partitioned) == "valid"
     assert set(parts(partitioned).values()) == {True}
     assert len(parts(partitioned)) == 5
+
+
+def test_of_a_valid_index_no_partition_is_looked_at(partitioned: psycopg.Connection) -> None:
+    def looks(state: str) -> int:
+        before = value(partitioned, LOOKS)
+        assert index_state(partitioned) == state
+        return int(value(partitioned, LOOKS) - before)
+
+    partitioned.execute("set track_functions = 'all'")
+    assert looks("deferred") == 5
+    partitioned.execute("select pgembedd.drop_pipeline('documents', drop_vectors => true)")
+    call(partitioned, "create_pipeline", pipeline="documents", source="documents", content_columns=["title"])
+    assert looks("valid") == 1
 
 
 def test_a_partition_that_was_being_built_is_built_again(database: Database, partitioned: psycopg.Connection) -> None:
