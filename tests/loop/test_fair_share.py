@@ -128,6 +128,23 @@ def test_a_claim_is_what_the_worker_does_in_a_moment(rows_per_s: float) -> None:
     assert share.size(ONE) == pytest.approx(min(max(SMALLEST, rows_per_s * CLAIM_S), LARGEST), abs=1)
 
 
+@pytest.mark.parametrize("commit_s", [0.3, 1.0])
+def test_claims_do_not_shrink_to_a_few_rows_where_commits_are_slow(commit_s: float) -> None:
+    share = FairShare()
+    for _ in range(20):
+        jobs = share.size(ONE)
+        share.stored(ONE, jobs, commit_s + jobs * 0.001, commit_s)
+    assert share.size(ONE) >= 14
+
+
+def test_claims_of_rows_that_are_slow_to_write_are_small() -> None:
+    share = FairShare()
+    for _ in range(20):
+        jobs = share.size(ONE)
+        share.stored(ONE, jobs, jobs * 0.1, jobs * 0.1)
+    assert share.size(ONE) <= 20
+
+
 def test_each_pipeline_has_a_size_of_its_own() -> None:
     share = FairShare()
     for _ in range(20):
