@@ -19,9 +19,9 @@ from pgembedd.retry_policy import RetryPolicy
 # The time that a claim is to take: a new row waits behind one claim of its lane, and one is in the model.
 CLAIM_S = 0.25
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
-# Stores of up to so many rows are taken to cost the same. If the time of each were the rows', claims would shrink
+# Statements for up to so many rows are taken to cost the same. If their time were that of the rows, claims would shrink
 # where commits are slow, the database would have more of them, and they would take longer still.
-STORE_ROWS = 64
+STATEMENT_ROWS = 64
 FIRST_GUESS_S = CLAIM_S / FIRST_SIZE  # for a job of a pipeline that had none yet
 # A wait in vain of LONG_S or longer has the pipeline left out for as long, then twice as long each time, up to
 # MOST_TIMES as long or LONGEST_OUT_S, and for no less than OUT_TIMES as long as it took, or OUT_S.
@@ -89,10 +89,10 @@ class FairShare:
                 delays = RetryPolicy(seconds, min(MOST_TIMES * seconds, LONGEST_OUT_S))
                 self._out_until[due] = self._clock() + max(delays.delay_s(times + 1), min(OUT_TIMES * seconds, OUT_S))
 
-    def stored(self, due: Due, jobs: int, seconds: float, store_s: float = 0.0) -> None:
+    def stored(self, due: Due, jobs: int, seconds: float, statements_s: float = 0.0) -> None:
         """Charges the difference to the time that the jobs took, and fits the size; it at most doubles per call.
 
-        `store_s` are those of `seconds` that the statement took that stored them.
+        `statements_s` are those of `seconds` in which the model was not waited for.
         """
         each_s = max(seconds / jobs, 1e-6)
         with self._lock:
@@ -100,7 +100,7 @@ class FairShare:
             self._job_s[due] = each_s
             self._in_vain.pop(due, None)
             self._out_until.pop(due, None)
-        each_s -= store_s / jobs - store_s / max(jobs, STORE_ROWS)
+        each_s -= statements_s / jobs - statements_s / max(jobs, STATEMENT_ROWS)
         size = min(CLAIM_S / max(each_s, 1e-6), 2 * self.size(due))
         self._sizes[due] = round(min(max(SMALLEST, size), LARGEST))
 

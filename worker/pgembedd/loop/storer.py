@@ -47,7 +47,8 @@ class Storer:
             self._outcomes.end(batch.jobs, error)
             return
         ended = time.monotonic()
-        self._lane.share.stored(due, len(batch.jobs), self._took(batch), ended - embedded)
+        took = self._took(batch)
+        self._lane.share.stored(due, len(batch.jobs), took, max(0.0, took - (embedded - started)))
         if batch.jobs[0].allowed_s is not None and any(isinstance(outcome, str) for _, outcome in settled):
             self._pipelines.end_turn(batch.jobs[0].pipeline)
         counts = self._outcomes.stored(settled, ended - embedded)
