@@ -69,6 +69,7 @@ PLOTS = (
     Plot("latency", "From commit to vector", "(?P<label>.*, (?P<series>p[0-9]+))", "s"),
     Plot("http", "Requests a second", "(?P<label>(?P<series>.*), [0-9]+ connections?)", "requests/s"),
     Plot("fairness", "From commit to the last vector", "(?P<label>[0-9]+ rows.*)", "s"),
+    Plot("fleet", "Rows a second of a fleet", "(?P<label>(?P<series>bare loop|workers), .*)", "rows/s"),
     Plot("soak", "Memory of a busy worker", "(?P<label>(?P<series>.*), after .*)", "MB"),
     Plot("triggers", "Statements on a table with a pipeline, against one without", "(?P<label>.*), pipeline", TIMES),
     Plot("hnsw", "Time of a load", "(?P<label>load of .*, (?P<series>index .*))", "s"),
