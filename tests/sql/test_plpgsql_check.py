@@ -24,6 +24,8 @@ UNKNOWN = (
     'relation "cron.job" does not exist',
     'schema "net" does not exist',
     'relation "net._http_response" does not exist',
+    'relation "pg_catalog.pg_dist_partition" does not exist',
+    'relation "_timescaledb_catalog.hypertable" does not exist',
     'relation "pgmq.q_embedding_jobs" does not exist',
     'type "pgmq.q_embedding_jobs" does not exist',
     'record "job" is not assigned yet',
