@@ -66,7 +66,7 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 test-slow: $(STAMP) ## Run the tests that take longer, on all cores
 	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
-test-release: $(STAMP) ## Check what a release is made of: wheel, image, list of components, site, types, workflows
+test-release: $(STAMP) release-setup ## Check what a release is made of: wheel, image, list of components, site, types, workflows
 	@$(BIN)/python -m pytest -m release -n auto --dist loadfile tests/project tests/acceptance
 
 test-clients: $(STAMP) $(CLIENTS)/.installed ## Run what needs packages of other projects: pages of clients (LangChain, supabase-js, …), the chart
