@@ -57,7 +57,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     one pgembedd_internal.open_backfill;
-    page jsonb;
+    part jsonb;
     keys jsonb;
     queued bigint;
     key_shape constant text := _key_shape(pipeline.source);
@@ -66,9 +66,9 @@ begin
     if one.pipeline_id is null then return null; end if;
     -- A key that was altered since has another order.
     one.after := case when one.key_shape = key_shape then one.after end;
-    page := _ask_named(pipeline, case when one.after is null then 'first rows' else 'next rows' end,
+    part := _ask_named(pipeline, case when one.after is null then 'first rows' else 'next rows' end,
         jsonb_build_object('after', one.after, 'lacking', one.scope = 'lacking'));
-    keys := page -> 'keys';
+    keys := part -> 'keys';
     if one.scope = 'lacking' then
         queued := _enqueue_once(pipeline, 'jsonb_array_elements($1) with ordinality as k(id, n)',
             _without_exceptions(pipeline, keys));
@@ -79,8 +79,8 @@ begin
         -- The chunks stay, but the next store takes none over for an equal text.
         perform _invalidate_chunks(pipeline, keys);
     end if;
-    if (page -> 'more')::boolean then
-        one.after := page -> 'last'; one.key_shape := key_shape; one.rows_left := greatest(one.rows_left - queued, 1);
+    if (part -> 'more')::boolean then
+        one.after := part -> 'last'; one.key_shape := key_shape; one.rows_left := greatest(one.rows_left - queued, 1);
         update open_backfill b set (after, key_shape, rows_left) = (one.after, one.key_shape, one.rows_left)
         where b.pipeline_id = pipeline.id;
     else

@@ -129,9 +129,9 @@ as $$
     select t.oid::regclass from tables t
 $$;
 
--- Whether a table or one of its partitions may have rows. One without a page has none, whoever looks; so of an empty
--- table nothing is asked as its owner, of which the session would keep plans: with thousands of pipelines that one
--- session creates, each change of the catalog would go through all of them.
+-- Whether a table or one of its partitions may have rows. One without a page has none, and is not read as its owner:
+-- the session would keep plans of that, and while it creates thousands of pipelines, each change of the catalog would
+-- go through all of them.
 create or replace function pgembedd_internal._may_have_rows(relation regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

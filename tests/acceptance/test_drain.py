@@ -179,3 +179,23 @@ def test_a_worker_ends_once_nothing_is_left_to_do(
         eventually(lambda: backends(connection) == 0)
     refused = pgembedd("run", "--until-idle", database=conninfo_as(database, worker)).refused(2)
     assert "demand" in refused
+
+
+@pytest.mark.slow
+def test_a_worker_whose_pipeline_is_renamed_meanwhile_says_so_in_one_sentence(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    make_documents(connection)
+    insert(connection, range(ROWS))
+    with (
+        database.connect() as other,
+        other.transaction(),
+        WorkerProcess(database.conninfo, "--until-idle", "--pipeline", "documents") as worker,
+    ):
+        other.execute("lock table documents in access exclusive mode")  # so that it is not idle before
+        worker.await_event("worker_started")
+        connection.execute("update pgembedd_internal.pipeline set name = 'another'")
+        assert worker.wait() == 2
+        assert [line for line in worker.lines if "Traceback" in line] == []
+        (told,) = [line for line in worker.lines if line.startswith("pgembedd: ")]
+        assert 'There is no pipeline "documents"' in told

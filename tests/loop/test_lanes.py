@@ -285,3 +285,32 @@ def test_a_backfill_that_is_not_queued_whole_goes_on(
         await_quiet(connection)
     assert value(connection, "select count(*) from pgembedd_internal.open_backfill") == 0
     assert value(connection, "select sum(written) from pgembedd_internal.activity") == 300
+
+
+def test_claimed_rows_do_not_wait_while_more_of_a_backfill_is_looked_for(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """They would be held without the heartbeat, and their leases would run out."""
+    make_documents(connection)
+    insert(connection, range(1, 4))
+    connection.execute(f"insert into pgmq.q_{BACKFILL} (vt, message) select vt, message from pgmq.q_{FRESH}")
+    connection.execute(f"delete from pgmq.q_{FRESH}")
+    connection.execute(
+        "insert into pgembedd_internal.open_backfill (pipeline_id, scope) select id, 'lacking' "
+        "from pgembedd_internal.pipeline; create table looked (rows_without_vector int)"
+    )
+    connection.execute("""
+        create or replace function pgembedd_internal.continue_backfill(pipeline_id integer) returns bigint
+        language plpgsql as $$
+        begin
+            for i in 1 .. 300 loop
+                exit when not exists (select from public.documents d where d.embedding is null);
+                perform pg_sleep(0.1);
+            end loop;
+            insert into public.looked select count(*) from public.documents d where d.embedding is null;
+            delete from pgembedd_internal.open_backfill;
+            return 0;
+        end $$""")
+    with worker_thread(database, only(Wrapped(model)), claim_size=100):
+        eventually(lambda: value(connection, "select count(*) from looked") > 0)
+    assert value(connection, "select max(rows_without_vector) from looked") == 0

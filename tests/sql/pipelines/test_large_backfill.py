@@ -232,17 +232,57 @@ def test_each_kind_of_key_has_its_order(connection: psycopg.Connection, key: str
     assert {repr(one) for one in keys} == {repr(one) for one in found}
 
 
-def test_a_part_reads_no_more_than_its_rows(large: psycopg.Connection) -> None:
-    large.execute(
+def plans_of_a_part(connection: psycopg.Connection) -> str:
+    """Has the next part queued, and returns the plan by which its rows were read."""
+    connection.execute(
         "load 'auto_explain'; set auto_explain.log_level = notice; set auto_explain.log_min_duration = 0; "
         "set auto_explain.log_nested_statements = on; set auto_explain.log_format = text; "
         "set auto_explain.log_analyze = on; set auto_explain.log_timing = off; "
         "set client_min_messages = notice"
     )
-    take(large)
+    take(connection)
     plans: list[str] = []
-    large.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
-    assert more(large) == PART
+    connection.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+    assert more(connection) == PART
     (plan,) = [plan for plan in plans if "jsonb_to_record" in plan and "array_agg" in plan and "documents" in plan]
+    return plan
+
+
+def test_a_part_reads_no_more_than_its_rows(large: psycopg.Connection) -> None:
+    plan = plans_of_a_part(large)
     assert "Index Scan using documents_pkey" in plan
     assert "Sort" not in plan
+
+
+def test_a_part_of_one_large_tenant_begins_where_the_last_one_ended(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "create table documents (tenant int, id int, title text, content text, primary key (tenant, id))"
+    )
+    connection.execute("insert into documents select 1, i, 'title' from generate_series(1, 60000) i")
+    connection.execute("analyze documents")
+    create_pipeline(connection, backfill=False, text_config="none")
+    connection.execute(
+        "insert into pgembedd_internal.open_backfill (pipeline_id, scope, after, key_shape) "
+        """select id, 'lacking', '{"tenant": 1, "id": 40000}', pgembedd_internal._key_shape(source) """
+        "from pgembedd_internal.pipeline"
+    )
+    plan = plans_of_a_part(connection)
+    assert "Index Cond: (ROW(" in plan
+    assert "Rows Removed by Filter" not in plan
+
+
+def test_what_keeps_it_from_going_on_is_said_by_the_sweep(large: psycopg.Connection) -> None:
+    take(large)
+    fails = "create or replace function public.fails() returns boolean immutable language plpgsql as $$ begin {} end $$"
+    large.execute(fails.format("return true;").encode())
+    large.execute("create index on documents (id) where fails()")
+    large.execute(fails.format("raise exception 'the index is broken';").encode())
+    assert more(large) == 0
+    state = "select state, reason from pgembedd.status"
+    assert rows(large, state) == [("running", None)]
+    for _ in range(2):  # what was there at one sweep alone may have been an alteration
+        large.execute("update pgembedd_internal.pipeline set sweep_due_at = '-infinity'")
+        large.execute("select pgembedd.sweep()")
+    ((stopped, reason),) = rows(large, state)
+    assert stopped == "stopped"
+    assert "The sweep failed: the index is broken" in reason

@@ -17,10 +17,9 @@ from pgembedd.text.quantities import counted
 def command(pipeline: str, database: str | None, force: bool, wait: bool) -> None:
     """Queue the rows of PIPELINE that have no vector and are not queued yet."""
     with open_connection(database) as connection:
-        said: list[str | None] = []
-        connection.add_notice_handler(lambda notice: said.append(notice.message_primary))
+        # The server says where the number is an estimate.
+        connection.add_notice_handler(lambda notice: click.echo(notice.message_primary, err=True))
         row = connection.execute(query("backfill"), {"name": pipeline, "force": force}).fetchone()
-        # The server says so where the number is an estimate.
-        click.echo(next(filter(None, said), f"{counted(row[0] if row else 0, 'row')} queued."))
+        click.echo(f"{counted(row[0] if row else 0, 'row')} queued.")
         if wait:
             watch_queue(connection, pipeline, Console(stderr=True))

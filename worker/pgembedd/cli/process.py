@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -181,18 +181,19 @@ def _wait(ended: threading.Event) -> bool:
 
 
 def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[[Callable[[], None]], None]:
-    """Returns what ends a worker: a signal, or that no work is due or leased."""
+    """Returns what ends a worker: a signal, that no work is due or leased, or that this cannot be known any more."""
+    import psycopg
+
     from pgembedd.loop.shutdown import stop_on_signals
 
     is_idle(conninfo, pipelines)  # raises what would keep it from being known
 
     def stops(stop: Callable[[], None]) -> None:
         def watch() -> None:
-            try:
+            with suppress(psycopg.Error, PgembeddError):  # which the last look of the command meets as well
                 while not is_idle(conninfo, pipelines, tell=True):
                     time.sleep(LOOK_EVERY_S)
-            finally:
-                stop()
+            stop()
 
         stop_on_signals(stop)
         threading.Thread(target=watch, name="idle", daemon=True).start()

@@ -15,7 +15,7 @@ from pgembedd.cli.options import (
     open_database,
     settings_options,
 )
-from pgembedd.cli.process import exit_unless_drained, run_process, stops_when_idle
+from pgembedd.cli.process import exit_unless_drained, is_idle, run_process, stops_when_idle
 from pgembedd.settings import HttpSettings, Settings
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def command(
                 language=http,
                 stops=stops_when_idle(conninfo, pipelines) if until_idle else None,
             )
+            if until_idle:
+                is_idle(conninfo, pipelines)  # raises what ended the worker before
         else:
             from pgembedd.cli.ray_workers import Work, run_on_ray
 

@@ -81,7 +81,10 @@ class Claimer:
             size = share.size(chosen)
             began = time.monotonic()
             jobs = self._jobs.claim(chosen, size, self._settings.lease_s)
-            if len(jobs) < size and not (chosen.queue == BACKFILL and self._jobs.continue_backfill(chosen)):
+            # Not while it has jobs, which would wait for it without the heartbeat.
+            if not jobs and chosen.queue == BACKFILL and self._jobs.continue_backfill(chosen):
+                continue
+            if len(jobs) < size:
                 self._due.remove(chosen)
             if jobs:
                 self._in_flight.add(jobs)

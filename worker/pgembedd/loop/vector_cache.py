@@ -36,7 +36,7 @@ class VectorCache:
     def start(
         self, model: Embedder, pipeline: ServedPipeline, texts: Sequence[str], lane: Lane
     ) -> EmbeddingsFuture | None:
-        """Hands the texts to the model whose vectors it does not hold. None without texts. Never raises, as `start`.
+        """Hands the texts whose vectors it does not hold to the model. None without texts. Raises nothing, as `start`.
 
         A provider may give another vector tomorrow, so its vectors are not held.
         """
@@ -44,7 +44,9 @@ class VectorCache:
             return None
         if not self._most_bytes or split_model(pipeline.model) is not None:
             return start(model, texts, lane)
-        keys = [(pipeline.id, model.fingerprint, sha256(text.encode()).digest()) for text in texts]
+        keys = [
+            (pipeline.id, model.fingerprint, sha256(text.encode(errors="surrogatepass")).digest()) for text in texts
+        ]
         found = self._find(keys)
         missing = [text for text, entry in zip(texts, found, strict=True) if entry is None]
         if len(missing) < len(texts):
