@@ -1,8 +1,9 @@
 """What a look at the queues costs, by how much is queued and in how many pipelines.
 
 `status`, `metrics()`, `demand()`, `due()`, a claim of 64 jobs and a sweep, each with 100,000, 1,000,000 and, with
-`--full`, 10,000,000 jobs of one pipeline queued and 100 of another, and with 3,000 pipelines that have a job each. The
-queues are filled by SQL, and no worker runs. Each figure is compared with the first queue's.
+`--full`, 10,000,000 jobs of one pipeline queued and 100 of another, and with 3,000 pipelines that have a job each; and
+`backfill()` of as many rows, with the WAL that it writes. The queues are filled by SQL, and no worker runs. Each figure
+is compared with the first one's.
 """
 
 from argparse import Namespace
@@ -42,7 +43,7 @@ def make_pipelines(connection: psycopg.Connection, count: int) -> None:
 
 
 def queue(connection: psycopg.Connection, pipeline: str, jobs: int) -> None:
-    """So many jobs of a pipeline, as its backfill writes them."""
+    """So many jobs of a pipeline, as a statement of a user writes them."""
     connection.execute(
         "insert into pgmq.q_pgembedd_backfill (vt, message) select clock_timestamp(), jsonb_build_object("
         "'id', i, 'pipeline', (select id from pgembedd_internal.pipeline where name = %s)) "
@@ -65,6 +66,25 @@ def looks(connection: psycopg.Connection, load: str, rounds: int, names: Sequenc
     }
 
 
+def backfill(connection: psycopg.Connection, rows: int) -> tuple[float, float]:
+    """Seconds of the call for a table of so many rows without a vector, and the MB of WAL that it writes."""
+    connection.execute("drop table if exists filled")
+    connection.execute("create table filled (id bigint primary key, body text, embedding halfvec(384))")
+    connection.execute("insert into filled select i, 'text ' || i from generate_series(1, %s) i", (rows,))
+    connection.execute("vacuum analyze filled")
+    connection.execute(
+        "select pgembedd.create_pipeline('filled', 'filled', array['body'], model => 'null',"
+        " backfill => false, index_type => 'none')"
+    )
+    connection.execute("checkpoint")
+    before = connection.execute("select pg_current_wal_lsn()").fetchone()
+    seconds = timed(lambda: connection.execute("select pgembedd.backfill('filled')"))
+    row = connection.execute("select pg_current_wal_lsn() - %s::pg_lsn", before).fetchone()
+    connection.execute("select pgembedd.drop_pipeline('filled')")
+    assert row is not None
+    return seconds, float(row[0]) / 1e6
+
+
 def measure(options: Namespace) -> list[Result]:
     """All of it."""
     results: list[Result] = []
@@ -78,6 +98,7 @@ def measure(options: Namespace) -> list[Result]:
             queue(connection, "documents_1", 100)
             connection.execute("vacuum analyze pgmq.q_pgembedd_backfill")
             found |= looks(connection, f"{size:,} queued", options.rounds, list(LOOKS))
+        filled = {f"backfill(), {size:,} rows": backfill(connection, size) for size in sizes}
     with database() as (connection, _):
         make_pipelines(connection, PIPELINES)
         connection.execute(
@@ -89,6 +110,10 @@ def measure(options: Namespace) -> list[Result]:
     for name in LOOKS:
         cases = {case: values for case, values in found.items() if case.startswith(f"{name},")}
         results += compare("scale", "s", cases, next(iter(cases)))
+    for unit, place in (("s", 0), ("MB of WAL", 1)):
+        results += compare(
+            "scale", unit, {case: [figures[place]] for case, figures in filled.items()}, next(iter(filled))
+        )
     return results
 
 
