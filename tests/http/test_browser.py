@@ -147,6 +147,7 @@ def test_a_phone_scrolls_down_only(browser: Browser, address: str, complaints: C
         page.get_by_label("Pipeline").select_option("documents")
         page.get_by_role("button", name="Search").click()
         expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(len(TEXTS))
+    page.wait_for_load_state()  # the hits are there before the style sheet is
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     if path == "/search":
         return
