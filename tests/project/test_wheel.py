@@ -86,7 +86,7 @@ def test_the_extra_all_is_every_other_extra(wheel: Path) -> None:
         extra = re.search(r"extra == '(\w+)'", marker)
         needed.setdefault(extra[1] if extra else "", set()).add(requirement)
 
-    assert needed["all"] == set().union(*(needed[extra] for extra in ("embedded", "http", "mcp", "otel")))
+    assert needed["all"] == set().union(*(needed[extra] for extra in ("documents", "embedded", "http", "mcp", "otel")))
     assert set(needed) == {"", *PROJECT["optional-dependencies"]}
 
 

@@ -1,0 +1,63 @@
+"""The process that parses files: `python -m pgembedd.documents.child MEMORY_MB FILE_MAX_MB`, with files on its input.
+
+It holds itself to its limits before the first file, so that what a file makes a parser do ends in this process.
+"""
+
+import codecs
+import os
+import pkgutil
+import sys
+from encodings import __path__ as _encodings_path
+from typing import Any, BinaryIO
+
+import orjson
+
+from pgembedd.documents.confinement import confine
+from pgembedd.documents.errors import UnreadableFile
+from pgembedd.documents.limits import Limits
+from pgembedd.documents.process import LENGTH_BYTES
+from pgembedd.documents.read import read
+
+
+def main() -> None:
+    """Answers each file of standard input, to its end."""
+    files, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)  # a library that prints must not answer
+    limits = Limits(memory_mb=int(sys.argv[1]), file_max_mb=int(sys.argv[2]))
+    _load_encodings()
+    confine(limits)
+    while length := files.read(LENGTH_BYTES):
+        _answer(answers, _parse(files.read(int.from_bytes(length)), limits))
+
+
+def _parse(file: bytes, limits: Limits) -> bytes:
+    """Returns the answer as JSON: never a type that reading could run code of."""
+    try:
+        document = read(file, limits.file_bytes)
+        pages = [(page.number, page.headings, page.text) for page in document.pages]
+        answer: dict[str, Any] = {"kind": document.kind, "metadata": document.metadata, "notes": document.notes}
+        return orjson.dumps(answer | {"pages": pages})
+    except UnreadableFile as error:
+        return orjson.dumps({"unreadable": str(error)})
+    except MemoryError:
+        return orjson.dumps({"memory": True})
+
+
+def _answer(answers: BinaryIO, answer: bytes) -> None:
+    answers.write(len(answer).to_bytes(LENGTH_BYTES))
+    answers.write(answer)
+    answers.flush()
+
+
+def _load_encodings() -> None:
+    """Imports each encoding, as no file can be opened later."""
+    for module in pkgutil.iter_modules(_encodings_path):
+        try:
+            codecs.lookup(module.name)
+        except (LookupError, ImportError):  # mbcs, oem: those of Windows
+            continue
+
+
+if __name__ == "__main__":
+    main()
