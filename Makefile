@@ -64,10 +64,10 @@ test: $(STAMP) ## Run the default tests on private Postgres servers, on all core
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP) ## Run the tests that take longer, on all cores
-	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+	@$(BIN)/python -m pytest -m "slow and not release" -n auto --dist loadfile
 
-test-release: $(STAMP) release-setup ## Check what a release is made of: wheel, image, list of components, site, types, workflows
-	@$(BIN)/python -m pytest -m release -n auto --dist loadfile tests/project tests/acceptance
+test-release: $(STAMP) release-setup ## Check a release: wheel, image, site, workflows; all versions of PostgreSQL; quality; worst memory
+	@$(BIN)/python -m pytest -m release -n auto --dist loadfile
 
 test-clients: $(STAMP) $(CLIENTS)/.installed ## Run what needs packages of other projects: pages of clients (LangChain, supabase-js, …), the chart
 	@$(BIN)/python -m pytest -m clients -n auto --dist loadfile tests/clients

@@ -45,7 +45,7 @@ def peak_mb(process: WorkerProcess) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) // 1000
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_worst_request_of_each_kind_takes_bounded_memory(
     roles: Roles, database: Database, connection: psycopg.Connection, model: Session
 ) -> None:

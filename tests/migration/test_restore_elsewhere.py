@@ -19,7 +19,7 @@ from pgembedd.database.migrate import migrate
 from pgembedd.doctor import examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, administrator, fresh_database
-from tests.support.postgres_versions import VERSIONS, server_of_version
+from tests.support.postgres_versions import VERSIONS_PARAMS, server_of_version
 from tests.support.roles import PASSWORD, Roles, conninfo_as
 from tests.support.sql import column, connected, create_pipeline, made_up, rows, value, work
 
@@ -126,7 +126,7 @@ def dumped(server: EmbeddedPostgres) -> bytes:
         return subprocess.run(command, capture_output=True, check=True).stdout
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module", params=VERSIONS_PARAMS)
 def dump_and_server(request: pytest.FixtureRequest) -> Iterator[tuple[bytes, EmbeddedPostgres]]:
     """The dump of one server, and another one of the same version."""
     with server_of_version(request.param) as elsewhere:

@@ -23,7 +23,7 @@ from tests.support.databases import Database, administrator, fresh_database
 from tests.support.documents import await_quiet, make_documents
 from tests.support.embedders import only
 from tests.support.pg_cron import cron_offering_server
-from tests.support.postgres_versions import VERSIONS, binaries, running_version
+from tests.support.postgres_versions import VERSIONS_PARAMS, binaries, running_version
 from tests.support.roles import connect_as, conninfo_as, temporary_roles
 from tests.support.sql import learn_vector
 from tests.support.worker import worker_thread
@@ -40,7 +40,7 @@ COMMANDS = ("status", "truncated", "retry", "backfill texts", "index texts", "ve
 ATTRIBUTES = ["", "createrole"]
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module", params=VERSIONS_PARAMS)
 def servers(request: pytest.FixtureRequest) -> Iterator[dict[bool, EmbeddedPostgres]]:
     """A server with the extensions (True) and one without."""
     found = binaries(request.param)

@@ -102,7 +102,7 @@ def test_spoilt_questions_show_in_the_ranking_alone(real: Remembering, collectio
     assert failed(quality) == ["nDCG@10, int8 against fp32"]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_int8_passes_the_gate(minilm: Session, int8: Session) -> None:
     quality = measure(minilm, int8, whole_collection())
 

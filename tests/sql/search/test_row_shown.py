@@ -131,7 +131,7 @@ CALLS = [
 ] + ["select pgembedd.explain_search('documents', null, 1000, %(in)s, embedding => %(vector)s::vector)"]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_memory_of_a_backend_is_bounded(database: Database) -> None:
     """Rows of two megabytes, and lists of 300,000 values in a filter."""
     with connected(database) as connection:
