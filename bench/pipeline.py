@@ -30,7 +30,8 @@ WORKERS, MORE_WORKERS, ON_RAY = (1, 2), (1, 2, 4, 8), (1, 2, 4)
 RAY, RAY_ADDRESS = Path(".venv-cluster/bin"), ("127.0.0.1", "6399")
 DEPTHS, MORE_DEPTHS = (1_000, 100_000), (1_000, 100_000, 1_000_000)
 SHORTEST_RUN_ROWS = 20_000
-SOME_WORDS = "g || repeat(' some words', 63)"  # 700 characters
+SOME_WORDS = "random() || repeat(' some words', 62)"  # 700 characters, each time others
+null_fleet = partial(fleet, module="bench.null_worker", PGEMBEDD_VECTOR_CACHE_MB="64")  # looks for equal texts, too
 TABLES = {"no index": "plain", "HNSW index": "indexed"}
 
 
@@ -116,7 +117,7 @@ def null_by_workers(counts: Sequence[int], rounds: int) -> list[Result]:
         make_table(connection, "plain", "null", index=False)
 
         def rate(count: int) -> float:
-            with fleet(conninfo, count, module="bench.null_worker") as workers:
+            with null_fleet(conninfo, count) as workers:
                 queued_run_s(connection, workers, 2_000)
                 return NULL_ROWS / queued_run_s(connection, workers, NULL_ROWS)
 
@@ -171,7 +172,7 @@ def null_by_depth(depths: Sequence[int], rounds: int) -> list[Result]:
 
     The first depth also without the words that a search by words needs.
     """
-    with database() as (connection, conninfo), fleet(conninfo, module="bench.null_worker") as workers:
+    with database() as (connection, conninfo), null_fleet(conninfo) as workers:
         make_table(connection, "plain", "null", index=False)
 
         def cost_us(depth: int, table: str = "plain") -> float:

@@ -69,7 +69,10 @@ class WorkerProcess:
     def __init__(
         self, conninfo: str, *arguments: str, module: str = "pgembedd", python: str = sys.executable, **environment: str
     ) -> None:
-        """Start it. `module` is `pgembedd` or `bench.null_worker`; `environment` are its settings."""
+        """Start it. `module` is `pgembedd` or `bench.null_worker`; `environment` are its settings.
+
+        It remembers no vectors unless they say so: the texts of a bench come again in each of its rounds.
+        """
         ours = ("PGEMBEDD_CACHE_DIR", "PGEMBEDD_MODEL_DIR")
         kept = {k: v for k, v in os.environ.items() if k in ours or not k.startswith(("PG", "DATABASE_URL"))}
         self._lines: list[str] = []
@@ -78,7 +81,7 @@ class WorkerProcess:
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [python, "-m", module, "run", "--log-format", "json", *arguments],
-            env={**kept, "DATABASE_URL": conninfo, **environment},
+            env={**kept, "PGEMBEDD_VECTOR_CACHE_MB": "0", "DATABASE_URL": conninfo, **environment},
             cwd=Path(__file__).parents[1],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 import threading
 from concurrent.futures import CancelledError, Future
 from functools import partial
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgembedd.model.scheduler import BACKFILL_SHARE, DOCUMENTS_SHARE, FairShare, Lane, Scheduler
+from pgembedd.model.scheduler import BACKFILL_NICE, BACKFILL_SHARE, DOCUMENTS_SHARE, FairShare, Lane, Scheduler
 from tests.support.waiting import PATIENCE_S
 
 
@@ -142,6 +144,9 @@ def test_nothing_is_saved_up_while_no_document_waits() -> None:
     assert fair_share.choose(1, 0) == "first"
     assert fair_share.choose(1, 1) == "first"
     assert fair_share.choose(0, 1) == "second"
+    fair_share.record("first", 100.0, second=1)
+    fair_share.record("first", 1.0, second=0)
+    assert fair_share.choose(1, 1) == "first"
     assert fair_share.choose(0, 0) is None
 
 
@@ -164,15 +169,42 @@ def test_a_changed_row_behind_a_backfill_is_next() -> None:
     assert done == ["fresh"] + ["backfill"] * 100
 
 
-def test_a_backfill_gets_a_quarter_beside_changes_without_end() -> None:
-    """The scheduler's own clock: each run takes two seconds of it, whatever its lane, and all wait from the start."""
+def test_on_cores_a_changed_row_waits_for_no_text_of_a_backfill_that_runs() -> None:
+    scheduler = Scheduler(2, on_cores=True)
+    blocked = occupy(scheduler, "backfill", 2)
+    assert scheduler.submit("fresh", lambda: "embedded").result(PATIENCE_S) == "embedded"
+    for each in blocked:
+        each.let_go.set()
+    scheduler.shutdown()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no nice value of its own")
+def test_on_cores_a_backfill_takes_what_the_others_leave() -> None:
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    scheduler = Scheduler(1, on_cores=True)
+    lanes: list[Lane] = ["query", "fresh", "backfill"]
+    assert [scheduler.submit(lane, nice).result(PATIENCE_S) for lane in lanes] == [nice(), nice(), BACKFILL_NICE]
+    scheduler.shutdown()
+
+
+@pytest.mark.parametrize("on_cores", [True, False])
+def test_a_backfill_gets_a_quarter_beside_changes_without_end(on_cores: bool) -> None:
+    """The scheduler's own clock: each run takes two seconds of it, whatever its lane, and all wait from the start.
+
+    On cores a backfill's own thread, which may get no core, is kept busy; what it is owed runs on the shared one.
+    """
     ticks, done = itertools.count(), list[Lane]()
-    scheduler = Scheduler(1, clock=lambda: float(2 * next(ticks)))
+    scheduler = Scheduler(1, clock=lambda: float(2 * next(ticks)), on_cores=on_cores)
     (blocked,) = occupy(scheduler, "fresh", 1)
+    kept_busy = occupy(scheduler, "backfill", 1) if on_cores else []
     lanes: list[Lane] = ["fresh", "backfill"]
     futures = [scheduler.submit(lane, partial(done.append, lane)) for lane in lanes for _ in range(400)]
     blocked.let_go.set()
     futures[399].result(PATIENCE_S)
+    for each in kept_busy:
+        each.let_go.set()
     scheduler.shutdown()
     until_fresh_ends = done[: len(done) - done[::-1].index("fresh")]
     assert until_fresh_ends.count("fresh") == 400

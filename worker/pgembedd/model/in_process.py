@@ -56,7 +56,7 @@ class InProcessModel(Generic[Encoder]):
         self.fingerprint: str = self.spec.fingerprint
         self.threads: int = threads or (usable_cores() if on_cpu else DEVICE_THREADS)
         self._on_run = on_run
-        self._scheduler = Scheduler(self.threads)
+        self._scheduler = Scheduler(self.threads, on_cores=on_cpu)
 
     def close(self) -> None:
         """Finish the runs under way, cancel the others, and end the threads."""

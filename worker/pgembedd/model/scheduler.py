@@ -1,5 +1,7 @@
 """The threads of a session: queries before changed rows before a backfill, and none of them is starved."""
 
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -21,6 +23,8 @@ DOCUMENTS_SHARE = 0.1
 """The documents' share of the shared threads' time while queries come without end."""
 BACKFILL_SHARE = 0.25
 """The share of a backfill in the documents' time while changes of rows come without end."""
+BACKFILL_NICE = 19
+"""The nice value of a backfill's own threads: they take what the others leave."""
 
 
 class FairShare:
@@ -50,8 +54,8 @@ class FairShare:
 
     def record(self, turn: Turn, seconds: float, *, second: int) -> None:
         """Records the seconds that a shared thread spent on a turn; `second` of the second kind wait now."""
-        if turn == "first" and second:
-            self._owed_s += seconds * self._earned_per_s
+        if turn == "first":
+            self._owed_s = self._owed_s + seconds * self._earned_per_s if second else 0.0
         elif turn == "owed":
             self._paying = False
             self._owed_s -= seconds
@@ -85,16 +89,22 @@ class Scheduler:
     So a query waits for no running document, and queries have all cores where there is nothing else
     to do. Each submission sends one call to the shared threads (a query one to its own thread as well), and a
     called thread takes the best task at that moment: it may find that another thread was quicker.
+
+    `on_cores`, where a task keeps a core busy: a backfill has as many threads of its own, which take what the others
+    leave of the cores, so that a changed row does not wait for the end of a running text of a backfill either. The
+    shared threads take only what a backfill is owed.
     """
 
-    def __init__(self, threads: int, clock: Clock = time.monotonic) -> None:
+    def __init__(self, threads: int, clock: Clock = time.monotonic, *, on_cores: bool = False) -> None:
         """`clock` gives seconds."""
-        self._clock = clock
+        self._clock, self._on_cores = clock, on_cores
         self._documents, self._backfills = FairShare(DOCUMENTS_SHARE), FairShare(BACKFILL_SHARE)
         self._lock = threading.Lock()
         self._waiting: dict[Lane, deque[_Task]] = {"query": deque(), "fresh": deque(), "backfill": deque()}
         self._shared = ThreadPoolExecutor(threads, thread_name_prefix="model")
-        self._for_queries = ThreadPoolExecutor(1, thread_name_prefix="queries")
+        self._own: dict[Lane, ThreadPoolExecutor] = {"query": ThreadPoolExecutor(1, thread_name_prefix="queries")}
+        if on_cores:
+            self._own["backfill"] = ThreadPoolExecutor(threads, "backfill", initializer=_yield_cores)
 
     def submit(self, lane: Lane, work: Callable[[], Result]) -> Future[Result]:
         """Hands `work` to the threads. RuntimeError after shutdown()."""
@@ -102,9 +112,10 @@ class Scheduler:
         with self._lock:
             self._waiting[lane].append(_Task(future, work))
         try:
-            if lane == "query":
-                self._for_queries.submit(self._take_query)
-            self._shared.submit(self._take_any)
+            if lane in self._own:
+                self._own[lane].submit(self._take_of, lane)
+            if lane != "backfill" or not self._on_cores:
+                self._shared.submit(self._take_any)
         except RuntimeError:
             future.cancel()
             raise
@@ -114,7 +125,7 @@ class Scheduler:
         """Finishes running tasks, and waiting ones unless they are to be cancelled; then ends the threads."""
         if cancel_futures:
             self._cancel()
-        for threads in (self._for_queries, self._shared):
+        for threads in (*self._own.values(), self._shared):
             threads.shutdown(wait=True, cancel_futures=cancel_futures)
         if cancel_futures:
             self._cancel()  # what was submitted meanwhile, and whose calls were cancelled
@@ -127,15 +138,25 @@ class Scheduler:
         for task in left:
             task.future.cancel()
 
-    def _take_query(self) -> None:
+    def _take_of(self, lane: Lane) -> None:
         with self._lock:
-            task = self._waiting["query"].popleft() if self._waiting["query"] else None
+            task = self._waiting[lane].popleft() if self._waiting[lane] else None
         if task:
             task.run()
 
+    def _counts(self) -> tuple[int, int, int]:
+        """Returns how many of each lane wait for the shared threads."""
+        queries, fresh, backfill = map(len, self._waiting.values())
+        return queries, fresh, backfill if fresh or not self._on_cores else 0
+
     def _take_any(self) -> None:
+        while self._take_best() == "owed":
+            pass  # what it was called for may wait still
+
+    def _take_best(self) -> Turn | None:
+        """Runs the best task; returns which turn it was among the documents, None for a query and for nothing."""
         with self._lock:
-            queries, fresh, backfill = map(len, self._waiting.values())
+            queries, fresh, backfill = self._counts()
             turn = self._documents.choose(queries, fresh + backfill)
             document = self._backfills.choose(fresh, backfill) if turn in ("second", "owed") else None
             lane: Lane = "query" if document is None else "fresh" if document == "first" else "backfill"
@@ -145,7 +166,14 @@ class Scheduler:
             task.run()
             took_s = self._clock() - started
             with self._lock:
-                _, fresh, backfill = map(len, self._waiting.values())
+                _, fresh, backfill = self._counts()
                 self._documents.record(turn, took_s, second=fresh + backfill)
                 if document is not None:
                     self._backfills.record(document, took_s, second=backfill)
+        return document
+
+
+def _yield_cores() -> None:
+    """Has this thread yield the cores, on Linux: elsewhere a thread has no nice value of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKFILL_NICE)
