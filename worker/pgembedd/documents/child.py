@@ -42,6 +42,8 @@ def _parse(file: bytes, limits: Limits) -> bytes:
         return orjson.dumps({"unreadable": str(error)})
     except MemoryError:
         return orjson.dumps({"memory": True})
+    except Exception as error:  # what a damaged file makes of a library, or of us
+        return orjson.dumps({"unreadable": f"The file is damaged: its reader stopped ({type(error).__name__})."})
 
 
 def _answer(answers: BinaryIO, answer: bytes) -> None:

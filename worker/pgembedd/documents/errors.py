@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pgembedd.errors import ConfigurationError, PgembeddError
 
-PACKAGES = ("charset-normalizer", "pypdfium2", "python-calamine")
+PACKAGES = ("faust-cchardet", "pypdfium2", "python-calamine")
 """The extra `documents`."""
 
 

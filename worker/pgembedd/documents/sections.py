@@ -1,61 +1,112 @@
-"""Blocks of Markdown into pages, for what has no pages: a page ends before a heading, or where it is long enough."""
+"""Blocks of Markdown into pages: those of the file, or where there are none, sections that are long enough."""
+
+import re
 
 from pgembedd.documents.document import Page
 
 LONG_ENOUGH = 1_500
-"""Characters after which a heading begins a page."""
+"""Characters of a section after which a heading begins the next one."""
 MOST = 6_000
-"""Characters of a page; a longer paragraph is cut."""
+"""Characters of a section; a longer paragraph is cut."""
 
 _CUTS = ("\n", ". ", "。", " ")
+_LIKE_HEADING = re.compile(r"^( {0,3})(?=#{1,6}\s)", re.MULTILINE)
 
 
 class Sections:
-    """Collects headings and blocks in order; `pages()` returns the pages."""
+    """Collects headings and blocks in order; `pages()` returns the pages.
 
-    def __init__(self) -> None:
+    With `paged` a page ends where `end_page()` says, whether it holds text or not; else a section ends there, too.
+    """
+
+    def __init__(self, *, paged: bool = False) -> None:
+        self._paged = paged
         self._pages: list[Page] = []
+        self._ended = 0
         self._blocks: list[str] = []
         self._size = 0
         self._path: list[tuple[int, str]] = []
         self._above: tuple[str, ...] = ()
 
-    def heading(self, level: int, text: str) -> None:
-        """Adds a heading; `level` counts from 1. A heading without text is left out."""
+    def heading(self, level: int, text: str, *, shown: bool = True) -> None:
+        """Adds a heading; `level` counts from 1. One that is not `shown` is above what follows, and not in its text."""
         text = " ".join(text.split())
         if not text:
             return
-        if self._size >= LONG_ENOUGH:
+        if self._size >= LONG_ENOUGH and not self._paged:
             self.end_page()
         self._path = [(above, title) for above, title in self._path if above < level]
-        if not self._blocks:
+        if not self._blocks and shown:
             self._above = self._titles()
-        self._add(f"{'#' * min(level, 6)} {text}")
         self._path.append((level, text))
+        if shown:
+            self._add(f"{'#' * min(level, 6)} {text}")
+        elif not self._blocks:
+            self._above = self._titles()
 
     def block(self, text: str) -> None:
-        """Adds a paragraph, a table, a list or a fence of code as Markdown, cut into pages where it is too long."""
+        """Adds a paragraph, or what else is between blank lines. What looks like a heading is none."""
+        if "#" in text:
+            text = _LIKE_HEADING.sub(r"\1\\", text)
+        self.markdown(text)
+
+    def markdown(self, text: str) -> None:
+        """Adds a table, a fence of code or a paragraph that is Markdown already."""
         text = text.strip("\n").rstrip()
-        while len(text) > MOST:
+        while len(text) > MOST and not self._paged:
             cut = _cut(text)
-            self._block(text[:cut].rstrip())
+            self._whole(text[:cut].rstrip())
             text = text[cut:].lstrip("\n")
         if text.strip():
-            self._block(text)
+            self._whole(text)
 
-    def end_page(self) -> None:
-        """Ends the page: what follows is on the next one."""
+    def code(self, text: str) -> None:
+        """Adds text whose lines and spaces count."""
+        text = text.strip("\n")
+        while len(text) > MOST and not self._paged:
+            cut = _cut(text)
+            self._whole(f"```\n{text[:cut].rstrip()}\n```")
+            text = text[cut:].lstrip("\n")
+        if text.strip():
+            self._whole(f"```\n{text}\n```")
+
+    def table(self, rows: list[list[str]]) -> None:
+        """Adds a table, whose first row is its header: each page that it is cut into has that."""
+        rows = [row for row in rows if any(map(str.strip, row))]
+        width = max(map(len, rows), default=0)
+        if width < 2 or len(rows) < 2:  # made for the layout
+            for cell in (cell for row in rows for cell in row):
+                self.block(cell)
+            return
+        header, *lines = (_row(row, width) for row in rows)
+        header += "\n" + "|" + " --- |" * width
+        part: list[str] = []
+        size = len(header)
+        for line in lines:
+            if part and size + len(line) > MOST and not self._paged:
+                self._whole("\n".join([header, *part]))
+                part, size = [], len(header)
+            part.append(line)
+            size += len(line) + 1
+        self._whole("\n".join([header, *part]))
+
+    def end_page(self, *, forget: bool = False) -> None:
+        """Ends the page: what follows is on the next one, and with `forget` under no heading."""
+        if self._paged or self._blocks:
+            self._ended += 1
         if self._blocks:
-            self._pages.append(Page(len(self._pages) + 1, self._above, "\n\n".join(self._blocks)))
+            self._pages.append(Page(self._ended, self._above, "\n\n".join(self._blocks)))
+        if forget:
+            self._path = []
         self._blocks, self._size, self._above = [], 0, self._titles()
 
     def pages(self) -> tuple[Page, ...]:
-        """Returns the pages, each with text."""
+        """Returns the pages that hold text."""
         self.end_page()
         return tuple(self._pages)
 
-    def _block(self, text: str) -> None:
-        if self._size + len(text) > MOST:
+    def _whole(self, text: str) -> None:
+        if self._size + len(text) > MOST and not self._paged:
             self.end_page()
         self._add(text)
 
@@ -73,3 +124,8 @@ def _cut(text: str) -> int:
         if (found := text.rfind(mark, MOST // 2, MOST - len(mark))) >= 0:
             return found + len(mark)
     return MOST
+
+
+def _row(cells: list[str], width: int) -> str:
+    texts = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(texts)} |" + "  |" * (width - len(cells))
