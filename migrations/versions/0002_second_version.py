@@ -128,6 +128,7 @@ comment on column pgembedd.embed_request.taken_by is 'The number of the worker t
 alter table pgembedd.activity add workers integer;
 comment on column pgembedd.activity.workers is
     'How many workers answered then, of those that take jobs; null for a store of version 0.1.0.';
+alter type pgembedd.job add attribute source oid;
 """
 
 # When a pipeline's failed jobs are tried again.
@@ -418,6 +419,7 @@ comment on table pgembedd.listener is
 comment on column pgembedd.embed_request.taken_by is
     'The process id of the session of the worker that embeds it.';
 alter table pgembedd.pipeline drop column unserved_tried;
+alter type pgembedd.job drop attribute source;
 drop sequence pgembedd.upkeep_at;
 alter table pgembedd.pipeline
     drop column slow_reason, drop column slow_until, drop column slow_pause, drop column slow_ends,

@@ -17,7 +17,7 @@ begin
                one.chunk_tokens, one.chunk_overlap_tokens, one.splitter,
                case when n.traced then left(m.message -> 'pgembedd' ->> 'traceparent', 55) end,
                case when n.traced then extract(epoch from clock_timestamp() - m.enqueued_at)::double precision end,
-               n.attempts + 1
+               n.attempts + 1, one.source::oid
         from unnest(messages) with ordinality as m(msg_id, read_ct, message, enqueued_at, nth)
         -- The usual message was never read before: it gets by without a call of a function.
         cross join lateral (

@@ -60,7 +60,7 @@ def model() -> Any:
 
 
 def batcher_of(**limits: int) -> RequestBatcher:
-    return RequestBatcher(**({"runners": 1} | limits))
+    return RequestBatcher(None, **({"runners": 1} | limits))
 
 
 @pytest.fixture

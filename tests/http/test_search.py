@@ -20,7 +20,7 @@ from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model import Session
 from tests.http.page import TEXTS, make_library
 from tests.support.databases import Database, fresh_database
-from tests.support.embedders import only
+from tests.support.embedders import Counted, only
 from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.roles import Roles, conninfo_as, temporary_roles
 from tests.support.user_tokens import SECRET, signed
@@ -39,6 +39,8 @@ class Searched:
     database: Database
     role: str
     other: str
+    asked: list[str]
+    """The texts that the model was asked for."""
 
     def post(self, body: dict[str, Any], token: str = FOR_SEARCHES, path: str = "/api/v1/search") -> httpx.Response:
         """The answer to a search."""
@@ -71,7 +73,7 @@ def searched(
         with (
             pytest.MonkeyPatch.context() as patch,
             serving(
-                only(model),
+                only((counted := Counted(model)).model),
                 database.conninfo,
                 http_token=TOKEN,
                 http_tokens_file=str(tokens),
@@ -81,7 +83,7 @@ def searched(
             ) as client,
         ):
             patch.setattr("pgembedd.http.auth.throttle.MAX_FAILURES", 1000)  # test_tokens.py is about these
-            yield Searched(client, database, role, other)
+            yield Searched(client, database, role, other, counted.asked)
 
 
 def url_of(database: Database, role: str) -> str:
@@ -123,6 +125,21 @@ def test_a_search_by_each_address(searched: Searched) -> None:
     }
     by_get = searched.client.get("/api/v1/search", params=fused, headers={"authorization": f"Bearer {FOR_SEARCHES}"})
     assert by_get.json() == searched.post(fused).json() != searched.post(ASKED | {"k": 2}).json()
+
+
+def test_equal_queries_of_a_user_are_embedded_once(searched: Searched) -> None:
+    asked = ASKED | {"query": "which of these is asked again"}
+    before = len(searched.asked)
+    hits = [searched.post(asked).json()["hits"] for _ in range(2)]
+    assert hits[0] == hits[1]
+    ann, bob = signed(), signed(sub="bob")
+    for user in (ann, bob, signed(exp=int(time.time()) + 900), AS_ANOTHER):
+        searched.post(asked, user)
+    assert len(searched.asked) == before + 4, "of the service, of ann, of bob, and of the other role"
+    texts = {"input": [asked["query"], "and one more"], "kind": "query"}
+    for path in ("/embed", "/v1/embeddings", "/embed"):
+        assert searched.post(texts, TOKEN, path).status_code == 200
+    assert searched.asked[before + 4 :] == ["and one more"]
 
 
 @pytest.mark.slow

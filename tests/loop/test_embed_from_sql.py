@@ -91,7 +91,8 @@ def test_a_search_without_an_index_asks_once_for_a_thousand_rows(
         "create table plain as select array_fill(i, array[384])::vector as v from generate_series(1, 1000) i"
     )
     asked = Asked()
-    with worker_thread(database, only(Wrapped(model, on_start=asked))), hearing(connection):
+    loading = only(Wrapped(model, on_start=asked))
+    with worker_thread(database, loading, vector_cache_mb=0), hearing(connection):
         for question in ("pgembedd.embed('once')", "(select pgembedd.embed('once'))"):
             search = f"select from plain where v <=> {question} < 3 order by v <=> {question}"
             assert "Seq Scan on plain" in "\n".join(column(connection, f"explain {search}"))

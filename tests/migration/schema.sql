@@ -21,7 +21,8 @@ CREATE TYPE pgembedd_internal.job AS (
 	splitter text,
 	traceparent text,
 	waited_s double precision,
-	attempt integer
+	attempt integer,
+	source oid
 );
 COMMENT ON TYPE pgembedd_internal.job IS 'A claimed message, with what a worker has to know of its pipeline.';
 CREATE TYPE pgembedd_internal.message AS (

@@ -90,6 +90,14 @@ class Wrapped:
         """Leave the session open."""
 
 
+class Counted:
+    """The real model, and the texts that it was asked for."""
+
+    def __init__(self, session: Session) -> None:
+        self.asked: list[str] = []
+        self.model = Wrapped(session, on_start=lambda texts: self.asked.extend(map(str, texts)))
+
+
 class WrappedPending:
     """Their vectors, after the hook."""
 

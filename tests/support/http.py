@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -59,7 +60,8 @@ def pushed_worker(
 ) -> Worker:
     """The worker of `pgembedd serve`, which processes what is pushed to the service; with `pulls`, of `run --http`."""
     served, listener = service.served.names, service.listener
-    role = Role(pulls=pulls, pushed=service.pushed, served=served, draining=service.stopping, listener=listener)
+    shared = partial(Role, pushed=service.pushed, served=served, draining=service.stopping, listener=listener)
+    role = shared(pulls=pulls, cache=service.vector_cache)
     return Worker(conninfo, brisk(**settings), models, role, own_models=False, observer=observer)
 
 

@@ -7,6 +7,7 @@ from pgembedd.cli.process import warn_of_unknown_settings
 from pgembedd.errors import ConfigurationError
 from pgembedd.log import configure_logging
 from pgembedd.loop.model_loader import loader, reranker_loader
+from pgembedd.model.vector_cache import VectorCache
 from pgembedd.search.local_models import LocalModels
 from pgembedd.search.role import check_search_url
 from pgembedd.settings import HttpSettings, Settings
@@ -15,7 +16,7 @@ from pgembedd.settings.documentation import page
 
 @click.command("mcp")
 @http_options("search_url", "search_url_file")
-@settings_options("model_dir", "precision", "device", "threads", "log_format", "log_level")
+@settings_options("model_dir", "precision", "device", "threads", "vector_cache_mb", "log_format", "log_level")
 def command(http: HttpSettings, settings: Settings) -> None:
     """Serve tools that search to an assistant: the Model Context Protocol on standard input and output.
 
@@ -34,4 +35,6 @@ def command(http: HttpSettings, settings: Settings) -> None:
         from pgembedd.mcp.local import serve_stdio
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"The package {error.name} is missing: pip install 'pgembedd[mcp]'.") from error
-    serve_stdio(http.search_url, LocalModels(loader(settings, offline=True), reranker_loader(settings, offline=True)))
+    cache = VectorCache(settings.vector_cache_mb * 1_000_000)
+    models = LocalModels(loader(settings, offline=True), reranker_loader(settings, offline=True), cache)
+    serve_stdio(http.search_url, models)

@@ -165,6 +165,7 @@ def _role(
         service.stopping,
         service.listener,
         language,
+        service.vector_cache,
         check,
     )
 

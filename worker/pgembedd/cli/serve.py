@@ -9,14 +9,14 @@ from pgembedd.cli.process import exit_unless_drained, run_process
 from pgembedd.settings import HttpSettings, Settings
 
 LOOP_SETTINGS = ("lease_s", "grace_s", "wait", "threads", "precision", "device", "model_dir", "log_format", "log_level")
-PROVIDER_SETTINGS = ("providers", "providers_file")
+MODEL_SETTINGS = ("vector_cache_mb", "providers", "providers_file")
 
 
 @click.command("serve")
 @database_option
 @click.option("--no-database", is_flag=True, help="Embed only: no database, so no pipelines, jobs, events or page.")
 @http_options()
-@settings_options(*LOOP_SETTINGS, *PROVIDER_SETTINGS)
+@settings_options(*LOOP_SETTINGS, *MODEL_SETTINGS)
 def command(database: str | None, no_database: bool, http: HttpSettings, settings: Settings) -> None:
     """Answer HTTP: vectors, pushed jobs, metrics, health, a page. `run --http` claims from the queue, too."""
     if no_database and database is not None:

@@ -139,9 +139,9 @@ class JobRepository:
 def job_of(row: Sequence[Any]) -> Job:
     """Builds the Job of a row of the statements that claim: the columns of the SQL type `job`, and `allowed_s`."""
     queue, msg_id, read_ct, id, pipeline_id, name, model, fingerprint, dimensions, suspect, chunked = row[:11]
-    tokens, overlap, splitter, traceparent, waited_s, attempt, allowed_s = row[11:]
+    tokens, overlap, splitter, traceparent, waited_s, attempt, source, allowed_s = row[11:]
     chunking = Chunking(tokens, overlap, splitter == "markdown") if chunked else None
-    pipeline = ServedPipeline(pipeline_id, name, model, fingerprint, dimensions, chunking)
+    pipeline = ServedPipeline(pipeline_id, name, model, fingerprint, dimensions, chunking, source)
     return Job(queue, msg_id, read_ct, id, suspect, pipeline, traceparent, waited_s or 0.0, attempt, allowed_s)
 
 

@@ -151,7 +151,7 @@ select pg_catalog.pg_terminate_backend(%(process)s)
 -- name: claim
 -- Take jobs of one pipeline under a lease.
 select queue, msg_id, read_ct, id, pipeline_id, pipeline, model, fingerprint, dimensions, suspect, chunked,
-       chunk_tokens, chunk_overlap_tokens, splitter, traceparent, waited_s, attempt,
+       chunk_tokens, chunk_overlap_tokens, splitter, traceparent, waited_s, attempt, source,
        (select pgembedd_internal.allowed_s(%(pipeline_id)s))
 from pgembedd_internal.claim(%(pipeline_id)s, %(queue)s, %(claim_size)s, %(lease_s)s)
 where pgembedd_internal.interface({interface} => true)
@@ -165,7 +165,7 @@ select pgembedd_internal.continue_backfill(%(pipeline_id)s)
 select null as subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id,
        (job).pipeline, (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked,
        (job).chunk_tokens, (job).chunk_overlap_tokens, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt,
-       pgembedd_internal.allowed_s((job).pipeline_id)
+       (job).source, pgembedd_internal.allowed_s((job).pipeline_id)
 from pgembedd_internal.claim_pushed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 where pgembedd_internal.interface({interface} => true)
 
@@ -174,7 +174,7 @@ where pgembedd_internal.interface({interface} => true)
 select subject, state, reason, (job).queue, (job).msg_id, (job).read_ct, (job).id, (job).pipeline_id, (job).pipeline,
        (job).model, (job).fingerprint, (job).dimensions, (job).suspect, (job).chunked, (job).chunk_tokens,
        (job).chunk_overlap_tokens, (job).splitter, (job).traceparent, (job).waited_s, (job).attempt,
-       pgembedd_internal.allowed_s((job).pipeline_id)
+       (job).source, pgembedd_internal.allowed_s((job).pipeline_id)
 from pgembedd_internal.claim_changed(%(posted)s::text::jsonb, %(lease_s)s::integer)
 where pgembedd_internal.interface({interface} => true)
 

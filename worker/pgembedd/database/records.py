@@ -25,7 +25,8 @@ class Chunking:
 class ServedPipeline:
     """The properties of a pipeline that a worker needs; `fingerprint` is None until a worker has pinned it.
 
-    `chunking` is None where a row has one vector, in a column of its table.
+    `chunking` is None where a row has one vector, in a column of its table. `source` is the oid of that table, and 0
+    but in jobs.
     """
 
     id: int
@@ -34,6 +35,7 @@ class ServedPipeline:
     fingerprint: str | None
     dimensions: int
     chunking: Chunking | None = None
+    source: int = 0
 
 
 FRESH, BACKFILL = "pgembedd_fresh", "pgembedd_backfill"

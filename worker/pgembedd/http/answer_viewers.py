@@ -35,8 +35,7 @@ class ViewerPlaces:
 
         Refusal 429 where its user has its share of them, 503 where there is none.
         """
-        # A user as the database knows it: the subject of a JWT. Other tokens have none.
-        user = caller.search_url, None if caller.claims is None else str(caller.claims.get("sub"))
+        user = caller.user
         with self._lock:
             if user[1] is not None and self._users[user] >= self._of_user:
                 raise Refusal(429, f"You watch {self._of_user} answers already; try again when one has ended.", "busy")

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from pgembedd.loop.model_loader import reranker_loader
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.vector_cache import VectorCache
 from pgembedd.search.engine import Models, SearchEngine
 from pgembedd.search.hits import Pipeline
 from pgembedd.search.role import check_search_url
@@ -62,7 +64,8 @@ class ServiceContext:
             check_search_url(http.search_url, "PGEMBEDD_SEARCH_URL")
         self.authenticator = Authenticator(load_tokens(http), http.http_host, user_tokens(http), http.search_url)
         self.language = LanguageGateway(http)
-        self.batcher = RequestBatcher(max_waiting=http.http_max_waiting)
+        self.vector_cache = VectorCache(settings.vector_cache_mb * 1_000_000, observer.recalled)
+        self.batcher = RequestBatcher(self.vector_cache, max_waiting=http.http_max_waiting)
         self.reranker = ServedReranker(reranker_loader(settings, observer), http.http_reranker, http.http_max_waiting)
         pooled = settings.wait == "poll"
         self.database = None if conninfo is None else DatabasePool(conninfo)
@@ -97,7 +100,7 @@ class ServiceContext:
     def search_ports(self, caller: Caller) -> tuple[AsCaller, Models, dict[str, Pipeline]]:
         """Returns what a SearchEngine of a caller is made of: its role, the models, what is known of pipelines."""
         known = self._known.setdefault(caller.search_url, {})
-        return as_caller(self.search_roles, caller), self.search_models, known
+        return as_caller(self.search_roles, caller), replace(self.search_models, asker=caller.user), known
 
     async def result_of(self, started: Future[Result], request: Request, awaited: str = "vectors") -> Result:
         """Returns the result of a future. Refusal 504 after the timeout, 499 when the client left; both cancel it."""

@@ -1,8 +1,9 @@
 """Searches of the service: as the role of the caller's token, with the service's own models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
@@ -23,33 +24,34 @@ from pgembedd.settings import HttpSettings
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True)
 class SearchModels:
-    """The models of a service for searches. Refusal 504 where one takes too long; OverloadedError; ModelError."""
+    """A service's models for searches of `asker`. Refusal 504 where one takes too long; OverloadedError; ModelError."""
 
+    registry: ModelRegistry
+    batcher: RequestBatcher
+    reranker: ServedReranker
+    http: HttpSettings
+    asker: Hashable = None
     embeds = True
-
-    def __init__(
-        self, registry: ModelRegistry, batcher: RequestBatcher, reranker: ServedReranker, http: HttpSettings
-    ) -> None:
-        self._registry, self._batcher, self._reranker, self._http = registry, batcher, reranker, http
 
     def vector(self, pipeline: Pipeline, text: str) -> list[float]:
         """Returns the query's vector by the pipeline's model. Refusal 413 for a long text; ModelMismatchError."""
-        embedder = self._registry.get(pipeline.model)
+        embedder = self.registry.get(pipeline.model)
         check_fingerprint(pipeline, embedder.fingerprint)
-        check_inputs(self._http, embedder, [text])
-        asked = self._batcher.ask(embedder, [text], kind="query")
+        check_inputs(self.http, embedder, [text])
+        asked = self.batcher.ask(embedder, [text], "query", self.asker)
         vector: list[float] = self._wait(asked, "The text had no vector").vectors[0].tolist()
         return vector
 
     def scores(self, reranker: str, query: str, texts: Sequence[str]) -> list[float]:
         """Returns the scores of the texts by the reranker that is served. Refusal 404 for another name."""
-        asked = self._reranker.start(self._reranker.get(reranker), query, texts)
+        asked = self.reranker.start(self.reranker.get(reranker), query, texts)
         scores: list[float] = self._wait(asked, "The hits were not reranked").scores.tolist()
         return scores
 
     def _wait(self, asked: Future[Result], sentence: str) -> Result:
-        timeout_s = self._http.http_timeout_s
+        timeout_s = self.http.http_timeout_s
         try:
             return asked.result(timeout_s)
         except FutureTimeoutError:

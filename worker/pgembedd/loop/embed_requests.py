@@ -12,11 +12,13 @@ from pgembedd.database.listener import Waker
 from pgembedd.errors import DatabaseUnavailableError, ModelError, ModelMismatchError
 from pgembedd.log import get_logger
 from pgembedd.model.comparable import are_comparable
-from pgembedd.model.embedder import Embedder, EmbeddingsFuture, start
+from pgembedd.model.embedder import Embedder, EmbeddingsFuture
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.vector_cache import VectorCache
 
 # Small, because a request that arrives meanwhile waits for the whole batch; the next batch follows at once.
 BATCH_SIZE = 8
+OWNER = "embed()"  # of the vectors: a request does not say which role asks
 # A NOTIFY comes with each request, again from a caller whose worker is gone, and after the loss of the session.
 POLL_EVERY_S = 30.0
 LOADING_POLL_S = 0.25  # while requests wait for their model
@@ -34,12 +36,13 @@ class EmbedRequests:
         stopping: threading.Event,
         waker: Waker,
         served: Callable[[], Collection[str]] = tuple,
+        cache: VectorCache | None = None,
     ) -> None:
-        """`waker` is woken by the NOTIFY of a request.
+        """`waker` is woken by the NOTIFY of a request. `cache` holds the vectors for all callers.
 
         `served` are models to load although no pipeline has them: any role with the grant may send any name.
         """
-        self._requests, self._models, self._served = requests, models, served
+        self._requests, self._models, self._served, self._cache = requests, models, served, cache or VectorCache()
         self._stopping, self._waker = stopping, waker
         self._loading: list[tuple[VectorRequest, float]] = []  # they wait for their model, until then
 
@@ -80,7 +83,8 @@ class EmbedRequests:
         except ModelError as error:
             self._requests.decline(request, str(error))
             return None
-        return start(embedder, [request.text], "query", request.kind)  # a caller waits: an error is a result
+        keys = self._cache.keys(OWNER, embedder, [request.text], request.kind)
+        return self._cache.start(embedder, [request.text], keys, "query", request.kind)  # an error is a result
 
     def _embedder(self, request: VectorRequest) -> Embedder | None:
         """Returns the model; None while it is being loaded. ModelError when this worker cannot serve it."""

@@ -11,8 +11,8 @@ from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.pushed_jobs import PushedJobs
 from pgembedd.loop.role import Role
-from pgembedd.loop.vector_cache import VectorCache
 from pgembedd.model.embedder import Embedder, EmbeddingsFuture
+from pgembedd.model.vector_cache import VectorCache
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
 
@@ -37,7 +37,9 @@ class EmbeddingBatch:
         """Passes the texts of rows to the model, but for those whose vectors the cache holds."""
         jobs, contents = zip(*rows, strict=True)
         texts = [text for content in contents for text in content.texts]
-        return cls(jobs, contents, cache.start(model, jobs[0].pipeline, texts, LANES[jobs[0].queue]), **times)
+        keys = cache.keys(jobs[0].pipeline.source, model, texts, "document")
+        pending = cache.start(model, texts, keys, LANES[jobs[0].queue]) if texts else None
+        return cls(jobs, contents, pending, **times)
 
 
 @dataclass(frozen=True)

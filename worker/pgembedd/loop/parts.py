@@ -28,8 +28,8 @@ from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.pinning import LOOK_EVERY_S, PinnedModels
 from pgembedd.loop.role import Role
 from pgembedd.loop.storer import Storer
-from pgembedd.loop.vector_cache import VectorCache
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.vector_cache import VectorCache
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import Observer
 
@@ -58,7 +58,7 @@ class Parts:
         self._number = LEAST_NUMBER + secrets.randbelow(LEAST_NUMBER)
         self._wakers: list[Waker] = []
         self._beats, self._builds = Waker(self.finished), self._waker()
-        self._cache = VectorCache(settings.vector_cache_mb * 1_000_000, observer)
+        self._cache = role.cache or VectorCache(settings.vector_cache_mb * 1_000_000, observer.recalled)
         self.pinned = PinnedModels(
             models,
             role.pipelines,
@@ -110,7 +110,8 @@ class Parts:
         if "embed" in tasks:
             requests = EmbedRequestRepository(self._connection("embed requests", stopping), self._number)
             asked = self._waker(CHANNEL)
-            work["embed requests"] = EmbedRequests(requests, self._models, stopping, asked, self._role.served).run
+            served = self._role.served
+            work["embed requests"] = EmbedRequests(requests, self._models, stopping, asked, served, self._cache).run
         if "index" in tasks:
             limits = BuildLimits(settings.index_memory_mb, settings.index_workers)
             work["index"] = IndexBuilder(self._connection("index", stopping), limits, stopping, self._builds).run

@@ -9,6 +9,7 @@ import psycopg
 from pgembedd.database.listener import Listener
 from pgembedd.database.schema_check import check_schema
 from pgembedd.loop.pushed_jobs import PushedJobs
+from pgembedd.model.vector_cache import VectorCache
 from pgembedd.settings import LanguageSettings
 
 
@@ -32,5 +33,7 @@ class Role:
     """What listens for this process; the worker makes one where there is none."""
     language: LanguageSettings | None = None
     """With a server of language models, questions are answered, too."""
+    cache: VectorCache | None = None
+    """Vectors of texts that the process embedded lately; the worker makes one where there is none."""
     check: Callable[[psycopg.Connection], object] = check_schema
     """Raises what keeps it from working; its connections wait until it raises nothing."""

@@ -39,7 +39,7 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
-def start(embedder: Embedder, texts: Sequence[str], lane: Lane, kind: Kind = "document") -> EmbeddingsFuture:
+def start(embedder: Embedder, texts: Sequence[Text], lane: Lane, kind: Kind = "document") -> EmbeddingsFuture:
     """Hands texts to the model. Never raises; the result does."""
     try:
         return embedder.start(texts, kind=kind, lane=lane)

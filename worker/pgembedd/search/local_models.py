@@ -6,6 +6,7 @@ from pgembedd.errors import ModelNotConfiguredError, ModelUnavailableError, Pgem
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.registry import LoadedModels, ModelRegistry
 from pgembedd.model.reranker import Reranker
+from pgembedd.model.vector_cache import VectorCache
 from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.search.hits import Pipeline
 
@@ -14,14 +15,18 @@ class LocalModels:
     """Models that are loaded when a search asks for them."""
 
     def __init__(
-        self, load: Callable[[str], Embedder] | None = None, load_reranker: Callable[[str], Reranker] = Reranker
+        self,
+        load: Callable[[str], Embedder] | None = None,
+        load_reranker: Callable[[str], Reranker] = Reranker,
+        cache: VectorCache | None = None,
     ) -> None:
         """`load` fetches nothing: it raises ModelUnavailableError for a model whose files are not here.
 
-        Without it, no query is embedded here.
+        Without it, no query is embedded here. `cache` holds vectors of queries.
         """
         self.embeds = load is not None
         self._models, self._rerankers = ModelRegistry(load or _elsewhere), LoadedModels(load_reranker)
+        self._cache = cache or VectorCache()
 
     def vector(self, pipeline: Pipeline, text: str) -> list[float] | None:
         """Returns the query's vector; None where the model is not here.
@@ -33,7 +38,8 @@ class LocalModels:
         except (ModelNotConfiguredError, ModelUnavailableError):
             return None
         check_fingerprint(pipeline, embedder.fingerprint)
-        vector: list[float] = embedder.start([text], kind="query").result().vectors[0].tolist()
+        keys = self._cache.keys(None, embedder, [text], "query")
+        vector: list[float] = self._cache.start(embedder, [text], keys, "query", "query").result().vectors[0].tolist()
         return vector
 
     def scores(self, reranker: str, query: str, texts: Sequence[str]) -> list[float]:

@@ -63,7 +63,7 @@ class Settings:
     )
     vector_cache_mb: int = setting(
         64,
-        "Memory, in MB, for the vectors of texts that were embedded lately, which are not computed again; 0: none.",
+        "Memory, in MB, for vectors of texts and queries that were embedded lately, so not computed again; 0: none.",
         bounds=(0, 1_000_000),
     )
     index_memory_mb: int = setting(

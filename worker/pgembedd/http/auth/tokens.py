@@ -32,6 +32,11 @@ class Caller:
     search_url: str = field(default="", repr=False)
     claims: dict[str, Any] | None = field(default=None, repr=False)
 
+    @property
+    def user(self) -> tuple[str, str | None]:
+        """The user as the database knows it: its role, and the subject of a JWT; other tokens have none."""
+        return self.search_url, None if self.claims is None else str(self.claims.get("sub"))
+
 
 @dataclass(frozen=True, slots=True)
 class Token:

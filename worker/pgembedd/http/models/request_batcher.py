@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from pgembedd.model.cpu import usable_cores
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Kind, Text
 from pgembedd.model.scheduler import Lane
+from pgembedd.model.vector_cache import Key, VectorCache
 from pgembedd.text.quantities import counted
 
 MAX_BATCH_TOKENS = 8_192
@@ -26,6 +27,7 @@ _CHARS_PER_TOKEN = 4
 class _Request:
     model: Embedder
     texts: tuple[Text, ...]
+    keys: list[Key]
     kind: Kind
     tokens: int  # about
     future: Future[Embeddings]
@@ -69,6 +71,7 @@ class RequestBatcher:
 
     def __init__(
         self,
+        cache: VectorCache | None = None,
         *,
         max_batch_tokens: int = MAX_BATCH_TOKENS,
         max_waiting: int = MAX_WAITING,
@@ -80,18 +83,26 @@ class RequestBatcher:
         self._max_batch_tokens, self._max_waiting = max_batch_tokens, max_waiting
         self._urgent = _RequestQueue(runners or usable_cores(), "batcher-urgent")
         self._bulk = _RequestQueue(BULK_RUNNERS, "batcher-bulk")
-        self._lock = threading.Lock()
+        self._cache, self._lock = cache or VectorCache(), threading.Lock()
         self._waiting = 0  # texts
         self._closed = False
 
-    def ask(self, model: Embedder, texts: Sequence[Text], kind: Kind = "query") -> Future[Embeddings]:
+    def ask(
+        self, model: Embedder, texts: Sequence[Text], kind: Kind = "query", asker: Hashable = None
+    ) -> Future[Embeddings]:
         """Returns a future of the texts' vectors by a model; cancel it to drop the texts.
+
+        Texts that the asker sent lately wait for nothing.
 
         The future raises the model's error for these texts (ModelError, UnknownTokenError), not for others of the
         batch. OverloadedError at once where too many texts wait, and after close().
         """
         tokens = sum(map(_about_tokens, texts))
-        request = _Request(model, tuple(texts), kind, tokens, Future())
+        keys = self._cache.keys(asker, model, texts, kind)
+        request = _Request(model, tuple(texts), keys, kind, tokens, Future())
+        if (held := self._cache.find(model, keys)) is not None:
+            request.future.set_result(held)
+            return request.future
         queue = self._urgent if kind == "query" or tokens <= URGENT_TOKENS else self._bulk
         with self._lock:
             self._admit(len(request.texts))
@@ -139,7 +150,8 @@ class RequestBatcher:
         """Embeds all requests together; after an error each alone, so that a text fails its own request only."""
         texts = [text for request in batch for text in request.texts]
         try:
-            found = batch[0].model.start(texts, kind=batch[0].kind, lane=lane).result()
+            keys = [key for request in batch for key in request.keys]
+            found = self._cache.start(batch[0].model, texts, keys, lane, batch[0].kind).result()
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)

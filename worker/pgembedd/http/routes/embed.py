@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, FailFast, Field
 from typing_extensions import TypeAliasType
 
+from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
 from pgembedd.http.models.embedding import check_inputs, estimated_tokens, model_for, too_long, truncation
@@ -49,15 +50,16 @@ class Embeddings(BaseModel):
 
 def router(service: ServiceContext) -> APIRouter:
     """POST and GET /embed."""
-    routes = APIRouter(tags=["embed"], dependencies=[service.authenticator.require("embed")])
+    routes = APIRouter(tags=["embed"])
+    embed_only = service.authenticator.require("embed")
     errors = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504)
 
     @routes.post("/embed", responses={200: {"model": OneEmbedding | Embeddings}, **errors})
-    async def embed(asked: EmbedRequest, request: Request) -> Response:
+    async def embed(asked: EmbedRequest, request: Request, caller: Caller = embed_only) -> Response:
         """The vector of a text, or of each of several."""
         one = isinstance(asked.input, str)
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
-        vectors, headers = await _answer(service, asked, texts, request)
+        vectors, headers = await _answer(service, asked, texts, request, caller)
         return _json({"embedding": vectors[0]} if one else {"embeddings": vectors}, headers)
 
     @routes.get(f"{FUNCTIONS}/embed", responses={200: {"model": list[float]}, **errors})
@@ -68,17 +70,18 @@ def router(service: ServiceContext) -> APIRouter:
         model: Annotated[Name | None, Query(description="A served model.")] = None,
         pipeline: Annotated[Name | None, Query(description="Instead of `model`: that of this pipeline.")] = None,
         kind: Annotated[Kind, Query(description="Which prefix.")] = "query",
+        caller: Caller = embed_only,
     ) -> Response:
         """The vector of a text, as a bare array."""
         asked = EmbedRequest(input=input, model=model, pipeline=pipeline, kind=kind)
-        vectors, headers = await _answer(service, asked, [input], request)
+        vectors, headers = await _answer(service, asked, [input], request, caller)
         return _json(vectors[0], headers)
 
     return routes
 
 
 async def _answer(
-    service: ServiceContext, asked: EmbedRequest, texts: list[str], request: Request
+    service: ServiceContext, asked: EmbedRequest, texts: list[str], request: Request, caller: Caller
 ) -> tuple[Any, dict[str, str] | None]:
     """Returns the vectors, and the headers of the answer: the number of tokens cut from all texts together."""
     embedder = await model_for(service.served, asked.model, asked.pipeline)
@@ -100,7 +103,7 @@ async def _answer(
             )
         started = service.unpooled.submit(_embed_unpooled, embedder, texts, asked)
         return await service.result_of(started, request), None
-    embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind), request)
+    embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind, caller.user), request)
     if not asked.truncate and embedded.dropped.any():
         worst = int(np.argmax(embedded.dropped))
         raise Refusal(422, too_long(worst, int(embedded.tokens[worst]), embedder), "text_too_long", param="input")

@@ -126,7 +126,7 @@ def router(service: ServiceContext) -> APIRouter:
             raise (await model_names(service, caller)).not_found() from None
         _check(service, asked, texts, embedder)
         try:
-            embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind), request)
+            embedded = await service.result_of(service.batcher.ask(embedder, texts, asked.kind, caller.user), request)
         except UnknownTokenError as error:
             raise Refusal(400, f"{error} {CLIENTS}", "unknown_token", param="input") from None
         cuts = service.http.http_truncate == "on" if asked.truncate is None else asked.truncate
