@@ -166,12 +166,13 @@ as $$
 $$;
 
 create or replace function pgembedd_internal._qualified_type(type oid) returns text
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('%I.%I', n.nspname, t.typname)
-    from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
-$$;
+begin
+    return (select format('%I.%I', n.nspname, t.typname)
+            from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type);
+end $$;
 
 -- The schemas of our functions: what is for others, and what is our own.
 create or replace function pgembedd_internal._schemas() returns regnamespace[]

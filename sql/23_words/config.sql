@@ -19,13 +19,14 @@ exception when invalid_parameter_value then
 end $$;
 
 create or replace function pgembedd_internal._text_config_oid(name text) returns oid
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp set quote_all_identifiers = off
 as $$
-    select c.oid from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
-    where name in (format('%I.%I', n.nspname, c.cfgname),  -- or noted while the setting was on
-                   format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(c.cfgname, '"', '""')))
-$$;
+begin
+    return (select c.oid from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
+            where name in (format('%I.%I', n.nspname, c.cfgname),  -- or noted while the setting was on
+                           format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(c.cfgname, '"', '""'))));
+end $$;
 
 -- The pipeline with the configuration of its words, both fields null where there is to be no search by words. The
 -- option names a configuration, or a column of the source that names that of each row.

@@ -14,14 +14,16 @@ end $$;
 -- The view of that name, if it is one over the words; looked up without to_regclass(), for which the caller would need
 -- USAGE on its schema.
 create or replace function pgembedd_internal._words_view(words regclass) returns regclass
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select c.oid::regclass from pg_class w join pg_class c on c.relnamespace = w.relnamespace
-    where w.oid = words and c.relname = _truncate_name(w.relname, 58) || '_view' and c.relkind = 'v' and exists (
-        select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-        where r.ev_class = c.oid and d.refobjid = words)
-$$;
+begin
+    return (select c.oid from pg_class w join pg_class c on c.relnamespace = w.relnamespace
+            where w.oid = words and c.relname = _truncate_name(w.relname, 58) || '_view' and c.relkind = 'v'
+              and exists (
+                  select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                  where r.ev_class = c.oid and d.refobjid = words));
+end $$;
 
 create or replace function pgembedd_internal._mirror_words_rights(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql

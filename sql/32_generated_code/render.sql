@@ -5,14 +5,19 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    placeholder constant text := E'\\{([a-z_]+)\\}';
-    names text[] := array(select m[1] from regexp_matches(template, placeholder, 'g') as m);
-    unknown text := (select n from unnest(names) as n where not variables ? n limit 1);
+    parts constant text[] := string_to_array(template, '{');
+    rendered text := parts[1];
+    name text;
 begin
-    if unknown is not null then
-        raise exception 'The template has no value for {%}.', unknown;
-    end if;
-    return (
-        select string_agg(concat(p.literal, variables ->> p.name), '' order by p.nth)
-        from unnest(regexp_split_to_array(template, placeholder), names) with ordinality as p(literal, name, nth));
+    for i in 2 .. coalesce(cardinality(parts), 0) loop
+        name := split_part(parts[i], '}', 1);
+        if variables ? name then
+            rendered := concat(rendered, variables ->> name, substr(parts[i], length(name) + 2));
+        elsif parts[i] ~ E'^[a-z_]+\\}' then
+            raise exception 'The template has no value for {%}.', name;
+        else
+            rendered := concat(rendered, '{', parts[i]);
+        end if;
+    end loop;
+    return rendered;
 end $$;

@@ -140,8 +140,7 @@ declare
 begin
     select w.* into noted from word_statistics w where w.pipeline_id = one.id;
     target.text_configs := array(
-        select distinct _text_config_oid(c) from unnest(one.text_config || noted.configs) c
-        where _text_config_oid(c) is not null);
+        select distinct o from unnest(one.text_config || noted.configs) c, _text_config_oid(c) o where o is not null);
     target.no_words := case
         when one.text_config is null then format('The pipeline "%s" has no search by words.', one.name)
         when target.text_configs = '{}' then format('The text search configuration %s of "%s" is gone.',

@@ -24,7 +24,8 @@ begin
         raise exception using message = 'The query is empty.',
             hint = 'Say in some words what is searched; pgembedd.search() takes its vector, too, as embedding.',
             errcode = 'invalid_parameter_value';
-    elsif _search_similarity_range(target.distance, asked.min_similarity) is not null then
+    elsif asked.min_similarity is not null
+          and _search_similarity_range(target.distance, asked.min_similarity) is not null then
         raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),
             hint = _search_similarity_range(target.distance, asked.min_similarity), errcode = 'invalid_parameter_value';
     elsif asked.mode = 'text' and asked.min_similarity is not null then

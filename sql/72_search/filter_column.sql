@@ -21,7 +21,7 @@ declare
     found_one record;
     operand pgembedd_internal._search_operand;
 begin
-    select c.* into found_one from _search_columns(source) c
+    select c.* into found_one from _search_columns(source, array[name, path[1]]) c
     where c.name = $2 or c.name = path[1] and cardinality(path) > 1 and c.base in ('json'::regtype, 'jsonb'::regtype)
     order by c.name = $2 desc limit 1;
     if found_one.name is null then
@@ -35,7 +35,15 @@ begin
     operand.type_name := format_type(found_one.type, null);
     operand.is_text := found_one.category = 'S';
     operand.kind := case found_one.category when 'A' then 'array' else 'plain' end;
-    if found_one.base not in ('json'::regtype, 'jsonb'::regtype) then
+    if found_one.base = any ('{16,20,21,23,25,700,701,1043,1082,1114,1184,1700,2950}') then
+        -- Postgres's own types that most filters name; what _compared_by_btree() finds for them.
+        operand.written := _qualified_type(found_one.base);
+        operand.type := case found_one.base when 1043 then 'pg_catalog.text' else operand.written end;
+        operand.expression := format('s.%I::%s', found_one.name, operand.type);
+        operand.operators := '{operator(pg_catalog.<),operator(pg_catalog.<=),operator(pg_catalog.=),'
+            'operator(pg_catalog.>=),operator(pg_catalog.>)}';
+        return operand;
+    elsif found_one.base not in ('json'::regtype, 'jsonb'::regtype) then
         return _compared_by_btree(operand, found_one.name);
     end if;
     operand.kind := 'json';
@@ -49,9 +57,9 @@ begin
     return operand;
 end $$;
 
--- The columns that the caller may read, vectors excepted; `base` is the type, or what a domain is made of. In plpgsql,
--- which keeps the plan.
-create or replace function pgembedd_internal._search_columns(source oid)
+-- The columns that the caller may read, vectors excepted, or those of these names; `base` is the type, or what a domain
+-- is made of. In plpgsql, which keeps the plan.
+create or replace function pgembedd_internal._search_columns(source oid, names text[] default null)
 returns table (number smallint, name text, type oid, base oid, category "char", element oid, width smallint)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -63,7 +71,7 @@ begin
         from pg_attribute a join pg_type t on t.oid = a.atttypid
         join pg_type b on b.oid = case when t.typtype = 'd' then _base_type(t.oid) else t.oid end
         where a.attrelid = source and a.attnum > 0 and not a.attisdropped
-          and has_column_privilege(source, a.attnum, 'select')
+          and (names is null or a.attname = any (names)) and has_column_privilege(source, a.attnum, 'select')
           and b.typname not in ('vector', 'halfvec', 'sparsevec', '_vector', '_halfvec', '_sparsevec');
 end $$;
 

@@ -12,8 +12,9 @@ declare
     either tsquery;  -- terms joined by `or`
     is_required boolean := false;
     is_alternative boolean := false;
+    has_syntax constant boolean := left(asked.query, 10000) ~* E'"|(^|\\s)(-|or(\\s|$))';
 begin
-    asked.plain := '';
+    asked.plain := case when has_syntax then '' else left(asked.query, 10000) end;
     for token in
         select coalesce(m.parts[2], m.parts[4]) as content, m.parts[2] is not null as phrase,
                coalesce(m.parts[1], m.parts[3]) = '-' as excluded, t.term
@@ -21,7 +22,8 @@ begin
              with ordinality as m(parts, nth)
         cross join lateral (  -- as any of the configurations reads it
             select string_agg(nullif(phraseto_tsquery(c::regconfig, coalesce(m.parts[2], m.parts[4]))::text, ''),
-                              ' | ')::tsquery as term from unnest(target.text_configs) c) t order by m.nth
+                              ' | ')::tsquery as term from unnest(target.text_configs) c) t
+        where has_syntax order by m.nth
     loop
         if not token.phrase and not token.excluded and lower(token.content) = 'or' and either is not null then
             is_alternative := true;

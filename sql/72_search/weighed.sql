@@ -37,17 +37,18 @@ end $$;
 create or replace function pgembedd_internal._search_shares(
     pipeline_id integer, words text[]
 ) returns double precision[]
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select array(
+begin
+    return array(
         select coalesce(f.share, 2.5 / greatest(least(s.documents, 5000), 5))
         from unnest(words) with ordinality as w(word, nth)
         left join pipeline p on p.id = $1 and _sees_all_rows(p.source, p.words_table)
         left join word_statistics s on s.pipeline_id = p.id
         left join word_frequency f on f.pipeline_id = p.id and f.word = w.word
-        order by w.nth)
-$$;
+        order by w.nth);
+end $$;
 
 -- Whether no policy of the source hides a row of that table from the role that the session has taken, which a function
 -- of another owner hides, and which may read it. Only then is it told what is counted over all rows.
