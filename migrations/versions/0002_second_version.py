@@ -312,6 +312,17 @@ begin
 end $$;
 """
 
+# What searches look up, check and render is kept.
+SEARCHES = """
+create table pgembedd_internal.prepared_search (
+    pipeline_id  integer primary key references pgembedd_internal.pipeline on delete cascade,
+    basis        text not null,
+    target       jsonb not null
+);
+comment on table pgembedd_internal.prepared_search is
+    'What searches have to know of a pipeline; once its tables are not as `basis` says, each search looks it up.';
+"""
+
 # How far a backfill of a large table is.
 BACKFILL = """
 create table pgembedd_internal.open_backfill (
@@ -398,6 +409,7 @@ alter table pgembedd.activity drop column workers;
 alter table pgembedd.push drop column batch_size, drop column requests, drop column problem;
 comment on table pgembedd.push is
     'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
+drop table pgembedd.prepared_search;
 drop table pgembedd.open_backfill;
 drop table pgembedd.model;
 drop table pgembedd.worker;
@@ -455,7 +467,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 def upgrade() -> None:
     for statements in (
         *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, GRAPHS),
-        *(NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL),
+        *(NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES),
     ):
         raw(op.get_bind()).execute(statements)
 

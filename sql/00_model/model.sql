@@ -6,6 +6,7 @@
 -- Tables       pipeline         a source table, its content, a model, where the vectors are; running, paused or stopped
 --              row_state        rows that are an exception: blank, truncated, dead
 --              open_backfill    backfills whose rows are not all queued yet
+--              prepared_search  what searches know of a pipeline, as long as its tables are as they were
 --              dead_letter      jobs that failed for good, with reason and history
 --              worker           workers by their heartbeat; activity, sample, event: what they did, for status
 --              answer           questions; answer_source: the rows they are answered from; answer_events: the answer

@@ -61,4 +61,5 @@ begin
     update pipeline p
     set shape = made_for, source_name = p.source::text, embedding_table_name = p.embedding_table::text
     where p.id = _generate.pipeline.id;
+    perform _prepare_search(p) from pipeline p where p.id = _generate.pipeline.id;
 end $$;

@@ -15,7 +15,9 @@ create or replace view pgembedd_internal._search_target as
            null::text as chunk_index, null::text as hit_columns,
            -- The words, or why there are none; how many rows the upkeep counted, and how long they are.
            null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
-           null::double precision as documents, null::double precision as average_length
+           null::double precision as documents, null::double precision as average_length,
+           -- What a hit shows to a role that may read the whole of `s`, and the text that its snippet is made of.
+           null::text as row_expression, null::text as content
     where false;
 comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
@@ -28,10 +30,69 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one pgembedd_internal.pipeline;
-    target pgembedd_internal._search_target;
+    one constant pgembedd_internal.pipeline := _searched(name, source);
+    target pgembedd_internal._search_target := (
+        select jsonb_populate_record(null::_search_target, s.target) from prepared_search s
+        where s.pipeline_id = one.id and s.basis = _search_basis(one));
 begin
-    one := _searched(name, source);
+    if target.embedding_no is null then target := _made_search_target(one); end if;
+    if target.embedding_no is null or target.source_schema is null then
+        raise exception using
+            message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
+            errcode = 'object_not_in_prerequisite_state';
+    end if;
+    target.name := one.name;
+    return case when with_words then _with_search_words(target, one) else target end;
+end $$;
+
+-- Keeps what searches of a pipeline have to know, and what that follows from.
+create or replace function pgembedd_internal._prepare_search(one pgembedd_internal.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    basis constant text := _search_basis(one);
+    target pgembedd_internal._search_target := _made_search_target(one);
+begin
+    if target.embedding_no is null then return; end if;
+    if has_table_privilege(target.source, 'select') then
+        select r.row_expression, r.content into target.row_expression, target.content
+        from _search_row_parts(target, _most('row')) r;
+    end if;
+    insert into prepared_search as s (pipeline_id, basis, target)
+    values (one.id, basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
+        'source', target.source::oid, 'vectors', target.vectors::oid)))  -- a name takes a right on its schema
+    on conflict (pipeline_id) do update set basis = excluded.basis, target = excluded.target;
+end $$;
+
+-- What these parts follow from: the names of the tables, names and types of their columns, the index of the key, and
+-- what the pipeline is.
+create or replace function pgembedd_internal._search_basis(one pgembedd_internal.pipeline) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+begin
+    return concat_ws(' ', one.source, one.source::oid, one.embedding_table, one.embedding_table::oid,
+        one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
+        (select i.indexrelid from pg_index i where i.indrelid = one.source and i.indisprimary),
+        (select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, case when a.atttypid >= 16384
+                           then (select concat(t.typnamespace::regnamespace, '.', t.typname) from pg_type t
+                                 where t.oid = a.atttypid) end), ',' order by a.attrelid, a.attnum)
+         from pg_attribute a
+         where a.attrelid in (one.source, one.embedding_table) and a.attnum > 0 and not a.attisdropped));
+end $$;
+
+create or replace function pgembedd_internal._made_search_target(
+    one pgembedd_internal.pipeline
+) returns pgembedd_internal._search_target
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    target pgembedd_internal._search_target;
+    vector_schema text;
+begin
     target.id := one.id;
     target.name := one.name;
     target.model := one.model;
@@ -42,28 +103,20 @@ begin
     target.vectors := coalesce(one.embedding_table, one.source);
     target.text_columns := coalesce(one.content_columns, one.watch_columns);
     target.alias := case when target.chunked then 'v' else 's' end;
-    target.embedding := quote_ident(coalesce(one.embedding_column, 'embedding'));
+    target.embedding := quote_ident(_vector_column(one));
     target.source_schema := (select c.relnamespace from pg_class c where c.oid = target.source);
     select a.attnum, n.nspname, c.relnamespace into target.embedding_no, target.vector_schema, target.vectors_schema
     from pg_attribute a join pg_class c on c.oid = a.attrelid
     join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
-    where a.attrelid = target.vectors and a.attname = coalesce(one.embedding_column, 'embedding')
-      and not a.attisdropped;
-    if target.embedding_no is null or target.source_schema is null then
-        raise exception using
-            message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
-            errcode = 'object_not_in_prerequisite_state';
-    end if;
+    where a.attrelid = target.vectors and a.attname = _vector_column(one) and not a.attisdropped;
+    vector_schema := replace(quote_ident(target.vector_schema), '%', '%%');
     target.distance_to := format(
-        '(%%1$s.%s operator(%s.%s) $%%2$s::%s.%s)', replace(target.embedding, '%', '%%'),
-        replace(quote_ident(target.vector_schema), '%', '%%'),
-        case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end,
-        replace(quote_ident(target.vector_schema), '%', '%%'), one.vector_type);
+        '(%%1$s.%s operator(%s.%s) $%%2$s::%s.%s)', replace(target.embedding, '%', '%%'), vector_schema,
+        case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end, vector_schema, one.vector_type);
     target.similarity_at := case one.distance
         when 'cosine' then '(1 operator(pg_catalog.-) %s)' when 'ip' then '(operator(pg_catalog.-) %s)'
         else '(1 operator(pg_catalog./) (1 operator(pg_catalog.+) %s))' end;
-    target := _with_search_key(target);
-    return case when with_words then _with_search_words(target, one) else target end;
+    return _with_search_key(target);
 end $$;
 
 -- The pipeline of that name, of that table, or both.

@@ -21,9 +21,8 @@ begin
         from regexp_matches(left(asked.query, 10000), E'(-?)"([^"]*)"|(-?)([^\\s"]+)', 'g')
              with ordinality as m(parts, nth)
         cross join lateral (  -- as any of the configurations reads it
-            select string_agg(nullif(phraseto_tsquery(c::regconfig, coalesce(m.parts[2], m.parts[4]))::text, ''),
-                              ' | ')::tsquery as term from unnest(target.text_configs) c) t
-        where has_syntax order by m.nth
+            select string_agg(nullif(phraseto_tsquery(c::regconfig, coalesce(m.parts[2], m.parts[4]))::text, ''), ' | ')
+                   ::tsquery as term from unnest(target.text_configs) c) t where has_syntax order by m.nth
     loop
         if not token.phrase and not token.excluded and lower(token.content) = 'or' and either is not null then
             is_alternative := true;

@@ -3,11 +3,29 @@
 -- fetched. The snippet is made of the chunk, or of the text columns that the caller may read.
 
 -- Expressions over the row `s` and the chunk `v`. The row has the columns that the caller may read, vectors excepted,
--- types from outside Postgres by their text, as an object; whole where no bytes are given. `plain`: no column has
--- numbers of any length.
+-- types from outside Postgres by their text, as an object; whole where no bytes are given.
 create or replace function pgembedd_internal._search_shown(
     target pgembedd_internal._search_target, snippet_length integer, bytes integer,
     out row_expression text, out snippet text
+)
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    if target.row_expression is null or bytes is distinct from _most('row')
+       or not has_table_privilege(target.source, 'select') then
+        select r.row_expression, r.content into target.row_expression, target.content
+        from _search_row_parts(target, bytes) r;
+    end if;
+    row_expression := target.row_expression;
+    snippet := case when snippet_length = 0 or target.content is null then 'null::pg_catalog.text'
+        else format('pgembedd_internal._search_snippet(%s, %s, $3, $4, %s)', target.content, snippet_length,
+                    coalesce(target.text_configs[1]::text, 'null')) end;
+end $$;
+
+-- The row, and the text for its snippet. `plain`: no column has numbers of any length.
+create or replace function pgembedd_internal._search_row_parts(
+    target pgembedd_internal._search_target, bytes integer, out row_expression text, out content text
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -44,11 +62,9 @@ begin
              else '(select pgembedd_internal._search_cut(pg_catalog.to_jsonb(r.*), pg_catalog.array_remove('
                   'array[%2$s]::pg_catalog.text[], null), %3$L, %4$s) from (select %1$s) r)' end,
         shown.columns, shown.lost, shown.plain, bytes);
-    snippet := case when snippet_length = 0 or shown.content is null and not target.chunked then 'null::pg_catalog.text'
-        else format('pgembedd_internal._search_snippet(%s, %s, $3, $4, %s)',
-            case when target.chunked then format(read, 'v', 'chunk')
-                 else format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', shown.content) end,
-            snippet_length, coalesce(target.text_configs[1]::text, 'null')) end;
+    content := case when target.chunked then format(read, 'v', 'chunk')
+                    when shown.content is not null
+                    then format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', shown.content) end;
 end $$;
 
 -- The row; of one that is too large the largest values are cut, as many as it takes; those of `lost` are null already.

@@ -385,6 +385,12 @@ ALTER TABLE pgembedd_internal.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS I
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE pgembedd_internal.prepared_search (
+    pipeline_id integer NOT NULL,
+    basis text NOT NULL,
+    target jsonb NOT NULL
+);
+COMMENT ON TABLE pgembedd_internal.prepared_search IS 'What searches have to know of a pipeline; once its tables are not as `basis` says, each search looks it up.';
 CREATE TABLE pgembedd_internal.provider_probe (
     pipeline_id integer NOT NULL,
     vectors real[] NOT NULL
@@ -508,6 +514,8 @@ ALTER TABLE ONLY pgembedd_internal.pipeline
     ADD CONSTRAINT pipeline_source_embedding_column_key UNIQUE (source, embedding_column);
 ALTER TABLE ONLY pgembedd_internal.pipeline
     ADD CONSTRAINT pipeline_words_table_key UNIQUE (words_table);
+ALTER TABLE ONLY pgembedd_internal.prepared_search
+    ADD CONSTRAINT prepared_search_pkey PRIMARY KEY (pipeline_id);
 ALTER TABLE ONLY pgembedd_internal.provider_probe
     ADD CONSTRAINT provider_probe_pkey PRIMARY KEY (pipeline_id);
 ALTER TABLE ONLY pgembedd_internal.provider_use
@@ -551,6 +559,8 @@ ALTER TABLE ONLY pgembedd_internal.open_backfill
     ADD CONSTRAINT open_backfill_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.pipeline
     ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd_internal.pipeline(id);
+ALTER TABLE ONLY pgembedd_internal.prepared_search
+    ADD CONSTRAINT prepared_search_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.provider_probe
     ADD CONSTRAINT provider_probe_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.row_state
@@ -696,6 +706,7 @@ GRANT UPDATE(indexes_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT UPDATE(sample_due_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.model TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.open_backfill TO pgembedd;
+GRANT SELECT ON TABLE pgembedd_internal.prepared_search TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_probe TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_use TO pgembedd;
 GRANT SELECT(problem) ON TABLE pgembedd_internal.push TO pgembedd;
