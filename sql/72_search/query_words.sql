@@ -24,12 +24,11 @@ begin
             select string_agg(nullif(phraseto_tsquery(c::regconfig, coalesce(m.parts[2], m.parts[4]))::text, ''), ' | ')
                    ::tsquery as term from unnest(target.text_configs) c) t where has_syntax order by m.nth
     loop
-        if not token.phrase and not token.excluded and lower(token.content) = 'or' and either is not null then
-            is_alternative := true;
-            continue;
-        end if;
         if token.excluded then
             asked.excluded := coalesce(asked.excluded || token.term, token.term, asked.excluded);
+        elsif not token.phrase and lower(token.content) = 'or' and either is not null then
+            is_alternative := true;
+            continue;
         else
             asked.plain := concat_ws(' ', nullif(asked.plain, ''), token.content);
             continue when token.term is null;
