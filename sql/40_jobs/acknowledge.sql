@@ -7,15 +7,16 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     lag interval;
+    done bigint[];
+    gone bigint[];
 begin
+    select array_agg(o.msg_id), array_agg(o.msg_id) filter (where o.outcome = 'gone') into done, gone
+    from unnest(msg_ids, outcomes) as o(msg_id, outcome)
+    where o.outcome in ('written', 'unchanged', 'cleared', 'gone');
     execute format($q$
-        with done as (
-            delete from %s q using unnest($1, $2) as o(msg_id, outcome)
-            where q.msg_id = any ($1) and q.msg_id = o.msg_id
-              and o.outcome in ('written', 'unchanged', 'cleared', 'gone')
-            returning q.enqueued_at, o.outcome)
-        select avg(clock_timestamp() - d.enqueued_at) filter (where d.outcome <> 'gone') from done d
-        $q$, _queue_table(queue)) into lag using msg_ids, outcomes;
+        with done as (delete from %s q where q.msg_id = any ($1) returning q.msg_id, q.enqueued_at)
+        select avg(clock_timestamp() - d.enqueued_at) filter (where d.msg_id <> all ($2)) from done d
+        $q$, _queue_table(queue)) into lag using done, coalesce(gone, '{}');
     if outcomes && array['changed', 'rewritten', 'locked'] then
         -- A row that stays locked is looked at ever less often, up to once a minute.
         execute format($q$
