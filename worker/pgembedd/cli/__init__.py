@@ -32,6 +32,7 @@ NAMES = (
         "try",
         "eval",
         "mcp",
+        "parse",
         "backfill",
         "retry",
         "verify",

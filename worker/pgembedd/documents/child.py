@@ -1,6 +1,7 @@
-"""The process that parses files: `python -m pgembedd.documents.child MEMORY_MB FILE_MAX_MB`, with files on its input.
+"""The process that parses files: `python -m pgembedd.documents.child TIMEOUT_S MEMORY_MB FILE_MAX_MB`.
 
-It holds itself to its limits before the first file, so that what a file makes a parser do ends in this process.
+Its standard input has files, each after its length, and its standard output an answer to each. It holds itself to its
+limits before the first file, so that what a file makes a parser do ends in this process.
 """
 
 import codecs
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from pgembedd.documents.confinement import confine
+from pgembedd.documents.confinement import bound_time, confine
 from pgembedd.documents.errors import UnreadableFile
 from pgembedd.documents.limits import Limits
 from pgembedd.documents.process import LENGTH_BYTES
@@ -24,10 +25,11 @@ def main() -> None:
     files, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)  # a library that prints must not answer
-    limits = Limits(memory_mb=int(sys.argv[1]), file_max_mb=int(sys.argv[2]))
+    limits = Limits(float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     _load_encodings()
     confine(limits)
     while length := files.read(LENGTH_BYTES):
+        bound_time(limits.timeout_s)
         _answer(answers, _parse(files.read(int.from_bytes(length)), limits))
 
 

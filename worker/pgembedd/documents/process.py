@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import astuple
 from threading import Timer
 from typing import IO, Any, cast
 
@@ -30,7 +31,7 @@ class ParserProcess:
         self.files = 0
         self._late = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pgembedd.documents.child", str(limits.memory_mb), str(limits.file_max_mb)],
+            [sys.executable, "-m", "pgembedd.documents.child", *map(str, astuple(limits))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -66,6 +66,10 @@ class Settings:
         "Memory, in MB, for vectors of texts and queries that were embedded lately, so not computed again; 0: none.",
         bounds=(0, 1_000_000),
     )
+    parse_processes: int = setting(1, "Processes that parse files, each one file at a time.", bounds=(1, 1_000))
+    parse_timeout_s: float = setting(60.0, "Seconds that the parsing of one file may take.", bounds=(0.1, 86_400))
+    parse_memory_mb: int = setting(512, "Most memory, in MB, of a process that parses files.", bounds=(64, 1_000_000))
+    file_max_mb: int = setting(64, "Most MB of a file that is parsed, and of all files of a claim.", bounds=(1, 1_000))
     index_memory_mb: int = setting(
         512,
         "Most memory, in MB, that Postgres may take to build an index after a backfill; 0: this worker builds none.",
