@@ -49,7 +49,7 @@ def _shown(path: str, document: Document) -> str:
         for name, value in sorted(document.metadata.items())
     ]
     head = [f"{path}: {document.kind}, pages with text: {len(document.pages):,}", *stated, *document.notes]
-    return "\n\n".join(["\n".join(head), *map(_shown_page, document.pages), ""])
+    return "\n\n".join(["\n".join(head), *map(_shown_page, document.pages)]) + "\n"
 
 
 def _shown_page(page: Page) -> str:

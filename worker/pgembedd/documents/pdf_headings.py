@@ -12,6 +12,7 @@ _LEVELS = 4
 _NUMBERING = re.compile(r"[^\W\d]{4,9}[\divxlc]+|[\divxlc]*|[a-z]\d*")
 """What may stand before a heading's title on its line, without spaces and points: "chapter12", "a1"."""
 _NUMBERING_LENGTH = 18
+_NO_LETTERS = re.compile(r"\W+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,12 @@ class Heading:
 def headings_of_outline(entries: list[tuple[int, str]], lines: list[Line]) -> list[Heading]:
     """Returns the headings of a page, whose entries in the outline are given by level and title, in order."""
     found: list[Heading] = []
+    plain = [_plain(line.text) for line in lines] if entries else []
+    page = "".join(plain)
     at = 0
     for level, title in entries:
-        place = _find(_plain(title), lines, at)
+        sought = _plain(title)
+        place = _find(sought, plain, at) if sought and sought in page else None
         if place is None:
             found.append(Heading(level, title, at, 0))
         else:
@@ -65,14 +69,12 @@ def _larger_lines(lines: list[Line], levels: dict[float, int]) -> list[Heading]:
     return found
 
 
-def _find(title: str, lines: list[Line], start: int) -> tuple[int, int] | None:
+def _find(title: str, lines: list[str], start: int) -> tuple[int, int] | None:
     """Returns at which line a title stands and how many it takes, up to three."""
-    if not title:
-        return None
     for at in range(start, len(lines)):
         text = ""
         for end in range(at, min(at + 3, len(lines))):
-            text += _plain(lines[end].text)
+            text += lines[end]
             if len(text) > len(title) + _NUMBERING_LENGTH:
                 break
             if text.endswith(title) and _NUMBERING.fullmatch(text.removesuffix(title)):
@@ -81,4 +83,4 @@ def _find(title: str, lines: list[Line], start: int) -> tuple[int, int] | None:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\W+", "", text).casefold()
+    return _NO_LETTERS.sub("", text).casefold()

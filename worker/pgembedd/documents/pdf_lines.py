@@ -9,10 +9,10 @@ from math import hypot
 
 import pypdfium2.raw as pdfium
 
-_LINE = re.compile(r"[^\r\n]*[^\r\n\s][^\r\n]*")
 _HYPHEN = "\ufffe"
 """What PDFium gives for a hyphen at the end of a line, which it joins with the next one."""
-_BULLET = re.compile(r"^[•▪◦‣●∙■]\s*")
+_NUMBER = re.compile(r"\d+|^[ivxlc]+$")
+_BULLETS = frozenset("•▪◦‣●∙■")
 LARGER = 1.15
 """Of the usual size: that of headings."""
 _WIDER_GAP = 1.35
@@ -67,28 +67,36 @@ def characters_by_size(pages: list[list[Line]]) -> Counter[float]:
 
 def _mark(line: Line) -> str:
     """Returns what running titles of several pages have in common: a page's number apart, the text."""
-    return re.sub(r"\d+|^[ivxlc]+$", "#", line.text)
+    return _NUMBER.sub("#", line.text)
 
 
 def _lines(text_page: "pdfium.FPDF_TEXTPAGE") -> list[Line]:
     count = pdfium.FPDFText_CountChars(text_page)
     buffer = (ctypes.c_ushort * (count + 1))()
-    pdfium.FPDFText_GetText(text_page, 0, count, buffer)
-    units = bytes(buffer)
-    text = units.decode("utf-16-le", "replace").partition("\0")[0]
-    has_pairs = len(text) * 2 + 2 < len(units) and any(ord(letter) > 0xFFFF for letter in text)
+    written = pdfium.FPDFText_GetText(text_page, 0, count, buffer)
+    text = bytes(buffer)[: 2 * (written - 1)].decode("utf-16-le", "replace")
+    has_pairs = len(text) != written - 1  # letters of two units, after which no index is right
+    is_same = written - 1 == count
     matrix = pdfium.FS_MATRIX()
-    lines = []
-    for found in _LINE.finditer(text):
-        line = found[0]
-        size = y = 0.0
+    matrix_at = ctypes.byref(matrix)
+    lines: list[Line] = []
+    end = -1
+    for whole in text.split("\n"):
+        begin, end = end + 1, end + 1 + len(whole)
+        line, size, y = whole.strip(), 0.0, 0.0
+        if not line:
+            continue
         if not has_pairs:
-            start = found.start() + len(line) - len(line.lstrip())
-            index = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, start)
-            if index >= 0 and pdfium.FPDFText_GetMatrix(text_page, index, matrix):
-                size = pdfium.FPDFText_GetFontSize(text_page, index) * hypot(matrix.c, matrix.d)
+            at = begin if whole[0] == line[0] else begin + len(whole) - len(whole.lstrip())
+            index = at if is_same else pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, at)
+            if index >= 0 and pdfium.FPDFText_GetMatrix(text_page, index, matrix_at):
+                size = round(2 * pdfium.FPDFText_GetFontSize(text_page, index) * hypot(matrix.c, matrix.d)) / 2
                 y = matrix.f
-        lines.append(Line(_BULLET.sub("- ", line.replace(_HYPHEN, "").strip()), round(2 * size) / 2, y))
+        if _HYPHEN in line:
+            line = line.replace(_HYPHEN, "")
+        if line[0] in _BULLETS:
+            line = f"- {line[1:].lstrip()}"
+        lines.append(Line(line, size, y))
     return lines
 
 

@@ -1,5 +1,6 @@
 """Reads a file: its kind by content, its text by the reader of that kind, and whether that is text."""
 
+import re
 from dataclasses import replace
 
 from pgembedd.documents.document import Document, Page
@@ -18,7 +19,8 @@ from pgembedd.documents.word import read_docx
 
 _READERS = {"pdf": read_pdf, "ole": read_ole, "html": read_html, "mail": read_mail, "text": read_text}
 _OF_PACKAGES = {"docx": read_docx, "pptx": read_pptx, "epub": read_epub}
-_CONTROLS = {code: None for code in (*range(32), *range(127, 160), 0xAD, 0xFEFF) if code not in (9, 10, 133)}
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\ufeff]")
+"""But for ends of lines and tabs; soft hyphens and marks of byte order are as invisible."""
 _MOST_LOST = 0.02
 """Of the characters: a file with more of them unreadable is no text."""
 
@@ -72,7 +74,12 @@ def _checked(document: Document, text_bytes: int) -> Document:
 
 def _storable(text: str) -> str:
     """Returns a text without control characters, and with U+FFFD for halves of a pair."""
-    return text.translate(_CONTROLS).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = _CONTROLS.sub("", text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _storable_value(value: str | int | list[str]) -> str | int | list[str]:
