@@ -31,14 +31,16 @@ from tests.faults.subjects import PASSWORD
 SIZES, MORE_SIZES = (1, 4, 16, 32), (1, 2, 4, 8, 16, 32, 64)
 POOLED = 8
 ROWS = 20_000
-SETTLE_S, IDLE_S = 3.0, 10.0
+SETTLE_S, IDLE_S = 3.0, 30.0
 LOOK_EVERY_S = 0.05
 NULL = "bench.null_worker"
 MEANS = """
     select sum(calls)::float8, sum(total_exec_time) / 1000 / nullif(sum(calls)::float8, 0) from pg_stat_statements
     where toplevel and query like '%%' || %s || '(%%'
 """
-CALLS = "select coalesce(sum(calls), 0)::float8 from pg_stat_statements where toplevel"
+CALLS = """
+    select coalesce(sum(calls), 0)::float8, coalesce(sum(wal_bytes), 0)::float8 from pg_stat_statements where toplevel
+"""
 DEADLOCKS = "select deadlocks::float8 from pg_stat_database where datname = current_database()"
 WAITING = """
     select count(*) filter (where wait_event_type = 'Lock'), count(*) filter (where wait_event_type = 'LWLock')
@@ -130,7 +132,7 @@ def measured(
     time.sleep(SETTLE_S)
     connection.execute("select pg_stat_statements_reset()")
     time.sleep(IDLE_S)
-    idle = one(connection, CALLS)[0] / IDLE_S
+    calls, written = one(connection, CALLS)
     base = [said(f"bare loop, {case}", bare, "rows/s")] if bare else []
     print(f"{case}: {rates}, {means}", file=sys.stderr)
     return [
@@ -145,7 +147,8 @@ def measured(
         said(f"sessions that wait for a lock, {case}", waits.locks, "sessions"),
         said(f"sessions that wait inside the server, {case}", waits.lwlocks, "sessions"),
         said(f"deadlocks, {case}", [after - before], "deadlocks"),
-        said(f"statements a second when idle, {case}", [idle], "1/s"),
+        said(f"statements a second when idle, {case}", [calls / IDLE_S], "1/s"),
+        said(f"WAL of a minute when idle, {case}", [written / 1024 * 60 / IDLE_S], "KB"),
     ]
 
 

@@ -112,11 +112,9 @@ class SessionLimit:
         """Removes what users' code left; a session that cannot be cleaned is closed, and what it did stands."""
         if self._pooled or connection.closed:
             return
-        cleaning = sql.Composed([sql.SQL(query("clean_session"))])
-        if self.limit_s is not None:
-            cleaning += sql.SQL(";") + sql.SQL(query("limit_again")).format(limit_ms=sql.Literal(_ms(self.limit_s)))
+        limit_ms = None if self.limit_s is None else str(_ms(self.limit_s))
         try:
-            connection.execute(cleaning)
+            connection.execute(sql.SQL(query("clean_session")).format(limit_ms=sql.Literal(limit_ms)))
         except psycopg.Error as error:
             get_logger().warning("session_closed", purpose=self._purpose, error=type(error).__name__)
             connection.close()

@@ -6,8 +6,8 @@ select pipeline_id, queue from pgembedd_internal.due(%(names)s, %(poll_s)s, %(un
 where pgembedd_internal.interface({interface} => true)
 
 -- name: clean_session
--- Removes what a user's code left in the session. Not DISCARD ALL, which ends LISTEN and forgets the plans of
--- functions.
+-- Removes what a user's code left in the session, and sets its limit in ms again, if it has one. Not DISCARD ALL, which
+-- ends LISTEN and forgets the plans of functions.
 reset all; deallocate all; close all; discard temp;
 select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false),
        pg_catalog.set_config('standard_conforming_strings', 'on', false),
@@ -19,7 +19,8 @@ select pg_catalog.pg_advisory_unlock_all(), pg_catalog.set_config('search_path',
        pg_catalog.set_config('bytea_output', 'hex', false),
        pg_catalog.set_config('transform_null_equals', 'off', false),
        pg_catalog.set_config('row_security', 'on', false),
-       pg_catalog.set_config('default_transaction_isolation', 'read committed', false)
+       pg_catalog.set_config('default_transaction_isolation', 'read committed', false),
+       (select pg_catalog.set_config('statement_timeout', {limit_ms}, false) where {limit_ms} is not null)
 
 -- name: is_read_only
 -- Whether the server takes no writes: a standby, or one that its provider has made read-only.
@@ -133,10 +134,6 @@ select l.limit_ms, pg_catalog.pg_backend_pid(),
        pg_catalog.set_config('statement_timeout', l.limit_ms::pg_catalog.text, %(in_transaction)s)
 from (select least(%(limit_ms)s::pg_catalog.int4, nullif(s.setting::pg_catalog.int4, 0)) as limit_ms
       from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'statement_timeout') l
-
--- name: limit_again
--- After clean_session, which resets it.
-set statement_timeout = {limit_ms}
 
 -- name: limit_statement
 -- Another limit in ms, or the role's own where that is lower, for the next statement of the session.

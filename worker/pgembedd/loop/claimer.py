@@ -129,7 +129,7 @@ class Claimer:
         self._last_claim = len(jobs)
         if self._asks_for_notify:
             self._watch.end()
-        self._mine = {job.key for job in self._in_flight.jobs() if job.key in self._mine} | {job.key for job in jobs}
+        self._mine = self._in_flight.held_keys(self._mine) | {job.key for job in jobs}
         for queue, lane in LANES.items():
             if mine := [job for job in jobs if job.queue == queue]:
                 self._lane.observer.claimed(lane, mine, time.monotonic() - began)

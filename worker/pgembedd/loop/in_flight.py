@@ -66,6 +66,11 @@ class InFlight:
         with self._changed:
             return [job for job, _ in self._jobs.values()]
 
+    def held_keys(self, keys: Set[Key]) -> set[Key]:
+        """Returns the keys of jobs that are still held."""
+        with self._changed:
+            return {*keys & self._jobs.keys()}
+
     def held(self, jobs: Iterable[Job]) -> list[Job]:
         """Returns those of `jobs` that are still held."""
         with self._changed:

@@ -9,7 +9,7 @@ from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings
 
-TICK_EVERY_S = 15.0
+TICK_EVERY_S = 30.0
 
 
 def run_maintenance(settings: Settings, pipelines: PipelineRepository, stopping: threading.Event) -> None:
