@@ -156,6 +156,22 @@ comment on column pgembedd.pipeline.m is
     'Links of a node of the HNSW index; null, as ef_construction: by the number of rows when the index is built.';
 """
 
+# Texts that were sent to the batch interface of a provider.
+BATCHES = """
+create table pgembedd.provider_batch (
+    id                uuid primary key default gen_random_uuid(),
+    pipeline_id       integer not null references pgembedd.pipeline on delete cascade,
+    msg_ids           bigint[] not null,
+    batch             text,
+    output            text,
+    made_at           timestamptz not null default clock_timestamp()
+);
+create index provider_batch_msg_ids_idx on pgembedd.provider_batch using gin (msg_ids);
+create index provider_batch_pipeline_id_idx on pgembedd.provider_batch (pipeline_id);
+comment on table pgembedd.provider_batch is
+    'Jobs whose texts a provider embeds as a batch, and its names of the batch and of the file with the vectors.';
+"""
+
 # Whether a pipeline is to have an index. The first version made no index of its own where it kept no name of one.
 INDEX_TYPES = """
 alter table pgembedd.pipeline
@@ -433,6 +449,7 @@ comment on column pgembedd.embed_request.taken_by is
 alter table pgembedd.pipeline drop column unserved_tried;
 alter type pgembedd.job drop attribute source;
 drop sequence pgembedd.upkeep_at;
+drop table pgembedd.provider_batch;
 alter table pgembedd.pipeline
     drop column slow_reason, drop column slow_until, drop column slow_pause, drop column slow_ends,
     drop column upkeep_after;
@@ -467,7 +484,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 def upgrade() -> None:
     for statements in (
         *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, GRAPHS),
-        *(NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES),
+        *(BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES),
     ):
         raw(op.get_bind()).execute(statements)
 

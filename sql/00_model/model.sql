@@ -8,6 +8,7 @@
 --              open_backfill    backfills whose rows are not all queued yet
 --              prepared_search  what searches know of a pipeline, as long as its tables are as they were
 --              dead_letter      jobs that failed for good, with reason and history
+--              provider_batch   jobs whose texts a provider embeds as a batch
 --              worker           workers by their heartbeat; activity, sample, event: what they did, for status
 --              answer           questions; answer_source: the rows they are answered from; answer_events: the answer
 -- Queues       pgembedd_fresh    of pgmq: changes of rows, the fresh lane

@@ -391,6 +391,15 @@ CREATE TABLE pgembedd_internal.prepared_search (
     target jsonb NOT NULL
 );
 COMMENT ON TABLE pgembedd_internal.prepared_search IS 'What searches have to know of a pipeline; once its tables are not as `basis` says, each search looks it up.';
+CREATE TABLE pgembedd_internal.provider_batch (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    pipeline_id integer NOT NULL,
+    msg_ids bigint[] NOT NULL,
+    batch text,
+    output text,
+    made_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+COMMENT ON TABLE pgembedd_internal.provider_batch IS 'Jobs whose texts a provider embeds as a batch, and its names of the batch and of the file with the vectors.';
 CREATE TABLE pgembedd_internal.provider_probe (
     pipeline_id integer NOT NULL,
     vectors real[] NOT NULL
@@ -516,6 +525,8 @@ ALTER TABLE ONLY pgembedd_internal.pipeline
     ADD CONSTRAINT pipeline_words_table_key UNIQUE (words_table);
 ALTER TABLE ONLY pgembedd_internal.prepared_search
     ADD CONSTRAINT prepared_search_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY pgembedd_internal.provider_batch
+    ADD CONSTRAINT provider_batch_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY pgembedd_internal.provider_probe
     ADD CONSTRAINT provider_probe_pkey PRIMARY KEY (pipeline_id);
 ALTER TABLE ONLY pgembedd_internal.provider_use
@@ -540,6 +551,8 @@ CREATE INDEX answer_thread_idx ON pgembedd_internal.answer USING btree (thread, 
 CREATE UNIQUE INDEX dead_letter_key_idx ON pgembedd_internal.dead_letter USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX embed_request_expires_at_idx ON pgembedd_internal.embed_request USING btree (expires_at);
 CREATE INDEX missed_pipeline_id_idx ON pgembedd_internal.missed USING btree (pipeline_id);
+CREATE INDEX provider_batch_msg_ids_idx ON pgembedd_internal.provider_batch USING gin (msg_ids);
+CREATE INDEX provider_batch_pipeline_id_idx ON pgembedd_internal.provider_batch USING btree (pipeline_id);
 CREATE UNIQUE INDEX row_state_key_idx ON pgembedd_internal.row_state USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX row_state_state_idx ON pgembedd_internal.row_state USING btree (pipeline_id, state);
 CREATE INDEX sample_at_idx ON pgembedd_internal.sample USING btree (at);
@@ -561,6 +574,8 @@ ALTER TABLE ONLY pgembedd_internal.pipeline
     ADD CONSTRAINT pipeline_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES pgembedd_internal.pipeline(id);
 ALTER TABLE ONLY pgembedd_internal.prepared_search
     ADD CONSTRAINT prepared_search_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd_internal.provider_batch
+    ADD CONSTRAINT provider_batch_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.provider_probe
     ADD CONSTRAINT provider_probe_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.row_state
@@ -642,6 +657,7 @@ GRANT SELECT ON TABLE pgembedd_internal.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd_internal.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.answer TO pgembedd;
 GRANT ALL ON FUNCTION pgembedd_internal.allowed_s(pipeline_id integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.begin_provider_batch(pipeline_id integer, msg_ids bigint[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.blocker(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.claim_answers(at_most integer, lease_s double precision, max_attempts integer, has uuid[], slow boolean) TO pgembedd_worker;
@@ -664,6 +680,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.heartbeat(worker integer, place text, se
 GRANT ALL ON FUNCTION pgembedd_internal.interface(n2 boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.models() TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.note_provider_batch(id uuid, batch text, output text, lost_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.note_served(pipeline_id integer, loaded boolean, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.note_slow(pipeline_id integer, allowed_s double precision, timeout_s double precision, tried boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.note_slow_change(change jsonb, timeout_s double precision) TO pgembedd_worker;
@@ -671,6 +688,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.note_unserved(pipeline_id integer, reaso
 GRANT ALL ON FUNCTION pgembedd_internal.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.postpone_answer(answer uuid, attempt integer, message text, most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.probe_model(pipeline_id integer, vectors real[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.provider_batches(pipeline_id integer, msg_ids bigint[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.read_answer(answer uuid, attempt integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
@@ -707,6 +725,7 @@ GRANT UPDATE(sample_due_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.model TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.open_backfill TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.prepared_search TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_batch TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_probe TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_use TO pgembedd;
 GRANT SELECT(problem) ON TABLE pgembedd_internal.push TO pgembedd;

@@ -26,7 +26,10 @@ __all__ = ["connection"]
 
 WORKER_FUNCTIONS = {
     "finish_embed_requests(uuid[],vector[],text[],integer)",
+    "begin_provider_batch(integer,bigint[])",
     "blocker(integer)",
+    "note_provider_batch(uuid,text,text,double precision)",
+    "provider_batches(integer,bigint[])",
     "continue_backfill(integer)",
     "claim(integer,text,integer,integer)",
     "claim_answers(integer,double precision,integer,uuid[],boolean)",

@@ -94,7 +94,8 @@ def _handler(stand_in: StandIn) -> type[BaseHTTPRequestHandler]:
             self._serve(None)
 
         def do_POST(self) -> None:
-            self._serve(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self._serve(json.loads(body) if "json" in self.headers["content-type"] else body)
 
         def _serve(self, body: Any) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}

@@ -290,6 +290,19 @@ select pgembedd_internal.stop_pipeline(%(pipeline_id)s, %(reason)s)
 -- What the running pipelines need of a model.
 select pipeline_id, pipeline, model, fingerprint, dimensions, noted from pgembedd_internal.models()
 
+-- name: begin_provider_batch
+-- Note that the texts of jobs are about to be sent as a batch.
+select pgembedd_internal.begin_provider_batch(%(pipeline_id)s, %(msg_ids)s::bigint[])
+
+-- name: provider_batches
+-- The batches that have texts of these jobs.
+select id, batch, output, msg_ids, age_s
+from pgembedd_internal.provider_batches(%(pipeline_id)s, %(msg_ids)s::bigint[])
+
+-- name: note_provider_batch
+-- What is known of a batch by now.
+select pgembedd_internal.note_provider_batch(%(id)s, %(batch)s, %(output)s, %(lost_s)s)
+
 -- name: pipeline_names
 -- The names of all pipelines, as a role may ask that may only work.
 select m.pipeline from pgembedd.metrics() m where m.pipeline is not null order by m.pipeline
@@ -1178,6 +1191,19 @@ cross join lateral (
           union select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent operator(pg_catalog.=) c.oid) t(oid)
     join pg_catalog.pg_class l on l.oid operator(pg_catalog.=) t.oid and l.relkind operator(pg_catalog.=) 'r') p
 where c.oid operator(pg_catalog.=) pg_catalog.to_regclass(%(table)s)
+
+-- name: begin_provider_batch
+-- Note that the texts of jobs are about to be sent as a batch.
+select pgembedd_internal.begin_provider_batch(%(pipeline_id)s, %(msg_ids)s::bigint[])
+
+-- name: provider_batches
+-- The batches that have texts of these jobs.
+select id, batch, output, msg_ids, age_s
+from pgembedd_internal.provider_batches(%(pipeline_id)s, %(msg_ids)s::bigint[])
+
+-- name: note_provider_batch
+-- What is known of a batch by now.
+select pgembedd_internal.note_provider_batch(%(id)s, %(batch)s, %(output)s, %(lost_s)s)
 
 -- name: pipeline_names
 select pipeline from pgembedd.pipelines

@@ -71,6 +71,10 @@ class FairShare:
         """Returns the number of jobs to claim, at least 1."""
         return self._fixed_size or self._sizes.get(due, FIRST_SIZE)
 
+    def ask_for(self, due: Due, size: int) -> None:
+        """Has the next claim be of so many jobs, whatever time they take."""
+        self._sizes[due] = size
+
     def claimed(self, due: Due, jobs: int) -> None:
         """Charges the time that the jobs will take, as far as it is known, so that the next claim is another's."""
         with self._lock:

@@ -79,6 +79,9 @@ class Settings:
         2, "Parallel workers of Postgres's that help to build an index; 0: none.", bounds=(0, 1_024)
     )
     model_dir: str = setting("", "Directory with the model's files, for a machine without network.")
+    provider_batch: str = setting(
+        "", "Providers, by comma, that get the texts of backfills as batches: for half the price, within a day."
+    )
     log_format: str = setting(
         "auto", "`text`, `json`, or `auto`: text on a terminal, JSON elsewhere.", choices=("auto", "text", "json")
     )

@@ -47,15 +47,14 @@ class Client:
         operator has done something, and ModelError where these texts are refused. Waits while `at_once` requests
         with documents are in progress; a query does not wait for them.
         """
-        protocol = self._provider.protocol
-        body = protocol.body(model, texts, kind)
-        if protocol.dimensions and self._provider.dimensions is not None:
-            body[protocol.dimensions] = self._provider.dimensions
+        protocol, body = self._provider.protocol, self.body(model, texts, kind)
         with self._places if kind == "document" else nullcontext():
             wait_s = self._not_before - time.monotonic()
             if wait_s > 0:
                 raise ProviderBusyError(f"The provider {self._provider.name} asked to wait.", wait_s)
-            content = self._post(protocol.path.format(model=model), body, vectors_bytes(len(texts), dims))
+            content = self.send(
+                "POST", protocol.path.format(model=model), vectors_bytes(len(texts), dims), orjson.dumps(body)
+            )
         try:
             answer = protocol.answer(orjson.loads(content))
             number = len(answer.vectors)
@@ -68,14 +67,26 @@ class Client:
             raise ModelError(f"The provider {self._provider.name} gave {gave}.")
         return answer
 
-    def _post(self, path: str, body: Mapping[str, Any], most: int) -> bytes:
+    def body(self, model: str, texts: Sequence[str], kind: Kind) -> dict[str, Any]:
+        """Returns the body of a request for vectors."""
+        protocol = self._provider.protocol
+        body = protocol.body(model, texts, kind)
+        if protocol.dimensions and self._provider.dimensions is not None:
+            body[protocol.dimensions] = self._provider.dimensions
+        return body
+
+    def send(
+        self, method: str, path: str, most: int, body: bytes | None = None, content_type: str = "application/json"
+    ) -> bytes:
+        """Returns the body of the answer, of at most so many bytes. Raises as `embed`."""
         name, key = self._provider.name, self._provider.key()
-        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "pgembedd"}
+        headers = {"accept-encoding": "identity", "user-agent": "pgembedd"}
+        headers |= {} if body is None else {"content-type": content_type}
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
-        sent, until = orjson.dumps(body), time.monotonic() + LONGEST_ANSWER * self._provider.limits.timeout_s
+        until = time.monotonic() + LONGEST_ANSWER * self._provider.limits.timeout_s
         try:
-            with self._http.stream("POST", self._provider.url + path, content=sent, headers=headers) as response:
+            with self._http.stream(method, self._provider.url + path, content=body, headers=headers) as response:
                 content = bytearray()
                 for part in response.iter_bytes():
                     content += part

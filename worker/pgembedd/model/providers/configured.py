@@ -39,6 +39,8 @@ class Provider:
     limits: Limits
     key_file: str = ""
     dimensions: int | None = None
+    batches: bool = False
+    """Whether texts of backfills are sent to it as batches."""
 
     def key(self) -> str | None:
         """Returns its key, read again each time, so that a corrected one needs no restart."""
@@ -64,6 +66,13 @@ def enabled_providers(settings: Settings) -> dict[str, Provider]:
         found[name] = _provider(name, {"url": url} if url else {}, "PGEMBEDD_PROVIDERS")
     for name, members in _sections(settings.providers_file).items():
         found[name] = _provider(name, members, f"The file {settings.providers_file}")
+    for name in filter(None, (part.strip() for part in settings.provider_batch.split(","))):
+        if name not in found or not found[name].protocol.batches:
+            able = ", ".join(one.name for one in found.values() if one.protocol.batches) or "none"
+            raise ConfigurationError(
+                f"PGEMBEDD_PROVIDER_BATCH names {name}, no enabled provider that takes batches; there is {able}."
+            )
+        found[name] = replace(found[name], batches=True)
     return found
 
 

@@ -1,8 +1,10 @@
 """A provider's model as an Embedder: texts are sent in batches within the provider's limits."""
 
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +21,11 @@ from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, dist
 from pgembedd.model.in_process import OnRun
 from pgembedd.model.pooling import Float32Array, normalize
 from pgembedd.model.probes import PROBE_EVERY_S, PROBE_TOKENS, PROBES, differs
+from pgembedd.model.providers.batches import BatchClient
 from pgembedd.model.providers.client import Client
 from pgembedd.model.providers.configured import Provider, split_model
 from pgembedd.model.providers.estimate import cut, estimating_tokenizer
-from pgembedd.model.providers.protocol import Ledger, Limits, ProviderAnswer
+from pgembedd.model.providers.protocol import Ledger, Limits, ProviderAnswer, text_hash
 from pgembedd.model.scheduler import Lane, Scheduler, lane_of
 from pgembedd.text.chunker import Chunk
 from pgembedd.text.unicode import well_formed
@@ -42,6 +45,7 @@ class ProviderModel:
         self._tokenizer = estimating_tokenizer(self.max_tokens)
         self._fitting = ChunkFitter(self._tokenizer, "")
         self._client = Client(provider)
+        self._batches = BatchClient(self._client, provider.protocol, provider.name, model)
         # One more than the client sends at a time, so that the next request leaves while an answer is being read.
         self._scheduler = Scheduler(provider.limits.at_once + 1)
         self.dims = 0
@@ -69,6 +73,34 @@ class ProviderModel:
             work = partial(self._work, [read[i][0] for i in batch], [sent[i] for i in batch], kind)
             started.append((batch, self._scheduler.submit(lane or lane_of(kind), work)))
         return RunFutures(Embeddings, (self.dims,), started, positions, dropped, tokens)
+
+    @property
+    def batches(self) -> BatchClient | None:
+        """The batches of its provider; None where none are to be used."""
+        return self._batches if self._provider.batches else None
+
+    def send_batch(self, name: str, texts: Sequence[str]) -> str:
+        """Sends texts as a batch that has this name of ours; returns the provider's name of it. Raises as `result`."""
+        self._check_probes()
+        began, named, tokens = time.monotonic(), dict[str, str](), 0
+        for text in texts:
+            read, total, dropped = cut(self._tokenizer, well_formed(text))
+            named[f"{b64encode(text_hash(text)).decode()} {dropped} {total}"] = read
+            tokens += total - dropped
+        self._take(tokens)
+        batch = self._batches.submit(name, named)
+        self._on_run("document", len(texts), tokens, 0, time.monotonic() - began)
+        return batch
+
+    def batch_entries(self, output: str, texts: int) -> dict[bytes, tuple[bytes, int, int]]:
+        """Returns what a batch of so many texts gave: vector, tokens dropped and tokens, by the hash of the text."""
+        found = self._batches.output(output, texts, self.dims)
+        vectors = self._checked(list(found.values())) if found else ()
+        names = [name.split() for name in found]
+        return {
+            b64decode(digest): (vector.tobytes(), int(dropped), int(tokens))
+            for (digest, dropped, tokens), vector in zip(names, vectors, strict=True)
+        }
 
     def run(
         self, text_or_texts: Sequence[str], mean_pool: bool = True, normalize: bool = True, *, kind: Kind = "document"
@@ -100,18 +132,27 @@ class ProviderModel:
 
     def _work(self, texts: Sequence[str], tokens: Sequence[int], kind: Kind) -> Float32Array:
         """The vectors. ProviderRefusedError, once, where the probe texts have others than an hour ago."""
+        self._check_probes()
+        return self._vectors(texts, tokens, kind)
+
+    def _check_probes(self) -> None:
         if time.monotonic() >= self._probe_at:
             before, self.probes = self.probes, self._probe()
             if differs(before, self.probes):
                 raise ProviderRefusedError(f"{self.name} gives other vectors than before: its provider changed it.")
-        return self._vectors(texts, tokens, kind)
 
     def _vectors(self, texts: Sequence[str], tokens: Sequence[int], kind: Kind) -> Float32Array:
         """(n, dims) of norm 1."""
         began = time.monotonic()
         answer = self._ask(texts, sum(tokens), kind)
+        vectors = self._checked(answer.vectors)
+        self._on_run(kind, len(texts), answer.tokens or sum(tokens), 0, time.monotonic() - began)
+        return vectors
+
+    def _checked(self, given: Sequence[Any]) -> Float32Array:
+        """(n, dims) of norm 1. ModelError for what is no vector, ProviderRefusedError for one of another length."""
         try:
-            vectors = np.asarray(answer.vectors, np.float32)
+            vectors = np.asarray(given, np.float32)
         except (ValueError, TypeError) as error:
             raise ModelError(f"{self.name} answered with vectors of different lengths or without numbers.") from error
         if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
@@ -122,27 +163,32 @@ class ProviderModel:
             raise ProviderRefusedError(
                 f"{self.name} gave {self.dims} dimensions and now gives {vectors.shape[1]}: its provider changed it."
             )
-        self._on_run(kind, len(texts), answer.tokens or sum(tokens), 0, time.monotonic() - began)
         return normalize(vectors)
 
     def _ask(self, texts: Sequence[str], tokens: int, kind: Kind) -> ProviderAnswer:
         """Sends a request that the budget allows. Without an answer no tokens are counted, but the request is."""
         if self._ledger is None:
             return self._client.embed(self._model, texts, kind, self.dims)
-        provider, limits = self._provider.name, self._provider.limits
-        if not self._ledger.take(provider, tokens, limits.tokens_per_day, limits.requests_per_day):
-            raise ProviderRefusedError(
-                f"The budget of the provider {provider} for today is used up ({_budget(limits)}): it is asked again "
-                "after midnight (UTC), or once the budget in its settings is raised."
-            )
+        self._take(tokens)
         counted = 0
         try:
             answer = self._client.embed(self._model, texts, kind, self.dims)
             counted = min(max(answer.tokens, 0), MOST_TOKENS) or tokens
         finally:
             if counted != tokens:
-                self._ledger.correct(provider, counted - tokens)
+                self._ledger.correct(self._provider.name, counted - tokens)
         return answer
+
+    def _take(self, tokens: int) -> None:
+        """Counts a request. ProviderRefusedError where the budget is used up."""
+        provider, limits = self._provider.name, self._provider.limits
+        if self._ledger is not None and not self._ledger.take(
+            provider, tokens, limits.tokens_per_day, limits.requests_per_day
+        ):
+            raise ProviderRefusedError(
+                f"The budget of the provider {provider} for today is used up ({_budget(limits)}): it is asked again "
+                "after midnight (UTC), or once the budget in its settings is raised."
+            )
 
 
 def _budget(limits: Limits) -> str:

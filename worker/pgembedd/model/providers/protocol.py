@@ -5,6 +5,7 @@ Each tells its provider to refuse a text that is too long, where it can, and not
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, ClassVar, Protocol
 
 from pgembedd.model.futures import Kind
@@ -40,6 +41,15 @@ class ProviderAnswer:
     tokens: int = 0
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A batch as its provider tells of it: whether it has ended, and the file of its vectors, if it has one."""
+
+    ended: bool
+    status: str
+    output: str | None
+
+
 class Ledger(Protocol):
     """Counts what is asked of providers, for all processes of a database."""
 
@@ -48,6 +58,11 @@ class Ledger(Protocol):
 
     def correct(self, provider: str, tokens: int) -> None:
         """Adds to the tokens of today, or takes from them."""
+
+
+def text_hash(text: str) -> bytes:
+    """Returns the hash by which the vector of a text is found in what a batch gave."""
+    return sha256(text.encode(errors="surrogatepass")).digest()
 
 
 class OpenAI:
@@ -61,6 +76,8 @@ class OpenAI:
     """Where texts are posted to, after the URL; `{model}` stands for the model."""
     dimensions: ClassVar[str] = "dimensions"
     """The member of a request that shortens the vectors; empty where none are shortened."""
+    batches: ClassVar[bool] = True
+    """Whether it takes batches, as OpenAI does."""
     usage: ClassVar[str] = "prompt_tokens"
     """The member of an answer's usage that counts its tokens."""
 
@@ -89,7 +106,7 @@ class Voyage(OpenAI):
 
     url = "https://api.voyageai.com"
     limits = Limits(max_inputs=1_000, max_tokens=32_000, max_request_tokens=120_000)
-    dimensions, usage = "output_dimension", "total_tokens"
+    dimensions, usage, batches = "output_dimension", "total_tokens", False
 
     def body(self, model: str, texts: Sequence[str], kind: Kind) -> dict[str, Any]:
         """`input_type` is the kind."""
@@ -101,7 +118,7 @@ class Cohere(OpenAI):
 
     url = "https://api.cohere.com"
     limits = Limits(max_inputs=96, max_tokens=512)
-    path, dimensions = "/v2/embed", "output_dimension"
+    path, dimensions, batches = "/v2/embed", "output_dimension", False
 
     def body(self, model: str, texts: Sequence[str], kind: Kind) -> dict[str, Any]:
         """`input_type` is the kind, in its words."""
@@ -119,7 +136,7 @@ class Ollama(OpenAI):
 
     url, needs_key = "http://127.0.0.1:11434", False
     limits = Limits(max_inputs=64, max_tokens=2_048, at_once=2)
-    path = "/api/embed"
+    path, batches = "/api/embed", False
 
     def body(self, model: str, texts: Sequence[str], kind: Kind) -> dict[str, Any]:
         """There are no kinds of texts."""
@@ -135,7 +152,7 @@ class HuggingFace(OpenAI):
 
     url = "https://router.huggingface.co/hf-inference"
     limits = Limits(max_inputs=32, max_tokens=512)
-    path, dimensions = "/models/{model}/pipeline/feature-extraction", ""
+    path, dimensions, batches = "/models/{model}/pipeline/feature-extraction", "", False
 
     def body(self, model: str, texts: Sequence[str], kind: Kind) -> dict[str, Any]:
         """Its own prompts for queries are the model's matter."""
