@@ -42,7 +42,7 @@ begin
         plan := plan || jsonb_build_object(
             'semantic', nullif(plan -> 'semantic', 'null') ||
                 '{"path": null, "index": null, "ef_search": null, "iterative_scan": null, "candidates": null,
-                  "steps": null, "rows_visited": null}',
+                  "steps": null, "rows_visited": null, "expected_matches": null, "expected_costs": null}',
             'text', nullif(plan -> 'text', 'null') || '{"rows_visited": null}');
     end if;
     return case when with_hits then plan else plan #- '{semantic,hits}' #- '{text,hits}' end;
@@ -81,7 +81,10 @@ begin
         'ef_search', ef_search::integer,
         'iterative_scan', case when leg.path <> 'exact' then iterative_scan end,
         'candidates', leg.breadth, 'steps', case when leg.path <> 'exact' then to_jsonb(leg.steps) end,
-        'rows_visited', _rows_visited(scans), 'hits', (
+        'rows_visited', _rows_visited(scans), 'expected_matches', round(asked.matches),
+        'expected_costs', case when asked.matches is not null then jsonb_build_object('exact', round(asked.exact_cost),
+            'index', round((_search_path(target, asked, _search_steps(target, asked))).cost)) end,
+        'hits', (
             select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key,
                                                          'chunk_index', h.chunk_index, 'similarity', h.similarity)
                                       order by h.semantic_rank), '[]')

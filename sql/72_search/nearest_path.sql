@@ -18,31 +18,38 @@ end $$;
 -- Which scan costs less, of how many rows. The index visits about step * rows / matches rows. `visits` bounds them for
 -- each step with which the index costs less, or for the first: twice as many, or more where a scan in vain takes about
 -- as long as the exact one that follows it; null where nothing filters. Without an index there is one way.
+--
+-- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
+-- page has: a scan of a table takes a twentieth of the time of a visit for a page, and a hundredth for a row, of which
+-- the planner thinks as 1 and 0.0125 (decision 9). Beyond the bound, all that was met by the way is looked up, too.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
-    out path text, out visits integer[], out rows double precision
+    out path text, out visits integer[], out rows double precision, out cost double precision
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    visit_cost constant double precision := 8;  -- in the planner's units: ten distances, to rows that lie anywhere
-    vain_visit_cost constant double precision := 16;  -- beyond the bound, all that was met by the way is looked up
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
     vectors constant regclass := target.vectors;
+    per_page double precision;
+    visit_cost double precision;
     last_step double precision;  -- with which the index costs less
 begin
-    select sum(greatest(c.reltuples, 0)), case when bool_or(exists (
+    select sum(greatest(c.reltuples, 0)), sum(greatest(c.reltuples, 0)) / greatest(sum(c.relpages), 1),
+           case when bool_or(exists (
                select from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am a on a.oid = x.relam
                where i.indrelid = c.oid and i.indisvalid and a.amname in ('hnsw', 'ivfflat')))
            then 'index' else 'exact' end
-    into rows, path from pg_class c
+    into rows, per_page, path from pg_class c
     where c.relkind = 'r'
       and c.oid = any (array(select _with_partitions(vectors)));
     if path = 'exact' or asked.matches is null then return; end if;
+    visit_cost := 20 * (1 + 0.0125 * per_page) / (1 + 0.2 * per_page);
+    cost := visit_cost * steps[1] * greatest(rows, asked.matches) / asked.matches;
     last_step := least(asked.exact_cost / visit_cost, most / 2.0) * asked.matches / greatest(rows, asked.matches);
     if steps[1] > last_step then path := 'exact'; end if;
     visits := array(select least(most, greatest(2 * s * greatest(rows, asked.matches) / asked.matches,
-                                                asked.exact_cost / vain_visit_cost))
+                                                asked.exact_cost / visit_cost / 2))
                     from unnest(steps) s where s <= greatest(last_step, steps[1]) order by s);
 end $$;

@@ -72,7 +72,30 @@ def test_without_an_index_the_path_is_exact(connection: psycopg.Connection) -> N
         "candidates": 10,
         "steps": None,
         "rows_visited": 200,
+        "expected_matches": None,
+        "expected_costs": None,
     }
+
+
+def test_it_says_what_the_paths_were_expected_to_cost(connection: psycopg.Connection) -> None:
+    make_source(connection, 3000)
+    connection.execute("analyze documents")
+    for most, cheaper in ((2900, "index"), (2, "exact")):
+        near = explained(connection, f""", filter => '{{"id": {{"$lt": {most}}}}}'""")["semantic"]
+        assert near["expected_matches"] == pytest.approx(most, rel=0.1, abs=2)
+        assert min(near["expected_costs"], key=near["expected_costs"].get) == cheaper
+    assert near["path"] == "exact"
+
+
+def test_a_visit_is_dearer_where_a_page_has_few_rows(connection: psycopg.Connection) -> None:
+    make_source(connection, 3000)
+    connection.execute("analyze documents")
+    costs = []
+    for pages in (30, 3000):
+        connection.execute("update pg_class set relpages = %s where oid = 'documents'::regclass", [pages])
+        filtered = explained(connection, """, filter => '{"id": {"$lt": 300}}'""")
+        costs.append(filtered["semantic"]["expected_costs"]["index"])
+    assert costs[1] > 5 * costs[0]
 
 
 def test_it_refuses_what_the_search_refuses(connection: psycopg.Connection) -> None:

@@ -1,0 +1,62 @@
+"""The statements that `bench.search` compares: search(), statements by hand, and the SQL that others publish."""
+
+SUBJECTS, DIMS = 8, 384
+
+BY_INDEX, EXACTLY, BY_HAND = "by hand, index", "by hand, exact", "by hand"
+WORDS_BY_HAND, BOTH_BY_HAND = "by hand, text", "by hand, hybrid"
+OURS, HYBRID, BY_WORDS = "search()", "search(), hybrid", "search(), text"
+
+ITEMS = f"""
+    create table items (id int primary key, body text, independent int, {", ".join(f"near_{n} int" for n in range(8))});
+    select pgembedd.create_pipeline('items', 'items', array['body'], dimensions => {DIMS}, backfill => false,
+                                    index_when => 'later',
+                                    index_options => jsonb_build_object('m', {{0}}, 'ef_construction', {{1}}));
+    alter table items disable trigger user;
+    create function match_items(question vector, matches int, field text, below int) returns table (id int)
+    language plpgsql stable as $$
+    begin
+        return query execute format(
+            'select i.id from items i where i.%I < $1 order by i.embedding <=> $2::halfvec limit $3', field)
+        using below, question, matches;
+    end $$
+"""
+# What a hit shows, of the ten alone.
+SHOWN = "i.id, to_jsonb(i.id), 1 - (embedding <=> %(question)s::halfvec), {snippet}, to_jsonb(i) - 'embedding'"
+NEAREST = f"""
+    select {SHOWN.format(snippet="left(i.body, 200)")}
+    from (select * from items where {{column}} < %(below)s order by {{order}} limit 10) i
+"""
+# What an expert knows of the words, and what search() takes for candidates.
+WORDS = """
+    select e -> 'words', array(select greatest(-ln(s), 0.01) from unnest(pgembedd_internal._search_shares(1, array(
+               select jsonb_array_elements_text(e -> 'words')))) s), e ->> 'candidates_have',
+           (select average_length from pgembedd_internal.word_statistics)
+    from (select pgembedd.explain_search('items', %(text)s, filter => %(filter)s, mode => 'text') -> 'text') as s(e)
+"""
+RANKED = f"""
+    select {SHOWN.format(snippet="ts_headline('english', i.body, %(any)s::tsquery)")}, v.score
+    from (select v.id, r.rank / (0.7 + 0.3 * length(v.pgembedd_words) / %(average)s) as score
+          from items_words v join items i on i.id = v.id and i.embedding is not null and i.{{column}} < %(below)s
+          cross join lateral (
+              select sum(w.idf * ts_rank('{{{{0.5,0.5,0.5,1}}}}', v.pgembedd_words, w.word::tsquery)) as rank
+              from unnest(%(words)s::text[], %(idfs)s::float8[]) as w(word, idf)) r
+          where v.pgembedd_words @@ %(any)s::tsquery order by score desc, v.id limit 10) v
+    join items i on i.id = v.id order by v.score desc, v.id
+"""
+ORDER = "embedding <=> %(question)s::halfvec"
+SEARCH = (
+    "select key::int, s.* from pgembedd.search('items', %(text)s, k => 10, filter => %(filter)s, mode => '{mode}',"
+    " embedding => %(question)s::vector) s"
+)
+STATEMENTS = {
+    OURS: SEARCH.replace("{mode}", "semantic"),
+    HYBRID: SEARCH.replace("{mode}", "hybrid"),
+    BY_WORDS: SEARCH.replace("{mode}", "text"),
+    "match function": "select id from match_items(%(question)s::vector, 10, %(column)s, %(below)s)",
+    "filter around a window": f"select id from (select * from items order by {ORDER} limit 10) i"
+    " where {column} < %(below)s",
+}
+EXPLAIN = """
+    select e ->> 'path', e ->> 'ef_search' from (select pgembedd.explain_search('items', %(text)s, filter => %(filter)s,
+        mode => 'semantic', embedding => %(question)s::vector) -> 'semantic') as s(e)
+"""
