@@ -4,7 +4,8 @@
 -- more of both until there are. What a list of ten or more has stays its beginning, so it is that of every longer one.
 -- To a list that is fused, no row of common words is added to make it longer. Rows of common words are taken in the
 -- order of the table. Where the filter keeps so few rows that those with the rarest words would hardly be ten, all
--- that pass it are candidates, as long as they are no more than the planner expects by far.
+-- that pass it are candidates, as long as they are no more than the planner expects by far: by the filter, or by all of
+-- the words where less is read so. To look a row up by its key costs about one of the planner's units.
 create or replace function pgembedd_internal._search_words(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked,
     out hits pgembedd_internal._search_hit[], out candidates bigint[], out any_of tsquery,
@@ -21,6 +22,7 @@ declare
     -- What is required is no part of the filter, and found by the words.
     by_filter constant boolean := asked.matches <= 5000 and asked.words_condition <> 'true' and asked.required is null
         and not row_security_active(target.source);
+    at_once boolean;
     list pgembedd_internal._search_hit[];
     enough constant integer := case asked.mode when 'hybrid' then asked.wanted / 6 else asked.wanted end;
 begin
@@ -30,16 +32,18 @@ begin
         select greatest(count(*), 1), coalesce(max(e.expected), most) into taken, expected
         from (select sum(s.share) over (order by s.nth) * asked.documents as expected
               from unnest(asked.shares) with ordinality as s(share, nth)) e where e.expected <= most;
-        way := case when way is null and by_filter and expected * asked.matches < 10 * asked.documents then 'filter'
+        at_once := way is null and by_filter and expected * asked.matches < 10 * asked.documents;
+        way := case when at_once and asked.exact_cost + asked.matches
+                         < asked.documents * (select sum(s) from unnest(asked.shares) s) then 'filter'
                     when most > 1000 and taken < cardinality(asked.words) then 'others' else 'rare' end;
-        any_of := _search_any(case way when 'filter' then asked.words else asked.words[:taken] end);
+        any_of := _search_any(case when at_once then asked.words else asked.words[:taken] end);
         others := case way when 'others' then _search_any(asked.words[taken + 1:]) end;
         execute _search_words_statement(target, asked, way) into list, candidates
         using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words), asked.idfs,
               asked.embedding, asked.min_similarity;
-        if way = 'filter' then
+        if at_once then
             hits := list;
-            exit when candidates[1] < 6 * most;
+            exit when candidates[1] < 5 * most;
             hits := '{}';
             continue;
         end if;
@@ -145,24 +149,25 @@ as $$
                            else 'false' end,
         'has', case part when 'others' then '$2 and not v.pgembedd_words operator(pg_catalog.@@) $1'
                          when 'all' then '($1 operator(pg_catalog.||) $2)' else '$1' end,
-        'most', case part when 'rare' then 'limit (5 operator(pg_catalog.*) $4)' when 'others' then 'limit $4'
-                          when 'filter' then 'limit (6 operator(pg_catalog.*) $4)'
-                          else format('order by %s_other, %s limit (6 operator(pg_catalog.*) $4)',
-                                      target.own, columns) end,
+        'most', case part when 'others' then 'limit $4'
+                          when 'all' then format('order by %s_other, %s limit (6 operator(pg_catalog.*) $4)',
+                                                 target.own, columns)
+                          else 'limit (5 operator(pg_catalog.*) $4)' end,
         'similar', case when asked.min_similarity is not null then format('and %s operator(pg_catalog.>=) $9',
             format(target.similarity_at,
                    format(target.distance_to, case when target.chunked then 'c' else 's' end, 8))) end)), ' union all ')
     from unnest(case when way <> 'others' then array[way] when late then '{rare,others}' else '{all}' end) as part
 $$;
 
--- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector.
+-- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector. OFFSET has
+-- each looked up by its key: of a table in memory the planner would rather read all.
 create or replace function pgembedd_internal._search_words_joins(target pgembedd_internal._search_target) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return format('join %s s on %s %s', target.source, format(target.key_match, 's', 'v'),
-                  _search_words_vectors(target));
+    return format('join lateral (select s.* from %s s where %s offset 0) s on true %s', target.source,
+                  format(target.key_match, 's', 'v'), _search_words_vectors(target));
 end $$;
 
 create or replace function pgembedd_internal._search_words_vectors(target pgembedd_internal._search_target) returns text
@@ -171,7 +176,8 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return case when target.chunked
-                then format('join %s c on %s and c.chunk_index operator(pg_catalog.=) v.chunk_index',
+                then format('join lateral (select c.* from %s c where %s and '
+                            'c.chunk_index operator(pg_catalog.=) v.chunk_index offset 0) c on true',
                             target.vectors, format(target.key_match, 'c', 'v'))
                 else format('and s.%s is not null', target.embedding) end;
 end $$;
