@@ -168,13 +168,19 @@ def epub(chapters: Sequence[str]) -> bytes:
     )
 
 
-def pdf(pages: Sequence[Lines], outline: Sequence[tuple[str, int]] = (), info: str = "", trailer: str = "") -> bytes:
+def pdf(
+    pages: Sequence[Lines],
+    outline: Sequence[tuple[str, int]] = (),
+    info: str = "",
+    trailer: str = "",
+    language: str = "",
+) -> bytes:
     """A PDF with lines of text by size from the top of each page; the outline names page numbers from 0."""
     objects: list[bytes] = [b"", b""]
     kids = []
     font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
     for lines in pages:
-        content, y = b"", 760.0
+        content, y = b"", 800.0
         for size, text in lines:
             y -= size * 1.2 if text else size
             content += b"BT /F %.1f Tf 72 %.1f Td (%s) Tj ET\n" % (size, y, text.encode("latin-1"))
@@ -186,7 +192,7 @@ def pdf(pages: Sequence[Lines], outline: Sequence[tuple[str, int]] = (), info: s
         )
         kids.append(len(objects))
     objects[1] = b"<< /Type /Pages /Count %d /Kids [%s] >>" % (len(kids), b" ".join(b"%d 0 R" % kid for kid in kids))
-    root = b"<< /Type /Catalog /Pages 2 0 R"
+    root = b"<< /Type /Catalog /Pages 2 0 R /Lang (%s)" % language.encode()
     if outline:
         first = len(objects) + 2
         entries = range(first, first + len(outline))
@@ -200,17 +206,15 @@ def pdf(pages: Sequence[Lines], outline: Sequence[tuple[str, int]] = (), info: s
             )
     objects[0] = root + b" >>"
     objects.append(b"<< %s >>" % info.encode())
-    made = b"%PDF-1.5\n"
+    parts, length = [b"%PDF-1.5\n"], 9
     offsets = []
     for number, body in enumerate(objects, 1):
-        offsets.append(len(made))
-        made += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+        offsets.append(length)
+        parts.append(b"%d 0 obj\n%s\nendobj\n" % (number, body))
+        length += len(parts[-1])
     table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     count = len(objects) + 1
     said = b"<< /Size %d /Root 1 0 R /Info %d 0 R %s >>" % (count, count - 1, trailer.encode())
-    return made + b"xref\n0 %d\n0000000000 65535 f \n%strailer\n%s\nstartxref\n%d\n%%%%EOF\n" % (
-        count,
-        table,
-        said,
-        len(made),
-    )
+    parts.append(b"xref\n0 %d\n0000000000 65535 f \n%s" % (count, table))
+    parts.append(b"trailer\n%s\nstartxref\n%d\n%%%%EOF\n" % (said, length))
+    return b"".join(parts)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing, suppress
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,15 @@ def test_a_file_that_takes_too_long_is_unreadable(alone: Parsers) -> None:
 
     with pytest.raises(UnreadableFile, match=r"not parsed within 0\.1 seconds \(PGEMBEDD_PARSE_TIMEOUT_S\)"):
         alone.submit(FILE).result()
+    assert alone.submit(FILE).result().pages == (PAGE,)
+
+
+def test_an_answer_that_is_no_document_is_that_of_no_file(alone: Parsers) -> None:
+    """As of a process that a file took over; the file is then parsed by another one."""
+    (process,) = alone._idle
+    process._answers.close()
+    process._answers = BytesIO((2).to_bytes(8) + b"[]")
+
     assert alone.submit(FILE).result().pages == (PAGE,)
 
 

@@ -48,11 +48,15 @@ def test_a_gap_begins_a_paragraph_and_a_running_title_is_left_out() -> None:
 
 
 def test_pages_without_text_keep_their_numbers_and_are_said() -> None:
-    document = parsed(pdf([[BODY], [], [BODY]], info="/Title (Swifts) /CreationDate (D:2024020110)"))
+    info = "/Title (Swifts) /Author (Ada Beck) /CreationDate (D:2024020110)"
+    document = parsed(pdf([[BODY], [], [BODY]], info=info, language="en-GB"))
 
     assert [page.number for page in document.pages] == [1, 3]
     assert document.notes == ("1 of 3 pages hold no text.",)
-    assert document.metadata == {"pages": 3, "title": "Swifts", "created": "2024-02-01T10:00:00"}
+    assert document.metadata == {
+        **{"pages": 3, "title": "Swifts", "authors": ["Ada Beck"], "language": "en-GB"},
+        "created": "2024-02-01T10:00:00",
+    }
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ _MIMETYPES = {
 }
 _OOXML = {"word/": "docx", "ppt/": "pptx", "xl/": "xlsx"}
 _HTML = re.compile(
-    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title|meta|div|p|h1|table)[\s>]",
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?>.*?-->)\s*)*+<(?:!doctype\s+html|html|head|body|title|meta|div|p|h1|table)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
-_HEADER = re.compile(rb"(?:>?From [^\n]*\r?\n)?(?:[!-9;-~]+:[^\n]*\r?\n(?:[ \t][^\n]*\r?\n)*)+(?:\r?\n|\Z)")
+_HEADER = re.compile(rb"(?:>?From [^\n]*\n)?(?:[!-9;-~]++:[^\n]*\n(?:[ \t][^\n]*\n)*+)++(?:\r?\n|\Z)")
 _MAIL = re.compile(
     rb"^(?:from|to|subject|date|message-id|received|mime-version|return-path|delivered-to|content-type):",
     re.IGNORECASE | re.MULTILINE,

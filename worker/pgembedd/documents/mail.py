@@ -10,6 +10,9 @@ from pgembedd.documents.html import HtmlReader, decode_html
 from pgembedd.documents.plain import add_paragraphs, decode
 from pgembedd.documents.sections import Sections
 
+_NAMED = 20
+"""Attachments that a note names."""
+
 
 def read_mail(file: bytes) -> Document:
     """Reads a message."""
@@ -30,7 +33,8 @@ def read_mail(file: bytes) -> Document:
         "language": _header(message, "content-language"),
     }
     attached = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
-    notes = (f"Attachments are not read: {', '.join(attached)}.",) if attached else ()
+    more = f" and {len(attached) - _NAMED:,} more" if len(attached) > _NAMED else ""
+    notes = (f"Attachments are not read: {', '.join(attached[:_NAMED])}{more}.",) if attached else ()
     return Document("mail", sections.pages(), {name: value for name, value in stated.items() if value}, notes)
 
 

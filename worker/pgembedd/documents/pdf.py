@@ -1,5 +1,6 @@
 """PDF, by PDFium: a page is a page, its headings are those of the outline, else lines in larger letters."""
 
+import ctypes
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -89,10 +90,19 @@ def _metadata(pdf: pypdfium2.PdfDocument) -> Metadata:
         found["title"] = title
     if author := said.get("Author", "").strip():
         found["authors"] = [author]
+    if language := _language(pdf):
+        found["language"] = language
     for name, key in (("created", "CreationDate"), ("modified", "ModDate")):
         if date := _date(said.get(key, "")):
             found[name] = date
     return found
+
+
+def _language(pdf: pypdfium2.PdfDocument) -> str:
+    size = pdfium.FPDFCatalog_GetLanguage(pdf.raw, None, 0)
+    buffer = (ctypes.c_ushort * (size // 2))()
+    pdfium.FPDFCatalog_GetLanguage(pdf.raw, buffer, size)
+    return bytes(buffer).decode("utf-16-le", "replace").rstrip("\0").strip()
 
 
 def _date(text: str) -> str:

@@ -60,7 +60,10 @@ class ParserProcess:
             )
         if not answer:
             raise ProcessEndedError(self._ending())
-        return self._document(orjson.loads(answer))
+        try:
+            return self._document(orjson.loads(answer))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProcessEndedError("The process that parsed the file answered no document: it is damaged.") from error
 
     def kill(self) -> None:
         """Ends the process, whatever it does; the thread that waits for its answer goes on."""
@@ -105,5 +108,5 @@ class ParserProcess:
             raise ProcessEndedError(
                 f"The file needs more memory than PGEMBEDD_PARSE_MEMORY_MB ({self._limits.memory_mb})."
             )
-        pages = tuple(Page(number, tuple(headings), text) for number, headings, text in answer["pages"])
-        return Document(answer["kind"], pages, answer["metadata"], tuple(answer["notes"]))
+        pages = (Page(number, tuple(headings), text) for number, headings, text in answer["pages"])
+        return Document(answer["kind"], tuple(pages), answer["metadata"], tuple(answer["notes"]))

@@ -1,6 +1,7 @@
 """Blocks of Markdown into pages: those of the file, or where there are none, sections that are long enough."""
 
 import re
+from collections.abc import Iterator
 
 from pgembedd.documents.document import Page
 
@@ -52,23 +53,13 @@ class Sections:
 
     def markdown(self, text: str) -> None:
         """Adds a table, a fence of code or a paragraph that is Markdown already."""
-        text = text.strip("\n").rstrip()
-        while len(text) > MOST and not self._paged:
-            cut = _cut(text)
-            self._whole(text[:cut].rstrip())
-            text = text[cut:].lstrip("\n")
-        if text.strip():
-            self._whole(text)
+        for part in self._parts(text):
+            self._whole(part)
 
     def code(self, text: str) -> None:
         """Adds text whose lines and spaces count."""
-        text = text.strip("\n")
-        while len(text) > MOST and not self._paged:
-            cut = _cut(text)
-            self._whole(f"```\n{text[:cut].rstrip()}\n```")
-            text = text[cut:].lstrip("\n")
-        if text.strip():
-            self._whole(f"```\n{text}\n```")
+        for part in self._parts(text):
+            self._whole(f"```\n{part}\n```")
 
     def table(self, rows: list[list[str]]) -> None:
         """Adds a table, whose first row is its header: each page that it is cut into has that."""
@@ -105,6 +96,18 @@ class Sections:
         self.end_page()
         return tuple(self._pages)
 
+    def _parts(self, text: str) -> Iterator[str]:
+        """Yields a text without blank lines around it, cut where it is longer than a section."""
+        text = text.strip("\n").rstrip()
+        begin = 0
+        while not self._paged and len(text) - begin > MOST:
+            end = _cut(text, begin)
+            if part := text[begin:end].strip("\n").rstrip():
+                yield part
+            begin = end
+        if rest := text[begin:].strip("\n"):
+            yield rest
+
     def _whole(self, text: str) -> None:
         if self._size + len(text) > MOST and not self._paged:
             self.end_page()
@@ -118,12 +121,12 @@ class Sections:
         return tuple(title for _, title in self._path)
 
 
-def _cut(text: str) -> int:
-    """Returns where a text is cut: after the last line, sentence or word of its first MOST characters."""
+def _cut(text: str, begin: int) -> int:
+    """Returns where a text is cut: after the last line, sentence or word of its next MOST characters."""
     for mark in _CUTS:
-        if (found := text.rfind(mark, MOST // 2, MOST - len(mark))) >= 0:
+        if (found := text.rfind(mark, begin + MOST // 2, begin + MOST - len(mark))) >= 0:
             return found + len(mark)
-    return MOST
+    return begin + MOST
 
 
 def _row(cells: list[str], width: int) -> str:
