@@ -47,6 +47,13 @@ def test_a_gap_begins_a_paragraph_and_a_running_title_is_left_out() -> None:
     assert pages[1] == Page(2, (), BODY[1])
 
 
+def test_a_paragraph_has_lines_of_nearly_one_size_and_large_ones_have_larger_gaps() -> None:
+    lines = [(10, "One"), (10.5, "paragraph"), (10, "of three."), (8, "A note."), (30, "Two lines"), (30, "of one")]
+    (page,) = parsed(pdf([lines])).pages
+
+    assert page.text == "One\nparagraph\nof three.\n\nA note.\n\nTwo lines\nof one"
+
+
 def test_pages_without_text_keep_their_numbers_and_are_said() -> None:
     info = "/Title (Swifts) /Author (Ada Beck) /CreationDate (D:2024020110)"
     document = parsed(pdf([[BODY], [], [BODY]], info=info, language="en-GB"))

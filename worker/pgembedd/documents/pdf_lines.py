@@ -15,7 +15,9 @@ _NUMBER = re.compile(r"\d+|^[ivxlc]+$")
 _BULLETS = frozenset("•▪◦‣●∙■")
 LARGER = 1.15
 """Of the usual size: that of headings."""
-_WIDER_GAP = 1.35
+_LIKE = 1.1
+"""How much larger the letters of one paragraph may be on another line: what was scanned varies."""
+_WIDER_GAP = 1.3
 """A gap between two lines that is as much larger than the letters' usual one begins a paragraph."""
 
 
@@ -102,9 +104,14 @@ def _lines(text_page: "pdfium.FPDF_TEXTPAGE") -> list[Line]:
 
 def _with_paragraphs(lines: list[Line]) -> list[Line]:
     """Marks the lines that begin a paragraph: another size, a wider gap, or further up, in the next column."""
-    gaps = Counter(round(above.y - below.y) for above, below in pairwise(lines))
-    usual = next((gap for gap, _ in gaps.most_common() if gap > 0), 0)
+    tenths = Counter(
+        int(10 * (above.y - below.y) / below.size)
+        for above, below in pairwise(lines)
+        if above.y > below.y and below.size
+    )
+    widest = _WIDER_GAP * (max(tenths, key=tenths.__getitem__, default=10) + 1) / 10
     for above, below in pairwise(lines):
-        gap = above.y - below.y
-        below.begins_paragraph = above.size != below.size or gap < -1 or (0 < usual * _WIDER_GAP < gap)
+        gap, size = above.y - below.y, below.size
+        if gap < -1 or gap > widest * size or size > above.size * _LIKE or above.size > size * _LIKE:
+            below.begins_paragraph = True
     return lines

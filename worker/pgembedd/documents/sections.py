@@ -99,8 +99,11 @@ class Sections:
     def _parts(self, text: str) -> Iterator[str]:
         """Yields a text without blank lines around it, cut where it is longer than a section."""
         text = text.strip("\n").rstrip()
+        if text and (self._paged or len(text) <= MOST):
+            yield text
+            return
         begin = 0
-        while not self._paged and len(text) - begin > MOST:
+        while len(text) - begin > MOST:
             end = _cut(text, begin)
             if part := text[begin:end].strip("\n").rstrip():
                 yield part
