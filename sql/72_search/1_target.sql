@@ -166,9 +166,11 @@ begin
                 else format('pg_catalog.jsonb_build_object(%s)',
                             string_agg(replace(quote_literal(k.name), '%', '%%') || ', ' || c.value, ', ')) end,
            string_agg(concat('%1$s.', c.compared, ' ', replace(k.equals, '%', '%%'), ' %2$s.', c.compared), ' and '),
-           format('pg_catalog.jsonb_to_record(%s) as k(%s)',
-                  case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, i.key)', min(k.name))
-                       else 'i.key' end, string_agg(format('%I %s', k.name, _qualified_type(k.base)), ', '))
+           case when count(*) = 1 and bool_and(k.base = any (_plain_types())) then min(format(
+                    '(select (i.key operator(pg_catalog.#>>) ''{}'')::%s as %I) as k', _qualified_type(k.base), k.name))
+                else format('pg_catalog.jsonb_to_record(%s) as k(%s)',
+                    case when count(*) = 1 then format('pg_catalog.jsonb_build_object(%L, i.key)', min(k.name))
+                         else 'i.key' end, string_agg(format('%I %s', k.name, _qualified_type(k.base)), ', ')) end
     into target.key_names, target.own, target.key_columns, target.key_json, target.key_match, target.key_record
     from _key_columns(target.source) k cross join lateral (
         select q.quoted, q.quoted || replace(k.compared, '%', '%%') as compared, case when k.base < 16384

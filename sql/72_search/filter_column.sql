@@ -35,8 +35,7 @@ begin
     operand.type_name := format_type(found_one.type, null);
     operand.is_text := found_one.category = 'S';
     operand.kind := case found_one.category when 'A' then 'array' else 'plain' end;
-    if found_one.base = any ('{16,20,21,23,25,700,701,1043,1082,1114,1184,1700,2950}') then
-        -- Postgres's own types that most filters name; what _compared_by_btree() finds for them.
+    if found_one.base = any (_plain_types()) then  -- what _compared_by_btree() finds for them
         operand.written := _qualified_type(found_one.base);
         operand.type := case found_one.base when 1043 then 'pg_catalog.text' else operand.written end;
         operand.expression := format('s.%I::%s', found_one.name, operand.type);
@@ -55,6 +54,15 @@ begin
     operand.expression := case when operand.path = '{}' then operand.json_column
         else format('(%s operator(pg_catalog.#>) %L::pg_catalog.text[])', operand.json_column, operand.path) end;
     return operand;
+end $$;
+
+-- Postgres's own types of single values that most columns have.
+create or replace function pgembedd_internal._plain_types() returns oid[]
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return '{16,20,21,23,25,700,701,1043,1082,1114,1184,1700,2950}';
 end $$;
 
 -- The columns that the caller may read, vectors excepted, or those of these names; `base` is the type, or what a domain

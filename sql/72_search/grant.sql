@@ -45,6 +45,6 @@ as $$
           'pipeline_status', 'row_status', '_check_row_status_rights', '_row_statuses', '_row_version',
           '_counted', '_cut', '_most', '_most_members', '_check_texts', '_check_list', '_check_members',
           '_check_json', '_render', '_blank', '_base_type', '_qualified_type', '_shortened', '_compared_by_btree',
-          '_beginning', '_explain_nearest', '_explain_words', '_scans_of', '_rows_visited',
+          '_beginning', '_plain_types', '_explain_nearest', '_explain_words', '_scans_of', '_rows_visited',
           '_with_partitions', '_is_hypertable'))
 $$;

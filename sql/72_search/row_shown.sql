@@ -19,8 +19,10 @@ begin
     end if;
     row_expression := target.row_expression;
     snippet := case when snippet_length = 0 or target.content is null then 'null::pg_catalog.text'
+        when target.text_configs[1] is null
+        then format('pgembedd_internal._beginning(%s, %s)', target.content, snippet_length)
         else format('pgembedd_internal._search_snippet(%s, %s, $3, $4, %s)', target.content, snippet_length,
-                    coalesce(target.text_configs[1]::text, 'null')) end;
+                    target.text_configs[1]) end;
 end $$;
 
 -- The row, and the text for its snippet. `plain`: no column has numbers of any length.

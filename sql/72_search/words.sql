@@ -88,13 +88,11 @@ declare
     columns constant text := format(target.hit_columns, 'v');
     of_row constant boolean := asked.per = 'row' and target.chunked;
     late constant boolean := asked.words_condition = 'true' and asked.min_similarity is null and not of_row;
-    sums record;
+    ranks constant text := (
+        select string_agg(format('($7[%1$s] operator(pg_catalog.*) pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', '
+                                 'v.pgembedd_words, $6[%1$s]))', n), ' operator(pg_catalog.+) ')
+        from generate_series(1, cardinality(asked.words)) n);
 begin
-    select string_agg(format('($7[%1$s] operator(pg_catalog.*) pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', '
-                             'v.pgembedd_words, $6[%1$s]))', n), ' operator(pg_catalog.+) ') as ranks,
-           string_agg(format('case when v.pgembedd_words operator(pg_catalog.@@) $6[%1$s] then $7[%1$s] '
-                             'else 0::float8 end', n), ' operator(pg_catalog.+) ') as held
-    into sums from generate_series(1, cardinality(asked.words)) n;
     return _render($q$
         with candidates as materialized ({candidates}),
         found as materialized (select v.*, ({ranks}) operator(pg_catalog./) (
@@ -106,17 +104,19 @@ begin
                                          else v.pgembedd_words end as pgembedd_words
                   from candidates v offset 0) v)
         select coalesce(pg_catalog.array_agg(
-                   row (o.key, o.chunk_index, null, o.score, null, o.nth,
-                        least(o.held operator(pg_catalog./) (select pg_catalog.sum(w) from pg_catalog.unnest($7) w), 1)
-                   )::pgembedd_internal._search_hit), '{}'),
+                   row (o.key, o.chunk_index, null, o.score, null, o.nth, least(o.held, 1))
+                   ::pgembedd_internal._search_hit), '{}'),
                (select array[pg_catalog.count(*) filter (where not c.{own}_other),
                              pg_catalog.count(*) filter (where c.{own}_other)] from candidates c)
-        from (select {key} as key, {chunk_index} as chunk_index, v.{own}_score as score, {held} as held,
+        from (select {key} as key, {chunk_index} as chunk_index, v.{own}_score as score,
+                     (select pg_catalog.sum(w.weight) filter (where v.pgembedd_words operator(pg_catalog.@@) w.word)
+                             operator(pg_catalog./) pg_catalog.sum(w.weight)
+                      from rows from (pg_catalog.unnest($7), pg_catalog.unnest($6)) as w(weight, word)) as held,
                      pg_catalog.row_number() over (order by v.{own}_score desc, {columns}) as nth
               from (select v.* from (select v.* from {ranked} v order by v.{own}_score desc, {columns}) v {exists}
                     order by v.{own}_score desc, {columns} limit $5) v) o $q$, jsonb_build_object(
         'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'), 'chunk_index', target.chunk_index,
-        'ranks', sums.ranks, 'held', sums.held, 'length', format('%L::float8', asked.average_length),
+        'ranks', ranks, 'length', format('%L::float8', asked.average_length),
         'candidates', _search_candidates(target, asked, columns, way, late),
         'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_index)',
