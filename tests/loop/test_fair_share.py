@@ -228,3 +228,14 @@ def test_time_that_is_waited_in_vain_counts() -> None:
         share.stored(TWO, 8, 0.2)
         turns += 1
     assert turns * 0.2 == pytest.approx(0.9, abs=0.3)
+
+
+def test_a_batch_that_is_sent_is_no_wait_in_vain() -> None:
+    share = share_of_two(Clock())
+    share.claimed(ONE, 8)
+    share.sent(ONE)
+    share.released(ONE, 8, 60.0)
+    assert share.next([ONE]) == ONE
+    share.claimed(ONE, 8)
+    share.released(ONE, 8, 60.0)
+    assert share.next([ONE]) is None, "of that batch alone"

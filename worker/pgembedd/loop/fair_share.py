@@ -45,6 +45,7 @@ class FairShare:
         self._job_s: dict[Due, float] = {}
         self._in_vain: dict[Due, int] = {}  # waits in succession
         self._out_until: dict[Due, float] = {}
+        self._sent: set[Due] = set()
         self._lock = threading.Lock()
 
     def next(self, due: Sequence[Due]) -> Due | None:
@@ -75,6 +76,10 @@ class FairShare:
         """Has the next claim be of so many jobs, whatever time they take."""
         self._sizes[due] = size
 
+    def sent(self, due: Due) -> None:
+        """Has the next release be no wait in vain: the texts of its jobs were sent as a batch."""
+        self._sent.add(due)
+
     def claimed(self, due: Due, jobs: int) -> None:
         """Charges the time that the jobs will take, as far as it is known, so that the next claim is another's."""
         with self._lock:
@@ -88,7 +93,9 @@ class FairShare:
             self._charge(due, seconds - jobs * self._job_s.get(due, FIRST_GUESS_S))
             times = self._in_vain.pop(due, 0)
             self._out_until.pop(due, None)
-            if seconds >= LONG_S:
+            was_sent = due in self._sent
+            self._sent.discard(due)
+            if seconds >= LONG_S and not was_sent:
                 self._in_vain[due] = times + 1
                 delays = RetryPolicy(seconds, min(MOST_TIMES * seconds, LONGEST_OUT_S))
                 self._out_until[due] = self._clock() + max(delays.delay_s(times + 1), min(OUT_TIMES * seconds, OUT_S))

@@ -116,6 +116,7 @@ class ProviderBatches:
                 self._note(number, lost_s=0.0)  # after any other error it may have been made all the same
                 raise
         self._note(number, batch)
+        self._lane.share.sent(jobs[0].due)
         get_logger().info("batch_sent", pipeline=jobs[0].pipeline.name, batch=batch, jobs=len(jobs), texts=len(texts))
         self._wait(jobs, Batch(number, batch, None, msg_ids, 0.0))
         sent = set(msg_ids)
