@@ -3,7 +3,8 @@
 Four tables, statement by statement in turn. `bare` is what a user had before: no vector column, no index on it, no
 trigger. `columns` has the vector column and its indexes, but no trigger: what is left of the ratio is the triggers'
 own. `pipeline` has all; `chunks` has its vectors in an embedding table. A worker is not running, and none sleeps, as
-under load.
+under load. Updates that change no text also in a loop inside the server, where nothing else is in the figure, beside a
+table whose only trigger has the old and the new rows and does nothing: what any trigger of this kind takes.
 """
 
 import statistics
@@ -19,6 +20,14 @@ BULK_ROWS = 100_000
 ROWS = 20_000
 VECTORS = 4_000
 SINGLES = 400
+LOOPED, LOOPED_ROWS = 4_000, 200
+EMPTY = """
+    create table empty_trigger (id bigserial primary key, title text, body text, hits int default 0);
+    insert into empty_trigger (title, body) select title, body from bare where id <= 5000;
+    create function nothing() returns trigger language plpgsql as 'begin return null; end';
+    create trigger nothing after update on empty_trigger referencing old table as old_rows new table as new_rows
+    for each statement execute function nothing();
+"""
 TABLES = ("bare", "columns", "pipeline", "chunks")
 # 1 KB of text that does not compress away.
 FILL = "select string_agg(md5(g::text || n::text), '') from generate_series(1, 32) n"
@@ -39,6 +48,7 @@ def prepare(connection: psycopg.Connection) -> None:
         elif name != "bare":
             register(connection, name)
         connection.execute(f"vacuum analyze {name}".encode())
+    connection.execute(EMPTY)
     connection.execute(
         f"create table texts as select g as id, ({FILL}) as body from generate_series(1, {BULK_ROWS}) g".encode()
     )
@@ -102,6 +112,15 @@ def singles_s(connection: psycopg.Connection, statement: str, first_key: int) ->
     return {table: statistics.median(values) for table, values in seconds.items()}
 
 
+def looped_us(connection: psycopg.Connection, table: str) -> float:
+    """Microseconds of one of LOOPED updates of another column, of a few rows without a vector, in one transaction."""
+    clear(connection)
+    connection.execute(f"vacuum {table}".encode())
+    update = f"update {table} set hits = i where id = {VECTORS} + 1 + i % {LOOPED_ROWS}"
+    loop = f"do $$ begin for i in 1..{LOOPED} loop {update}; end loop; end $$"
+    return timed(lambda: connection.execute(loop.encode())) / LOOPED * 1e6
+
+
 def measure(options: Namespace) -> list[Result]:
     """All cases, on a private Postgres with its own defaults for durability, and WAL files that are there already."""
     with database(min_wal_size="2GB") as (connection, _):
@@ -123,7 +142,10 @@ def cases(connection: psycopg.Connection, rounds: int) -> list[Result]:
     }
     for case, (statement, first_key) in singles.items():
         results += both(case, interleave({case: partial(singles_s, connection, statement, first_key)}, rounds))
-    return results
+    case = "update of another column, in a loop"
+    tables = {table: partial(looped_us, connection, table) for table in ("bare", "empty_trigger", *TABLES[1:])}
+    looped = interleave({f"{case}, {name.replace('_', ' ')}": run for name, run in tables.items()}, rounds)
+    return results + compare("triggers", "us", looped, f"{case}, bare")
 
 
 def both(case: str, values: dict[str, list[float]]) -> list[Result]:
