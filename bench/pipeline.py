@@ -2,27 +2,24 @@
 
 A real worker process (`pgembedd run`) on a private Postgres with its defaults for durability, both on the same cores
 as the bare model, interleaved with it. Then the same with a model that computes nothing (bench/null_worker.py), which
-shows what the plumbing can carry: next to the same work by hand (bench/by_hand.py), by number of workers, and by depth
-of the queue; with `--full` also of workers that
+shows what the plumbing can carry: by number of workers, and by depth of the queue; with `--full` also of workers that
 Ray places on this machine, where `make test-cluster` has installed it.
 """
 
-import os
 import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import psycopg
 
-from bench.by_hand import by_hand_s, set_up
 from bench.corpus import load_corpus, sample
 from bench.report import Result, compare, interleave, main, timed
-from bench.workers import Fleet, WorkerProcess, await_that, cpu_s, database, fleet, held_back
+from bench.workers import Fleet, WorkerProcess, await_that, database, fleet, held_back
 from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
@@ -35,8 +32,6 @@ DEPTHS, MORE_DEPTHS = (1_000, 100_000), (1_000, 100_000, 1_000_000)
 SHORTEST_RUN_ROWS = 20_000
 SOME_WORDS = "random() || repeat(' some words', 62)"  # 700 characters, each time others
 null_fleet = partial(fleet, module="bench.null_worker", PGEMBEDD_VECTOR_CACHE_MB="64")  # looks for equal texts, too
-HAND_ROWS = 10_240
-TABLES_OF_WORDS = {"with words": "plain", "no words": "wordless"}
 TABLES = {"no index": "plain", "HNSW index": "indexed"}
 
 
@@ -192,47 +187,9 @@ def null_by_depth(depths: Sequence[int], rounds: int) -> list[Result]:
         return compare("pipeline", "us/row", interleave(cases, rounds), first)
 
 
-def beside_by_hand(rounds: int) -> list[Result]:
-    """Microseconds a row of one worker, and of the same by hand: by the clock, and of processor time on both sides."""
-    sessions = "select pid from pg_stat_activity where application_name like 'pgembedd %'"
-    with database() as (connection, conninfo), null_fleet(conninfo) as workers:
-        set_up(connection)
-        for table in TABLES_OF_WORDS.values():
-            make_table(connection, table, "null", index=False, words=table == "plain")
-            queued_run_s(connection, workers, 2_000, table)
-
-        def cost(run: Callable[[], float], clients: int, servers: str) -> dict[str, float]:
-            """Figures of a run by a process and the sessions whose ids a statement gives."""
-            servers_of = [pid for (pid,) in connection.execute(servers.encode()).fetchall()]
-            before = cpu_s(clients), sum(map(cpu_s, servers_of))
-            figures = {"by the clock": run()}
-            figures |= {"CPU of the client": cpu_s(clients) - before[0]}
-            figures |= {"CPU of the server": sum(map(cpu_s, servers_of)) - before[1]}
-            return {name: seconds / HAND_ROWS * 1e6 for name, seconds in figures.items()}
-
-        cases: dict[str, Callable[[], dict[str, float]]] = {}
-        for name, table in TABLES_OF_WORDS.items():
-            by_hand = partial(by_hand_s, connection, HAND_ROWS, SOME_WORDS, words=table == "plain")
-            worker = partial(queued_run_s, connection, workers, HAND_ROWS, table)
-            cases[f"by hand, {name}"] = partial(cost, by_hand, os.getpid(), "select pg_backend_pid()")
-            cases[f"1 worker, {name}"] = partial(cost, worker, workers.members[0].process.pid, sessions)
-        values = interleave(cases, rounds)
-    return [
-        result
-        for name in TABLES_OF_WORDS
-        for figure in ("by the clock", "CPU of the client", "CPU of the server")
-        for result in compare(
-            "pipeline",
-            "us/row",
-            {case: found for case, found in values.items() if f", {name}, {figure}" in case},
-            f"by hand, {name}, {figure}",
-        )
-    ]
-
-
 def measure(options: Namespace) -> list[Result]:
     """All of it."""
-    results = with_the_model(options.rounds) + beside_by_hand(options.rounds)
+    results = with_the_model(options.rounds)
     results += null_by_workers(MORE_WORKERS if options.full else WORKERS, options.rounds)
     if options.full and RAY.exists():
         results += null_on_ray(ON_RAY, options.rounds)
