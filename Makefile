@@ -11,12 +11,13 @@ CLUSTER := .venv-cluster
 FAILOVER := .venv-failover
 
 # What `make bench` and `make bench-full` run, and how.
-BENCHES        := embed quality roofline operators pipeline writes latency sql_embed http fairness triggers hnsw recall search rerank providers documents
+BENCHES        := embed quality roofline operators pipeline carry writes latency sql_embed http fairness triggers hnsw recall search rerank providers documents
 SHORT_embed    := --short --rounds 2 --texts 128
 SHORT_quality  := --sample 200
 SHORT_roofline := --rounds 1
 SHORT_writes   := --rounds 1
 SHORT_pipeline := --rounds 1
+SHORT_carry    := --rounds 2
 SHORT_latency  := --rounds 1
 SHORT_sql_embed := --rounds 1
 SHORT_rerank   := --rounds 3
