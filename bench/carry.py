@@ -29,7 +29,8 @@ STATEMENTS = {
     "look for what is due": "%pgembedd_internal.due(%",
 }
 TIME = """
-    select coalesce(sum(total_exec_time), 0)::float8 * 1000 from pg_stat_statements where query like %s and toplevel = %s
+    select coalesce(sum(total_exec_time), 0)::float8 * 1000 from pg_stat_statements
+    where query like %s and toplevel = %s
 """
 
 
