@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from pgembedd.documents import errors
 from pgembedd.documents.confinement import landlock_version
 from pgembedd.documents.document import Page
 from pgembedd.documents.parsers import Limits, Parsers, UnreadableFile
+from pgembedd.errors import ConfigurationError
 from tests.documents.files import xlsx
 from tests.support.waiting import eventually
 
@@ -146,10 +148,31 @@ def test_the_fingerprint_names_the_libraries(parsers: Parsers) -> None:
     assert "pypdfium2-" in parsers.fingerprint
 
 
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "PACKAGES", (*errors.PACKAGES, "pgembedd-nothing"))
+    with pytest.raises(
+        ConfigurationError, match=r"package pgembedd-nothing is missing: pip install 'pgembedd\[documents\]'"
+    ):
+        Parsers(processes=1, limits=Limits())
+
+
 def test_a_process_has_none_of_our_variables(alone: Parsers) -> None:
     (pid,) = children()
     names = {each.split(b"=")[0] for each in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if each}
     assert names == {b"PYTHONPATH", b"PYTHONUTF8"}
+
+
+def test_a_process_has_its_limits_before_the_first_file(alone: Parsers) -> None:
+    (pid,) = children()
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    soft = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()[1:]}
+
+    assert {name: soft[name] for name in ("Max address space", "Max file size", "Max open files", "Max processes")} == {
+        **{"Max address space": "256000000", "Max file size": "0"},
+        **{"Max open files": "16", "Max processes": "0"},
+    }
+    assert int(soft["Max cpu time"]) <= 70
+    assert landlock_version() == 0 or "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
 
 
 CONFINED = """
