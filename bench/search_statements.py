@@ -1,6 +1,13 @@
 """The statements that `bench.search` compares: search(), statements by hand, and the SQL that others publish."""
 
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+
 SUBJECTS, DIMS = 8, 384
+SECONDS = 5.0  # of each number of clients
 
 BY_INDEX, EXACTLY, BY_HAND = "by hand, index", "by hand, exact", "by hand"
 WORDS_BY_HAND, BOTH_BY_HAND = "by hand, text", "by hand, hybrid"
@@ -60,3 +67,20 @@ EXPLAIN = """
     select e ->> 'path', e ->> 'ef_search' from (select pgembedd.explain_search('items', %(text)s, filter => %(filter)s,
         mode => 'semantic', embedding => %(question)s::vector) -> 'semantic') as s(e)
 """
+
+
+def served(conninfo: str, clients: int, statement: str, values: Sequence[dict[str, object]]) -> float:
+    """How often a second the statement is answered to so many clients, each of whom asks again at once."""
+
+    def client(number: int) -> int:
+        done = 0
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(statement.encode(), values[0]).fetchall()  # a session's first takes longer
+            until = time.perf_counter() + SECONDS
+            while time.perf_counter() < until:
+                connection.execute(statement.encode(), values[(number + done) % len(values)]).fetchall()
+                done += 1
+        return done
+
+    with ThreadPoolExecutor(clients) as pool:
+        return sum(pool.map(client, range(clients))) / SECONDS
