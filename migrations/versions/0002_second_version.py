@@ -358,6 +358,17 @@ comment on column pgembedd_internal.open_backfill.key_shape is 'What the key was
 comment on column pgembedd_internal.open_backfill.rows_left is 'An estimate of the rows that are to be queued yet.';
 """
 
+# Pipelines that make text of files. They have no model; what another version made of them is not kept by a downgrade.
+TASKS = """
+alter table pgembedd_internal.pipeline
+    add task text not null default 'embed' check (task in ('embed', 'parse')),
+    alter column model drop not null, alter column dimensions drop not null,
+    add check ((task = 'embed') = (model is not null and dimensions is not null)),
+    add check (task = 'embed' or embedding_table is not null);
+comment on column pgembedd_internal.pipeline.task is
+    'What it makes: vectors of texts (embed), or pages of text of files (parse), which go into embedding_table.';
+"""
+
 # Functions that take or return the rows of views, which 0001 drops before the functions.
 DROP_ROUTINES_OF_ROWS = """
 do $$
@@ -420,6 +431,8 @@ end $$;
 """
 
 DOWNGRADE = """
+delete from pgembedd.pipeline where task <> 'embed';
+alter table pgembedd.pipeline drop column task, alter column model set not null, alter column dimensions set not null;
 drop index pgembedd.row_state_state_idx;
 alter table pgembedd.activity drop column workers;
 alter table pgembedd.push drop column batch_size, drop column requests, drop column problem;
@@ -484,7 +497,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 def upgrade() -> None:
     for statements in (
         *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, GRAPHS),
-        *(BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES),
+        *(BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES, TASKS),
     ):
         raw(op.get_bind()).execute(statements)
 

@@ -75,7 +75,7 @@ begin
     else
         queued := _enqueue_rows(pipeline, 'jsonb_array_elements($1)', keys);
     end if;
-    if one.scope = 'anew' and pipeline.embedding_table is not null then
+    if one.scope = 'anew' and pipeline.embedding_table is not null and pipeline.task = 'embed' then
         -- The chunks stay, but the next store takes none over for an equal text.
         perform _invalidate_chunks(pipeline, keys);
     end if;

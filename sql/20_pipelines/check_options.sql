@@ -15,8 +15,10 @@ begin
     where coalesce(o.value, '') <> all (o.choices) limit 1;
     if num_nonnulls(made.content_columns, made.content_function) <> 1 or made.content_columns = '{}' then
         raise exception using
-            message = 'Say what is to be embedded: content_columns or content_function, one of the two.',
-            hint = 'For example content_columns => array[''title'', ''content''].', errcode = 'invalid_parameter_value';
+            message = case made.task when 'embed' then 'Say what is to be embedded: content_columns or '
+                'content_function, one of the two.' else 'Say which column holds the files: content_columns.' end,
+            hint = case made.task when 'embed' then 'For example content_columns => array[''title'', ''content''].'
+                        else 'For example content_columns => ''{file}''.' end, errcode = 'invalid_parameter_value';
     elsif unknown.option is not null then
         raise exception using
             message = _cut(format('%s %s is not known.', unknown.option,

@@ -18,7 +18,7 @@ begin
         'pgembedd', 'pgembedd_internal', 'pgembedd_code', 'pgmq', 'pg_catalog', 'information_schema') then
         raise exception using message = format('%s is not a table of yours.', made.source),
             hint = 'What pgembedd or Postgres itself writes to cannot be embedded.', errcode = 'wrong_object_type';
-    elsif exists (select from pipeline p where p.embedding_table = made.source) then
+    elsif exists (select from pipeline p where p.embedding_table = made.source and p.task = 'embed') then
         raise exception using message = format('%s is the embedding table of a pipeline.', made.source),
             hint = 'Register the table that the texts are in.', errcode = 'wrong_object_type';
     elsif kind not in ('r', 'p') then

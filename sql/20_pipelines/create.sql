@@ -32,7 +32,9 @@ create or replace function pgembedd.create_pipeline(
     retry_delay interval default '2 s',
     retry_factor double precision default 2,
     retry_max_delay interval default '10 min',
-    if_not_exists boolean default false
+    if_not_exists boolean default false,
+    task text default 'embed',
+    into_table text default null
 ) returns bigint
 language sql
 as $$
@@ -46,11 +48,13 @@ as $$
             'chunk_overlap_tokens', chunk_overlap_tokens, 'splitter', splitter, 'formatting', formatting,
             'enable_always', coalesce(enable_always, false), 'triggers', coalesce(triggers, true),
             'text_config', text_config, 'retry_delay', retry_delay,
-            'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay), index_options)),
+            'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay, 'task', task, 'into_table', into_table,
+            'index_options', index_options, 'index_when', index_when, 'index_within', index_within), index_options)),
         backfill, index_when, index_within, existing_vectors, if_not_exists)
 $$;
 comment on function pgembedd.create_pipeline is
-    'Register a table: its rows get vectors from now on. Returns how many existing rows were queued.';
+    'Register a table: its rows get vectors from now on, or the text of their files goes into another table. Returns '
+    'how many existing rows were queued.';
 
 -- The pipeline as its options say, with the table, the function and the configuration that they name; what they do not
 -- say is that of the present one.
@@ -62,14 +66,15 @@ as $$
 declare
     made pgembedd_internal.pipeline := pg_catalog.jsonb_populate_record(present, asked);
     ignored pg_catalog.text := pgembedd_internal._check_texts(
-        '{pipeline,source,content_function,embedding_column,model,embedding_table,formatting,text_config}',
+        '{pipeline,source,content_function,embedding_column,model,embedding_table,formatting,text_config,into_table}',
         array[made.name, made.source_name, made.content_function, made.embedding_column, made.model,
-              made.embedding_table_name, made.formatting, made.text_config]);
+              made.embedding_table_name, made.formatting, made.text_config, asked ->> 'into_table']);
     function pg_catalog.regprocedure;
 begin
     ignored := pgembedd_internal._check_members('content_columns', made.content_columns);
     ignored := pgembedd_internal._check_members('watch_columns', made.asked_watch_columns);
     made := pgembedd_internal._with_index_options(made, index_options);
+    made := pgembedd_internal._with_task(made, asked);
     begin
         made.source := pg_catalog.to_regclass(made.source_name);
         function := pg_catalog.to_regprocedure(pg_catalog.format('%s(%s)', made.content_function, made.source));
@@ -148,10 +153,13 @@ begin
     made.source_name := made.source::text;
     made.key_columns := array(select k.name from _key_columns(made.source) k);
     ignored := _check_options(made);
-    ignored := _check_model(made);
-    ignored := _check_column_options(made);
+    if made.task = 'embed' then
+        ignored := _check_model(made);
+        ignored := _check_column_options(made);
+    end if;
     ignored := _check_columns(made, made.content_columns, 'content_columns');
     ignored := _check_columns(made, made.asked_watch_columns, 'watch_columns');
+    ignored := _check_file_column(made);
     made := _with_text_config(made);
     made.watch_columns := coalesce(made.watch_columns, case when made.asked_watch_columns is null
         then _derived_watch_columns(made) else _written_columns(made.source, made.asked_watch_columns) end);

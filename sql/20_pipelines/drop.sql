@@ -12,11 +12,7 @@ declare
     ignored text;
 begin
     if gone.id is null then return; end if;
-    if (_shadow(gone)).id is not null then
-        raise exception using message = format('"%s" has a second pipeline, "%s".', gone.name, (_shadow(gone)).name),
-            hint = format('Drop that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
-                (_shadow(gone)).name), errcode = 'dependent_objects_still_exist';
-    end if;
+    ignored := _check_dependants(gone, drop_vectors);
     -- First: a running build holds a lock that dropping a trigger would wait for.
     if _exists(gone.source) then
         perform _abandon_index(gone);
@@ -45,7 +41,27 @@ exception when lock_not_available then
 end $$;
 comment on function pgembedd.drop_pipeline is
     'Stop embedding a table: triggers, jobs and dead letters '
-    'go; vectors and a finished index stay unless drop_vectors.';
+    'go; vectors, pages and a finished index stay unless drop_vectors.';
+
+-- Refuses to drop what other pipelines stand on.
+create or replace function pgembedd_internal._check_dependants(
+    gone pgembedd_internal.pipeline, drop_vectors boolean
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    if (_shadow(gone)).id is not null then
+        raise exception using message = format('"%s" has a second pipeline, "%s".', gone.name, (_shadow(gone)).name),
+            hint = format('Drop that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
+                (_shadow(gone)).name), errcode = 'dependent_objects_still_exist';
+    elsif drop_vectors and _dependants(gone) is not null then
+        raise exception using
+            message = format('%s, the table of "%s", is the source of another pipeline: %s.', gone.embedding_table,
+                gone.name, _dependants(gone)),
+            hint = 'Drop that first, or drop this one without its table.', errcode = 'dependent_objects_still_exist';
+    end if;
+end $$;
 
 create or replace function pgembedd_internal._generated(pipeline_id integer) returns table (oid oid, version tid)
 language sql stable

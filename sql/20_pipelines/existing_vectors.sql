@@ -34,6 +34,11 @@ begin
                 made.dimensions, made.model, of_model),
             hint = format('Name another %s: it is created, and these vectors stay. Or name a model of %s dimensions.',
                 place, made.dimensions), errcode = 'datatype_mismatch';
+    elsif existing_vectors = 'refuse' and made.task = 'parse' then
+        raise exception using message = format('%s holds pages already.', what),
+            hint = format('Name another %s: it is created, and these pages stay. Or say existing_vectors => ''keep'' '
+                'to keep those of files and a parser that are the same; ''clear'' deletes them all at once.', place),
+            errcode = 'object_not_in_prerequisite_state';
     elsif existing_vectors = 'refuse' then
         raise exception using message = format('%s holds vectors already.', what),
             hint =
@@ -76,27 +81,28 @@ declare
     named text[] := _table_name(made);
     relation regclass := to_regclass(format('%I.%I', named[1], named[2]));
     taken text := (select p.name from pipeline p where p.embedding_table = relation);
+    place constant text := (_table_option(made)).option;
     ignored text;
 begin
     if relation is null then
         return null;
     elsif taken is not null then
         raise exception using message = format('%s is filled by the pipeline "%s" already.', relation, taken),
-            hint = 'Name another embedding_table.', errcode = 'object_in_use';
+            hint = format('Name another %s.', place), errcode = 'object_in_use';
     elsif _owner(relation) <> _owner(made.source) then  -- as whom it would be written
         raise exception using
             message = format('%s belongs to %s, and %s to %s.', relation, _owner(relation), made.source,
             _owner(made.source)),
             hint =
-                format('ALTER TABLE %s OWNER TO %s, or name another embedding_table.', relation, _owner(made.source)),
+                format('ALTER TABLE %s OWNER TO %s, or name another %s.', relation, _owner(made.source), place),
             errcode = 'insufficient_privilege';
     elsif _layout_problem(made, relation) is not null then
         raise exception using
-            message = format('%s is there already, and is no embedding table of %s: %s.', relation, made.source,
-            _layout_problem(made, relation)),
-            hint = 'Name another embedding_table: it is created.', errcode = 'duplicate_table';
+            message = format('%s is there already, and is no %s of %s: %s.', relation, (_table_option(made)).noun,
+                made.source, _layout_problem(made, relation)),
+            hint = format('Name another %s: it is created.', place), errcode = 'duplicate_table';
     elsif _holds_vectors(made, relation) then
-        ignored := _check_existing_vectors(made, relation::text, 'embedding_table', existing_vectors);
+        ignored := _check_existing_vectors(made, relation::text, place, existing_vectors);
     end if;
     if existing_vectors = 'clear' then perform _execute_once(made, format('truncate %s', relation)); end if;
     return relation;
@@ -116,15 +122,14 @@ begin
     select case when a.type is null then format('it has no column %I', w.name)
                 else format('its column %I is %s, not %s', w.name, a.type, w.type) end into problem
     from (select k.nth, k.name, _type_of_column(made.source, k.name) as type from _key_columns(made.source) k
-          union all select 1000 + c.nth, c.name, c.type from _chunk_columns(made) c) w
+          union all select 1000 + c.nth, c.name, c.type from _table_columns(made) c) w
     cross join lateral _type_of_column(relation, w.name) as a(type)
     where a.type is distinct from w.type order by w.nth limit 1;
     if problem is null and (select relkind from pg_class where oid = relation) <> 'r' then
         problem := 'it is no ordinary table';
-    elsif problem is null and array(select k.name from _key_columns(relation) k) <> made.key_columns
-        || 'chunk_index'::text then
+    elsif problem is null and array(select k.name from _key_columns(relation) k) <> _table_key(made) then
         problem := format('its primary key is not (%s)',
-                          array_to_string(made.key_columns || 'chunk_index'::text, ', '));
+                          array_to_string(_table_key(made), ', '));
     end if;
     return problem;
 end $$;

@@ -64,7 +64,7 @@ begin
     end if;
 end $$;
 
--- The table and the column that hold a pipeline's vectors.
+-- The table and the column that hold a pipeline's vectors; of one that parses, its pages, and what each page has.
 create or replace function pgembedd_internal._target(pipeline pgembedd_internal.pipeline) returns regclass
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -73,7 +73,9 @@ as $$ select coalesce(pipeline.embedding_table, pipeline.source) $$;
 create or replace function pgembedd_internal._vector_column(pipeline pgembedd_internal.pipeline) returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-as $$ select coalesce(pipeline.embedding_column, 'embedding') $$;
+as $$
+    select case pipeline.task when 'parse' then 'content_hash' else coalesce(pipeline.embedding_column, 'embedding') end
+$$;
 
 -- The pipeline next to this one, or an empty row.
 create or replace function pgembedd_internal._shadow(

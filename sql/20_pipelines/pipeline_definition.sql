@@ -48,7 +48,7 @@ begin
     execute (select format('select to_jsonb(d) from (select %s) d',
                            string_agg(format('%s as %I', o.by_default, o.name), ', ' order by o.nth))
              from _option_names() o where o.by_default is not null) into defaults;
-    return defaults || jsonb_build_object(
+    return case when one.task = 'embed' then defaults else defaults - _vector_options() end || jsonb_build_object(
         'embedding_column', case when one.embedding_table is null then 'embedding' end,
         'dimensions', _model_dimensions(one.model), 'watch_columns',
         case when one.asked_watch_columns is null then one.watch_columns else _derived_watch_columns(one) end,

@@ -17,7 +17,8 @@ create or replace function pgembedd_internal._shown_pipeline(one pgembedd_intern
     dimensions integer, vector_type text, distance text, watch_columns text[], on_update text, max_attempts integer,
     index_type text, index_options jsonb, embedding_table text, chunk_tokens integer, chunk_overlap_tokens integer,
     splitter text, formatting text, enable_always boolean, triggers boolean, text_config text, retry_delay interval,
-    retry_factor double precision, retry_max_delay interval, state text, created_at timestamptz)
+    retry_factor double precision, retry_max_delay interval, state text, created_at timestamptz,
+    task text, into_table text)
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -25,14 +26,19 @@ as $$
     select one.name,
            -- Of a table that was dropped the name is remembered.
            coalesce((select c.oid::regclass::text from pg_class c where c.oid = one.source), one.source_name),
-           one.content_columns, one.content_function, one.embedding_column, one.model, one.dimensions, one.vector_type,
-           one.distance, one.watch_columns, one.on_update, one.max_attempts, one.index_type,
-           jsonb_strip_nulls(jsonb_build_object('m', one.m, 'ef_construction', one.ef_construction)),
-           coalesce((select c.oid::regclass::text from pg_class c where c.oid = one.embedding_table),
-                    one.embedding_table_name),
-           one.chunk_tokens, nullif(one.chunk_overlap_tokens, 0), one.splitter, one.formatting, one.enable_always,
-           one.triggers, coalesce(one.text_config_column, one.text_config, 'none'), one.retry_delay, one.retry_factor,
-           one.retry_max_delay, _state_now(one), one.created_at
+           one.content_columns, one.content_function, one.embedding_column, one.model, one.dimensions,
+           case when e.embeds then one.vector_type end, case when e.embeds then one.distance end, one.watch_columns,
+           one.on_update, one.max_attempts, case when e.embeds then one.index_type end,
+           case when e.embeds then jsonb_strip_nulls(
+               jsonb_build_object('m', one.m, 'ef_construction', one.ef_construction)) end,
+           case when e.embeds then e.table_name end, one.chunk_tokens, nullif(one.chunk_overlap_tokens, 0),
+           case when e.embeds then one.splitter end, one.formatting, one.enable_always,
+           one.triggers, case when e.embeds then coalesce(one.text_config_column, one.text_config, 'none') end,
+           one.retry_delay, one.retry_factor,
+           one.retry_max_delay, _state_now(one), one.created_at, one.task, case when not e.embeds then e.table_name end
+    from (select one.task = 'embed', coalesce(
+              (select c.oid::regclass::text from pg_class c where c.oid = one.embedding_table),
+              one.embedding_table_name)) as e(embeds, table_name)
 $$;
 
 create or replace view pgembedd.pipelines as

@@ -78,5 +78,5 @@ as $$
                   'type back, or drop the pipeline "%s" and create it again.',
         _target(pipeline), _vector_column(pipeline), actual, pipeline.vector_type, pipeline.dimensions, pipeline.name)
     from _type_of_column(_target(pipeline), _vector_column(pipeline)) as actual
-    where actual <> _vectors_type(pipeline)
+    where pipeline.task = 'embed' and actual <> _vectors_type(pipeline)
 $$;

@@ -3,7 +3,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    option text;
+    ignored text;
 begin
     if made.embedding_table_name is null then
         return;
@@ -14,7 +14,8 @@ begin
             errcode = 'invalid_parameter_value';
     elsif _table_name(made) is null then
         raise exception using
-            message = format('The embedding_table %s is no name of a table.', quote_literal(made.embedding_table_name)),
+            message = format('The %s %s is no name of a table.', (_table_option(made)).option,
+                             quote_literal(made.embedding_table_name)),
             hint = 'Quote it as in SQL where needed: ''my_schema."My Embeddings"''.', errcode = 'invalid_name';
     elsif coalesce(made.splitter, '') not in ('text', 'markdown') then
         raise exception using
@@ -34,12 +35,24 @@ begin
             message = format('Chunks of %s tokens cannot overlap by %s.', made.chunk_tokens, made.chunk_overlap_tokens),
             hint = 'chunk_overlap_tokens is at most half of chunk_tokens.', errcode = 'invalid_parameter_value';
     end if;
-    select c.name into option from _chunk_columns(made) c where c.name = any (made.key_columns) limit 1;
+    ignored := _check_key_names(made);
+end $$;
+
+-- A table has the key of the source beside columns of ours.
+create or replace function pgembedd_internal._check_key_names(made pgembedd_internal.pipeline) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    option text;
+begin
+    select c.name into option from _table_columns(made) c where c.name = any (made.key_columns) limit 1;
     if option is not null then
         raise exception using
-            message = format('The key column "%s" of %s is called like a column of the embedding table.', option,
-                made.source),
-            hint = 'Rename it, or take an embedding_column.', errcode = 'duplicate_column';
+            message = format('The key column "%s" of %s is called like a column of the %s.', option, made.source,
+                (_table_option(made)).noun),
+            hint = case made.task when 'parse' then 'Rename it.' else 'Rename it, or take an embedding_column.' end,
+            errcode = 'duplicate_column';
     end if;
 end $$;
 

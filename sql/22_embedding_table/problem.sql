@@ -5,16 +5,15 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     missing text := _missing_columns(pipeline.embedding_table, pipeline.key_columns
-        || array(select c.name from _chunk_columns(pipeline) c order by c.nth));
+        || array(select c.name from _table_columns(pipeline) c order by c.nth));
 begin
     if not _exists(pipeline.embedding_table) then
-        return format('The embedding table %s was dropped. Remove the pipeline '
-                      'with pgembedd.drop_pipeline(%L) and create it again.',
-            pipeline.embedding_table_name, pipeline.name);
+        return format('The %s %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L) and create it again.',
+            (_table_option(pipeline)).noun, pipeline.embedding_table_name, pipeline.name);
     elsif missing is not null then
-        return format('The embedding table %s has no column %s any more. Rename '
+        return format('The %s %s has no column %s any more. Rename '
                       'it back, or drop the pipeline "%s" and create it again.',
-            pipeline.embedding_table, missing, pipeline.name);
+            (_table_option(pipeline)).noun, pipeline.embedding_table, missing, pipeline.name);
     end if;
     return _chunk_key_problem(pipeline);
 end $$;

@@ -12,7 +12,7 @@ language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select c.oid::regclass from pg_class c
-    where c.oid = to_regclass(_view_name(pipeline)) and c.relkind = 'v' and exists (
+    where pipeline.task = 'embed' and c.oid = to_regclass(_view_name(pipeline)) and c.relkind = 'v' and exists (
         select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
         where r.ev_class = c.oid and d.refobjid = pipeline.embedding_table)
 $$;
@@ -27,9 +27,10 @@ as $$
 declare
     invoker constant boolean := current_setting('server_version_num')::integer >= 150000;
     theirs constant text[] := _watchable_columns(pipeline.source);
-    ours constant text[] := array(select c.name from _chunk_columns(pipeline) c order by c.nth);
+    ours constant text[] := array(select c.name from _table_columns(pipeline) c order by c.nth);
     columns text;
 begin
+    if pipeline.task <> 'embed' then return; end if;  -- a page says which file it is of, and reads without it
     if to_regclass(_view_name(pipeline)) is not null and _view(pipeline) is null then
         raise notice '% is there already, so there is no view that joins % and its chunks.', _view_name(pipeline),
             pipeline.source;

@@ -10,9 +10,11 @@ as $$
 declare
     one pgembedd_internal.pipeline;
     problem text;
+    ignored text;
 begin
     if pipeline is not null then
         one := _pipeline(pipeline);
+        ignored := _check_has_vectors(one);
         problem := _problem(one);
         if problem is not null then
             raise exception using message = format('The index of "%s" cannot be built: %s', one.name, problem),

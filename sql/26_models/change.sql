@@ -85,6 +85,10 @@ begin
         raise exception using message = format('"%s" is the second pipeline of a change of model.', current.name),
             hint = format('Name the first, "%s".', (_pipeline_of(current.shadow_of)).name),
             errcode = 'object_not_in_prerequisite_state';
+    elsif current.task = 'parse' then
+        raise exception using message = format('"%s" makes text of files and has no model.', current.name),
+            hint = format('select pgembedd.backfill(%L, force => true) parses the files again that another parser '
+                'read.', current.name), errcode = 'wrong_object_type';
     elsif successor.id is not null then
         raise exception using message = format('"%s" has a second pipeline, "%s".', current.name, successor.name),
             hint =

@@ -17,7 +17,8 @@ $$;
 -- The statements by which a trigger queues rows, wakes a worker that sleeps, and sets `found`. Where the queue is
 -- missing, or our triggers may not write to it, they note the rows, and the sweep queues them: a database restored
 -- without its queues, or with queues that were made again by hand, must still take writes. A schema that they may not
--- use would be an error: other roles have rights on it, with which a restore may lose those of ours.
+-- use would be an error: other roles have rights on it, with which a restore may lose those of ours. Of files it wakes
+-- one that works as well: those that parse sleep beside those that embed.
 create or replace function pgembedd_internal._enqueue_or_note(
     pipeline pgembedd_internal.pipeline, queue text, key text, rows text
 ) returns text
@@ -29,14 +30,16 @@ as $$
              then has_table_privilege(to_regclass({queue_table}), 'insert') end)
     then
         {enqueue};
-        if found and (select last_value from pgembedd_code.worker_idle) = 1 then
+        if found{if_idle} then
             perform pg_notify('pgembedd', {queue});
         end if;
     else
         insert into pgembedd_code.missed (pipeline_id, key) select {id}, {key} from {rows};
     end if;$body$, jsonb_build_object(
         'queue_table', quote_literal(_queue_table(queue)), 'enqueue', _enqueue(pipeline, queue, key, rows),
-        'queue', quote_literal(queue), 'id', pipeline.id, 'key', key, 'rows', rows))
+        'queue', quote_literal(queue), 'id', pipeline.id, 'key', key, 'rows', rows,
+        'if_idle', case pipeline.task when 'embed'
+                                      then ' and (select last_value from pgembedd_code.worker_idle) = 1' end))
 $$;
 
 -- Queues rows in the backfill lane, and wakes a worker. `keys` is a FROM item of their keys, in which $1 is `given`.

@@ -98,9 +98,11 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     compared constant text[] := array_remove(pipeline.watch_columns || pipeline.embedding_column, null);
+    f constant text := _file_column(pipeline);
     parts constant jsonb := jsonb_build_object(
         'new', _transition_rows(pipeline, 'new_rows') || ' n', 'old', _transition_rows(pipeline, 'old_rows') || ' o',
-        'differs', _differs(compared, 'n', 'o'), 'differs_at_all', _differs(pipeline.key_columns || compared, 'n', 'o'),
+        'differs', _differs(compared, 'n', 'o', f),
+        'differs_at_all', _differs(pipeline.key_columns || compared, 'n', 'o', f),
         'same_key', _trigger_key_match(pipeline.source, 'n', 'o'), 'key', quote_ident(pipeline.key_columns[1]),
         'old_key', _key_json(pipeline.source, 'o'), 'id', pipeline.id,
         'forget', _pipeline_function(pipeline.id, 'forget'), 'check_path', _check_path_of_trigger());

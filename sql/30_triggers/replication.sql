@@ -35,7 +35,7 @@ begin
     return null;
 end $body$, jsonb_build_object(
         'new_key', _key_json(pipeline.source, 'new'), 'old_key', _key_json(pipeline.source, 'old'),
-        'differs', _differs(compared, 'new', 'old'), 'name', quote_literal(pipeline.name),
+        'differs', _differs(compared, 'new', 'old', _file_column(pipeline)), 'name', quote_literal(pipeline.name),
         'key_is_gone', case when pipeline.on_update = 'clear' then 'true'
                             else _differs(pipeline.key_columns, 'new', 'old') end,
         'forget', case when pipeline.embedding_table is not null

@@ -15,7 +15,7 @@
 --
 --   pipeline_N_words                   writes the words of rows, in the transaction that stores their vectors
 --
--- With an embedding table, also:
+-- With an embedding table, or a table of pages, also:
 --
 --   pipeline_N_forget                  deletes the chunks of the keys given
 --   pipeline_N_tidy                    deletes the chunks of all rows that are gone
@@ -47,9 +47,13 @@ begin
     perform _generate_as_owner(pipeline), _generate_named_statements(pipeline);
     if pipeline.embedding_table is null then
         perform _generate_read(pipeline), _generate_write(pipeline);
+    elsif pipeline.task = 'parse' then
+        perform _generate_pages_read(pipeline), _generate_pages_write(pipeline);
     else
-        perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline), _generate_chunks_forget(pipeline);
-        perform _ensure_view(pipeline), _mirror_rights(pipeline);
+        perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline);
+    end if;
+    if pipeline.embedding_table is not null then
+        perform _generate_chunks_forget(pipeline), _ensure_view(pipeline), _mirror_rights(pipeline);
     end if;
     if _exists(pipeline.words_table) then  -- the sweep makes one that was dropped again
         perform _generate_words(pipeline), _mirror_words_rights(pipeline);

@@ -8,15 +8,16 @@ as $$
     select q.name, _render(q.template, jsonb_build_object(
         'source', pipeline.source, 'target', _target(pipeline), 'vector', quote_ident(_vector_column(pipeline)),
         'key', _key_json(pipeline.source, 's'), 'lacking', _lacks_vector(pipeline),
-        'version', case when pipeline.watch_columns <> '{}' then _record(pipeline.watch_columns, 's')
+        'version', case when pipeline.task = 'parse' then _file_hash(_file(pipeline, 's'))
+                        when pipeline.watch_columns <> '{}' then _record(pipeline.watch_columns, 's')
                         else format('(pg_catalog.to_jsonb(s.*) operator(pg_catalog.-) %L::pg_catalog.text[])', array(
                             select a.attname from pg_attribute a where a.attrelid = pipeline.source and a.attnum > 0
                             and a.attname <> all (_watchable_columns(pipeline.source)))) end,
         'key_record', _key_record(pipeline.source, '$1'), 'item_record', _key_record(pipeline.source, 'i.key'),
         'is_row', _key_match(pipeline.source, 's', 'k'),
         'row_version', _row_version(pipeline.source, coalesce(pipeline.content_columns, pipeline.watch_columns)),
-        'texts_hash', coalesce(_hash_of_texts(coalesce(pipeline.content_columns, pipeline.watch_columns)),
-                               'null::pg_catalog.int8'),
+        'texts_hash', coalesce(case pipeline.task when 'embed' then
+            _hash_of_texts(coalesce(pipeline.content_columns, pipeline.watch_columns)) end, 'null::pg_catalog.int8'),
         'after', _key_record(pipeline.source, $k$($1 operator(pg_catalog.->) 'after')$k$), 'by_key', o.by_key,
         'later', o.later, 'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
             select string_agg(format('%I %s', k.name, k.type), ', ' order by k.nth)

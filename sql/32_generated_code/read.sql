@@ -35,3 +35,36 @@ as $$
             'key_record', _key_record(pipeline.source, 'i.id'), 'source', pipeline.source,
             'is_source_row', _key_match(pipeline.source, 's', 'k')))))
 $$;
+
+-- Files are large: the size comes first, and a file above the bound, $3, or behind as many bytes of others of the same
+-- call, is not read. One whose pages have its hash and are of the parser $2 is not sent. A hash that is null says that
+-- the file was not read.
+create or replace function pgembedd_internal._generate_pages_read(pipeline pgembedd_internal.pipeline) returns void
+language sql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[], pg_catalog.text, pg_catalog.int8',
+        'table (n bigint, size bigint, hash bytea, same boolean, file bytea)',
+        'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1, $2, $3; end',
+        _refuse_others(pipeline), _render($q$
+        select r.n, r.size, h.hash, h.same, case when h.hash is not null and not h.same then {file} end
+        from (
+            select i.n, s.{column}, z.size,
+                   pg_catalog.sum(z.size) filter (where z.size operator(pg_catalog.<=) $3) over (order by i.n) as total,
+                   array(select distinct case when e.parser operator(pg_catalog.=) $2 then e.content_hash else '' end
+                         from {pages} e where {is_page}) as known
+            from pg_catalog.unnest($1) with ordinality as i(id, n)
+            cross join lateral {key_record}
+            join {source} s on {is_source_row}
+            cross join lateral (
+                select coalesce(pg_catalog.octet_length(s.{column}), 0)::pg_catalog.int8 as size) z) r
+        cross join lateral (
+            select g.hash, g.hash is not null and r.known operator(pg_catalog.=) array[g.hash] as same
+            from (select case when r.size operator(pg_catalog.<=) $3 and r.total operator(pg_catalog.<=) $3
+                              then {hash} end as hash offset 0) g) h $q$, jsonb_build_object(
+            'file', _file(pipeline, 'r'), 'hash', _file_hash(_file(pipeline, 'r')),
+            'column', quote_ident(_file_column(pipeline)),
+            'pages', pipeline.embedding_table, 'is_page', _key_match(pipeline.source, 'e', 's'),
+            'key_record', _key_record(pipeline.source, 'i.id'), 'source', pipeline.source,
+            'is_source_row', _key_match(pipeline.source, 's', 'k')))))
+$$;

@@ -1,10 +1,10 @@
--- The running pipelines that have jobs due, and the queues they have them in, each at most once. With `names` only
--- those pipelines, of `lane` only that queue, none that the caller cannot serve, and none that pauses (slow.sql). Waits
--- up to `poll_s` seconds for the first, for poolers that do not pass LISTEN. `idle`: where nothing is due the worker
--- is about to sleep, so the triggers are asked to NOTIFY, and all queues are looked at once more.
+-- The running pipelines of that task that have jobs due, and the queues they have them in, each at most once. With
+-- `names` only those pipelines, of `lane` only that queue, none that the caller cannot serve, and none that pauses
+-- (slow.sql). Waits up to `poll_s` seconds for the first, for poolers that do not pass LISTEN. `idle`: where nothing is
+-- due the worker is about to sleep, so the triggers are asked to NOTIFY, and all queues are looked at once more.
 create or replace function pgembedd_internal.due(
     names text[] default null, poll_s double precision default 0, unserved integer[] default '{}',
-    lane text default null, idle boolean default false
+    lane text default null, idle boolean default false, task text default 'embed'
 ) returns table (pipeline_id integer, queue text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -23,7 +23,7 @@ begin
             from (select n as name from unnest(_queues()) as n where lane is null or n = lane) q
             cross join lateral _due_keys(q.name) as d(key)
             join pipeline p on p.id::text = d.key
-            where p.state = 'running' and (names is null or p.name = any (names))
+            where p.state = 'running' and p.task = due.task and (names is null or p.name = any (names))
               and not p.id = any (unserved) and (p.slow_until is null or p.slow_until <= clock_timestamp());
         exit when found;
         if idle then

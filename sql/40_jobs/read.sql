@@ -48,6 +48,42 @@ end $$;
 comment on function pgembedd_internal.read_chunks is
     'The content of rows of a pipeline with an embedding table, and the hashes of the chunks that they have.';
 
+-- The files of rows by key, of at most so many bytes each and together. The state is ok, with the file; unchanged,
+-- where the row has its pages by this parser; large, where it has more bytes, `size`; later, where others come first;
+-- blank, or gone.
+create or replace function pgembedd_internal.read_files(
+    pipeline_id integer, ids jsonb[], parser text, most_bytes bigint
+) returns table (n bigint, state text, file bytea, hash bytea, size bigint)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    answered boolean := false;
+begin
+    return query execute _read_files_statement(pipeline_id) using ids, parser, most_bytes;
+    answered := true;
+    raise exception using errcode = 'PGE02';
+exception when sqlstate 'PGE02' then
+    if not answered then raise; end if;
+    perform _drop_prepared();
+end $$;
+comment on function pgembedd_internal.read_files is
+    'The files of rows by key, with their SHA-256, unless their pages are there, they are too large or too many.';
+
+create or replace function pgembedd_internal._read_files_statement(pipeline_id integer) returns text
+language sql immutable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select format($q$
+        select i.n, case when r.n is null then 'gone' when r.size > $3 then 'large' when r.size = 0 then 'blank'
+                         when r.hash is null then 'later' when r.same then 'unchanged' else 'ok' end,
+               case when r.size > 0 then r.file end, coalesce(r.hash, ''), r.size
+        from unnest($1) with ordinality as i(id, n) left join %s($1, $2, $3) r on r.n = i.n order by i.n
+        $q$, _pipeline_function(pipeline_id, 'read'))
+$$;
+
 -- The query for the rows of the keys $1, by the pipeline's generated function, with `columns` of it. A text that starts
 -- with a letter, a digit or a sign is not blank; that saves most texts the regular expression.
 create or replace function pgembedd_internal._read_statement(

@@ -29,7 +29,7 @@ begin
     end if;
     return queued;
 exception when data_exception or integrity_constraint_violation then
-    perform _check_search_key(_search_target(one.name, null, false), k) from unnest(keys) k;
+    perform _check_search_key(_search_target(one.name, null, null), k) from unnest(keys) k;
     raise exception using  -- a domain does not take it
         message = _cut(format('One of the keys is no key of "%s": %s.', one.name, sqlerrm)),
         hint = _search_key_in_words(one.source, one.key_columns), errcode = 'invalid_parameter_value';

@@ -42,7 +42,8 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    known constant text[] := array['content', 'write', 'model', 'worker_died', 'unsteady_content', 'unknown_pipeline'];
+    known constant text[] := array[
+        'content', 'file', 'write', 'model', 'worker_died', 'unsteady_content', 'unknown_pipeline'];
 begin
     perform _check_texts('{reason}', array[reason]);
     if reason <> all (known) and not exists (select from dead_letter d where d.reason = _check_reason.reason) then

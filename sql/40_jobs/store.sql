@@ -75,6 +75,38 @@ end $$;
 comment on function pgembedd_internal.store_chunks is
     'Write the chunks of rows and acknowledge their jobs, both or neither. Returns an outcome for each message.';
 
+-- Stores the pages of files. `states` are those of read_files(), and `pages` says of each page, in JSON, which of the
+-- messages brings it as `job`, counted from 1, with page, headings, text and metadata. One that is unchanged keeps its
+-- pages; one that brings no page clears its row.
+create or replace function pgembedd_internal.store_pages(
+    queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], states text[], pages json,
+    parser text
+) returns table (msg_id bigint, outcome text)
+language plpgsql security definer
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set row_security = off
+set lock_timeout = '2s'
+as $$
+declare
+    held record;
+    outcomes text[];
+begin
+    perform _keep_names(pipeline_id, cardinality(msg_ids));
+    select h.* into held from _lock_jobs(queue, pipeline_id, msg_ids, read_cts) h;
+    if held.msg_ids is not null then
+        execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3, $4, $5, $6) w',
+            _pipeline_function(pipeline_id, 'write')) into outcomes
+        using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs,
+              array(select states[j] = 'unchanged' from unnest(held.jobs) j), pages, parser;
+        perform pgembedd_internal._check_session();
+    end if;
+    return query select f.* from _finish_jobs(
+        queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
+        array(select states[j] = 'blank' from unnest(held.jobs) j), array(select 0 from unnest(held.jobs) j)) f;
+end $$;
+comment on function pgembedd_internal.store_pages is
+    'Write the pages of files and acknowledge their jobs, both or neither. Returns an outcome for each message.';
+
 -- Keeps switch_model() from renaming what a pipeline writes to until the transaction ends: it locks both rows FOR
 -- UPDATE. The reference in `activity` would take this lock at the end of the store anyway. Several jobs of a pipeline
 -- that pauses were claimed before it was slow: they go back.

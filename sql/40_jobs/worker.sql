@@ -12,7 +12,7 @@ end $$;
 comment on function pgembedd_internal.set_idle is
     'Ask the triggers to send a NOTIFY on the channel `pgembedd` (true), or not to (false).';
 
--- The models of the running pipelines, so that a worker can load them before the first job, and whether a
+-- The models of the running pipelines that embed, so that a worker can load them before the first job, and whether a
 -- worker has noted that it cannot serve the pipeline.
 create or replace function pgembedd_internal.models() returns table (
     pipeline_id integer, pipeline text, model text, fingerprint text, dimensions integer, noted boolean)
@@ -20,9 +20,20 @@ language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select p.id, p.name, p.model, p.fingerprint, p.dimensions, p.unserved_reason is not null
-    from pipeline p where p.state = 'running' order by p.id
+    from pipeline p where p.state = 'running' and p.task = 'embed' order by p.id
 $$;
-comment on function pgembedd_internal.models is 'The running pipelines and the model of each.';
+comment on function pgembedd_internal.models is 'The running pipelines that embed, and the model of each.';
+
+create or replace function pgembedd_internal.parse_pipelines() returns table (
+    pipeline_id integer, pipeline text, noted boolean)
+language sql stable security definer
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select p.id, p.name, p.unserved_reason is not null from pipeline p
+    where p.state = 'running' and p.task = 'parse' order by p.id
+$$;
+comment on function pgembedd_internal.parse_pipelines is
+    'The running pipelines that parse files, and whether a worker has noted that it cannot serve each.';
 
 -- Which migration, which sql/ and which interface this database has.
 create or replace function pgembedd.schema_version() returns table (revision text, sql_digest text, interface integer)

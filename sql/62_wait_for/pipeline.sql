@@ -5,6 +5,7 @@ language plpgsql
 as $$
 declare
     one pgembedd_internal.pipeline := pgembedd_internal._pipeline(pipeline);
+    above pgembedd_internal.pipeline := pgembedd_internal._upstream(one);
     deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
     began_at pg_catalog.timestamptz;
     look_again_at pg_catalog.timestamptz;
@@ -12,6 +13,7 @@ declare
     ignored pg_catalog.text;
 begin
     ignored := pgembedd_internal._check_wait(timeout);
+    if above.id is not null then call pgembedd.wait_for_pipeline(above.name, timeout); end if;
     loop
         began_at := pg_catalog.clock_timestamp();
         select j.lane, j.msg_id into job from pgembedd_internal._last_job(one) j;
@@ -41,4 +43,13 @@ begin
     end loop;
 end $$;
 comment on procedure pgembedd.wait_for_pipeline is
-    'Wait until nothing of the pipeline is queued; raises after the timeout, or when the pipeline does not run.';
+    'Wait until nothing of the pipeline is queued, nor of the one that fills its source; raises after the timeout, or '
+    'when a pipeline does not run.';
+
+-- The pipeline that fills the source of this one, or an empty row.
+create or replace function pgembedd_internal._upstream(
+    one pgembedd_internal.pipeline
+) returns pgembedd_internal.pipeline
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$ select p from pipeline p where p.embedding_table = one.source $$;

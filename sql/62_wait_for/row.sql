@@ -3,14 +3,31 @@ language plpgsql
 as $$
 declare
     jobs pg_catalog.record;
-    ignored pg_catalog.text;
+    above pgembedd_internal.pipeline := pgembedd_internal._upstream(pgembedd_internal._pipeline(pipeline));
+    deadline pg_catalog.timestamptz := pg_catalog.clock_timestamp() operator(pg_catalog.+) timeout;
+    ignored pg_catalog.text := pgembedd_internal._check_wait(timeout);
 begin
+    if pgembedd_internal._upstream_key(above, key) is not null then
+        call pgembedd.wait_for_row(above.name, pgembedd_internal._upstream_key(above, key), timeout);
+        timeout := greatest(deadline operator(pg_catalog.-) pg_catalog.clock_timestamp(), '0');
+    end if;
     jobs := pgembedd_internal._row_jobs(pgembedd_internal._pipeline(pipeline), key, timeout);
     call pgembedd_internal._wait_for_row(pipeline, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
     ignored := pgembedd_internal._refuse_dead(pgembedd_internal._pipeline(pipeline), jobs.key);
 end $$;
 comment on procedure pgembedd.wait_for_row is
-    'Wait until every change of one row that is committed by now has its vector; raises when that cannot be.';
+    'Wait until every change of one row that is committed by now has its vector, or its pages; raises when that cannot '
+    'be.';
+
+-- The key of the row that a row is made of; null where nothing fills its table, or the key has other columns.
+create or replace function pgembedd_internal._upstream_key(above pgembedd_internal.pipeline, key jsonb) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when jsonb_typeof(key) = 'object' and key ?& above.key_columns then
+        case when cardinality(above.key_columns) = 1 then key -> above.key_columns[1]
+             else (select jsonb_object_agg(k, key -> k) from unnest(above.key_columns) as k) end end
+$$;
 
 create or replace procedure pgembedd_internal._wait_for_row(
     name text, key jsonb, fresh bigint[], backfill bigint[], made boolean, timeout interval
@@ -55,7 +72,7 @@ declare
     ignored text := _check_wait(timeout);
 begin
     ignored := _check_problem(pipeline);
-    target := _search_target(pipeline.name, null, false);
+    target := _search_target(pipeline.name, null, null);
     ignored := _check_search_key(target, id);
     begin
         found_one := _ask(pipeline, format(

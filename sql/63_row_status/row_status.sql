@@ -13,7 +13,7 @@ declare
     seen record;
     ignored text;
 begin
-    target := _search_target(pipeline, null, false);
+    target := _search_target(pipeline, null, null);
     ignored := _check_row_status_rights(array[target.source, target.vectors]);
     ignored := _check_list('keys', cardinality(keys));
     perform _check_json('key', k) from unnest(keys) k;
@@ -111,7 +111,7 @@ end $$;
 
 -- Where a row lies, which transaction wrote it, and a hash of those columns, as an expression over `s`. Places and
 -- transactions alone could be tried in bulk; so it is NULL where there is no column that is written alike in every
--- session.
+-- session. Of a file the beginning counts, as all of it would have to be read.
 create or replace function pgembedd_internal._row_version(source regclass, columns text[]) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -119,10 +119,13 @@ as $$
     select case when count(*) = 0 then 'null::pg_catalog.text' else format(
         'pg_catalog.format(''%%s %%s %%s %%s'', s.tableoid::pg_catalog.oid, s.ctid, s.xmin, '
         'pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(pg_catalog.chr(31), %s), ''UTF8'')))',
-        string_agg(format('s.%I::pg_catalog.text', a.attname), ', ' order by a.attnum)) end
+        string_agg(format(case t.oid when 'bytea'::regtype
+                               then 'pg_catalog.octet_length(s.%1$I), pg_catalog.substr(s.%1$I, 1, 8192)'
+                               else 's.%I::pg_catalog.text' end, a.attname), ', ' order by a.attnum)) end
     from pg_attribute a join pg_type t on t.oid = _base_type(a.atttypid)
     left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
     where a.attrelid = source and a.attname = any (columns) and not a.attisdropped
       and (coalesce(e.typcategory, t.typcategory) in ('S', 'E', 'B')
-           or coalesce(e.oid, t.oid) = any ('{json,jsonb,int2,int4,int8,numeric,uuid}'::regtype[]))
+           or coalesce(e.oid, t.oid) = any ('{json,jsonb,int2,int4,int8,numeric,uuid}'::regtype[])
+           or t.oid = 'bytea'::regtype)
 $$;

@@ -1,7 +1,8 @@
 -- Rows by key as they are: content and hash as the worker gets them, what is stored, and what is known of the row:
 -- dead, queued (asked for by `with_queues` only, as it reads the queues), or nothing. What is stored comes in arrays
 -- with one element a vector, embeddings in single precision; those of chunk_indexes and on are of embedding tables
--- only. The content of a dead row is not asked for: its content function may be what it died of.
+-- and of tables of pages only; a page has no vector and its parser as model, and of a file the content is not sent. The
+-- content of a dead row is not asked for: its content function may be what it died of.
 create or replace function pgembedd_internal._look_at(name text, ids jsonb[], with_queues boolean)
 returns table (n bigint, state text, content text, hash bytea, noted text, embeddings real[], before text, after text,
                chunk_indexes integer[], start_offsets integer[], end_offsets integer[], hashes bytea[], models text[])
@@ -25,16 +26,19 @@ begin
                                  then 'queued' end), s.embeddings, r.before, r.after, s.chunk_indexes,
                s.start_offsets, s.end_offsets, s.hashes, s.models
         from unnest($1, $2) with ordinality as i(id, noted, n)
-        left join (select l.ns[r.n] as n, r.state, r.content, r.hash, {around}
-                   from living l, pgembedd_internal.{read}({id}, l.ids) r) r on r.n = i.n
+        left join (select l.ns[r.n] as n, r.state, {content} as content, r.hash, {around}
+                   from living l, pgembedd_internal.{read} r) r on r.n = i.n
         left join jsonb_to_recordset($3) as s(
             n bigint, embeddings real[], chunk_indexes integer[], start_offsets integer[], end_offsets integer[],
             hashes bytea[], models text[]) on s.n = i.n
         order by i.n
         $q$, jsonb_build_object(
-        'around', case when one.embedding_table is null then 'null::text as before, null::text as after'
-                       else 'r.before, r.after' end,
-        'read', case when one.embedding_table is null then 'read' else 'read_chunks' end, 'id', one.id))
+        'around', case when one.embedding_table is null or one.task = 'parse'
+                       then 'null::text as before, null::text as after' else 'r.before, r.after' end,
+        'content', case one.task when 'parse' then 'null::text' else 'r.content' end,
+        'read', format(case when one.task = 'parse' then 'read_files(%s, l.ids, '''', 9000000000000000000)'
+                            when one.embedding_table is null then 'read(%s, l.ids)'
+                            else 'read_chunks(%s, l.ids)' end, one.id)))
         using ids, notes, _stored(one, ids), backfilled;
 end $$;
 
@@ -53,11 +57,15 @@ as $$
         'is_row', _key_match(made.source, 's', 'k'), 'stored', case when made.embedding_table is null then format(
             'pg_catalog.array_agg(s.%1$I::real[]) filter (where s.%1$I is not null) as embeddings',
             made.embedding_column)
-        else (select string_agg(
-                  format('pg_catalog.array_agg(s.%s order by s.chunk_index) as %s', c.value, c.name), ', ')
-              from (values ('embedding::real[]', 'embeddings'), ('chunk_index', 'chunk_indexes'),
-                           ('start_offset', 'start_offsets'), ('end_offset', 'end_offsets'),
-                           ('content_hash', 'hashes'), ('model', 'models')) as c(value, name)) end)))
+        else (select string_agg(format('pg_catalog.array_agg(%s order by s.%s) as %s', c.value,
+                                       (_table_key(made))[cardinality(made.key_columns) + 1], c.name), ', ')
+              from (values ('embed', 's.embedding::real[]', 'embeddings'), ('embed', 's.chunk_index', 'chunk_indexes'),
+                           ('embed', 's.start_offset', 'start_offsets'), ('embed', 's.end_offset', 'end_offsets'),
+                           ('embed', 's.content_hash', 'hashes'), ('embed', 's.model', 'models'),
+                           ('parse', '0::real', 'embeddings'), ('parse', 's.page', 'chunk_indexes'),
+                           ('parse', '0', 'start_offsets'), ('parse', '0', 'end_offsets'),
+                           ('parse', 's.content_hash', 'hashes'), ('parse', 's.parser', 'models'))
+                   as c(task, value, name) where c.task = made.task) end)))
 $$;
 
 -- The state of each row, in order: dead, queued or null.

@@ -49,9 +49,11 @@ declare
     one pgembedd_internal.pipeline;
     models text[];
     fingerprints text[];
+    ignored text;
 begin
     if pipeline is not null then
         one := _pipeline(pipeline);
+        ignored := _check_has_vectors(one);
         if model is not null and model <> one.model then
             raise exception using
                 message = format('The pipeline "%s" has the model %s, not %s.', one.name, one.model, model),
@@ -64,7 +66,7 @@ begin
     -- While a model is being changed the next one is there, too, and afterwards the previous one: not what is searched.
     select array_agg(distinct p.model), array_agg(distinct p.fingerprint) filter (where p.fingerprint is not null)
     into models, fingerprints
-    from pipeline p where case when _model_asked.model is null then p.shadow_of is null
+    from pipeline p where case when _model_asked.model is null then p.shadow_of is null and p.task = 'embed'
                                else p.model = _model_asked.model end;
     wanted_model := coalesce(model, models[1]);
     wanted_fingerprint := fingerprints[1];

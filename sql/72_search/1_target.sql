@@ -23,7 +23,8 @@ comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
 
 -- Made by our owner, because callers may not read `pipeline`; it reads our tables and catalogs alone, runs no code of a
--- table's owner, and what it returns gives no right. The statements run as the caller.
+-- table's owner, and what it returns gives no right. The statements run as the caller. Where `with_words` is null it
+-- is asked for the key alone, as of a pipeline without vectors.
 create or replace function pgembedd_internal._search_target(name text, source regclass, with_words boolean default true)
 returns pgembedd_internal._search_target
 language plpgsql stable security definer
@@ -34,7 +35,9 @@ declare
     target pgembedd_internal._search_target := (
         select jsonb_populate_record(null::_search_target, s.target) from prepared_search s
         where s.pipeline_id = one.id and s.basis = _search_basis(one));
+    ignored text;
 begin
+    if with_words is not null then ignored := _check_has_vectors(one); end if;
     if target.embedding_no is null then target := _made_search_target(one); end if;
     if target.embedding_no is null or target.source_schema is null then
         raise exception using
@@ -140,7 +143,11 @@ begin
         end if;
         return one;
     end if;
-    names := array(select p.name from pipeline p where p.source = $2 and p.shadow_of is null order by p.name);
+    names := array(select p.name from pipeline p
+                   where p.source = $2 and p.shadow_of is null and p.task = 'embed' order by p.name);
+    if names = '{}' then  -- one that parses is refused with what can be searched
+        names := array(select p.name from pipeline p where p.source = $2 order by p.name);
+    end if;
     if cardinality(names) <> 1 then
         raise exception using
             message = case when names = '{}' then format('%s has no pipeline, so there is nothing to search.', source)

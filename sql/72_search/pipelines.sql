@@ -8,7 +8,7 @@ as $$
     select p.name, p.source, coalesce(p.embedding_table, p.source), p.model, p.fingerprint, p.distance, p.key_columns,
            coalesce(p.content_columns, p.watch_columns)
     from pipeline p join pg_class c on c.oid = p.source
-    where p.shadow_of is null and (only_one is null or p.name = only_one)
+    where p.shadow_of is null and p.task = 'embed' and (only_one is null or p.name = only_one)
 $$;
 
 -- What a program has to know before it searches. As the caller, so that it names what the caller may read.

@@ -44,7 +44,7 @@ as $$
     select c.*
     from (select j.queue, j.pipeline, jsonb_agg(j.job) as jobs from _posted(jobs) j where j.problem is null
           group by j.queue, j.pipeline) w
-    join pipeline p on p.id::text = w.pipeline and p.state = 'running'
+    join pipeline p on p.id::text = w.pipeline and p.state = 'running' and p.task = 'embed'
     cross join lateral _claim(p, w.queue, null, lease_s, w.jobs) c
 $$;
 
@@ -136,6 +136,9 @@ begin
         reason := 'The message of this jobId is about something else than what was posted.';
     elsif exists (select from pipeline p where p.id::text = posted ->> 'pipeline' and p.state <> 'running') then
         reason := 'Its pipeline does not run; the job waits in the queue for pgembedd.resume().';
+    elsif exists (select from pipeline p where p.id::text = posted ->> 'pipeline' and p.task <> 'embed') then
+        state := 'queued';
+        reason := 'Its file waits in the queue for `pgembedd run`.';
     elsif exists (select from pipeline p where p.id::text = posted ->> 'pipeline' and _pauses(p)) then
         reason := 'Its pipeline pauses, as code of its table''s owner is too slow; the job waits in the queue.';
     elsif _note(one.message, 'answered') = one.read_ct and one.read_ct > 0 then

@@ -14,6 +14,7 @@ from pgembedd.database.listener import Waker
 from pgembedd.database.records import FRESH, Due
 from pgembedd.database.sessions import Sessions
 from pgembedd.loop.claimer import Claimer
+from pgembedd.loop.embedding import Embedding
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.lane import Lane
@@ -23,6 +24,7 @@ from pgembedd.loop.role import Role
 from pgembedd.loop.storer import Storer
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.vector_cache import VectorCache
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, stale
 from tests.support.embedders import MODEL, Wrapped, only
@@ -118,7 +120,9 @@ class Stages:
         self.connection = Connection(Sessions(database.conninfo, "test"), threading.Event())
         registry = ModelRegistry(only(Wrapped(model)))
         registry.get(MODEL)
-        self.lane = Lane(FRESH, brisk(), Role(), PinnedModels(registry), InFlight(), share=share)
+        self.lane = Lane(
+            FRESH, brisk(), Role(), Embedding(PinnedModels(registry), VectorCache(0)), InFlight(), share=share
+        )
         waker, self.backfill = Waker(threading.Event()), Waker(threading.Event())
         self.watch = Watch(self.backfill)
         self.claimer = Claimer(self.lane, self.connection, lambda: False, waker, self.watch)

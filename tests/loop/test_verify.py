@@ -16,13 +16,14 @@ from pgembedd.errors import ConfigurationError, ModelMismatchError, RowFailure
 from pgembedd.model.scheduler import Lane
 from pgembedd.text.chunker import Chunk
 from pgembedd.verify.report import FOREIGN_ROWS, Report
-from pgembedd.verify.verifier import PAGE_ROWS, Options, pipelines_to_verify, verify
+from pgembedd.verify.verifier import PAGE_ROWS, Options, by_model, pipelines_to_verify, verify
 from tests.support.databases import Database
 from tests.support.prepared import prepared, prepared_for
 from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import create_pipeline, work
 
-ALL = Options(sample=None, seed=1, requeue=False, tolerance=1e-5)
+ALL = Options(sample=None, seed=1, requeue=False)
+TOLERANCE = 1e-5
 LIVE = "set session_replication_role = origin"
 UNSEEN = "set session_replication_role = replica"  # what is changed under it, no trigger sees
 
@@ -105,7 +106,7 @@ def embed(connection: psycopg.Connection) -> None:
 
 def found(connection: psycopg.Connection, options: Options = ALL, embedder: MadeUp | None = None) -> Report:
     (target,) = pipelines_to_verify(connection, [])
-    return verify(connection, target, embedder or MadeUp(), options)
+    return verify(connection, target, by_model(target, embedder or MadeUp(), TOLERANCE), options)
 
 
 def kinds(report: Report) -> dict[str, int]:
@@ -237,7 +238,9 @@ def test_all_goes_through_all_pages_of_a_partitioned_table_with_a_composite_key(
     unseen(connection, "update documents set content = 'new' where b = 5")
     pages: list[int] = []
     (target,) = pipelines_to_verify(connection, [])
-    report = verify(connection, target, MadeUp(), ALL, lambda now: pages.append(now.rows_checked))
+    report = verify(
+        connection, target, by_model(target, MadeUp(), TOLERANCE), ALL, lambda now: pages.append(now.rows_checked)
+    )
     assert (report.counts["right"], report.examples["stale"]) == (count - 1, ['{"a": "2", "b": 5}'])
     assert pages == [PAGE_ROWS, 2 * PAGE_ROWS, count]
     assert healed(connection).wrong == 0

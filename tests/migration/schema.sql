@@ -51,9 +51,9 @@ CREATE TABLE pgembedd_internal.pipeline (
     text_config text,
     text_config_column text,
     words_table regclass,
-    model text NOT NULL,
+    model text,
     fingerprint text,
-    dimensions integer NOT NULL,
+    dimensions integer,
     vector_type text NOT NULL,
     distance text NOT NULL,
     on_update text NOT NULL,
@@ -93,9 +93,12 @@ CREATE TABLE pgembedd_internal.pipeline (
     retry_max_delay interval DEFAULT '00:10:00'::interval NOT NULL,
     asked_watch_columns text[],
     index_type text DEFAULT 'hnsw'::text NOT NULL,
+    task text DEFAULT 'embed'::text NOT NULL,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
+    CONSTRAINT pipeline_check3 CHECK (((task = 'embed'::text) = ((model IS NOT NULL) AND (dimensions IS NOT NULL)))),
+    CONSTRAINT pipeline_check4 CHECK (((task = 'embed'::text) OR (embedding_table IS NOT NULL))),
     CONSTRAINT pipeline_chunk_overlap_check CHECK ((chunk_overlap_tokens >= 0)),
     CONSTRAINT pipeline_chunk_tokens_check CHECK ((chunk_tokens > 0)),
     CONSTRAINT pipeline_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
@@ -108,6 +111,7 @@ CREATE TABLE pgembedd_internal.pipeline (
     CONSTRAINT pipeline_shadow_check CHECK ((shadow = ANY (ARRAY['next'::text, 'previous'::text]))),
     CONSTRAINT pipeline_splitter_check CHECK ((splitter = ANY (ARRAY['text'::text, 'markdown'::text]))),
     CONSTRAINT pipeline_state_check CHECK ((state = ANY (ARRAY['running'::text, 'paused'::text, 'stopped'::text]))),
+    CONSTRAINT pipeline_task_check CHECK ((task = ANY (ARRAY['embed'::text, 'parse'::text]))),
     CONSTRAINT pipeline_vector_type_check CHECK ((vector_type = ANY (ARRAY['halfvec'::text, 'vector'::text])))
 );
 COMMENT ON TABLE pgembedd_internal.pipeline IS 'What is embedded from where to where. Written by create_pipeline() and its like, not by hand.';
@@ -131,6 +135,7 @@ COMMENT ON COLUMN pgembedd_internal.pipeline.upkeep_after IS 'The upkeep was can
 COMMENT ON COLUMN pgembedd_internal.pipeline.unserved_tried IS 'The worker of unserved_reason tried to have the model; false where its settings do not name it.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.retry_delay IS 'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.asked_watch_columns IS 'The option watch_columns; null where watch_columns follows from the content.';
+COMMENT ON COLUMN pgembedd_internal.pipeline.task IS 'What it makes: vectors of texts (embed), or pages of text of files (parse), which go into embedding_table.';
 CREATE TABLE pgembedd_internal.answer_settings (
     pipeline text NOT NULL,
     language_model text,
@@ -667,7 +672,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.continue_backfill(pipeline_id integer) T
 GRANT ALL ON FUNCTION pgembedd_internal.correct_provider_use(provider text, tokens bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.decline_embed_request(id uuid, reason text, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.diagnose(pipeline_id integer) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.due(names text[], poll_s double precision, unserved integer[], lane text, idle boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.due(names text[], poll_s double precision, unserved integer[], lane text, idle boolean, task text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.end_turn(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.extend_answers(answers uuid[], attempts integer[], lease_s double precision) TO pgembedd_worker;
@@ -685,6 +690,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.note_served(pipeline_id integer, loaded 
 GRANT ALL ON FUNCTION pgembedd_internal.note_slow(pipeline_id integer, allowed_s double precision, timeout_s double precision, tried boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.note_slow_change(change jsonb, timeout_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.note_unserved(pipeline_id integer, reason text, tried boolean, worker integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.parse_pipelines() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.pin_model(pipeline_id integer, fingerprint text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.postpone_answer(answer uuid, attempt integer, message text, most integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.probe_model(pipeline_id integer, vectors real[]) TO pgembedd_worker;
@@ -692,6 +698,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.provider_batches(pipeline_id integer, ms
 GRANT ALL ON FUNCTION pgembedd_internal.read(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.read_answer(answer uuid, attempt integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.read_files(pipeline_id integer, ids jsonb[], parser text, most_bytes bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision, why text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.release_answers(answers uuid[], attempts integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.release_pushed(jobs jsonb, delay_s double precision) TO pgembedd_worker;
@@ -699,6 +706,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.set_idle(idle boolean) TO pgembedd_worke
 GRANT ALL ON FUNCTION pgembedd_internal.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_indexes integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.store_pages(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], states text[], pages json, parser text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.take_embed_requests(at_most integer, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.use_provider(provider text, tokens bigint, tokens_per_day bigint, requests_per_day bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;

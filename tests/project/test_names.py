@@ -135,7 +135,7 @@ def test_no_name_of_sql_is_one_that_is_reserved(names: list[Name]) -> None:
     assert listed is not None
     reserved = re.findall(r"`(\w+)`", listed[1])
 
-    assert reserved == ["task", "into_column", "into_table"]
+    assert reserved == ["into_column", "uri_column"]
     assert [str(name) for name in names if name.surface == "sql" and name.name in reserved] == []
 
 

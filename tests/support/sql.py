@@ -222,10 +222,10 @@ def claim(
     return jobs
 
 
-def due(connection: psycopg.Connection, queue: str = FRESH) -> list[int]:
-    """The pipelines that have jobs due in a queue."""
+def due(connection: psycopg.Connection, queue: str = FRESH, task: str = "embed") -> list[int]:
+    """The pipelines of a task that have jobs due in a queue."""
     found = connection.execute(
-        query("due"), {"names": None, "poll_s": 0, "unserved": [], "queue": None, "idle": False}
+        query("due"), {"names": None, "poll_s": 0, "unserved": [], "queue": None, "idle": False, "task": task}
     ).fetchall()
     return sorted(pipeline_id for pipeline_id, of in found if of == queue)
 

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Database
+from tests.support.pages import contracts, pages, parse_all
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import call, column, create_pipeline, make_documents, rows, value, work
 from tests.support.transaction import connection
@@ -132,3 +133,18 @@ def test_columns_called_like_ours_and_like_our_way_out(connection: psycopg.Conne
     connection.execute("create table documents (id int primary key, content text, model text, embedding_model text)")
     create_pipeline(connection, content_columns=["content"], embedding_table="chunks")
     connection.execute("select model, embedding_model, pgembedd_model from chunks_view")
+
+
+def test_who_may_read_a_file_may_read_its_pages(roles: Roles, connection: psycopg.Connection) -> None:
+    reader = roles.make("reader")
+    contracts(connection)
+    connection.execute("insert into contracts values (1, 'lease', 'one'), (2, 'secret', 'hidden')")
+    parse_all(connection)
+    connection.execute(f"alter table contracts enable row level security; grant select on contracts to {reader}")
+    connection.execute(f"create policy own on contracts to {reader} using (id = 1)")
+    connection.execute("select pgembedd.sweep(), pgembedd.grant_search(%s::text::regrole)", (reader,))
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"set local role {reader}")
+        assert pages(connection) == [(1, 1, "one")]
+        found = "select key, status from pgembedd.row_status('contract_text', array['1', '2']::jsonb[])"
+        assert rows(connection, found) == [(1, "embedded")]

@@ -68,7 +68,8 @@ def test_what_is_due_by_pipeline_and_queue(two: psycopg.Connection) -> None:
     send(two, 1, 5, BACKFILL)
     assert (due(two), due(two, BACKFILL)) == ([1, 2], [1])
     named = two.execute(
-        query("due"), {"names": ["small", "none"], "poll_s": 0, "unserved": [], "queue": None, "idle": False}
+        query("due"),
+        {"names": ["small", "none"], "poll_s": 0, "unserved": [], "queue": None, "idle": False, "task": "embed"},
     ).fetchall()
     assert named == [(2, FRESH)]
 
@@ -161,7 +162,8 @@ def test_a_look_waits_for_a_first_job(two: psycopg.Connection, other: psycopg.Co
     with ThreadPoolExecutor(1) as pool:
         looking = pool.submit(
             lambda: two.execute(
-                query("due"), {"names": None, "poll_s": 60, "unserved": [], "queue": None, "idle": False}
+                query("due"),
+                {"names": None, "poll_s": 60, "unserved": [], "queue": None, "idle": False, "task": "embed"},
             ).fetchall()
         )
         sleeps = "select wait_event = 'PgSleep' from pg_stat_activity where pid = %s"

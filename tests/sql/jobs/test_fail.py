@@ -162,7 +162,7 @@ def test_retry_dead_letters_by_name_and_reason(connection: psycopg.Connection) -
     assert call(connection, "retry_dead_letters", pipeline="letters", reason="write") == 2
     assert sorted(queued(connection, "pgembedd_backfill")) == [1, 3]
     assert call(connection, "retry_dead_letters", pipeline="letters", reason="model") == 0
-    with refused("No job fails for the reason 'typo'.", "There are: content, write, model, worker_died, "):
+    with refused("No job fails for the reason 'typo'.", "There are: content, file, write, model, worker_died, "):
         call(connection, "retry_dead_letters", reason="typo")
     assert call(connection, "retry_dead_letters", pipeline="letters") == 2
     assert call(connection, "retry_dead_letters", reason="content") == 2

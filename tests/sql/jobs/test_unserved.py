@@ -193,6 +193,6 @@ def test_waiting_for_it_quotes_the_note_at_once(documents: psycopg.Connection, w
 
 
 def test_jobs_of_what_a_worker_cannot_serve_are_not_due_for_it(documents: psycopg.Connection) -> None:
-    due = {"names": None, "poll_s": 0, "queue": None, "idle": False}
+    due = {"names": None, "poll_s": 0, "queue": None, "idle": False, "task": "embed"}
     assert documents.execute(query("due"), due | {"unserved": [2]}).fetchall() == [(1, FRESH)]
     assert documents.execute(query("due"), due | {"unserved": [1]}).fetchall() == []

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ import psycopg
 from pgembedd.cli.options import IntegerRange, database_option, open_models, print_json, settings_options
 from pgembedd.cli.progress_bar import progress_bar
 from pgembedd.database.records import ServedPipeline
+from pgembedd.documents.parsers import fingerprint
 from pgembedd.errors import ConfigurationError, PgembeddError, WrongVectorsError
 from pgembedd.loop.model_loader import precision_of
 from pgembedd.model.embedder import Embedder
@@ -20,7 +21,7 @@ from pgembedd.text.quantities import counted
 from pgembedd.verify.cost import estimate_cost, paid_provider
 from pgembedd.verify.report import WRONG, Report
 from pgembedd.verify.vector_verdicts import TOLERANCE
-from pgembedd.verify.verifier import Options, pipelines_to_verify, verify
+from pgembedd.verify.verifier import Judge, Options, by_model, by_parser, pipelines_to_verify, verify
 
 SAMPLE = 300
 FINE = ("right", "blank", "in_flight", "dead")
@@ -58,7 +59,7 @@ def command(
         for pipeline in pipelines_to_verify(connection, pipelines):
             try:
                 _say_cost(connection, pipeline, providers, options, yes=yes)
-                reports.append(_verify(connection, pipeline, load(pipeline.model), options))
+                reports.append(_verify(connection, pipeline, load, options))
             except PgembeddError as error:  # of this pipeline alone: the others are verified, too
                 refused.append(error)
                 continue
@@ -70,24 +71,30 @@ def command(
 
 
 def _options(*, sample: int | None, everything: bool, seed: int | None, requeue: bool) -> Options:
-    """Returns the options, without a tolerance yet. UsageError for those that contradict each other."""
+    """Returns the options. UsageError for those that contradict each other."""
     if sample and everything:
         raise click.UsageError("--sample and --all contradict each other.")
     if everything and seed is not None:
         raise click.UsageError("--all takes every row, so --seed has nothing to draw: leave one of them out.")
     seed = secrets.randbelow(2**31) if seed is None else seed
-    return Options(None if everything else sample or SAMPLE, seed, requeue, tolerance=0.0)
+    return Options(None if everything else sample or SAMPLE, seed, requeue)
 
 
-def _verify(connection: psycopg.Connection, pipeline: ServedPipeline, embedder: Embedder, options: Options) -> Report:
-    """Verifies one pipeline, with the tolerance of the model's precision."""
-    exact = replace(options, tolerance=TOLERANCE[precision_of(embedder)])
+def _verify(
+    connection: psycopg.Connection, pipeline: ServedPipeline, load: Callable[[str], Embedder], options: Options
+) -> Report:
+    """Verifies one pipeline, with the tolerance of the model's precision, or by the parser that is installed."""
+    judge = by_parser(fingerprint()) if pipeline.parses else _by_model(pipeline, load(pipeline.model))
     with progress_bar(pipeline.name, shown=options.sample is None) as show:
 
         def show_report(report: Report) -> None:
             show(report.rows_checked, max(report.rows, report.rows_checked))
 
-        return verify(connection, pipeline, embedder, exact, show_report)
+        return verify(connection, pipeline, judge, options, show_report)
+
+
+def _by_model(pipeline: ServedPipeline, embedder: Embedder) -> Judge:
+    return by_model(pipeline, embedder, TOLERANCE[precision_of(embedder)])
 
 
 def _say_cost(
@@ -99,7 +106,7 @@ def _say_cost(
     yes: bool,
 ) -> None:
     """Says what a provider with a key will be asked for. ConfigurationError unless `yes`."""
-    if (provider := paid_provider(pipeline, providers)) is None:
+    if pipeline.parses or (provider := paid_provider(pipeline, providers)) is None:
         return
     cost = estimate_cost(connection, pipeline, provider, options)
     size = f"about {counted(cost.texts, 'text')} with {counted(cost.tokens, 'token')}"

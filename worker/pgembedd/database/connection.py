@@ -126,13 +126,19 @@ class Connection:
         return self.rows(name, **values)[0][0]
 
     def rows_once(
-        self, name: str, values: Values, until: threading.Event | None = None, allowed_s: float | None = None
+        self,
+        name: str,
+        values: Values,
+        until: threading.Event | None = None,
+        allowed_s: float | None = None,
+        *,
+        binary: bool = False,
     ) -> list[tuple[Any, ...]]:
         """Returns the rows of a statement that touches users' tables: the caller handles locks and limits.
 
         Their code may leave settings, prepared statements, locks or temporary tables in the session; they are removed.
         It may also raise any error: what is no lost connection, nor a collision that passes, is a UserCodeError. Beyond
-        `allowed_s`, or the limit of the connection, it is an OwnerTimeoutError.
+        `allowed_s`, or the limit of the connection, it is an OwnerTimeoutError. `binary` is for large values.
         """
         tries = 0
 
@@ -142,7 +148,7 @@ class Connection:
             limit_s = session.limit.allowed(allowed_s, self._limit_times)
             try:
                 with session.limit.over(session.connection, limit_s):
-                    return self._execute(session, name, values, limit_s)
+                    return self._execute(session, name, values, limit_s, binary=binary)
             except psycopg.Error as error:
                 if self._is_raised(session.connection, error, tries):
                     raise UserCodeError(error) from error
@@ -163,13 +169,13 @@ class Connection:
         return True
 
     def _execute(
-        self, session: Session, name: str, values: Values, limit_s: float | None = None
+        self, session: Session, name: str, values: Values, limit_s: float | None = None, *, binary: bool = False
     ) -> list[tuple[Any, ...]]:
         connection, text = session.connection, query(name)
         statement: Statement = sql.SQL(text).format(vector=session.vector) if "{vector}" in text else text
         if connection.keeps_session:
-            return connection.execute(statement, values).fetchall()
+            return connection.execute(statement, values, binary=binary).fetchall()
         with connection.transaction():
             if limit_s is not None:
                 session.limit.limit_transaction(connection, limit_s)
-            return connection.execute(statement, values).fetchall()
+            return connection.execute(statement, values, binary=binary).fetchall()

@@ -26,20 +26,21 @@ class JobRepository:
 
     def due(
         self,
-        queue: str,
+        queue: str | None,
         names: Sequence[str] = (),
         poll_s: float = 0.0,
         unserved: Sequence[int] = (),
         *,
         idle: bool = False,
+        task: str = "embed",
     ) -> list[Due]:
         """Returns the running pipelines (of `names`, if any) with jobs due; waits up to `poll_s` s for the first.
 
-        Leaves out the pipelines that are `unserved`. `idle`: where nothing is due the triggers are asked to NOTIFY, and
-        both queues are looked at once more.
+        Of one queue or of both, and of one task. Leaves out the pipelines that are `unserved`. `idle`: where nothing is
+        due the triggers are asked to NOTIFY, and both queues are looked at once more.
         """
         values = {"names": list(names) or None, "poll_s": poll_s, "unserved": list(unserved), "queue": queue}
-        return [Due(*row) for row in self.connection.rows("due", idle=idle, **values)]
+        return [Due(*row) for row in self.connection.rows("due", idle=idle, task=task, **values)]
 
     def set_idle(self, idle: bool) -> None:
         """Asks the triggers to NOTIFY (True), or not to (False)."""
@@ -62,7 +63,7 @@ class JobRepository:
         """Returns the content of each job's row. RowFailure if the content function raises, Deferred on contention."""
         values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs]}
         chunked = jobs[0].pipeline.chunking is not None
-        with self._translated("content", jobs):
+        with self.translated("content", jobs):
             rows = self.connection.rows_once("read_chunks" if chunked else "read", values, allowed_s=jobs[0].allowed_s)
         return [_content(*row) for row in rows]
 
@@ -79,7 +80,7 @@ class JobRepository:
         }
         chunked = jobs[0].pipeline.chunking is not None
         vectors = chunk_arrays(results) if chunked else {"embeddings": Vectors([_vector(result) for result in results])}
-        with self._translated("write", jobs):
+        with self.translated("write", jobs):
             rows = self.connection.rows_once(
                 "store_chunks" if chunked else "store", values | vectors, allowed_s=jobs[0].allowed_s
             )
@@ -94,7 +95,7 @@ class JobRepository:
             msg_id=job.msg_id,
             read_ct=job.read_ct,
             reason=failure.reason,
-            error=_storable(failure.detail),
+            error=storable(failure.detail),
             permanent=failure.permanent,
             key=job.id,
         )
@@ -132,7 +133,8 @@ class JobRepository:
         """Records that a suspect is processed alone from now on; False when its lease is lost."""
         return bool(self.connection.value("mark_alone", queue=job.queue, msg_id=job.msg_id, read_ct=job.read_ct))
 
-    def _translated(self, reason: str, jobs: Sequence[Job]) -> AbstractContextManager[None]:
+    def translated(self, reason: str, jobs: Sequence[Job]) -> AbstractContextManager[None]:
+        """Translates errors of a statement on users' tables into Deferred or RowFailure, with this reason."""
         return translate_errors(reason, PipelineRepository(self.connection), jobs)
 
 
@@ -166,6 +168,6 @@ def _vector(result: Result) -> npt.NDArray[np.float32] | None:
     return result.vectors[0].values if result.vectors else None
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Removes NUL and lone surrogates, which Postgres cannot store in a text."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

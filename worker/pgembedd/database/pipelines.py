@@ -18,8 +18,13 @@ class PipelineRepository:
     connection: Connection
 
     def running(self) -> list[tuple[ServedPipeline, bool]]:
-        """Returns the running pipelines, each with whether a worker has noted that it cannot serve it."""
+        """Returns the running pipelines that embed, each with whether a worker has noted that it cannot serve it."""
         return [(ServedPipeline(*row), noted) for *row, noted in self.connection.rows("models")]
+
+    def parsing(self) -> list[tuple[ServedPipeline, bool]]:
+        """Returns the same of those that parse files, which have no model."""
+        found = self.connection.rows("parse_pipelines")
+        return [(ServedPipeline(id, name, "", None, 0), noted) for id, name, noted in found]
 
     def note_unserved(self, pipeline: ServedPipeline, reason: str, *, tried: bool, worker: int | None = None) -> None:
         """Notes why the worker of that number cannot serve the pipeline; `status` shows it unless another worker can.

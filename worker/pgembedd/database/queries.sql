@@ -2,7 +2,8 @@
 
 -- name: due
 -- The running pipelines that have jobs due in one queue and can be served; waits a while for the first.
-select pipeline_id, queue from pgembedd_internal.due(%(names)s, %(poll_s)s, %(unserved)s, %(queue)s::text, %(idle)s)
+select pipeline_id, queue from pgembedd_internal.due(
+    %(names)s, %(poll_s)s, %(unserved)s, %(queue)s::text, %(idle)s, %(task)s)
 where pgembedd_internal.interface({interface} => true)
 
 -- name: clean_session
@@ -194,6 +195,21 @@ select state, content, hash, before, after, known
 from pgembedd_internal.read_chunks(%(pipeline_id)s, %(ids)s::text[]::jsonb[])
 where pgembedd_internal.interface({interface} => true) order by n
 
+-- name: read_files
+-- The files of rows by key, unless their pages are there, in the order of the keys.
+select state, file, hash, size
+from pgembedd_internal.read_files(
+    %(pipeline_id)s, %(ids)s::text[]::jsonb[], %(parser)s::text, %(most_bytes)s::bigint)
+where pgembedd_internal.interface({interface} => true) order by n
+
+-- name: store_pages
+-- Write the pages of files and acknowledge their jobs, both or neither.
+select msg_id, outcome
+from pgembedd_internal.store_pages(
+    %(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(hashes)s::bytea[],
+    %(states)s::text[], %(pages)s::text::json, %(parser)s::text)
+where pgembedd_internal.interface({interface} => true)
+
 -- name: store_chunks
 -- Write the chunks of rows and acknowledge their jobs, both or neither.
 select msg_id, outcome
@@ -285,6 +301,10 @@ select pgembedd_internal.diagnose(%(pipeline_id)s)
 -- name: stop_pipeline
 -- Stop a pipeline for a reason found outside the database.
 select pgembedd_internal.stop_pipeline(%(pipeline_id)s, %(reason)s)
+
+-- name: parse_pipelines
+-- The running pipelines that parse files.
+select pipeline_id, pipeline, noted from pgembedd_internal.parse_pipelines()
 
 -- name: models
 -- What the running pipelines need of a model.
@@ -440,7 +460,7 @@ select pg_catalog.has_table_privilege('pgembedd_internal.pipeline', 'select')
 -- name: verify_targets
 -- What verify needs of each pipeline.
 select p.id, p.name, p.model, p.fingerprint, p.dimensions,
-       p.embedding_table is not null, p.chunk_tokens, p.chunk_overlap_tokens, p.splitter = 'markdown'
+       p.embedding_table is not null, p.chunk_tokens, p.chunk_overlap_tokens, p.splitter = 'markdown', p.task
 from pgembedd_internal.pipeline p order by p.name
 
 -- name: verify_check

@@ -1,6 +1,6 @@
 """The records that the stages of a worker exchange. Values only."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +26,7 @@ class ServedPipeline:
     """The properties of a pipeline that a worker needs; `fingerprint` is None until a worker has pinned it.
 
     `chunking` is None where a row has one vector, in a column of its table. `source` is the oid of that table, and 0
-    but in jobs.
+    but in jobs. One that `parses` files has no model.
     """
 
     id: int
@@ -36,6 +36,7 @@ class ServedPipeline:
     dimensions: int
     chunking: Chunking | None = None
     source: int = 0
+    parses: bool = False
 
 
 FRESH, BACKFILL = "pgembedd_fresh", "pgembedd_backfill"
@@ -164,6 +165,37 @@ class Result:
     def dropped(self) -> int:
         """The number of tokens that the model did not read."""
         return sum(vector.dropped for vector in self.vectors)
+
+
+FileState = Literal["ok", "unchanged", "large", "later", "blank", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """The file of a row (only when `ok`), the SHA-256 by which the store compares it, and its bytes.
+
+    `unchanged`: the database has its pages; `large`: it has too many bytes; `later`: other files come first.
+    """
+
+    state: FileState
+    file: bytes | None
+    hash: bytes
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """A job with its file and the pages of that: `page`, `headings`, `text` and `metadata` of each."""
+
+    job: Job
+    content: FileContent
+    pages: Sequence[Mapping[str, object]]
+    vectors: Sequence[Vector] = ()
+    dropped: int = 0
+
+
+Computed = Result | ParsedFile
+"""What is stored of a row."""
 
 
 def by_due(jobs: Iterable[Job]) -> list[list[Job]]:

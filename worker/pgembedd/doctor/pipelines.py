@@ -48,7 +48,8 @@ def check_pipelines(connection: psycopg.Connection) -> Iterator[Finding]:
             )
         yield from _index(about, name, index, due_s)
         yield from (_sparse(about, *sparse) for pipeline, *sparse in few_links if pipeline == name)
-        yield from _model(about, model, fingerprint, dimensions)
+        if model is not None:  # else it parses files
+            yield from _model(about, model, fingerprint, dimensions)
 
 
 def _push(pushes: list[tuple[Any, ...]]) -> Iterator[Finding]:

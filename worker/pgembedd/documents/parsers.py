@@ -16,6 +16,14 @@ _FILES_A_PROCESS = 200
 """After which it is replaced, whatever it has leaked."""
 
 
+def fingerprint() -> str:
+    """Returns what gives equal documents of equal files while it is equal: our rendering, the libraries' versions.
+
+    ConfigurationError where the extra `documents` is not installed.
+    """
+    return " ".join([f"rendering-{_RENDERING}", *versions()])
+
+
 class Parsers:
     """Parses files in up to `processes` processes, which start with the first files.
 
@@ -25,8 +33,7 @@ class Parsers:
 
     def __init__(self, *, processes: int, limits: Limits) -> None:
         """ConfigurationError where the extra `documents` is not installed."""
-        self.fingerprint = " ".join([f"rendering-{_RENDERING}", *versions()])
-        """Of the libraries' versions and our own rendering: while it is equal, equal files give equal documents."""
+        self.fingerprint = fingerprint()
         self._limits = limits
         self._threads = ThreadPoolExecutor(processes, "parser")
         self._lock = Lock()

@@ -37,7 +37,7 @@ class Claimer:
         """Claims over `connection`. `waker` ends its waits, and the lanes of a worker share `watch`."""
         self._lane, self._connection, self._stopping = lane, connection, stopping
         self._settings, self._role = lane.settings, lane.role
-        self._models, self._in_flight = lane.models, lane.in_flight
+        self._served, self._in_flight = lane.task.served, lane.in_flight
         self._jobs, self._waker, self._watch = JobRepository(connection), waker, watch
         self._pipelines, self._outcomes = PipelineRepository(connection), JobOutcomes(lane, connection)
         self._reader = Reader(lane, connection, self._outcomes)
@@ -60,7 +60,7 @@ class Claimer:
         claims = [self.claim_pushed, self.claim_due]
         while not self._stopping():
             try:
-                self._models.look(self._pipelines)
+                self._served.look(self._pipelines)
                 # At most the last claim is held.
                 if self._in_flight.wait_for_room(self._mine, self._last_claim, STOP_CHECK_S):
                     if not any(claim() for claim in claims):
@@ -74,7 +74,7 @@ class Claimer:
 
     def claim_due(self, poll_s: float = 0.0) -> bool:
         """Claims jobs of one pipeline; False when nothing is due, or all of it is claimed or locked by others."""
-        if not self._role.pulls:
+        if not self._role.pulls or self._rests:
             return False
         due, share = self._look(poll_s), self._lane.share
         while (chosen := share.next(due)) is not None:
@@ -100,16 +100,17 @@ class Claimer:
         began = time.monotonic()
         if not self._due or began >= self._due_until:
             queue, left_out = self._lane.queue, self._lane.share.left_out()
-            unserved = [*self._models.unserved(), *left_out]
-            due = self._jobs.due(queue, self._role.pipelines, poll_s, unserved, idle=self._asks_for_notify)
+            unserved = [*self._served.unserved(), *left_out]
+            names, task = self._role.pipelines, self._lane.task.name
+            due = self._jobs.due(queue, names, poll_s, unserved, idle=self._asks_for_notify, task=task)
             self._asked = self._asks_for_notify and not any(each.queue == queue for each in due)
             if self._asked and not left_out:
                 self._watch.begin(found=bool(due))
             elif self._asks_for_notify:  # it did not look at all that is the backfill lane's
                 self._watch.end()
-            if not all(self._models.serves(each.pipeline_id) for each in due):
-                self._models.look(self._pipelines, now=True)
-            self._due = [each for each in due if each.queue == queue and self._models.serves(each.pipeline_id)]
+            if not all(self._served.serves(each.pipeline_id) for each in due):
+                self._served.look(self._pipelines, now=True)
+            self._due = [each for each in due if queue in (None, each.queue) and self._served.serves(each.pipeline_id)]
             ended = time.monotonic()
             self._due_until = ended + (ended - began) / LOOK_SHARE if poll_s == 0.0 else ended
         return self._due
@@ -125,7 +126,7 @@ class Claimer:
         return jobs is not None
 
     def _process(self, jobs: Sequence[Job], began: float) -> None:
-        """Passes jobs that are in flight on to the model; suspects one by one, after all others."""
+        """Passes jobs that are in flight on to be computed; suspects one by one, after all others."""
         self._last_claim = len(jobs)
         if self._asks_for_notify:
             self._watch.end()
@@ -168,9 +169,14 @@ class Claimer:
         if embedding is not None:
             self._lane.batches.put(embedding)
 
+    @property
+    def _rests(self) -> bool:
+        """True where it has a task of its own and no pipeline of that: it waits until there is one."""
+        return self._lane.queue is None and not self._served.serves_any()
+
     def _wait_for_jobs(self) -> None:
         """Waits until there may be jobs: for a NOTIFY or the next poll; without LISTEN it waits inside the database."""
-        if self._role.pulls and not self._listens and self._lane.pushed is None:
+        if self._role.pulls and not self._listens and self._lane.pushed is None and not self._rests:
             # This statement cannot be cancelled: it has to end by itself inside the grace period.
             if not self.claim_due(max(1.0, min(self._settings.poll_max_s, self._settings.grace_s / 2))):
                 self._waker.wait(FIRST_PAUSE_S)  # what is due may be locked for long: then nothing was waited for
@@ -185,16 +191,16 @@ class Claimer:
     def _rest(self) -> bool:
         """Waits until it is woken, or more can be served; False where the pause is over."""
         watched = self._listens and not self._asks_for_notify and self._watch.watches
-        left_s = inf if watched or not self._role.pulls else self._pauses.delay_s(self._idle)
+        left_s = inf if watched or self._rests or not self._role.pulls else self._pauses.delay_s(self._idle)
         ends_at = time.monotonic() + left_s
         while left_s > 0:
-            if self._more_is_served() or self._waker.wait(min(left_s, self._models.look_in_s())):
+            if self._more_is_served() or self._waker.wait(min(left_s, self._served.look_in_s())):
                 return True
             left_s = ends_at - time.monotonic()
         return False
 
     def _more_is_served(self) -> bool:
         """Returns True when pipelines can be served that could not be at its last call."""
-        self._models.look(self._pipelines)
-        before, self._gained = self._gained, self._models.gained
+        self._served.look(self._pipelines)
+        before, self._gained = self._gained, self._served.gained
         return self._gained != before

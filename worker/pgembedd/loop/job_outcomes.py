@@ -11,13 +11,13 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import FailedAttempt, Job, Result
+from pgembedd.database.records import Computed, FailedAttempt, Job
 from pgembedd.errors import Deferred, RowFailure
 from pgembedd.log import get_logger
 from pgembedd.loop.lane import Lane
 from pgembedd.loop.pushed_request import LOST, RELEASED, Outcome, failed_outcome, stored_outcome
 
-Settled = Sequence[tuple[Result, str | RowFailure]]
+Settled = Sequence[tuple[Computed, str | RowFailure]]
 """Results with the words of their store; those that failed have ended already."""
 
 

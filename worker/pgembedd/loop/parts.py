@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 from queue import Queue
+from typing import Any
 
 from pgembedd.answers.answerer import Answerer
 from pgembedd.database.embed_requests import CHANNEL, EmbedRequestRepository
@@ -17,17 +18,21 @@ from pgembedd.database.schema_check import SchemaWait
 from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.connections import WorkerConnections
 from pgembedd.loop.embed_requests import EmbedRequests
+from pgembedd.loop.embedding import Embedding
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.index_builder import BuildLimits, IndexBuilder
 from pgembedd.loop.job_outcomes import JobOutcomes
-from pgembedd.loop.lane import EmbeddingBatch, Lane
+from pgembedd.loop.lane import Lane
 from pgembedd.loop.lane_watch import Watch
 from pgembedd.loop.lease_heartbeat import extend_leases
 from pgembedd.loop.maintenance import run_maintenance
-from pgembedd.loop.pinning import LOOK_EVERY_S, PinnedModels
+from pgembedd.loop.parsing import FileParsers, Parsing
+from pgembedd.loop.pinning import PinnedModels
 from pgembedd.loop.role import Role
+from pgembedd.loop.served_pipelines import LOOK_EVERY_S
 from pgembedd.loop.storer import Storer
+from pgembedd.loop.task import Batch, Task
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.model.vector_cache import VectorCache
 from pgembedd.settings import Settings
@@ -49,7 +54,7 @@ class Parts:
         self.finished = threading.Event()  # no job is in flight, or the grace period is over
         self.schema = SchemaWait(role.check)
         self.in_flight = InFlight() if role.pushed is None else role.pushed.in_flight
-        self.batches: list[Queue[EmbeddingBatch | None]] = []
+        self.batches: list[Queue[Batch[Any] | None]] = []
         self._pooled = settings.wait == "poll"
         self._listener = role.listener or Listener(conninfo, pooled=self._pooled, on_change=observer.connection)
         self._listens = self._listener.hears
@@ -58,15 +63,12 @@ class Parts:
         self._number = LEAST_NUMBER + secrets.randbelow(LEAST_NUMBER)
         self._wakers: list[Waker] = []
         self._beats, self._builds = Waker(self.finished), self._waker()
+        look_s = SETTLED_LOOK_S if self._listens else LOOK_EVERY_S
+        self.pinned = PinnedModels(models, role.pipelines, pulls=role.pulls, settled_look_s=look_s, worker=self._number)
+        self._files = FileParsers(settings, role.pipelines, settled_look_s=look_s, worker=self._number)
         self._cache = role.cache or VectorCache(settings.vector_cache_mb * 1_000_000, observer.recalled)
-        self.pinned = PinnedModels(
-            models,
-            role.pipelines,
-            pulls=role.pulls,
-            settled_look_s=SETTLED_LOOK_S if self._listens else LOOK_EVERY_S,
-            worker=self._number,
-        )
-        self.outcomes = JobOutcomes(self._lane_of(FRESH), self._connection("release", self.finished))
+        self._embedding = Embedding(self.pinned, self._cache)
+        self.outcomes = JobOutcomes(self._lane_of(FRESH, self._embedding), self._connection("release", self.finished))
         self.work: dict[str, Callable[[], None]] = {"heartbeat": self._keep_leases} | self._lanes() | self._services()
 
     def stop(self) -> None:
@@ -78,6 +80,7 @@ class Parts:
     def finish(self) -> None:
         """Has all threads end."""
         self.finished.set()
+        self._files.close()
         self._beats.wake()
         for batches in self.batches:
             batches.put(None)
@@ -157,25 +160,35 @@ class Parts:
             pushed.wake = wakers[FRESH].wake
         watch = Watch(wakers[BACKFILL])
         fresh = self._lane(FRESH, wakers[FRESH], watch)
-        return fresh | self._lane(BACKFILL, wakers[BACKFILL], watch) if pulls else fresh
+        if not pulls:
+            return fresh
+        waker = self._waker("pgembedd")
+        files = self._lane(None, waker, Watch(waker), Parsing(self._files))
+        return fresh | self._lane(BACKFILL, wakers[BACKFILL], watch) | files
 
     def _look_at_models(self, payload: str | None) -> None:
         if payload in (None, "models"):
             self.pinned.look_soon()
+            self._files.look_soon()
 
-    def _lane(self, queue: str, waker: Waker, watch: Watch) -> dict[str, Callable[[], None]]:
+    def _lane(
+        self, queue: str | None, waker: Waker, watch: Watch, task: Task[Any, Any] | None = None
+    ) -> dict[str, Callable[[], None]]:
         """Returns the two threads of a lane. They share the model with those of the other lane, which they let sleep.
 
-        Pushed jobs of both queues go through the fresh lane's.
+        Pushed jobs of both queues go through the fresh lane's. Another `task` has a lane for both queues, so that no
+        text waits for a file.
         """
-        role, lane, suffix = self._role, self._lane_of(queue), "" if queue == FRESH else f" {LANES[queue]}"
+        role, lane = self._role, self._lane_of(queue, task or self._embedding)
+        suffix = "" if queue == FRESH else f" {LANES[queue] if queue else lane.task.name}"
         self.batches.append(lane.batches)
         claims = self._connection(("claim" if role.pulls else "push") + suffix, self.stopping)
         stores = self._connection("store" + suffix, self.finished)
         claimer = Claimer(lane, claims, self.stopping.is_set, waker, watch)
         return {"fetch" + suffix: claimer.run, "deliver" + suffix: Storer(lane, stores).run}
 
-    def _lane_of(self, queue: str) -> Lane:
+    def _lane_of(self, queue: str | None, task: Task[Any, Any]) -> Lane:
         share = FairShare(self._settings.claim_size)
-        shared = (self._settings, self._role, self.pinned, self.in_flight, self._observer)
-        return Lane(queue, *shared, share, self._cache, listens=self._listens)
+        return Lane(
+            queue, self._settings, self._role, task, self.in_flight, self._observer, share, listens=self._listens
+        )

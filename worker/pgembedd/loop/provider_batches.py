@@ -17,8 +17,9 @@ from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import BACKFILL, Content, Job
 from pgembedd.errors import Deferred, ModelError, ProviderBusyError, ProviderRefusedError
 from pgembedd.log import get_logger
-from pgembedd.loop.job_outcomes import JobOutcomes
-from pgembedd.loop.lane import Lane
+from pgembedd.loop.fair_share import FairShare
+from pgembedd.loop.pinning import PinnedModels
+from pgembedd.loop.task import Endings
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Kind, Text
 from pgembedd.model.providers.protocol import Seen, text_hash
@@ -73,9 +74,9 @@ class GivenVectors(VectorCache):
 class ProviderBatches:
     """The batches of the pipelines of a lane, over one connection."""
 
-    def __init__(self, lane: Lane, connection: Connection, outcomes: JobOutcomes) -> None:
-        """`outcomes` uses the same connection."""
-        self._lane, self._connection, self._outcomes = lane, connection, outcomes
+    def __init__(self, models: PinnedModels, connection: Connection, share: FairShare, outcomes: Endings) -> None:
+        """`outcomes` uses the same connection, and `share` is the lane's."""
+        self._models, self._share, self._connection, self._outcomes = models, share, connection, outcomes
         self._pipelines = PipelineRepository(connection)
         self._outputs: OrderedDict[str, dict[Key, Entry]] = OrderedDict()
 
@@ -84,7 +85,7 @@ class ProviderBatches:
         given = GivenVectors()
         if not _takes_batches(model, jobs):
             return jobs, given
-        self._lane.share.ask_for(jobs[0].due, JOBS)
+        self._share.ask_for(jobs[0].due, JOBS)
         waiting: set[int] = set()
         asked = {"pipeline_id": jobs[0].pipeline.id, "msg_ids": [job.msg_id for job in jobs]}
         for batch in (Batch(*row) for row in self._connection.rows("provider_batches", **asked)):
@@ -116,7 +117,7 @@ class ProviderBatches:
                 self._note(number, lost_s=0.0)  # after any other error it may have been made all the same
                 raise
         self._note(number, batch)
-        self._lane.share.sent(jobs[0].due)
+        self._share.sent(jobs[0].due)
         get_logger().info("batch_sent", pipeline=jobs[0].pipeline.name, batch=batch, jobs=len(jobs), texts=len(texts))
         self._wait(jobs, Batch(number, batch, None, msg_ids, 0.0))
         sent = set(msg_ids)
@@ -174,7 +175,7 @@ class ProviderBatches:
         except ProviderBusyError as busy:
             raise Deferred(str(busy), busy.retry_after_s) from busy
         except ProviderRefusedError as refused:
-            raise self._lane.models.refused(jobs[0].pipeline, refused, self._pipelines) from refused
+            raise self._models.refused(jobs[0].pipeline, refused, self._pipelines) from refused
         except ModelError as error:
             raise Deferred(str(error), LOOK_S) from error
 

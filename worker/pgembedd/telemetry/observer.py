@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgembedd.database.records import Job, Result
+    from pgembedd.database.records import Computed, Job
     from pgembedd.errors import RowFailure
 
 
@@ -34,11 +34,11 @@ class Observer:
     def read(self, jobs: "Sequence[Job]", seconds: float) -> None:
         """The rows of jobs of one pipeline were read and chunked; failed jobs are left out."""
 
-    def embedded(self, results: "Sequence[Result]", seconds: float) -> None:
-        """The vectors of one pipeline's rows are ready, `seconds` after their texts were passed to the model."""
+    def computed(self, task: str, results: "Sequence[Computed]", seconds: float) -> None:
+        """What a task makes of rows of one pipeline is ready, `seconds` after it was begun."""
 
     def stored(
-        self, settled: "Sequence[tuple[Result, str | RowFailure]]", outcomes: Mapping[str, int], seconds: float
+        self, settled: "Sequence[tuple[Computed, str | RowFailure]]", outcomes: Mapping[str, int], seconds: float
     ) -> None:
         """A store ended: the outcome of each job, and the number of jobs per outcome."""
 

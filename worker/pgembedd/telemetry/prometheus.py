@@ -16,7 +16,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from pgembedd.database.records import Job, Result
+from pgembedd.database.records import Computed, Job
 from pgembedd.errors import RowFailure
 from pgembedd.telemetry.observer import InferenceStats, Observer
 
@@ -87,7 +87,7 @@ class PrometheusMetrics(Observer):
         for counter in (self._released, self._suspects, self._truncations):
             counter.labels(pipeline)
         self._rows.labels(pipeline, "written")
-        for reason in ("content", "model", "write"):
+        for reason in ("content", "file", "model", "write"):
             for outcome in ("retry", "dead"):
                 self._failures.labels(pipeline, reason, outcome)
 
@@ -104,12 +104,12 @@ class PrometheusMetrics(Observer):
         """Observes the duration of a read."""
         self._stage_s.labels("read").observe(seconds)
 
-    def embedded(self, results: Sequence[Result], seconds: float) -> None:  # noqa: ARG002
-        """Observes the duration of an embedding."""
-        self._stage_s.labels("embed").observe(seconds)
+    def computed(self, task: str, results: Sequence[Computed], seconds: float) -> None:  # noqa: ARG002
+        """Observes the duration of an embedding, or of the parsing of files."""
+        self._stage_s.labels(task).observe(seconds)
 
     def stored(
-        self, settled: Sequence[tuple[Result, str | RowFailure]], outcomes: Mapping[str, int], seconds: float
+        self, settled: Sequence[tuple[Computed, str | RowFailure]], outcomes: Mapping[str, int], seconds: float
     ) -> None:
         """Counts a store; `failed` counts its failures."""
         self._stage_s.labels("store").observe(seconds)

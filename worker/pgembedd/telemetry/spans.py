@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pgembedd.database.records import Job, Result
+from pgembedd.database.records import Computed, Job
 from pgembedd.errors import RowFailure
 from pgembedd.telemetry.observer import Observer
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 LAST_S = 2.0
-STAGES = {"content": "read", "model": "embed", "write": "store"}  # the stage of a failed attempt, by its reason
+# The stage of a failed attempt, by its reason.
+STAGES = {"content": "read", "file": "parse", "model": "embed", "write": "store"}
 
 
 class SpanRecorder(Observer):
@@ -55,18 +56,18 @@ class SpanRecorder(Observer):
         for job in jobs:
             self._job("read", job, end - seconds, end)
 
-    def embedded(self, results: Sequence[Result], seconds: float) -> None:
-        """Records the time from passing the texts to the model to having the vectors."""
+    def computed(self, task: str, results: Sequence[Computed], seconds: float) -> None:
+        """Records the time from passing the texts to the model to having the vectors, and that of files alike."""
         end = time.time()
         for result in results:
             if result.job.traceparent:
                 tokens = sum(vector.tokens for vector in result.vectors)
                 known = {"pgembedd.tokens": tokens, "pgembedd.texts": len(result.vectors)}
-                self._job("embed", result.job, end - seconds, end, known)
+                self._job(task, result.job, end - seconds, end, known)
 
     def stored(
         self,
-        settled: Sequence[tuple[Result, str | RowFailure]],
+        settled: Sequence[tuple[Computed, str | RowFailure]],
         outcomes: Mapping[str, int],  # noqa: ARG002
         seconds: float,
     ) -> None:

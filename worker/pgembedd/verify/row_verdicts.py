@@ -48,6 +48,15 @@ def _verdict_on_chunks(row: Row, pipeline: ServedPipeline, embedder: Embedder, t
     return "right" if all(verdict == "right" for verdict, _ in judged) else "corrupted"
 
 
+def verdict_on_pages(row: Row, parser: str) -> Verdict:
+    """Returns the verdict on the pages of a file, which the row has as chunks: are they of this file and parser?"""
+    if row.state != "ok" or not row.chunks:
+        return _verdict_without_vector(row)
+    if any(page.hash != row.hash for page in row.chunks):
+        return "stale"
+    return "right" if all(page.model == parser for page in row.chunks) else "foreign"
+
+
 def _expected_chunk(no: int, piece: Piece, model: str) -> StoredChunk:
     digest = hashlib.sha256(piece.text.encode()).digest()
     return StoredChunk(no, piece.chunk.start, piece.chunk.end, digest, model)

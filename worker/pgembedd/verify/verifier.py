@@ -1,5 +1,7 @@
 """Verifies a pipeline: reads its rows, embeds them again and compares the vectors with the stored ones.
 
+Of files it compares the hash of each with that of its pages, and their parser with the one that is installed.
+
 Rows are read in pages. No lock is held and no transaction is open while the model runs, so a row that looks wrong is
 read once more: it is wrong only if it is unchanged and not queued.
 """
@@ -16,8 +18,9 @@ from pgembedd.errors import ConfigurationError, ModelMismatchError, is_refused_c
 from pgembedd.model.embedder import Embedder
 from pgembedd.search.fingerprints import check_fingerprint
 from pgembedd.verify.report import WRONG, Report, Verdict
-from pgembedd.verify.row_verdicts import row_verdicts
+from pgembedd.verify.row_verdicts import row_verdicts, verdict_on_pages
 from pgembedd.verify.snapshot import Row, read_rows
+from pgembedd.verify.vector_verdicts import Judged
 
 PAGE_ROWS = 256
 PAGE_CHUNKED_ROWS = 32  # one row may have a thousand chunks
@@ -25,12 +28,15 @@ PAGE_CHUNKED_ROWS = 32  # one row may have a thousand chunks
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of a run: `sample` rows, or all of them (None); the `tolerance` for equal vectors, as 1 - cosine."""
+    """Options of a run: `sample` rows, or all of them (None)."""
 
     sample: int | None
     seed: int
     requeue: bool
-    tolerance: float
+
+
+Judge = Callable[[Sequence[Row]], Sequence[Judged]]
+"""Gives the verdict on each row, and the cosine of its vector to the right one, 0 where it has none."""
 
 
 def pipelines_to_verify(connection: psycopg.Connection, names: Sequence[str]) -> list[ServedPipeline]:
@@ -51,28 +57,28 @@ def pipelines_to_verify(connection: psycopg.Connection, names: Sequence[str]) ->
 
 
 def _pipeline(
-    number: int, name: str, model: str, fingerprint: str | None, dimensions: int, chunked: bool, *rules: Any
+    number: int, name: str, model: str | None, fingerprint: str | None, dimensions: int, chunked: bool, *rules: Any
 ) -> ServedPipeline:
-    return ServedPipeline(number, name, model, fingerprint, dimensions, Chunking(*rules) if chunked else None)
+    chunking = Chunking(*rules[:3]) if chunked else None
+    return ServedPipeline(number, name, model or "", fingerprint, dimensions, chunking, parses=rules[3] == "parse")
 
 
 def verify(
     connection: psycopg.Connection,
     pipeline: ServedPipeline,
-    embedder: Embedder,
+    judge: Judge,
     options: Options,
     progress: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Verifies rows of the pipeline and returns a report. `progress` is called after every page.
 
-    With `requeue` wrong rows are queued, page by page. ModelMismatchError when the pipeline is another model's,
-    ConfigurationError when it cannot be read: the whole pipeline is broken, or a right is missing.
+    `judge` gives the verdict on rows. With `requeue` wrong rows are queued, page by page. ConfigurationError when the
+    pipeline cannot be read: all of it is broken, or a right is missing.
     """
-    _check_model(pipeline, embedder)
     report = Report(pipeline.name, check(connection, pipeline), options.seed if options.sample is not None else None)
     for ids in _pages(connection, pipeline, options):
         rows = read_rows(connection, pipeline.name, ids)
-        verdicts = row_verdicts(rows, pipeline, embedder, options.tolerance)
+        verdicts = judge(rows)
         suspects = [row for row, (verdict, _) in zip(rows, verdicts, strict=True) if verdict in (*WRONG, "unknown")]
         not_wrong = _recheck(connection, pipeline, suspects)
         for row, (verdict, cosine) in zip(rows, verdicts, strict=True):
@@ -87,13 +93,20 @@ def verify(
     return report
 
 
-def _check_model(pipeline: ServedPipeline, embedder: Embedder) -> None:
+def by_model(pipeline: ServedPipeline, embedder: Embedder, tolerance: float) -> Judge:
+    """Returns what embeds rows again. ModelMismatchError when the pipeline is another model's."""
     check_fingerprint(pipeline, embedder.fingerprint, "Verify")
     if pipeline.dimensions != embedder.dims:
         raise ModelMismatchError(
             f'The model {pipeline.model} gives {embedder.dims} dimensions, but the pipeline "{pipeline.name}" writes '
             f"{pipeline.dimensions}: drop the pipeline and create it with those of its model."
         )
+    return lambda rows: row_verdicts(rows, pipeline, embedder, tolerance)
+
+
+def by_parser(fingerprint: str) -> Judge:
+    """Returns what compares pages with the hash of their file, and with the parser of this fingerprint."""
+    return lambda rows: [(verdict_on_pages(row, fingerprint), 0.0) for row in rows]
 
 
 def check(connection: psycopg.Connection, pipeline: ServedPipeline) -> int:

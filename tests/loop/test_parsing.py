@@ -1,0 +1,135 @@
+"""Files through a real worker: pages by the real parser, their vectors by the real model, each failure its row's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+import psycopg
+import pytest
+
+from pgembedd.documents import parsers
+from pgembedd.documents.document import Document
+from pgembedd.documents.parsers import fingerprint
+from pgembedd.documents.process import ParserProcess
+from pgembedd.errors import ConfigurationError
+from pgembedd.model import Session
+from tests.support.databases import Database
+from tests.support.documents import put_off_upkeep
+from tests.support.embedders import MODEL, Wrapped, only
+from tests.support.pages import contracts, pages
+from tests.support.prepared import prepared
+from tests.support.sql import call, column, rows, value
+from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.worker import worker_thread
+
+LEASE = b"# Lease\n\nThe tenant pays on the first of each month.\n\n## Pets\n\nA cat is allowed.\n"
+
+
+@prepared
+def chain(connection: psycopg.Connection) -> None:
+    """`contracts`, whose files are parsed, and a pipeline of their pages' texts into `page_chunks`."""
+    contracts(connection)
+    call(
+        connection,
+        "create_pipeline",
+        pipeline="pages",
+        source="contract_pages",
+        content_columns=["text"],
+        embedding_table="page_chunks",
+        model=MODEL,
+    )
+    put_off_upkeep(connection)
+
+
+def insert(connection: psycopg.Connection, key: int, file: bytes) -> None:
+    connection.execute("insert into contracts (id, file) values (%s, %s)", (key, file))
+
+
+def test_from_file_to_vector(database: Database, chain: psycopg.Connection, model: Session) -> None:
+    """wait_for_row() of a page waits for the file, too."""
+    insert(chain, 1, LEASE)
+    with worker_thread(database, only(Wrapped(model))):
+        chain.execute("call pgembedd.wait_for_row('pages', '{\"id\": 1, \"page\": 1}')")
+        chain.execute("call pgembedd.wait_for_pipeline('pages')")
+        assert "tenant pays" in pages(chain)[0][2]
+        found = rows(
+            chain, "select distinct content_hash = sha256(file), parser from contract_pages join contracts using (id)"
+        )
+        assert found == [(True, fingerprint())]
+        texts = column(chain, "select distinct id from page_chunks where chunk <> ''")
+        assert texts == [1]
+        chain.execute("update contracts set file = null")
+        chain.execute("call pgembedd.wait_for_pipeline('pages')")
+        assert rows(chain, "select * from contract_pages") == []
+        assert rows(chain, "select * from page_chunks") == []
+
+
+def test_an_unreadable_file_is_a_dead_letter_and_its_neighbours_go_on(
+    database: Database, chain: psycopg.Connection, model: Session
+) -> None:
+    chain.execute(
+        "insert into contracts (id, file) values (1, '%%PDF-1.7 broken'), (2, 'A text.'), (3, %s)", (b"x" * 1_000_001,)
+    )
+    with worker_thread(database, only(Wrapped(model)), file_max_mb=1):
+        eventually(lambda: len(rows(chain, "select * from pgembedd.dead_letters")) == 2 and len(pages(chain)) == 1)
+        assert pages(chain) == [(2, 1, "A text.")]
+        found = rows(chain, "select key, reason, attempts, error from pgembedd.dead_letters order by key")
+        assert [row[:3] for row in found] == [(1, "file", 1), (3, "file", 1)]
+        assert found[1][3] == "The file has 1.0 MB, more than PGEMBEDD_FILE_MAX_MB (1)."
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="failed for good"):
+            chain.execute("call pgembedd.wait_for_row('pages', '{\"id\": 1, \"page\": 1}')")
+        chain.execute("update contracts set file = 'Now a text.' where id = 1")
+        eventually(lambda: len(pages(chain)) == 2)
+        assert column(chain, "select key from pgembedd.dead_letters") == [3]
+
+
+@contextmanager
+def stopped_parser(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within it no file is parsed to its end."""
+    go_on, parse = Event(), ParserProcess.parse
+
+    def waiting(process: ParserProcess, file: bytes) -> Document:
+        go_on.wait(PATIENCE_S)
+        return parse(process, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ParserProcess, "parse", waiting)
+        yield
+    go_on.set()
+
+
+def test_texts_do_not_wait_for_a_file(
+    database: Database, chain: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(chain, 1, b"A text.")
+    with worker_thread(database, only(Wrapped(model))):
+        eventually(lambda: pages(chain) != [])
+        with stopped_parser(monkeypatch):
+            insert(chain, 2, b"Another text.")
+            chain.execute(
+                "insert into contract_pages select 9, 1, '{}', 'by hand', '{}', '', '' from contracts limit 1"
+            )
+            eventually(lambda: rows(chain, "select from page_chunks where id = 9") != [])
+            assert [page[0] for page in pages(chain)] == [1, 9]
+        eventually(lambda: [page[0] for page in pages(chain)] == [1, 2, 9])
+
+
+def test_without_the_extra_the_pipeline_is_unserved_and_says_how_it_is_served(
+    database: Database, chain: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> list[str]:
+        raise ConfigurationError("Files cannot be parsed: pip install 'pgembedd[documents]'.")
+
+    insert(chain, 1, LEASE)
+    with monkeypatch.context() as patch:
+        patch.setattr(parsers, "versions", missing)
+        with worker_thread(database, only(Wrapped(model))):
+            state = "select state from pgembedd.status where pipeline = 'contract_text'"
+            eventually(lambda: value(chain, state) == "unserved")
+            assert "pip install" in value(chain, "select reason from pgembedd.status where pipeline = 'contract_text'")
+            assert value(chain, "select state from pgembedd.status where pipeline = 'pages'") == "running"
+    with worker_thread(database, only(Wrapped(model))):
+        eventually(lambda: pages(chain) != [])
+        eventually(lambda: value(chain, state) == "running")

@@ -1,0 +1,60 @@
+"""Statements about the files of claimed jobs, and about their pages."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pgembedd.database.jobs import JobRepository, storable
+from pgembedd.database.records import FileContent, Job, ParsedFile
+
+
+@dataclass(frozen=True)
+class FileRepository:
+    """Reads files and stores their pages, over the connection of `jobs`; `parser` is the fingerprint of the parser."""
+
+    jobs: JobRepository
+    parser: str
+
+    def read(self, jobs: Sequence[Job], most_bytes: int) -> list[FileContent]:
+        """Returns the file of each job's row, up to `most_bytes` together. Deferred on contention."""
+        values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs], "parser": self.parser}
+        with self.jobs.translated("content", jobs):
+            rows = self.jobs.connection.rows_once(
+                "read_files", values | {"most_bytes": most_bytes}, allowed_s=jobs[0].allowed_s, binary=True
+            )
+        return [FileContent(*row) for row in rows]
+
+    def store(self, results: Sequence[ParsedFile]) -> list[str]:
+        """Writes and acknowledges; returns an outcome per result. RowFailure if the table refuses, Deferred if busy."""
+        jobs = [result.job for result in results]
+        pages = [{"job": number} | _storable(page) for number, result in enumerate(results, 1) for page in result.pages]
+        values = {
+            "queue": jobs[0].queue,
+            "pipeline_id": jobs[0].pipeline.id,
+            "msg_ids": [job.msg_id for job in jobs],
+            "read_cts": [job.read_ct for job in jobs],
+            "hashes": [result.content.hash for result in results],
+            "states": [result.content.state for result in results],
+            "pages": json.dumps(pages, ensure_ascii=False),
+            "parser": self.parser,
+        }
+        with self.jobs.translated("write", jobs):
+            rows = self.jobs.connection.rows_once("store_pages", values, allowed_s=jobs[0].allowed_s)
+        outcomes: dict[int, str] = dict(rows)
+        return [outcomes[job.msg_id] for job in jobs]
+
+
+def _storable(page: Mapping[str, object]) -> dict[str, object]:
+    """Returns the page without what Postgres cannot store in a text."""
+    return {name: _cleaned(value) for name, value in page.items()}
+
+
+def _cleaned(value: object) -> object:
+    match value:
+        case str():
+            return storable(value)
+        case Mapping():
+            return {storable(str(name)): _cleaned(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_cleaned(each) for each in value]
+    return value

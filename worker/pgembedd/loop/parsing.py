@@ -1,0 +1,148 @@
+"""The task `parse`: files of rows become pages of text, in processes of their own."""
+
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import dataclass
+from functools import cached_property
+
+from pgembedd.database.connection import Connection
+from pgembedd.database.files import FileRepository
+from pgembedd.database.jobs import JobRepository
+from pgembedd.database.pipelines import PipelineRepository
+from pgembedd.database.records import FileContent, Job, ParsedFile, ServedPipeline
+from pgembedd.documents.document import Document
+from pgembedd.documents.limits import Limits
+from pgembedd.documents.parsers import Parsers, UnreadableFile
+from pgembedd.errors import ConfigurationError, Deferred, ModelNotConfiguredError, RowFailure
+from pgembedd.loop.bisect import bisect
+from pgembedd.loop.fair_share import FairShare
+from pgembedd.loop.served_pipelines import LOOK_EVERY_S, ServedPipelines
+from pgembedd.loop.task import Batch, Endings
+from pgembedd.settings import Settings
+
+LATER = Deferred("the other files of its claim are as many bytes as a claim may have", 0.0)
+STOPPED = Deferred("shutdown", 0.0)
+
+
+class FileParsers(ServedPipelines):
+    """The pipelines whose files this worker parses, and its parser: none where the extra `documents` is missing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Collection[str] = (),
+        *,
+        settled_look_s: float = LOOK_EVERY_S,
+        worker: int | None = None,
+    ) -> None:
+        super().__init__(names, settled_look_s=settled_look_s, worker=worker)
+        self._processes = settings.parse_processes
+        self.limits = Limits(settings.parse_timeout_s, settings.parse_memory_mb, settings.file_max_mb)
+
+    @cached_property
+    def parsers(self) -> Parsers:
+        """The processes, which start with the first files. ConfigurationError where the extra is missing."""
+        return Parsers(processes=self._processes, limits=self.limits)
+
+    def close(self) -> None:
+        """Kills the processes."""
+        if "parsers" in self.__dict__:
+            self.parsers.close()
+
+    def _running(self, pipelines: PipelineRepository) -> list[tuple[ServedPipeline, bool]]:
+        return pipelines.parsing()
+
+    def _accept_loaded(self, pipeline: ServedPipeline, pipelines: PipelineRepository) -> bool:  # noqa: ARG002
+        try:
+            _ = self.parsers
+        except ConfigurationError as error:
+            raise ModelNotConfiguredError(str(error)) from error
+        self._accept(pipeline)
+        return True
+
+
+@dataclass(frozen=True)
+class Parsing:
+    """Parses the files of rows. A claim holds as many bytes of them as one file may have."""
+
+    served: FileParsers
+    name = "parse"
+
+    def reader(self, connection: Connection, share: FairShare, outcomes: Endings) -> "FileReader":  # noqa: ARG002
+        """Returns what reads files."""
+        return FileReader(self.served, JobRepository(connection))
+
+    def results(
+        self,
+        batch: Batch[FileContent],
+        pipelines: PipelineRepository,  # noqa: ARG002
+    ) -> Iterator[list[tuple[Job, ParsedFile | RowFailure | Deferred]]]:
+        """Yields what is parsed whenever something is, so that no file waits for a slower one."""
+        left = dict(enumerate(batch.pending))
+        while left:
+            done, _ = wait(left.values(), return_when=FIRST_COMPLETED)
+            ready = [number for number, future in left.items() if future in done]
+            yield [
+                (batch.jobs[number], _parsed(batch.jobs[number], batch.contents[number], left.pop(number)))
+                for number in ready
+            ]
+
+    def store(self, results: Sequence[ParsedFile], statements: JobRepository) -> list[str]:
+        """Writes the pages."""
+        return FileRepository(statements, self.served.parsers.fingerprint).store(results)
+
+
+class FileReader:
+    """Reads the files of rows, and passes them to the processes."""
+
+    def __init__(self, served: FileParsers, statements: JobRepository) -> None:
+        self._served, self._statements = served, statements
+
+    def rows(self, jobs: Sequence[Job]) -> list[tuple[Job, FileContent | RowFailure | Deferred]]:
+        """Returns the file of each row."""
+        files = FileRepository(self._statements, self._served.parsers.fingerprint)
+        most = self._served.limits.file_bytes
+        return [(job, self._judged(content)) for job, content in bisect(jobs, lambda part: files.read(part, most))]
+
+    def _judged(self, content: FileContent | RowFailure) -> FileContent | RowFailure | Deferred:
+        if isinstance(content, RowFailure):
+            return content
+        if content.state == "large":
+            size, most = (content.size or 0) / 1e6, self._served.limits.file_max_mb
+            return _unreadable(f"The file has {size:,.1f} MB, more than PGEMBEDD_FILE_MAX_MB ({most}).")
+        return LATER if content.state == "later" else content
+
+    def start(self, rows: Sequence[tuple[Job, FileContent]], began: float) -> Batch[FileContent]:
+        """Passes the files to the processes."""
+        jobs, contents = zip(*rows, strict=True)
+        submit = self._served.parsers.submit
+        return Batch(jobs, contents, [submit(each.file) if each.file else _nothing() for each in contents], began)
+
+
+def _nothing() -> "Future[Document | None]":
+    future: Future[Document | None] = Future()
+    future.set_result(None)
+    return future
+
+
+def _parsed(job: Job, content: FileContent, future: "Future[Document | None]") -> ParsedFile | RowFailure | Deferred:
+    try:
+        document = future.result()
+    except UnreadableFile as error:
+        return _unreadable(str(error))
+    except CancelledError:
+        return STOPPED
+    return ParsedFile(job, content, [] if document is None else list(_pages(document)))
+
+
+def _pages(document: Document) -> Iterator[dict[str, object]]:
+    metadata = {"kind": document.kind, **document.metadata}
+    if document.notes:
+        metadata["notes"] = list(document.notes)
+    for page in document.pages:
+        yield {"page": page.number, "headings": page.headings, "text": page.text, "metadata": metadata}
+
+
+def _unreadable(sentence: str) -> RowFailure:
+    """A failure of the row that lasts until its file is another, or another parser reads it."""
+    return RowFailure("file", sentence, permanent=True)
