@@ -35,6 +35,7 @@ begin
         at_once := way is null and by_filter and expected * asked.matches < 10 * asked.documents;
         way := case when at_once and asked.exact_cost + asked.matches
                          < asked.documents * (select sum(s) from unnest(asked.shares) s) then 'filter'
+                    when at_once or most = 1000 and expected < most then 'few'
                     when most > 1000 and taken < cardinality(asked.words) then 'others' else 'rare' end;
         any_of := _search_any(case when at_once then asked.words else asked.words[:taken] end);
         others := case way when 'others' then _search_any(asked.words[taken + 1:]) end;
@@ -122,12 +123,13 @@ begin
             '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_index)',
             format(target.key_columns, 'v'), target.own) else 'found' end,
         'exists', case when late then format('where exists (select from (select) one %s offset 0)',
-                                             _search_words_joins(target)) end));
+                                             _search_words_joins(target, false)) end));
 end $$;
 
 -- The rows with a word of $1, then those with one of the others alone; or all at once, those of $1 before the others:
 -- where a filter leaves few, to read them once takes half as long. In the way 'filter' the rows that pass it are read,
--- and of each its words: OFFSET keeps the planner from reading those of all rows. `late`: rows are looked up later.
+-- and of each its words: OFFSET keeps the planner from reading those of all rows. In the way 'few' the row of each is
+-- looked up by its key. `late`: rows are looked up later.
 create or replace function pgembedd_internal._search_candidates(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, columns text,
     way text, late boolean
@@ -144,7 +146,8 @@ as $$
         'from', case when part = 'filter' then format(
                          '%s s join lateral (select v.* from %s v where %s offset 0) v on true %s', target.source,
                          asked.words_table, format(target.key_match, 'v', 's'), _search_words_vectors(target))
-                     else concat(asked.words_table, ' v ', case when not late then _search_words_joins(target) end) end,
+                     else concat(asked.words_table, ' v ',
+                                 case when not late then _search_words_joins(target, part = 'few') end) end,
         'other', case part when 'others' then 'true' when 'all' then 'not v.pgembedd_words operator(pg_catalog.@@) $1'
                            else 'false' end,
         'has', case part when 'others' then '$2 and not v.pgembedd_words operator(pg_catalog.@@) $1'
@@ -159,15 +162,18 @@ as $$
     from unnest(case when way <> 'others' then array[way] when late then '{rare,others}' else '{all}' end) as part
 $$;
 
--- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector. OFFSET has
--- each looked up by its key: of a table in memory the planner would rather read all.
-create or replace function pgembedd_internal._search_words_joins(target pgembedd_internal._search_target) returns text
+-- The words belong to rows and chunks that are there and have a vector: what is stale goes with the vector. `by_key`:
+-- OFFSET has each row looked up, where the planner would rather read all of a table that is in memory.
+create or replace function pgembedd_internal._search_words_joins(
+    target pgembedd_internal._search_target, by_key boolean
+) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return format('join lateral (select s.* from %s s where %s offset 0) s on true %s', target.source,
-                  format(target.key_match, 's', 'v'), _search_words_vectors(target));
+    return format(case when by_key then 'join lateral (select s.* from %s s where %s offset 0) s on true %s'
+                       else 'join %s s on %s %s' end, target.source, format(target.key_match, 's', 'v'),
+                  _search_words_vectors(target));
 end $$;
 
 create or replace function pgembedd_internal._search_words_vectors(target pgembedd_internal._search_target) returns text
@@ -176,8 +182,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     return case when target.chunked
-                then format('join lateral (select c.* from %s c where %s and '
-                            'c.chunk_index operator(pg_catalog.=) v.chunk_index offset 0) c on true',
+                then format('join %s c on %s and c.chunk_index operator(pg_catalog.=) v.chunk_index',
                             target.vectors, format(target.key_match, 'c', 'v'))
                 else format('and s.%s is not null', target.embedding) end;
 end $$;
