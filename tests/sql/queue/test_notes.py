@@ -103,7 +103,7 @@ def test_the_claim_tells_of_it_again_after_a_failure(documents: psycopg.Connecti
 
     def told() -> tuple[object, ...]:
         values = {"pipeline_id": 1, "queue": FRESH, "claim_size": 9, "lease_s": 30}
-        ((*_, traceparent, waited_s, attempt, _),) = documents.execute(query("claim"), values).fetchall()
+        ((*_, traceparent, waited_s, attempt, _, _),) = documents.execute(query("claim"), values).fetchall()
         return traceparent, waited_s > 60, attempt
 
     assert told() == (PARENT, True, 1)
