@@ -69,7 +69,7 @@ def test_pages_without_text_keep_their_numbers_and_are_said() -> None:
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [
-        (pdf([[], []]), "None of the 2 pages holds text: they are scanned or drawn"),
+        (pdf([[], []]), r"The file holds no text: its pages \(2\) are scanned or drawn"),
         (pdf([[BODY]])[:300], "The PDF is damaged"),
         (
             pdf([[BODY]], trailer=ENCRYPTED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
@@ -12,7 +13,7 @@ import pytest
 from pgembedd.documents import parsers
 from pgembedd.documents.document import Document
 from pgembedd.documents.parsers import fingerprint
-from pgembedd.documents.process import ParserProcess
+from pgembedd.documents.process import ParserProcess, ProcessEndedError
 from pgembedd.errors import ConfigurationError
 from pgembedd.model import Session
 from tests.support.databases import Database
@@ -83,6 +84,25 @@ def test_an_unreadable_file_is_a_dead_letter_and_its_neighbours_go_on(
         chain.execute("update contracts set file = 'Now a text.' where id = 1")
         eventually(lambda: len(pages(chain)) == 2)
         assert column(chain, "select key from pgembedd.dead_letters") == [3]
+
+
+def test_a_file_whose_processes_are_ended_is_tried_again(
+    database: Database, chain: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, ended = ParserProcess.parse, Counter[bytes]()
+
+    def ending(process: ParserProcess, file: bytes) -> Document:
+        ended[file] += 1
+        if ended[file] <= 2:
+            raise ProcessEndedError("The process that parsed the file ended (SIGKILL).")
+        return parse(process, file)
+
+    monkeypatch.setattr(ParserProcess, "parse", ending)
+    call(chain, "alter_pipeline", pipeline="contract_text", retry_delay="0.1 s")
+    insert(chain, 1, b"A text.")
+    with worker_thread(database, only(Wrapped(model))):
+        eventually(lambda: pages(chain) == [(1, 1, "A text.")])
+    assert ended == {b"A text.": 3}
 
 
 @contextmanager

@@ -12,6 +12,10 @@ class UnreadableFile(PgembeddError):  # noqa: N818  named after its decision: th
     """A file that no text is read of: one sentence that says why. Permanent until the file is another."""
 
 
+class ParserEndedError(UnreadableFile):
+    """The processes that parsed a file ended, by the file or from outside: another try may go well."""
+
+
 def versions() -> list[str]:
     """Returns the packages of the extra as `name-version`; ConfigurationError where one is missing."""
     try:

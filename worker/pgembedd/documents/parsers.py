@@ -4,11 +4,11 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from threading import Lock
 
 from pgembedd.documents.document import Document
-from pgembedd.documents.errors import UnreadableFile, versions
+from pgembedd.documents.errors import ParserEndedError, UnreadableFile, versions
 from pgembedd.documents.limits import Limits
 from pgembedd.documents.process import ParserProcess, ProcessEndedError
 
-__all__ = ["Limits", "Parsers", "UnreadableFile"]
+__all__ = ["Limits", "ParserEndedError", "Parsers", "UnreadableFile"]
 
 _RENDERING = 1
 """Raised by a change of our own code after which a file gives another text."""
@@ -68,7 +68,7 @@ class Parsers:
         try:
             return self._parse_in(self._take(fresh=True), file)
         except ProcessEndedError as error:
-            raise UnreadableFile(str(error)) from error
+            raise ParserEndedError(str(error)) from error
 
     def _take(self, *, fresh: bool) -> ParserProcess:
         with self._lock:

@@ -35,7 +35,7 @@ def read_pdf(file: bytes) -> Document:
     empty = len(pages) - len(found)
     if pages and not found:
         raise UnreadableFile(
-            f"None of the {len(pages):,} pages holds text: they are scanned or drawn. Store the text that OCR gives."
+            f"The file holds no text: its pages ({len(pages):,}) are scanned or drawn. Store the text that OCR gives."
         )
     notes = (f"{empty:,} of {len(pages):,} pages hold no text.",) if empty else ()
     return Document("pdf", found, _metadata(pdf), notes)

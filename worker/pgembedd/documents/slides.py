@@ -25,7 +25,7 @@ def read_pptx(package: Package) -> Document:
     package.parse("docProps/core.xml", properties)
     found = sections.pages()
     if slides and not found:
-        raise UnreadableFile(f"None of the {len(slides):,} slides holds text: they are pictures.")
+        raise UnreadableFile(f"The file holds no text: its slides ({len(slides):,}) are pictures.")
     empty = len(slides) - len(found)
     notes = (f"{empty:,} of {len(slides):,} slides hold no text.",) if empty else ()
     return Document("pptx", found, {"pages": len(slides), **properties.metadata()}, notes)

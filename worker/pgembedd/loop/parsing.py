@@ -12,7 +12,7 @@ from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import FileContent, Job, ParsedFile, ServedPipeline
 from pgembedd.documents.document import Document
 from pgembedd.documents.limits import Limits
-from pgembedd.documents.parsers import Parsers, UnreadableFile
+from pgembedd.documents.parsers import ParserEndedError, Parsers, UnreadableFile
 from pgembedd.errors import ConfigurationError, Deferred, ModelNotConfiguredError, RowFailure
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.fair_share import FairShare
@@ -129,7 +129,7 @@ def _parsed(job: Job, content: FileContent, future: "Future[Document | None]") -
     try:
         document = future.result()
     except UnreadableFile as error:
-        return _unreadable(str(error))
+        return _unreadable(str(error), permanent=not isinstance(error, ParserEndedError))
     except CancelledError:
         return STOPPED
     return ParsedFile(job, content, [] if document is None else list(_pages(document)))
@@ -143,6 +143,6 @@ def _pages(document: Document) -> Iterator[dict[str, object]]:
         yield {"page": page.number, "headings": page.headings, "text": page.text, "metadata": metadata}
 
 
-def _unreadable(sentence: str) -> RowFailure:
-    """A failure of the row that lasts until its file is another, or another parser reads it."""
-    return RowFailure("file", sentence, permanent=True)
+def _unreadable(sentence: str, *, permanent: bool = True) -> RowFailure:
+    """A failure of the row; one that is permanent lasts until its file is another, or another parser reads it."""
+    return RowFailure("file", sentence, permanent=permanent)
