@@ -21,6 +21,7 @@ from tests.http.page import HOSTILE, TEXTS, Visitor, give_up, make_library, text
 from tests.support.databases import Database, fresh_database
 from tests.support.embedders import only
 from tests.support.http import serving
+from tests.support.pages import contracts
 from tests.support.roles import Roles, conninfo_as
 from tests.support.search import make_source
 from tests.support.sql import rows, value
@@ -62,6 +63,18 @@ def test_pipelines_and_dead_letters_are_shown(visitor: Visitor) -> None:
     assert f'broken public."{HOSTILE}" → embedding all-MiniLM-L6-v2 running' in seen
     assert "broken content 2" in seen
     assert "broken write 1" in seen
+
+
+def test_a_pipeline_that_parses_files_is_shown_and_not_offered_for_a_search(
+    visitor: Visitor, connection: psycopg.Connection
+) -> None:
+    contracts(connection)
+    try:
+        page = visitor.get()
+        assert "contract_text public.contracts → public.contract_pages text of files running" in text_of(page)
+        assert "<option>contract_text</option>" not in page.text
+    finally:
+        connection.execute("select pgembedd.drop_pipeline('contract_text'); drop table contract_pages, contracts")
 
 
 def test_what_no_worker_can_serve_is_on_top_with_a_badge(visitor: Visitor, connection: psycopg.Connection) -> None:

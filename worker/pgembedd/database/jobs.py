@@ -143,7 +143,7 @@ def job_of(row: Sequence[Any]) -> Job:
     queue, msg_id, read_ct, id, pipeline_id, name, model, fingerprint, dimensions, suspect, chunked = row[:11]
     tokens, overlap, splitter, traceparent, waited_s, attempt, source, allowed_s = row[11:]
     chunking = Chunking(tokens, overlap, splitter == "markdown") if chunked else None
-    pipeline = ServedPipeline(pipeline_id, name, model, fingerprint, dimensions, chunking, source)
+    pipeline = ServedPipeline(pipeline_id, name, model or "", fingerprint, dimensions or 0, chunking, source)
     return Job(queue, msg_id, read_ct, id, suspect, pipeline, traceparent, waited_s or 0.0, attempt, allowed_s)
 
 

@@ -28,7 +28,7 @@ class PipelineStatus:
     pipeline: str
     source: str | None
     destination: str | None
-    model: str
+    model: str | None
     fingerprint: str | None
     state: str
     reason: str | None

@@ -53,7 +53,7 @@ def _add_views(routes: APIRouter, service: ServiceContext, renderer: Renderer, c
         shown = statuses[(min(page, pages) - 1) * PIPELINES_PER_PAGE :][:PIPELINES_PER_PAGE]
         values = {"statuses": statuses, "shown": shown, "page": min(page, pages), "pages": pages, "curves": curves}
         values |= {"reasons": reasons, "workers": workers, "retried": retried, "now": datetime.now(UTC)}
-        names = sorted(status.pipeline for status in statuses)
+        names = sorted(status.pipeline for status in statuses if status.model is not None)  # else it parses files
         return renderer.page("overview.html", values | _search_form({name: [] for name in names}))
 
     @routes.get("/dead-letters", dependencies=checks)
