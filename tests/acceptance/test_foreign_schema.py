@@ -61,7 +61,7 @@ CALLS: dict[str, list[list[str]]] = {
     "index": [[]],
     "import": [["supabase"], ["supabase", "--undo"], ["pgai"]],
 }
-WITHOUT_A_DATABASE = {"demo", "health", "model", "postgres"}  # of others
+WITHOUT_A_DATABASE = {"demo", "health", "model", "parse", "postgres"}  # of others
 ELSEWHERE = {"doctor", "mcp", "try"}  # the last one calls nothing in the schema
 
 
