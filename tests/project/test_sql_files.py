@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def test_every_database_can_hold_them() -> None:
     foreign = {named(path) for path in FILES if not path.read_text(encoding="utf-8").isascii()}
     assert foreign == set()
     assert (SQL.parent / "worker/pgembedd/database/queries.sql").read_text(encoding="utf-8").isascii()
+
+
+def test_no_two_statements_share_a_name() -> None:
+    """The second would be taken for both."""
+    text = (SQL.parent / "worker/pgembedd/database/queries.sql").read_text(encoding="utf-8")
+    names = Counter(re.findall(r"^-- name: (\w+)$", text, re.MULTILINE))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_literals_mean_the_same_under_any_standard_conforming_strings() -> None:

@@ -1212,20 +1212,7 @@ cross join lateral (
     join pg_catalog.pg_class l on l.oid operator(pg_catalog.=) t.oid and l.relkind operator(pg_catalog.=) 'r') p
 where c.oid operator(pg_catalog.=) pg_catalog.to_regclass(%(table)s)
 
--- name: begin_provider_batch
--- Note that the texts of jobs are about to be sent as a batch.
-select pgembedd_internal.begin_provider_batch(%(pipeline_id)s, %(msg_ids)s::bigint[])
-
--- name: provider_batches
--- The batches that have texts of these jobs.
-select id, batch, output, msg_ids, age_s
-from pgembedd_internal.provider_batches(%(pipeline_id)s, %(msg_ids)s::bigint[])
-
--- name: note_provider_batch
--- What is known of a batch by now.
-select pgembedd_internal.note_provider_batch(%(id)s, %(batch)s, %(output)s, %(lost_s)s)
-
--- name: pipeline_names
+-- name: trial_pipelines
 select pipeline from pgembedd.pipelines
 
 -- name: trial_rows

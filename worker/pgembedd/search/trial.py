@@ -77,7 +77,7 @@ def find_table(connection: PinnedConnection, table: str, content_columns: Sequen
 def _pipelines(connection: PinnedConnection) -> list[str]:
     """Returns the names of pipelines; none where this role may not see them, or the schema is of an older version."""
     with suppress(errors.InsufficientPrivilege, errors.UndefinedTable), _reading(connection):
-        return [name for (name,) in connection.execute(query("pipeline_names"))]
+        return [name for (name,) in connection.execute(query("trial_pipelines"))]
     return []
 
 
