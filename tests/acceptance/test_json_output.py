@@ -23,6 +23,7 @@ ARGUMENTS = {
     "search": ["engine oil", "--mode", "text"],
     "verify": ["docs"],
     "eval": ["docs", "{questions}"],
+    "parse": ["{questions}"],
 }
 ELSEWHERE = {"ask", "events", "try"}
 
