@@ -79,6 +79,7 @@ def drain(worker: WorkerProcess) -> None:
     assert worker.wait() == 0
 
 
+@pytest.mark.release
 def test_the_last_release_is_upgraded_under_its_worker(empty_database: Database, model: Session) -> None:
     release, conninfo = released(), empty_database.conninfo
     waits_for_migration = (release.interface, release.head) != (INTERFACE, HEAD)

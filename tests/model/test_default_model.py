@@ -61,7 +61,7 @@ def test_the_publishers_file_is_computed_by_other_code() -> None:
     assert np.abs(vector - reference(ids.encode("query: a happy person").ids)).max() <= 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_retrieval_and_the_gate_of_int8_are_judged(minilm: Session, int8: Session) -> None:
     collection = load_collection().sample(60)
     assert len([*retrieval(minilm, int8, minilm, collection)]) == 4

@@ -21,7 +21,7 @@ MOST_PROCESSES = 4  # each has a server and the model in memory
 # Of each suite by its mark: its name, and the seconds it may take on two cores that do nothing else.
 SUITES = {
     "not (slow or clients or cluster or engines or release)": ("default", 240),
-    "slow and not release": ("slow", 660),
+    "slow and not release": ("slow", 700),
 }
 # Folders by how long their files take: what is handed out last is short, and no process is left alone with a long one.
 LONGEST_FIRST = ("faults", "acceptance", "model", "http", "loop", "migration", "sql", "project")

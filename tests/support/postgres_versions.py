@@ -30,8 +30,8 @@ from tests.support.databases import open_directory, running_server
 from tests.support.downloads import cache_directory, run_or_skip
 
 VERSIONS = (14, 15, 16, 17, 18)
-# As parameters of a fixture: those between the oldest and the newest are for `make test-release`.
-VERSIONS_PARAMS = [14, *(pytest.param(major, marks=pytest.mark.release) for major in VERSIONS[1:-1]), 18]
+# As parameters of a fixture: all but the newest are for `make test-release`.
+VERSIONS_PARAMS = [*(pytest.param(major, marks=pytest.mark.release) for major in VERSIONS[:-1]), VERSIONS[-1]]
 EMBEDDED = 18
 # The version of the session's server.
 ASKED_FOR = os.environ.get("PGEMBEDD_TEST_POSTGRES")
