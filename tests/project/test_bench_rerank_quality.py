@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench.rerank_quality import known, orders
 
 
@@ -11,6 +13,7 @@ def test_the_order_of_the_reranker_and_the_fused_one() -> None:
     assert orders(12, [0.0] * 12)["alone"] == list(range(10)), "no more than are measured"
 
 
+@pytest.mark.slow
 def test_a_known_item_is_the_one_right_answer() -> None:
     collection = known()
     assert [question.relevant for question in collection.questions] == [{one.id: 1.0} for one in collection.documents]
