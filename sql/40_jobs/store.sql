@@ -137,7 +137,7 @@ $$;
 -- latest message brings: `keys` are the rows, `jobs` says for each of them where in `of_ids` that message stands, and
 -- `positions` for each of `msg_ids` where in `keys` its row stands. All null when no message is left. A standby that is
 -- promoted without the primary's last transactions gives their numbers to other messages, also of other pipelines.
--- The planner expects one message of the pipeline: a nested loop over the jobs would be N².
+-- The planner expects one message of the pipeline: a nested loop would compare each with each.
 create or replace function pgembedd_internal._lock_jobs(
     queue text, pipeline_id integer, of_ids bigint[], read_cts integer[],
     out msg_ids bigint[], out positions integer[], out keys jsonb[], out jobs integer[]
