@@ -1,4 +1,4 @@
-"""What is read of a file: a document with pages of text."""
+"""A document with pages of text, as it is read of a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the parsing of one file may take."""
+"""The time and memory that the parsing of one file may take."""
 
 from dataclasses import dataclass
 

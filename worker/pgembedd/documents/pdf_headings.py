@@ -1,4 +1,4 @@
-"""Which lines of a PDF are headings: those that its outline names, else those in larger letters than most."""
+"""The lines of a PDF that are headings: those that its outline names, else those in larger letters than most."""
 
 import re
 from dataclasses import dataclass

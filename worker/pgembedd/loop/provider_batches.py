@@ -60,7 +60,7 @@ class Batch:
 
 
 class GivenVectors(VectorCache):
-    """What batches gave, by text; `paid` are the messages of their jobs."""
+    """The vectors that batches gave, by text; `paid` are the messages of their jobs."""
 
     def __init__(self) -> None:
         super().__init__(sys.maxsize)

@@ -1,4 +1,4 @@
-"""Which pipelines a worker can serve: looks at those that run, prepares for them, and notes what it cannot serve."""
+"""The pipelines that a worker can serve: looks at those that run, prepares for them, and notes what it cannot serve."""
 
 import threading
 import time

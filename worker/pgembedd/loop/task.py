@@ -1,4 +1,4 @@
-"""What a worker makes of rows: how the stages of a lane read them, compute, and store the result."""
+"""The tasks of a worker: how the stages of a lane read them, compute, and store the result."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class RowReader(Protocol[Row]):
 
 
 class Task(Protocol[Row, Made]):
-    """What a worker makes of rows."""
+    """A way to make something of rows."""
 
     name: str
     """As `create_pipeline(task => ...)` has it."""

@@ -35,7 +35,7 @@ class Observer:
         """The rows of jobs of one pipeline were read and chunked; failed jobs are left out."""
 
     def computed(self, task: str, results: "Sequence[Computed]", seconds: float) -> None:
-        """What a task makes of rows of one pipeline is ready, `seconds` after it was begun."""
+        """The results of a task, of rows of one pipeline, are ready `seconds` after it was begun."""
 
     def stored(
         self, settled: "Sequence[tuple[Computed, str | RowFailure]]", outcomes: Mapping[str, int], seconds: float
