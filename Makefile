@@ -34,7 +34,7 @@ FULL_search    := --full
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-answers up test test-slow test-release test-clients test-engines test-cluster \
-    test-failover test-postgres test-postgres-all test-upgrade faults lint format bench bench-full bench-gpu \
+    test-failover test-postgres test-postgres-all test-upgrade faults faults-chain lint format bench bench-full bench-gpu \
     bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom \
     sbom-image image-pinned pin-base release-setup check-workflows check-tag publish publish-image docs docs-serve \
     clean
@@ -131,6 +131,9 @@ MINUTES := 60
 
 faults: $(STAMP) ## Play every fault under writers for an hour (MINUTES=60), and print what was lost
 	@$(BIN)/python -m tests.faults --minutes $(MINUTES)
+
+faults-chain: $(STAMP) ## Kill workers, parsers and sessions 1,000 times while files become pages, and pages vectors
+	@$(BIN)/python -m tests.faults --minutes 0 --rounds 11 --only "kills across a chain"
 
 lint: $(STAMP) ## ruff, mypy --strict, and the imports between the rooms
 	@$(BIN)/ruff check .

@@ -20,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60, help="time for all of it; 0: each fault once, briefly")
     parser.add_argument("--only", action="append", default=[], help="faults whose name contains this; repeatable")
+    parser.add_argument("--rounds", type=int, default=1, help="of each fault at least")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the writers' and the faults' choices")
     chosen = parser.parse_args()
     faults = [fault for fault in FAULTS if not chosen.only or any(part in fault.name for part in chosen.only)]
@@ -29,7 +30,7 @@ def main() -> int:
     began = time.monotonic()
     print(f"seed {chosen.seed}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        results = Run(faults, Path(folder), chosen.minutes, chosen.seed).results()
+        results = Run(faults, Path(folder), chosen.minutes, chosen.seed, chosen.rounds).results()
     print(f"{machine()}; {(time.monotonic() - began) / 60:.0f} minutes, seed {chosen.seed}\n")
     print(table(results))
     return 1 if wrong(results) else 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
 
 from tests.faults.ledger import Ledger, Place
 from tests.faults.model import MAX_LETTERS
-from tests.faults.subjects import SUBJECTS, WRITERS_TABLE, Row, Subject
+from tests.faults.subjects import WRITERS_TABLE, Row, Subject
 
 KEYS_OF_AN_AUTHOR = 1_000_000
 MOST_ROWS = 60
@@ -60,8 +60,8 @@ class Transaction:
 class Author:
     """Plans transactions from what the ledger says of its rows."""
 
-    def __init__(self, number: int, ledger: Ledger, seed: int) -> None:
-        self.number, self.ledger = number, ledger
+    def __init__(self, number: int, ledger: Ledger, seed: int, subjects: Sequence[Subject]) -> None:
+        self.number, self.ledger, self._subjects = number, ledger, subjects
         self.random = random.Random(seed * 1000 + number)
         self._next = number * KEYS_OF_AN_AUTHOR
         self._earlier: dict[Place, Row] = {}
@@ -70,7 +70,7 @@ class Author:
         """The next transaction: one or two changes of one table or two."""
         transaction = Transaction()
         rows = self.ledger.rows_of(self.number)
-        for subject in self.random.sample(SUBJECTS, self.random.choice((1, 1, 2))):
+        for subject in self.random.sample(self._subjects, self.random.choice((1, 1, 2))):
             own = {number: row for (name, number), row in rows.items() if name == subject.name}
             self._change(transaction, subject, own)
         if transaction.statements and self.random.random() < 0.1:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from pgembedd.documents.read import read
 from pgembedd.model import Session
 from tests.faults.ledger import Place
 from tests.faults.subjects import CHUNK_OVERLAP, CHUNK_TOKENS, SUBJECTS, Key, Row, Subject
@@ -55,17 +56,26 @@ class Oracle:
         self._vectors: dict[str, NDArray[np.float32]] = {}
 
     def compare(
-        self, connection: psycopg.Connection, expected: Mapping[Place, Row], *, drained: bool = True
+        self,
+        connection: psycopg.Connection,
+        expected: Mapping[Place, Row],
+        subjects: Sequence[Subject] = SUBJECTS,
+        *,
+        drained: bool = True,
     ) -> Findings:
         """All that is wrong in the database; `drained` is what the wait for the queues came to."""
         findings = Findings()
-        for subject in SUBJECTS:
+        for subject in subjects:
             mine = {number: row for (name, number), row in expected.items() if name == subject.name}
             self._compare_rows(connection, subject, mine, findings)
             contents = {subject.key(number): subject.content(row) for number, row in mine.items()}
-            compare = self._compare_chunks if subject.chunks else self._compare_vectors
-            compare(connection, subject, contents, findings)
             _compare_failures(connection, subject, contents, findings)
+            if subject.pages:
+                contents = _compare_pages(connection, subject.pages, contents, findings)
+                _compare_failures(connection, subject.pages, contents, findings)
+            of = subject.pages or subject
+            compare = self._compare_chunks if of.chunks else self._compare_vectors
+            compare(connection, of, contents, findings)
         right = not (findings.lost or findings.stale or findings.duplicated)
         left = messages(connection)
         if not drained:
@@ -131,6 +141,27 @@ class Oracle:
 
     def _is_vector_of(self, stored: str, text: str) -> bool:
         return bool(np.abs(np.array(json.loads(stored)) - self._vectors[text]).max() < NEAR)
+
+
+def _compare_pages(
+    connection: psycopg.Connection, pages: Subject, files: Mapping[Key, str], findings: Findings
+) -> dict[Key, str]:
+    """The pages of files, and what they must hold."""
+    wanted = {
+        (*key, str(page.number)): page.text
+        for key, file in files.items()
+        if file
+        for page in read(file.encode(), len(file)).pages
+    }
+    stored = {tuple(key): text for key, text in rows(connection, f"select {pages.as_text()}, text from {pages.name}")}
+    for key in wanted.keys() | stored.keys():
+        if key not in stored:
+            findings.lost.append(f"{pages.name} {key} is missing")
+        elif key not in wanted:
+            findings.duplicated.append(f"{pages.name} {key} is a page of no file")
+        elif stored[key] != wanted[key]:
+            findings.stale.append(f"{pages.name} {key} is a page of another file")
+    return wanted
 
 
 def messages(connection: psycopg.Connection) -> list[str]:

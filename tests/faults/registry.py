@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.faults.fault import Fault
 from tests.faults.kinds import (
     alterations,
+    chain,
     connections,
     disk,
     dump,
@@ -31,6 +32,7 @@ FAULTS: tuple[type[Fault], ...] = (
     alterations.LockedTable,
     garbage.Garbage,
     network.Blackhole,
+    chain.KillAcrossChain,
     prepared.Prepared,
     dump.DumpAndRestore,
     failover.Failover,

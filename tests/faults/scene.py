@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,7 +15,7 @@ import psycopg
 from pgembedd.database.migrate import migrate
 from tests.faults.ledger import Place
 from tests.faults.oracle import Findings, Oracle, drained
-from tests.faults.subjects import APPLICATION, PASSWORD, WORKER, Row, make_roles, make_subjects
+from tests.faults.subjects import APPLICATION, PASSWORD, SUBJECTS, WORKER, Row, Subject, make_roles, make_subjects
 from tests.faults.writers import AUTHORS, Writers
 from tests.support.sql import LANES, value
 from tests.support.waiting import eventually
@@ -62,18 +62,21 @@ class Scene:
         arguments: tuple[str, ...] = (),
         pooler: object = None,
         seed: int = 1,
+        subjects: Sequence[Subject] = SUBJECTS,
     ) -> None:
         """`route` makes of a role's connection string the one that its clients use; `arguments` are the workers'."""
-        self.pooler = pooler
+        self.pooler, self._subjects = pooler, subjects
+        self.parses = folder / "parses"
+        """The claims whose files came to a parser, a line each."""
         self.server, self.folder, self.random = server, folder, random.Random(seed)
         self._route, self._model, self.arguments = route, model, arguments
         self._url = server.conninfo(DATABASE)
         migrate(self._url)
         with self.admin() as connection:
             make_roles(connection)
-            make_subjects(connection, AUTHORS)
+            make_subjects(connection, AUTHORS, subjects)
         self.workers: list[WorkerProcess] = []
-        self.writers = Writers(self.connect, seed, may_lose=self.may_lose)
+        self.writers = Writers(self.connect, seed, subjects, may_lose=self.may_lose)
 
     def admin(self, conninfo: str = "") -> psycopg.Connection:
         """A superuser's connection, autocommit."""
@@ -92,6 +95,8 @@ class Scene:
         """Starts a worker."""
         environment |= {
             "MODEL_FAULT": f"slow:{SLOW_S}",
+            "PARSES": str(self.parses),
+            "PGEMBEDD_PARSE_PROCESSES": "1",
             "PGEMBEDD_MODEL_DIR": str(self._model),
             "PGEMBEDD_CACHE_DIR": str(self.folder / "cache"),
             "PGEMBEDD_LEASE_S": str(LEASE_S),
@@ -154,7 +159,7 @@ class Scene:
     def compare(self, oracle: Oracle, *, is_drained: bool) -> Findings:
         """What is wrong. The writers are paused."""
         with self.admin() as connection:
-            findings = oracle.compare(connection, self.expected(), drained=is_drained)
+            findings = oracle.compare(connection, self.expected(), self._subjects, drained=is_drained)
         findings.failed += [
             f"a worker ended by itself with exit code {each.process.returncode}: {each.lines[-1:]}"
             for each in self.workers

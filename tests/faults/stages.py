@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from tests.faults import pgbouncer
 from tests.faults.pair import Pair
 from tests.faults.pgbouncer import Bouncer
 from tests.faults.scene import DATABASE, Scene
+from tests.faults.subjects import CHAIN, SUBJECTS, Subject
 from tests.support.databases import known_settings, open_directory
 from tests.support.postgres_versions import opened_version
 
@@ -53,12 +55,12 @@ def _known(settings: dict[str, str], arguments: Mapping[str, Any]) -> dict[str, 
 
 
 @contextmanager
-def one_server(model: Path, seed: int) -> Iterator[Scene]:
+def one_server(model: Path, seed: int, subjects: Sequence[Subject] = SUBJECTS) -> Iterator[Scene]:
     """A server, and clients that reach it directly."""
     with (
         open_directory() as folder,
         _server(folder / "data") as server,
-        playing(Scene(server, folder, model, seed=seed)) as scene,
+        playing(Scene(server, folder, model, seed=seed, subjects=subjects)) as scene,
     ):
         yield scene
 
@@ -111,6 +113,7 @@ def behind_pgbouncer(
 
 STAGES: dict[str, Stage] = {
     "one server": one_server,
+    "files, their pages and vectors": partial(one_server, subjects=CHAIN),
     "primary and standby": primary_and_standby,
     "small disk": small_disk,
     "PgBouncer, session mode": behind_pgbouncer("session"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -37,6 +37,10 @@ class Subject:
     options: Mapping[str, object]
     chunks: str = ""
     """The embedding table, where there is one instead of a column."""
+    more: str = ""
+    """Further columns."""
+    pages: Subject | None = None
+    """The table that files are parsed into, where the content is a file, and its pipeline."""
 
     def columns(self, prefix: str = "") -> str:
         """The key's columns with their types, as in a column definition list."""
@@ -89,6 +93,37 @@ CARDS = Subject(
 )
 SUBJECTS = (NOTES, ARTICLES, CARDS)
 
+LONG_WORD = "x" * 1500
+"""Ends a section, and is one token."""
+PAPER_PAGES = Subject(
+    "paper_pages",
+    {"id": "bigint", "page": "int"},
+    lambda number: (str(number),),
+    lambda row: row.body or "",
+    {**ARTICLES.options, "content_columns": ["text"], "embedding_table": "page_chunks"},
+    chunks="page_chunks",
+)
+
+
+def _paper(row: Row) -> str:
+    """A file of two pages, of which a change of the title leaves the second one as it is."""
+    title, body = row.title or "none", row.body or ""
+    return body and f"## {title}\n\n{body}\n\n{LONG_WORD}\n\n## Backwards\n\n{body[::-1]}"
+
+
+PAPERS = Subject(
+    "papers",
+    {"id": "bigint"},
+    lambda number: (str(number),),
+    _paper,
+    {"task": "parse", "content_columns": ["file"], "into_table": PAPER_PAGES.name},
+    more="""file text generated always as (case when body <> '' then
+        '## ' || coalesce(nullif(title, ''), 'none') || E'\\n\\n' || body || E'\\n\\n' || repeat('x', 1500)
+        || E'\\n\\n## Backwards\\n\\n' || reverse(body) end) stored""",
+    pages=PAPER_PAGES,
+)
+CHAIN = (PAPERS, NOTES)
+
 WRITERS_TABLE = "faults_writer"
 """One row a writer: the number of its last committed transaction, locked by each of its transactions."""
 
@@ -100,28 +135,36 @@ def make_roles(connection: psycopg.Connection) -> None:
         connection.execute(f"create role {role} login password '{PASSWORD}'".encode())
 
 
-def make_subjects(connection: psycopg.Connection, authors: int) -> None:
+def make_subjects(connection: psycopg.Connection, authors: int, subjects: Sequence[Subject] = SUBJECTS) -> None:
     """The tables with their pipelines, and the row of each writer; the upkeep is put off, so that it hides nothing."""
     connection.execute(f"grant create, usage on schema public to {OWNER}".encode())
     connection.execute(f"set role {OWNER}".encode())
-    for subject in SUBJECTS:
+    for subject in subjects:
+        more = f"{subject.more}, " if subject.more else ""
         connection.execute(
             f"create table {subject.name} ({subject.columns()}, title text, body text, seen int not null default 0, "
-            f"primary key ({subject.names()}))".encode()
+            f"{more}primary key ({subject.names()}))".encode()
         )
         connection.execute(
             f"grant select, insert, update, delete on {subject.name} to {APPLICATION}".encode(),
         )
-    connection.execute(
-        "create function card_text(c cards) returns text language sql immutable "
-        "as $$ select coalesce(c.title, 'none') || ': ' || coalesce(c.body, '') $$"
-    )
+    if CARDS in subjects:
+        connection.execute(
+            "create function card_text(c cards) returns text language sql immutable "
+            "as $$ select coalesce(c.title, 'none') || ': ' || coalesce(c.body, '') $$"
+        )
     connection.execute(f"create table {WRITERS_TABLE} (id int primary key, last bigint not null)".encode())
     connection.execute(f"grant select, update on {WRITERS_TABLE} to {APPLICATION}".encode())
     connection.execute(f"insert into {WRITERS_TABLE} select i, 0 from generate_series(1, {authors}) i".encode())
     connection.execute("reset role")
-    for subject in SUBJECTS:
-        options = {"pipeline": subject.name, "source": subject.name, "model": NAME, "dimensions": DIMENSIONS}
-        call(connection, "create_pipeline", **{**options, **subject.options})
+    for subject in subjects:
+        _make_pipeline(connection, subject)
     connection.execute(f"select pgembedd.grant_worker('{WORKER}')".encode())
     connection.execute("update pgembedd_internal.installation set swept_at = 'infinity', retained_at = 'infinity'")
+
+
+def _make_pipeline(connection: psycopg.Connection, subject: Subject) -> None:
+    model = {} if subject.pages else {"model": NAME, "dimensions": DIMENSIONS}
+    call(connection, "create_pipeline", pipeline=subject.name, source=subject.name, **model, **subject.options)
+    if subject.pages:
+        _make_pipeline(connection, subject.pages)

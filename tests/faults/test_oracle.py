@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.faults.model import make_model, open_model
 from tests.faults.oracle import Findings, Oracle
 from tests.faults.scene import Scene
 from tests.faults.stages import one_server
-from tests.faults.subjects import CARDS, NOTES, Row, Subject
+from tests.faults.subjects import CARDS, CHAIN, NOTES, SUBJECTS, Row, Subject
 from tests.faults.table import KINDS, Result, table
 
 AFTER = "new body of a row"
@@ -24,6 +26,7 @@ class Stage:
 
     scene: Scene
     oracle: Oracle
+    subjects: Sequence[Subject]
 
     def compare(self, *mutations: str, changes: dict[Place, Row] | None = None, drained: bool = True) -> Findings:
         """What is found after these statements, which no trigger sees; `changes` are what the ledger has besides."""
@@ -31,21 +34,28 @@ class Stage:
             connection.execute("set local session_replication_role = replica")
             for mutation in mutations:
                 assert connection.execute(mutation.encode()).rowcount > 0, mutation
-            return self.oracle.compare(connection, self.scene.expected() | (changes or {}), drained=drained)
+            return self.oracle.compare(
+                connection, self.scene.expected() | (changes or {}), self.subjects, drained=drained
+            )
+
+
+@contextmanager
+def at_rest(folder: Path, subjects: Sequence[Subject], commits: int) -> Iterator[Stage]:
+    """So many commits, all embedded."""
+    model = make_model(folder / "model")
+    with open_model(model, folder / "cache") as session, one_server(model, 1, subjects) as scene:
+        scene.start_workers()
+        scene.writers.resume()
+        scene.writers.await_commits(commits)
+        scene.writers.pause()
+        assert scene.await_drained(60)
+        yield Stage(scene, Oracle(session), subjects)
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Some hundred commits, all embedded."""
-    folder = tmp_path_factory.mktemp("faults")
-    model = make_model(folder / "model")
-    with open_model(model, folder / "cache") as session, one_server(model, 1) as scene:
-        scene.start_workers()
-        scene.writers.resume()
-        scene.writers.await_commits(150)
-        scene.writers.pause()
-        assert scene.await_drained(60)
-        yield Stage(scene, Oracle(session))
+    with at_rest(tmp_path_factory.mktemp("faults"), SUBJECTS, 150) as stage:
+        yield stage
 
 
 def one_row(table: str, condition: str = "embedding is not null") -> str:
@@ -128,6 +138,22 @@ MUTATIONS: dict[str, tuple[list[str], dict[str, int]]] = {
 def test_what_is_wrong_is_found(stage: Stage, mutations: list[str], found: dict[str, int]) -> None:
     findings = stage.compare(*mutations)
     assert findings.counts() == dict.fromkeys(KINDS, 0) | found, findings
+
+
+@pytest.mark.release
+def test_what_is_wrong_with_pages_is_found(tmp_path: Path) -> None:
+    one = one_row("paper_pages", "page = 2")
+    with at_rest(tmp_path, CHAIN, 30) as stage:
+        found = {
+            mutation: {kind: count for kind, count in stage.compare(mutation).counts().items() if count}
+            for mutation in (
+                f"update paper_pages set text = 'another' where {one}",
+                f"delete from paper_pages where {one}",
+                f"update paper_pages set page = 9 where {one}",
+                f"update page_chunks set chunk = 'another' where {one_row('page_chunks')}",
+            )
+        }
+    assert list(found.values()) == [{"stale": 1}, {"lost": 1}, {"lost": 1, "duplicated": 1}, {"stale": 1}], found
 
 
 @pytest.mark.slow

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psycopg
 
 from tests.faults.author import Author, Transaction
 from tests.faults.ledger import Ledger
-from tests.faults.subjects import WRITERS_TABLE
+from tests.faults.subjects import SUBJECTS, WRITERS_TABLE, Subject
 from tests.support.waiting import eventually
 
 THREADS = 3
@@ -111,9 +111,16 @@ class Writer:
 class Writers:
     """All writers of a stage."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection], seed: int, *, may_lose: bool = False) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection],
+        seed: int,
+        subjects: Sequence[Subject] = SUBJECTS,
+        *,
+        may_lose: bool = False,
+    ) -> None:
         self.ledger = Ledger()
-        self.authors = [Author(number, self.ledger, seed) for number in range(1, AUTHORS + 1)]
+        self.authors = [Author(number, self.ledger, seed, subjects) for number in range(1, AUTHORS + 1)]
         self._writers = [Writer(author, connect, may_lose) for author in self.authors[:THREADS]]
 
     @property

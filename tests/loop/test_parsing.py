@@ -86,6 +86,23 @@ def test_an_unreadable_file_is_a_dead_letter_and_its_neighbours_go_on(
         assert column(chain, "select key from pgembedd.dead_letters") == [3]
 
 
+def test_a_file_that_two_jobs_of_a_claim_have_is_parsed_once(
+    database: Database, chain: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, parsed = ParserProcess.parse, Counter[bytes]()
+
+    def counting(process: ParserProcess, file: bytes) -> Document:
+        parsed[file] += 1
+        return parse(process, file)
+
+    monkeypatch.setattr(ParserProcess, "parse", counting)
+    insert(chain, 1, b"A text.")
+    chain.execute("update contracts set file = 'Another text.'")
+    with worker_thread(database, only(Wrapped(model))):
+        chain.execute("call pgembedd.wait_for_pipeline('contract_text')")
+    assert (pages(chain), parsed) == ([(1, 1, "Another text.")], {b"Another text.": 1})
+
+
 def test_a_file_whose_processes_are_ended_is_tried_again(
     database: Database, chain: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

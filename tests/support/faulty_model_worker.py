@@ -5,18 +5,25 @@
   dies:TEXT        the process ends (exit code 9) when a text that is TEXT comes to the model
   slow:SECONDS     the model's own threads are busy for so long before they look at a text
   held:PATH        they are busy until that file is there
+
+PARSES names a file that notes claims of files, each by queue, message and read: those whose file comes to a parser, as
+`parsed`, and the outcomes of their stores.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from pgembedd import cli
+from pgembedd.database.jobs import JobRepository
+from pgembedd.database.records import FileContent, Job, ParsedFile
 from pgembedd.loop import model_loader
+from pgembedd.loop.parsing import FileReader, Parsing
+from pgembedd.loop.task import Batch
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.providers.protocol import Ledger
@@ -44,7 +51,30 @@ def main() -> None:
         return wrapping
 
     model_loader.loader = wrapped
+    if path := os.environ.get("PARSES"):
+        note_parses(Path(path))
     cli.main()
+
+
+def note_parses(path: Path) -> None:
+    """Notes each claim before its file is passed to a parser, and after its pages are stored."""
+    start, store = FileReader.start, Parsing.store
+
+    def note(told: Iterable[tuple[Job, str]]) -> None:
+        with path.open("a") as file:
+            file.write("".join(f"{job.queue} {job.msg_id} {job.read_ct} {what}\n" for job, what in told))
+
+    def started(reader: FileReader, rows: Sequence[tuple[Job, FileContent]], began: float) -> Batch[FileContent]:
+        note((job, "parsed") for job, content in rows if content.file)
+        return start(reader, rows, began)
+
+    def stored(task: Parsing, results: Sequence[ParsedFile], statements: JobRepository) -> list[str]:
+        outcomes = store(task, results, statements)
+        note((result.job, outcome) for result, outcome in zip(results, outcomes, strict=True))
+        return outcomes
+
+    setattr(FileReader, "start", started)  # noqa: B010
+    setattr(Parsing, "store", stored)  # noqa: B010
 
 
 class Own(Wrapped):

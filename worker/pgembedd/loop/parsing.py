@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.files import FileRepository
@@ -37,7 +38,16 @@ class FileParsers(ServedPipelines):
     ) -> None:
         super().__init__(names, settled_look_s=settled_look_s, worker=worker)
         self._processes = settings.parse_processes
+        self._pending: WeakValueDictionary[bytes, Future[Document]] = WeakValueDictionary()
         self.limits = Limits(settings.parse_timeout_s, settings.parse_memory_mb, settings.file_max_mb)
+
+    def submit(self, content: FileContent) -> "Future[Document]":
+        """Passes a file to the processes, unless they have it of another job that is not stored yet."""
+        pending = self._pending.get(content.hash)
+        if pending is None or (pending.done() and pending.exception()):
+            assert content.file is not None
+            pending = self._pending[content.hash] = self.parsers.submit(content.file)
+        return pending
 
     @cached_property
     def parsers(self) -> Parsers:
@@ -115,8 +125,8 @@ class FileReader:
     def start(self, rows: Sequence[tuple[Job, FileContent]], began: float) -> Batch[FileContent]:
         """Passes the files to the processes."""
         jobs, contents = zip(*rows, strict=True)
-        submit = self._served.parsers.submit
-        return Batch(jobs, contents, [submit(each.file) if each.file else _nothing() for each in contents], began)
+        pending = [self._served.submit(each) if each.file else _nothing() for each in contents]
+        return Batch(jobs, contents, pending, began)
 
 
 def _nothing() -> "Future[Document | None]":
