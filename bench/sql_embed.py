@@ -1,13 +1,18 @@
 """What pgembedd.embed() costs inside a query, next to the bare model for the same texts in the same run.
 
 The worker is idle otherwise; each text is new, so nothing is remembered. A search orders 10,000 indexed vectors by what
-embed() returns. Then the same question from several sessions at once: how long each waits.
+embed() returns, as it is and as a subquery, which is computed once; then the same search with the vector given. Then
+the same question from several sessions at once: how long each waits.
+
+By hand is the least that any way over the server takes, with nothing checked: a row and a NOTIFY, heard by a thread
+that has the model; the vector written and a NOTIFY, heard by the caller, who deletes the row.
 """
 
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import psycopg
@@ -16,6 +21,7 @@ from bench.corpus import load_corpus, sample
 from bench.pipeline import MODEL, make_table
 from bench.report import Result, compare, interleave, main, percentiles, timed
 from bench.workers import database, fleet
+from pgembedd.database.vector_codec import Vectors, find_vector_type
 from pgembedd.model import Session
 
 TEXTS = 200
@@ -24,6 +30,12 @@ CALLERS = 8
 
 EMBED = b"select pgembedd.embed(%s)"
 SEARCH = b"select id from indexed order by embedding <=> pgembedd.embed(%s) limit 10"
+ONCE = SEARCH.replace(b"pgembedd.embed(%s)", b"(select pgembedd.embed(%s))")
+GIVEN = b"select id from indexed order by embedding <=> %s::vector limit 10"
+LOOK_S = 0.2  # of what answers by hand, at whether it is to stop
+ASK = "with asked as (insert into asked (content) values (%s) returning id) select id from asked, pg_notify('asked','')"
+TAKE = "update asked set taken = true where not taken returning id, content"
+ANSWER = "with answered as (update asked set embedding = (%s)[1] where id = %s) select pg_notify('answered', '')"
 
 
 def questions(rounds: int) -> list[list[str]]:
@@ -41,6 +53,42 @@ def asked_s(ask: Callable[[str], object], texts: Sequence[str]) -> list[float]:
 def in_sql(connection: psycopg.Connection, statement: bytes, text: str) -> object:
     """What a statement returns, in a session that is open already."""
     return connection.execute(statement, (text,)).fetchall()
+
+
+@contextmanager
+def by_hand(conninfo: str, model: Session) -> Iterator[Callable[[str], object]]:
+    """Yields what has a text embedded by a thread that hears of it over the server."""
+    stopped = threading.Event()
+    with (
+        ThreadPoolExecutor(1) as threads,
+        psycopg.connect(conninfo, autocommit=True, prepare_threshold=1) as caller,
+        psycopg.connect(conninfo, autocommit=True, prepare_threshold=1) as writer,
+        psycopg.connect(conninfo, autocommit=True) as hearing,
+    ):
+        caller.execute("create unlogged table asked (id serial primary key, content text, taken bool default false)")
+        caller.execute("alter table asked add embedding vector")
+        find_vector_type(writer)
+        for connection, channel in ((caller, "answered"), (hearing, "asked")):
+            connection.execute(f"listen {channel}".encode())
+
+        def answer() -> None:
+            while not stopped.is_set():
+                for _ in hearing.notifies(timeout=LOOK_S, stop_after=1):
+                    for number, text in writer.execute(TAKE).fetchall():
+                        vectors = model.embed([text], kind="query").vectors
+                        writer.execute(ANSWER, (Vectors([vectors[0]]), number))
+
+        def ask(text: str) -> object:
+            ((number,),) = caller.execute(ASK, (text,)).fetchall()
+            next(iter(caller.notifies()))
+            return caller.execute("delete from asked where id = %s returning embedding", (number,)).fetchall()
+
+        answering = threads.submit(answer)
+        try:
+            yield ask
+        finally:
+            stopped.set()
+            answering.result()
 
 
 def at_once_s(conninfo: str, texts: Sequence[str]) -> list[float]:
@@ -61,13 +109,20 @@ def measure(options: Namespace) -> list[Result]:
     """Percentiles of each round, next to the bare model's."""
     with database() as (connection, conninfo), Session(MODEL) as bare:
         make_table(connection, "indexed", MODEL, index=True)
-        with fleet(conninfo) as workers:
+        with fleet(conninfo) as workers, by_hand(conninfo, bare) as ask:
             listening = b"select pgembedd_internal._listeners() is not null"
             workers.await_that(lambda: bool(connection.execute(listening).fetchall()[0][0]), "answering questions")
+
+            def vectors(texts: Sequence[str]) -> list[str]:
+                return [str(vector.tolist()) for vector in bare.embed(texts, kind="query").vectors]
+
             ways: dict[str, Callable[[Sequence[str]], list[float]]] = {
                 "one question, bare": partial(asked_s, lambda text: bare.embed([text], kind="query")),
+                "one question by hand over the server": partial(asked_s, ask),
                 "embed() in SQL": partial(asked_s, partial(in_sql, connection, EMBED)),
                 "search with embed() in SQL": partial(asked_s, partial(in_sql, connection, SEARCH)),
+                "search with embed() as a subquery": partial(asked_s, partial(in_sql, connection, ONCE)),
+                "search, the vector given": lambda texts: asked_s(partial(in_sql, connection, GIVEN), vectors(texts)),
                 f"embed() in SQL, {CALLERS} callers": partial(at_once_s, conninfo),
             }
             texts = questions(options.rounds + 1)

@@ -26,6 +26,7 @@ create or replace function pgembedd_internal._await_vector(
 )
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set enable_seqscan = off  -- as in take_embed_requests()
 set extra_float_digits = 1  -- all digits, independent of the defaults of database and role
 as $$
 declare
@@ -58,7 +59,8 @@ begin
             end if;
             exit;
         end if;
-        perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - found_one.asked_at) / 20, 0.001), 0.02));
+        -- pg_sleep() counts whole milliseconds, and takes two for 0.001.
+        perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - found_one.asked_at) / 20, 0.0009), .02));
     end loop;
 end $$;
 

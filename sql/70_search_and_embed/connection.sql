@@ -25,9 +25,18 @@ as $$
     from pg_roles r where r.oid = _owner_of_schema()
 $$;
 
--- What a statement of the second connection returns. pg_stat_activity keeps only the beginning, so it does not show the
--- statement: all askers have one role, which sees its own sessions there; with the text and the id of a request it
--- could have its vector, too.
+-- A statement for the second connection. pg_stat_activity keeps only the beginning, so it does not show the statement:
+-- all askers have one role, which sees its own sessions there; with the text and the id of a request it could have its
+-- vector, too.
+create or replace function pgembedd_internal._hidden(statement text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '/* pgembedd.embed() */'
+        || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement
+$$;
+
+-- What it returns.
 create or replace function pgembedd_internal._run_over(line text, statement text) returns text
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -36,8 +45,7 @@ declare
     result text;
 begin
     execute format('select t.result from %s.dblink($1, $2) as t(result text)', _dblink()) into result
-    using line, '/* pgembedd.embed() */'
-        || repeat(' ', pg_size_bytes(current_setting('track_activity_query_size'))::integer) || statement;
+    using line, _hidden(statement);
     return result;
 end $$;
 

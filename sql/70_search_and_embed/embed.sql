@@ -16,6 +16,7 @@ declare
     secret uuid := (select l.secret from loopback l);
     key text;
     vector_text text;
+    memo text;  -- of the transaction: key, seal, vector_text
     meant record;
     ignored text;
 begin
@@ -27,12 +28,14 @@ begin
     request.kind := kind;
     request.content := content;
     key := encode(sha256(convert_to(request::text, getdatabaseencoding())), 'hex');
-    vector_text := _cached_vector(secret, key);
-    if vector_text is null then
-        ignored := _check_embed_request(request, timeout);
-        vector_text := _make_embed_request(request, timeout);
-        perform set_config('pgembedd.vector', key || _seal(secret, key, vector_text) || vector_text, true);
+    memo := current_setting('pgembedd.vector', true);
+    if starts_with(memo, key) then
+        vector_text := substr(memo, 129);
+        if substr(memo, 65, 64) = _seal(secret, key, vector_text) then return vector_text; end if;
     end if;
+    ignored := _check_embed_request(request, timeout);
+    vector_text := _make_embed_request(request, timeout);
+    perform set_config('pgembedd.vector', key || _seal(secret, key, vector_text) || vector_text, true);
     return vector_text;
 end $$;
 comment on function pgembedd.embed is
@@ -90,16 +93,3 @@ create or replace function pgembedd_internal._seal(secret uuid, key text, vector
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select encode(sha256(convert_to(secret || key || vector_text || secret, getdatabaseencoding())), 'hex') $$;
-
-create or replace function pgembedd_internal._cached_vector(secret uuid, key text) returns text
-language plpgsql stable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-declare
-    memo text := current_setting('pgembedd.vector', true);  -- key, seal, vector_text
-begin
-    if starts_with(memo, key) and substr(memo, 65, 64) = _seal(secret, key, substr(memo, 129)) then
-        return substr(memo, 129);
-    end if;
-    return null;
-end $$;

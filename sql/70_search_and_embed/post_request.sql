@@ -117,11 +117,10 @@ as $$
 begin
     loop
         -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink ignores signals.
-        select a.* into embedding, refusal, crowded
-        from jsonb_to_record(_run_over(line, format(
-            'select pg_catalog.to_jsonb(a) from pgembedd_internal._await_vector(%L, %L) a', id,
-            least(interval '200 ms', deadline - clock_timestamp())))::jsonb)
-            as a(embedding text, refusal text, crowded boolean);
+        execute format('select t.* from %s.dblink($1, $2) as t(embedding text, refusal text, crowded boolean)',
+            _dblink()) into embedding, refusal, crowded
+        using line, _hidden(format('select * from pgembedd_internal._await_vector(%L, %L)', id,
+            least(interval '200 ms', deadline - clock_timestamp())));
         exit when num_nonnulls(embedding, refusal) > 0 or clock_timestamp() >= deadline;
     end loop;
     if num_nonnulls(embedding, refusal) = 0 then

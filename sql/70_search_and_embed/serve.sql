@@ -70,6 +70,7 @@ create or replace function pgembedd_internal.finish_embed_requests(
 returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set enable_seqscan = off
 as $$
 declare
     stored integer;
