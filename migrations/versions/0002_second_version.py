@@ -28,6 +28,9 @@ comment on column pgembedd.answer_settings.language_models is
 alter table pgembedd.answer add column postponed integer not null default 0;
 comment on column pgembedd.answer.postponed is
     'How often its rows could not be read in time: it is tried ever more rarely.';
+alter table pgembedd.answer_source add column place jsonb;
+comment on column pgembedd.answer_source.place is
+    'The file, the page and the headings of an excerpt, where the pipeline is of pages.';
 create function pgembedd._is_readable_source(pipeline text, key jsonb, texts_hash bigint) returns boolean
 language sql stable as $$ select false $$;
 drop policy asker on pgembedd.answer_source;
@@ -475,6 +478,7 @@ drop function pgembedd._is_readable_source(text, jsonb, bigint);
 alter table pgembedd.imported_trigger drop column column_type;
 comment on table pgembedd.imported_trigger is
     'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
+alter table pgembedd.answer_source drop column place;
 alter table pgembedd.answer drop column postponed;
 drop view if exists pgembedd.answer_options;
 alter table pgembedd.answer_settings drop column language_models;

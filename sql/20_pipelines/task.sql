@@ -121,3 +121,9 @@ begin
             errcode = 'wrong_object_type';
     end if;
 end $$;
+
+-- Tells that a table has the pages of files.
+create or replace function pgembedd_internal._holds_pages(source regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$ select exists (select from pipeline p where p.embedding_table = $1 and p.task = 'parse') $$;

@@ -16,8 +16,9 @@ create or replace view pgembedd_internal._search_target as
            -- The words, or why there are none; how many rows the upkeep counted, and how long they are.
            null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
            null::double precision as documents, null::double precision as average_length,
-           -- What a hit shows to a role that may read the whole of `s`, and the text that its snippet is made of.
-           null::text as row_expression, null::text as content
+           -- What a hit shows to a role that may read the whole of `s`, and the text that its snippet is made of; whether
+           -- the rows are pages of files.
+           null::text as row_expression, null::text as content, null::boolean as pages
     where false;
 comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
@@ -78,6 +79,7 @@ as $$
 begin
     return concat_ws(' ', one.source, one.source::oid, one.embedding_table, one.embedding_table::oid,
         one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
+        _holds_pages(one.source),
         (select i.indexrelid from pg_index i where i.indrelid = one.source and i.indisprimary),
         (select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, case when a.atttypid >= 16384
                            then (select concat(t.typnamespace::regnamespace, '.', t.typname) from pg_type t
@@ -105,6 +107,7 @@ begin
     target.source := one.source;
     target.vectors := coalesce(one.embedding_table, one.source);
     target.text_columns := coalesce(one.content_columns, one.watch_columns);
+    target.pages := _holds_pages(one.source);
     target.alias := case when target.chunked then 'v' else 's' end;
     target.embedding := quote_ident(_vector_column(one));
     target.source_schema := (select c.relnamespace from pg_class c where c.oid = target.source);

@@ -12,7 +12,7 @@ create or replace function pgembedd.search_many(
     options jsonb default '{}'
 ) returns table (
     pipeline text, key jsonb, chunk_index integer, score double precision, similarity double precision,
-    semantic_rank integer, text_rank integer, snippet text, record jsonb)
+    semantic_rank integer, text_rank integer, snippet text, record jsonb, place jsonb)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
@@ -47,12 +47,12 @@ begin
     page := _search_many_hits(targets, askings);
     return query
         select pipelines[p.owner], r.key, r.chunk_index, r.score, r.similarity, r.semantic_rank, r.text_rank, r.snippet,
-               r.record
+               r.record, r.place
         from (select page.owners[i] as owner, array_agg(page.hits[i] order by i) as hits,
                      array_agg(i order by i) as places
               from generate_subscripts(page.hits, 1) i group by 1) p
         cross join lateral _search_rows(targets[p.owner], askings[p.owner], p.hits) with ordinality
-             as r(key, chunk_index, score, similarity, semantic_rank, text_rank, snippet, record, nth)
+             as r(key, chunk_index, score, similarity, semantic_rank, text_rank, snippet, record, place, nth)
         order by p.places[r.nth];
     for i in 1 .. cardinality(pipelines) loop ignored := _check_search_target(targets[i]); end loop;
 end $$;
@@ -132,7 +132,7 @@ create or replace function pgembedd_internal._search_rows(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, hits pgembedd_internal._search_hit[]
 ) returns table (
     key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
-    text_rank integer, snippet text, record jsonb)
+    text_rank integer, snippet text, record jsonb, place jsonb)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$

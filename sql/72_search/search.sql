@@ -14,7 +14,7 @@ create or replace function pgembedd.search(
     options jsonb default '{}'
 ) returns table (
     key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
-    text_rank integer, snippet text, record jsonb)
+    text_rank integer, snippet text, record jsonb, place jsonb)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
@@ -53,7 +53,7 @@ create or replace function pgembedd.search(
     options jsonb default '{}'
 ) returns table (
     key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
-    text_rank integer, snippet text, record anyelement)
+    text_rank integer, snippet text, record anyelement, place jsonb)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set extra_float_digits = '1'  -- a key goes through JSON
@@ -92,12 +92,13 @@ declare
     shown constant record := _search_shown(target, asked.snippet_length, _most('row'));
 begin
     return format(
-        'select i.key, i.chunk_index, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s '
+        'select i.key, i.chunk_index, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s, %s '
         'from pg_catalog.unnest($1) with ordinality '
         'as i(key, chunk_index, similarity, score, semantic_rank, text_rank, held, nth) '
         '%s %s order by i.nth',
         format(target.similarity_at, format(target.distance_to, target.alias, 2)), shown.snippet,
         case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
+        _search_place_expression(target),
         target.row_of_key,
         case when target.chunked then format('join %s v on %s and v.chunk_index operator(pg_catalog.=) i.chunk_index',
                                              target.vectors, format(target.key_match, 'v', 'k')) end);

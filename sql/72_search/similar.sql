@@ -2,7 +2,7 @@
 create or replace view pgembedd_internal._similar_hit as
     select null::jsonb as key, null::integer as chunk_index, null::double precision as score,
            null::double precision as similarity, null::integer as semantic_rank, null::integer as text_rank,
-           null::text as snippet, null::jsonb as record
+           null::text as snippet, null::jsonb as record, null::jsonb as place
     where false;
 comment on view pgembedd_internal._similar_hit is
     'What similar() returns of a row.';

@@ -46,7 +46,8 @@ begin
         $q$, jsonb_build_object('row_of_key', target.row_of_key, 'hash', _texts_hash(target), 'named', (
             select string_agg(format('%1$L, s.%1$I::pg_catalog.text', c.name), ', ')
             from _search_columns(target.source) c
-            where c.name = settings.title_column or c.name in (select _url_columns(settings.url_template)))))
+            where c.name = settings.title_column or c.name in (select _url_columns(settings.url_template))
+               or target.pages and c.name = 'headings')))
     using keys;
 exception when insufficient_privilege then return;
 end $$;
@@ -76,24 +77,28 @@ $$;
 create or replace view pgembedd_internal._readable_sources with (security_barrier) as
     select i.answer, i.n, i.pipeline, i.key, coalesce(
                pgembedd_internal._answer_title(r.named ->> s.title_column),
-               case when r.hash = i.texts_hash then pgembedd_internal._answer_title(i.excerpt) end) as title,
+               case when r.hash = i.texts_hash
+                    then pgembedd_internal._answer_title(coalesce(p.place ->> 'text', i.excerpt)) end) as title,
            pgembedd_internal._answer_url(s.url_template, r.named) as url,
-           case when r.hash = i.texts_hash then i.excerpt end as excerpt, i.score
+           case when r.hash = i.texts_hash then i.excerpt end as excerpt, i.score, p.place
     from pgembedd.answers a
     left join pgembedd_internal.answer_settings s on s.pipeline = a.pipeline
     cross join lateral pgembedd_internal._readable_rows(
         a.pipeline, array(select s.key from pgembedd_internal.answer_source s where s.answer = a.id)) r
-    join pgembedd_internal.answer_source i on i.answer = a.id and i.key = r.key;
+    join pgembedd_internal.answer_source i on i.answer = a.id and i.key = r.key
+    cross join lateral (
+        select case when r.hash = i.texts_hash and r.named ? 'headings' then i.place end as place) p;
 comment on view pgembedd_internal._readable_sources is
     'The sources of answers that the caller may still read; the table also has excerpts of rows that an asker may not.';
 
 create or replace function pgembedd.answer_sources(answer uuid) returns table (
-    n integer, pipeline text, key jsonb, title text, url text, excerpt text, score double precision)
+    n integer, pipeline text, key jsonb, title text, url text, excerpt text, score double precision,
+    place jsonb)
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
 as $$
-    select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score
+    select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score, s.place
     from _readable_sources s where s.answer = $1 order by s.n
 $$;
 comment on function pgembedd.answer_sources is

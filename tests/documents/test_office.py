@@ -95,7 +95,7 @@ def test_odt_has_headings_lists_and_tables_without_what_was_deleted() -> None:
     assert document.kind == "odt"
     assert document.metadata == {"title": "Swifts", "authors": ["Ada Beck"], "language": "de"}
     assert document.pages == (
-        Page(1, (), "## Of the air\n\nSwifts  fly.\n\n- one\n  - two\n\n| a | b |\n| --- | --- |\n| c | d |"),
+        Page(1, (), "# Of the air\n\nSwifts  fly.\n\n- one\n  - two\n\n| a | b |\n| --- | --- |\n| c | d |"),
     )
 
 

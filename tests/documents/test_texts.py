@@ -81,7 +81,7 @@ def test_html_has_headings_lists_tables_and_code() -> None:
     assert (document.kind, document.metadata["language"]) == ("html", "en")
     assert document.metadata == {"language": "en", "title": "Swifts", "authors": ["Ada Beck"]}
     assert document.pages[0].text.split("\n\n") == [
-        *("## Of the air", "Swifts fly and\nsleep.", "Unclosed.", "- one\n  1. two\n  2. three"),
+        *("# Of the air", "Swifts fly and\nsleep.", "Unclosed.", "- one\n  1. two\n  2. three"),
         *("| a | b |\n| --- | --- |\n| c | d |", "```\nx = 1\n  y\n```"),
     ]
 

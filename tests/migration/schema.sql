@@ -291,6 +291,7 @@ CREATE TABLE pgembedd_internal.answer_source (
     texts_hash bigint,
     score double precision,
     similarity double precision,
+    place jsonb,
     CONSTRAINT answer_source_excerpt_check CHECK ((length(excerpt) <= 12000)),
     CONSTRAINT answer_source_key_check CHECK ((length((key)::text) <= 12000)),
     CONSTRAINT answer_source_n_check CHECK (((n >= 1) AND (n <= 50))),
@@ -298,6 +299,7 @@ CREATE TABLE pgembedd_internal.answer_source (
 );
 COMMENT ON TABLE pgembedd_internal.answer_source IS 'What was found for a question with the rights of the role that asked: all that a language model is shown.';
 COMMENT ON COLUMN pgembedd_internal.answer_source.texts_hash IS 'Of the texts of the row when it was found: the excerpt is shown to viewers as long as they are the same.';
+COMMENT ON COLUMN pgembedd_internal.answer_source.place IS 'The file, the page and the headings of an excerpt, where the pipeline is of pages.';
 CREATE TABLE pgembedd_internal.activity (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     pipeline_id integer NOT NULL,

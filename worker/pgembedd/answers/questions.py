@@ -135,7 +135,7 @@ class Questions:
         return [(answer, AnswerEvent(event, data, seq)) for answer, seq, event, data in found]
 
     def sources(self, answer: UUID) -> Named:
-        """Returns the sources that the role may still read: n, pipeline, key, title, url, excerpt, score."""
+        """Returns the sources that the role may still read: n, pipeline, key, title, url, excerpt, score, place."""
         return self._named("answer_sources", id=answer)
 
     def pipelines(self) -> list[str]:

@@ -912,7 +912,8 @@ order by e.answer, e.seq
 
 -- name: answer_sources
 -- The sources of an answer that the caller may still read.
-select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score from pgembedd.answer_sources(%(id)s) s order by s.n
+select s.n, s.pipeline, s.key, s.title, s.url, s.excerpt, s.score, s.place
+from pgembedd.answer_sources(%(id)s) s order by s.n
 
 -- name: asked_pipelines
 -- What the caller may ask questions about.

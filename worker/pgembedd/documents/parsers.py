@@ -10,7 +10,7 @@ from pgembedd.documents.process import ParserProcess, ProcessEndedError
 
 __all__ = ["Limits", "ParserEndedError", "Parsers", "UnreadableFile"]
 
-_RENDERING = 1
+_RENDERING = 2
 """Raised by a change of our own code after which a file gives another text."""
 _FILES_A_PROCESS = 200
 """After which it is replaced, whatever it has leaked."""

@@ -30,7 +30,11 @@ class Sections:
         self._above: tuple[str, ...] = ()
 
     def heading(self, level: int, text: str, *, shown: bool = True) -> None:
-        """Adds a heading; `level` counts from 1. One that is not `shown` is above what follows, and not in its text."""
+        """Adds a heading, with a # for each that it stands under and one more.
+
+        `level` counts from 1, and may skip some. A heading that is not `shown` is above what follows, and not in its
+        text.
+        """
         text = " ".join(text.split())
         if not text:
             return
@@ -41,7 +45,7 @@ class Sections:
             self._above = self._titles()
         self._path.append((level, text))
         if shown:
-            self._add(f"{'#' * min(level, 6)} {text}")
+            self._add(f"{'#' * min(len(self._path), 6)} {text}")
         elif not self._blocks:
             self._above = self._titles()
 

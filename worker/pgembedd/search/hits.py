@@ -13,7 +13,8 @@ class Hit:
 
     `key` is the bare value, or a dict by column where the key has several. `similarity` and `semantic_rank` are None
     for a hit that was found by its words alone, `text_rank` for one that was found by its meaning alone. `record` has
-    the columns that the caller may read, without vectors.
+    the columns that the caller may read, without vectors. `place` has the `file`, `page` and `headings` of a hit in a
+    file, and all three as `text`.
     """
 
     key: Any
@@ -25,6 +26,7 @@ class Hit:
     rerank_score: float | None = None
     snippet: str | None = None
     chunk_index: int | None = None
+    place: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,12 @@ class Pipeline:
 
 
 def title_of(hit: Hit, text_columns: Iterable[str]) -> str:
-    """Returns the first line of the first text column that has one, else of the snippet; "" without any."""
+    """Returns the place in a file, else the first line of the first text column that has one, else of the snippet.
+
+    "" without any.
+    """
+    if hit.place is not None:
+        return str(hit.place["text"])
     for text in (*(hit.record.get(name) for name in text_columns), hit.snippet):
         line = next((line.strip() for line in text.splitlines() if line.strip()), "") if isinstance(text, str) else ""
         if line:
