@@ -16,8 +16,8 @@ create or replace view pgembedd_internal._search_target as
            -- The words, or why there are none; how many rows the upkeep counted, and how long they are.
            null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
            null::double precision as documents, null::double precision as average_length,
-           -- What a hit shows to a role that may read the whole of `s`, and the text that its snippet is made of; whether
-           -- the rows are pages of files.
+           -- What a hit shows to a role that may read the whole of `s`, and the text that its snippet is made of;
+           -- whether the rows are pages of files.
            null::text as row_expression, null::text as content, null::boolean as pages
     where false;
 comment on view pgembedd_internal._search_target is

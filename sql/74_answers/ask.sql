@@ -120,8 +120,7 @@ begin
     then
         return;  -- the hits would be those of the earlier questions
     end if;
-    insert into answer_source (answer, n, pipeline, key, title, excerpt, texts_hash, score, similarity,
-                               place)
+    insert into answer_source (answer, n, pipeline, key, title, excerpt, texts_hash, score, similarity, place)
     with found as materialized (
         select h.*
         from search(target.name, _without_operators(concat_ws(E'\n', earlier, question)), k, filter,
@@ -132,8 +131,8 @@ begin
         where h.similarity >= threshold
           and not _blank(coalesce(h.snippet, '')) and length(h.key::text) <= 12000)
     select $1, row_number() over (order by f.score desc, f.nth), target.name, f.key,
-           _answer_title(coalesce(f.record ->> settings.title_column, f.place ->> 'text', f.snippet)), f.snippet, r.hash, f.score,
-           f.similarity, f.place
+           _answer_title(coalesce(f.record ->> settings.title_column, f.place ->> 'text', f.snippet)), f.snippet,
+           r.hash, f.score, f.similarity, f.place
     from found f
     left join _readable_rows(target.name, array(select f.key from found f)) r on r.key = f.key;
 end $$;

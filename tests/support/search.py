@@ -47,6 +47,7 @@ class Hit:
     text_rank: int | None
     snippet: str | None
     record: dict[str, Any]
+    place: dict[str, Any] | None
 
 
 def make_source(connection: psycopg.Connection, count: int, **options: Any) -> None:
