@@ -478,6 +478,7 @@ drop function pgembedd._is_readable_source(text, jsonb, bigint);
 alter table pgembedd.imported_trigger drop column column_type;
 comment on table pgembedd.imported_trigger is
     'The triggers that `pgembedd import supabase` dropped: --undo and `migrate --down` create them again.';
+drop view if exists pgembedd._readable_sources;
 alter table pgembedd.answer_source drop column place;
 alter table pgembedd.answer drop column postponed;
 drop view if exists pgembedd.answer_options;

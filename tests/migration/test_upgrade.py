@@ -166,7 +166,7 @@ def test_a_view_on_a_search_with_other_columns_is_named(database: Database, conn
         "select p::text, pg_get_functiondef(p) from pgembedd_internal._search_functions() p where p::text like %s"
     )
     ((search, definition),) = rows(connection, functions, "pgembedd.search(text%")
-    older = definition.replace(", record jsonb)", ', "row" jsonb)')
+    older = definition.replace(", record jsonb, place jsonb)", ', "row" jsonb)')
     connection.execute(f"drop function {search}; {older}".encode())
     connection.execute("create view mine as select key, \"row\" from pgembedd.search('documents', 'x')")
     with sentence(ConfigurationError, "The migration stopped: view public.mine stands on pgembedd.search(text,"):
