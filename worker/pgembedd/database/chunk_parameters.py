@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgembedd.database.records import Piece, Result, Vector
-from pgembedd.database.vector_codec import Vectors
+from pgembedd.database.vector_codec import Blobs, Integers, Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ def chunk_arrays(results: Sequence[Result]) -> dict[str, Any]:
     rows = [row for job, result in enumerate(results, start=1) for row in _rows(job, result)]
     vectors = [row.vector for row in rows]
     return {
-        "chunk_jobs": [row.job for row in rows],
-        "chunk_indexes": [row.no for row in rows],
+        "chunk_jobs": Integers([row.job for row in rows]),
+        "chunk_indexes": Integers([row.no for row in rows]),
         "chunks": [row.piece.chunk.text for row in rows],
-        "start_offsets": [row.piece.chunk.start for row in rows],
-        "end_offsets": [row.piece.chunk.end for row in rows],
-        "chunk_hashes": [row.piece.hash for row in rows],
+        "start_offsets": Integers([row.piece.chunk.start for row in rows]),
+        "end_offsets": Integers([row.piece.chunk.end for row in rows]),
+        "chunk_hashes": Blobs([row.piece.hash for row in rows]),
         "embeddings": Vectors([None if vector is None else vector.values for vector in vectors]),
         "tokens": [None if vector is None else vector.tokens for vector in vectors],
         "tokens_kept": [None if vector is None else vector.tokens - vector.dropped for vector in vectors],

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, LiteralString
 
 import numpy as np
@@ -14,8 +15,10 @@ from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.limit import OwnerTimeoutError
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Blocker, Chunking, Content, Due, FailedAttempt, Job, Result, ServedPipeline, State
-from pgembedd.database.vector_codec import Vectors
+from pgembedd.database.vector_codec import BigIntegers, Blobs, Integers, Vectors
 from pgembedd.errors import RowFailure
+
+_same_pipeline = lru_cache(ServedPipeline)  # jobs of a claim have one, which is made once
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,10 @@ class JobRepository:
         values = {
             "queue": jobs[0].queue,
             "pipeline_id": jobs[0].pipeline.id,
-            "msg_ids": [job.msg_id for job in jobs],
-            "read_cts": [job.read_ct for job in jobs],
-            "hashes": [result.content.hash for result in results],
-            "dropped": [result.dropped for result in results],
+            "msg_ids": BigIntegers([job.msg_id for job in jobs]),
+            "read_cts": Integers([job.read_ct for job in jobs]),
+            "hashes": Blobs([result.content.hash for result in results]),
+            "dropped": Integers([result.dropped for result in results]),
         }
         chunked = jobs[0].pipeline.chunking is not None
         vectors = chunk_arrays(results) if chunked else {"embeddings": Vectors([_vector(result) for result in results])}
@@ -143,7 +146,7 @@ def job_of(row: Sequence[Any]) -> Job:
     queue, msg_id, read_ct, id, pipeline_id, name, model, fingerprint, dimensions, suspect, chunked = row[:11]
     tokens, overlap, splitter, traceparent, waited_s, attempt, source, allowed_s = row[11:]
     chunking = Chunking(tokens, overlap, splitter == "markdown") if chunked else None
-    pipeline = ServedPipeline(pipeline_id, name, model or "", fingerprint, dimensions or 0, chunking, source)
+    pipeline = _same_pipeline(pipeline_id, name, model or "", fingerprint, dimensions or 0, chunking, source)
     return Job(queue, msg_id, read_ct, id, suspect, pipeline, traceparent, waited_s or 0.0, attempt, allowed_s)
 
 

@@ -200,7 +200,7 @@ Computed = Result | ParsedFile
 
 def by_due(jobs: Iterable[Job]) -> list[list[Job]]:
     """Groups the jobs by pipeline and queue, in the order of arrival."""
-    groups: dict[Due, list[Job]] = {}
+    groups: dict[tuple[int, str], list[Job]] = {}
     for job in jobs:
-        groups.setdefault(job.due, []).append(job)
+        groups.setdefault((job.pipeline.id, job.queue), []).append(job)
     return list(groups.values())

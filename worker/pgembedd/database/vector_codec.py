@@ -1,8 +1,9 @@
-"""Encodes vectors in Postgres's binary format: as text they would take most of the worker's time."""
+"""Encodes arrays in Postgres's binary format: as text they would take most of the worker's time."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ from psycopg.pq import Format
 
 from pgembedd.database.queries import query
 
-_NULL = struct.pack("!i", -1)
+_LENGTH = struct.Struct("!i")
+_NULL = _LENGTH.pack(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +25,42 @@ class Vectors:
     items: Sequence[npt.NDArray[np.float32] | None]
 
 
-def register_vectors(connection: psycopg.Connection, element_oid: int, array_oid: int) -> None:
-    """Registers Vectors with the connection; the oids are those of `vector` and `vector[]` in its database."""
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """A parameter of the type integer[], without NULL."""
 
-    class VectorsDumper(Dumper):
+    items: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class BigIntegers:
+    """A parameter of the type bigint[], without NULL."""
+
+    items: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """A parameter of the type bytea[], without NULL."""
+
+    items: Sequence[bytes]
+
+
+def _dumper(array_oid: int, encode: Callable[[Any], bytes]) -> type[Dumper]:
+    class ArrayDumper(Dumper):
         format = Format.BINARY
         oid = array_oid
 
-        def dump(self, obj: Vectors) -> bytes:
-            return array_bytes(obj.items, element_oid)
+        def dump(self, obj: Any) -> bytes:
+            return encode(obj.items)
 
-    connection.adapters.register_dumper(Vectors, VectorsDumper)
+    return ArrayDumper
+
+
+def register_vectors(connection: psycopg.Connection, element_oid: int, array_oid: int) -> None:
+    """Registers Vectors with the connection; the oids are those of `vector` and `vector[]` in its database."""
+    dumper = _dumper(array_oid, lambda items: array_bytes(items, element_oid))
+    connection.adapters.register_dumper(Vectors, dumper)
 
 
 def find_vector_type(connection: psycopg.Connection) -> sql.Identifier | None:
@@ -47,15 +74,47 @@ def find_vector_type(connection: psycopg.Connection) -> sql.Identifier | None:
 
 
 def array_bytes(items: Sequence[npt.NDArray[np.float32] | None], element_oid: int) -> bytes:
-    """Encodes for array_recv of PostgreSQL: dimensions, a flag for NULLs, the elements' type, and per element its
-    length and bytes; all numbers big-endian. One dimension, counted from 1.
-    """
-    has_null = any(item is None for item in items)
-    header = struct.pack("!iiIii", 1, has_null, element_oid, len(items), 1)
-    return header + b"".join(_NULL if item is None else _element(item) for item in items)
+    """Encodes vectors for array_recv of PostgreSQL."""
+    if len({None if item is None else item.shape for item in items}) != 1 or items[0] is None:
+        elements = (_NULL if item is None else _element(item) for item in items)
+        return _array(element_oid, len(items), b"".join(elements), has_null=any(item is None for item in items))
+    (dims,) = items[0].shape
+    fields = np.dtype([("length", ">i4"), ("dims", ">i2"), ("unused", ">i2"), ("values", ">f4", dims)])
+    encoded = np.zeros(len(items), fields)
+    encoded["length"], encoded["dims"], encoded["values"] = 4 + 4 * dims, dims, items
+    return _array(element_oid, len(items), encoded.tobytes())
 
 
 def _element(vector: npt.NDArray[np.float32]) -> bytes:
     """Encodes for vector_recv of pgvector: dimensions and an unused number, int16 each, then float4s."""
     (dims,) = vector.shape
     return struct.pack("!ihh", 4 + 4 * dims, dims, 0) + vector.astype(">f4").tobytes()
+
+
+def _integers(element_oid: int, size: int) -> Callable[[Sequence[int]], bytes]:
+    fields = np.dtype([("length", ">i4"), ("value", f">i{size}")])
+
+    def encode(items: Sequence[int]) -> bytes:
+        encoded = np.zeros(len(items), fields)
+        encoded["length"], encoded["value"] = size, items
+        return _array(element_oid, len(items), encoded.tobytes())
+
+    return encode
+
+
+def _blobs(items: Sequence[bytes]) -> bytes:
+    return _array(BYTEA, len(items), b"".join(part for item in items for part in (_LENGTH.pack(len(item)), item)))
+
+
+def _array(element_oid: int, count: int, elements: bytes, *, has_null: bool = False) -> bytes:
+    """Encodes dimensions, a flag for NULLs, the elements' type, and per element its length and bytes.
+
+    All numbers are big-endian. There is one dimension, counted from 1.
+    """
+    return struct.pack("!iiIii", 1, has_null, element_oid, count, 1) + elements
+
+
+INT4, INT8, BYTEA = 23, 20, 17  # oids of types, and below of their arrays, which every database has
+psycopg.adapters.register_dumper(Integers, _dumper(1007, _integers(INT4, 4)))
+psycopg.adapters.register_dumper(BigIntegers, _dumper(1016, _integers(INT8, 8)))
+psycopg.adapters.register_dumper(Blobs, _dumper(1001, _blobs))

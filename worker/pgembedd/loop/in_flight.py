@@ -22,15 +22,16 @@ class InFlight:
     def add(self, jobs: Iterable[Job]) -> None:
         """Adds claimed jobs."""
         with self._changed:
-            self._jobs.update({job.key: (job, time.monotonic()) for job in jobs})
+            now = time.monotonic()
+            self._jobs.update({job.key: (job, now) for job in jobs})
 
     def remove(self, jobs: Iterable[Job]) -> None:
         """Removes jobs that have an outcome; one that is not held is passed over."""
         with self._changed:
-            for job in jobs:
-                self._jobs.pop(job.key, None)
-                self._started.discard(job.key)
-                self._suspects.pop(job.key, None)
+            for key in [job.key for job in jobs]:
+                self._jobs.pop(key, None)
+                self._started.discard(key)
+                self._suspects.pop(key, None)
             self._changed.notify_all()
 
     def start(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> bool:

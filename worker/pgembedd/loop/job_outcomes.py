@@ -38,7 +38,7 @@ class JobOutcomes:
         """Takes the outcomes of a store that took `seconds`; returns the count of each."""
         outcomes = Counter("failed" if isinstance(outcome, RowFailure) else outcome for _, outcome in settled)
         self._lane.observer.stored(settled, outcomes, seconds)
-        self._finish([(result.job, stored_outcome(word)) for result, word in settled if isinstance(word, str)])
+        self._finish([(result.job, word) for result, word in settled if isinstance(word, str)])
         return dict(outcomes)
 
     def end(self, jobs: Sequence[Job], outcome: Deferred | RowFailure | Lost) -> None:
@@ -104,8 +104,9 @@ class JobOutcomes:
             get_logger().error("left_to_lease", jobs=len(left), error=name, sqlstate=error.sqlstate)
             self.end(left, Lost())
 
-    def _finish(self, ended: Sequence[tuple[Job, Outcome]]) -> None:
+    def _finish(self, ended: Sequence[tuple[Job, Outcome | str]]) -> None:
+        """Takes an outcome for each job, or the word of a store."""
         self._in_flight.remove(job for job, _ in ended)
         if (pushed := self._lane.role.pushed) is not None:
             for job, outcome in ended:
-                pushed.report(job, outcome)
+                pushed.report(job, stored_outcome(outcome) if isinstance(outcome, str) else outcome)

@@ -94,8 +94,7 @@ class ProviderBatches:
                     waiting.update(batch.msg_ids)
                 else:
                     given.paid.update(batch.msg_ids)
-                    for key, entry in self._output(output, model).items():
-                        given.put(key, entry)
+                    given.put(self._output(output, model))
         return [job for job in jobs if job.msg_id not in waiting], given
 
     def submit(self, rows: Rows, model: Embedder, given: GivenVectors) -> Rows:

@@ -6,7 +6,7 @@ the process alone.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -67,12 +67,13 @@ class VectorCache:
             self._on_recalled(model.name, len(texts) - len(missing))
         return _Completed(self, keys, found, start(model, missing, lane, kind) if missing else None)
 
-    def put(self, key: Key, entry: Entry) -> None:
-        """Holds the vector of a text; forgets those that were asked for longest ago where there is no room."""
+    def put(self, entries: Mapping[Key, Entry]) -> None:
+        """Holds the vectors of texts; forgets those that were asked for longest ago where there is no room."""
         with self._lock:
-            if key not in self._entries:
-                self._bytes += len(entry[0]) + ENTRY_BYTES
-            self._entries[key] = entry
+            for key, entry in entries.items():
+                if key not in self._entries:
+                    self._bytes += len(entry[0]) + ENTRY_BYTES
+                self._entries[key] = entry
             while self._bytes > self._most_bytes:
                 _, (vector, _, _) = self._entries.popitem(last=False)
                 self._bytes -= len(vector) + ENTRY_BYTES
@@ -100,15 +101,15 @@ class _Completed:
 
     def result(self) -> Embeddings:
         """Waits for what is pending; raises the model's error."""
-        entries = list(self._found)
-        if self._pending is not None:
-            given = self._pending.result()
-            numbers = (vector.tobytes() for vector in given.vectors)
-            fresh = zip(numbers, given.dropped.tolist(), given.tokens.tolist(), strict=True)
-            for place in (place for place, entry in enumerate(self._found) if entry is None):
-                entries[place] = entry = next(fresh)
-                self._cache.put(self._keys[place], entry)
-        return _embeddings(entries)
+        if self._pending is None:
+            return _embeddings(self._found)
+        given = self._pending.result()
+        numbers = (vector.tobytes() for vector in given.vectors)
+        fresh = zip(numbers, given.dropped.tolist(), given.tokens.tolist(), strict=True)
+        asked = list(zip(self._keys, self._found, strict=True))
+        new = {key: next(fresh) for key, entry in asked if entry is None}
+        self._cache.put(new)
+        return _embeddings([entry or new[key] for key, entry in asked]) if any(self._found) else given
 
 
 def _embeddings(entries: Sequence[Entry | None]) -> Embeddings:
