@@ -14,6 +14,15 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select format('pg_catalog.sha256(pg_catalog.convert_to(coalesce(%s, ''''), ''UTF8''))', content) $$;
 
+-- Tells one content of a row from another: 64 bits, which take a tenth of the time of SHA-256.
+create or replace function pgembedd_internal._mark(content text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('pg_catalog.int8send(pg_catalog.hashtextextended(coalesce(%s, '''') collate pg_catalog."C", 0))',
+                  content)
+$$;
+
 -- Everything that a row's chunks are made of, as one text to be hashed: with the lengths in front, no part can pass for
 -- another.
 create or replace function pgembedd_internal._row_hash(

@@ -1,6 +1,6 @@
 -- The compare-and-set. Rows are locked without waiting; a vector is written only where the content is still the one it
 -- was made from, and only if it differs; the content is compared again after the write, because a BEFORE trigger of the
--- user's may have changed it: by a mark that takes a tenth of what the hash takes. EXECUTE plans afresh each time: a
+-- user's may have changed it. EXECUTE plans afresh each time: a
 -- plan kept from when the table was small would scan it when it is large.
 create or replace function pgembedd_internal._generate_write(pipeline pgembedd_internal.pipeline) returns void
 language sql
@@ -28,7 +28,7 @@ as $$
                 with ordinality as i(id, hash, embedding, n)
             cross join lateral {key_record}),
         locked as materialized (
-            select i.n, {hash} operator(pg_catalog.=) i.hash as current, {mark} as mark,
+            select i.n, {mark} operator(pg_catalog.=) i.hash as current,
                    row(s.{column})::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record
                        as differs
             from input i join {source} s on {is_source_row}
@@ -38,7 +38,7 @@ as $$
             from input i join locked l on l.n operator(pg_catalog.=) i.n
             where l.current and {is_source_row}
               and row(s.{column})::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record
-            returning i.n, {mark} operator(pg_catalog.=) l.mark as current,
+            returning i.n, {mark} operator(pg_catalog.=) i.hash as current,
                       s.{column} is null and i.embedding is not null as emptied)
         select i.n, case
             when l.n is null and exists (select from {source} s where {is_source_row}) then 'locked'
@@ -53,9 +53,7 @@ as $$
         left join written w on w.n operator(pg_catalog.=) i.n $q$, jsonb_build_object(
         'vector', _vectors_type(pipeline),
         'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
-        'hash', _hash(_content(pipeline, 's')), 'mark', format(
-            'pg_catalog.hashtextextended(coalesce(%s, '''') collate pg_catalog."C", 0)', _content(pipeline, 's')),
-        'source', pipeline.source,
+        'mark', _mark(_content(pipeline, 's')), 'source', pipeline.source,
         'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
         'column', quote_ident(pipeline.embedding_column)))
 $$;

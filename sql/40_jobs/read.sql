@@ -10,14 +10,15 @@ as $$
 declare
     answered boolean := false;
 begin
-    return query execute _read_statement(pipeline_id, '$1', _hash('r.content')) using ids;
+    return query execute _read_statement(pipeline_id, '$1', _mark('r.content')) using ids;
     answered := true;
     raise exception using errcode = 'PGE02';
 exception when sqlstate 'PGE02' then
     if not answered then raise; end if;
     perform _drop_prepared();
 end $$;
-comment on function pgembedd_internal.read is 'The content of rows by key, with its SHA-256.';
+comment on function pgembedd_internal.read is
+    'The content of rows by key, with a hash by which the store knows it.';
 
 -- The same for a pipeline with an embedding table, with what is put before and after each chunk, and the hashes of
 -- the chunks that are there and were made by the pipeline's model: those need not be embedded again.

@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Content:
-    """The result of read() for a job: state ok, blank or gone; text only when ok; SHA-256 of the content.
+    """The result of read() for a job: state ok, blank or gone; text only when ok; a hash of the content.
 
     With an embedding table also what is put around each chunk, and the hashes of those that are there.
     """

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pgembedd.database.queries import query
-from pgembedd.database.vector_codec import Vectors, register_vectors
+from pgembedd.database.vector_codec import BigIntegers, Blobs, Integers, Texts, Vectors, register_vectors
 
 Vector = npt.NDArray[np.float32]
 
@@ -46,3 +46,23 @@ def test_other_memory_layouts_are_sent_by_value(connection: psycopg.Connection) 
     columns = np.arange(12, dtype=np.float32).reshape(4, 3).T
     got = sent(connection, list(columns))
     assert np.array_equal(np.array(got), columns)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        Integers([-(2**31), -1, 0, 7, 2**31 - 1]),
+        BigIntegers([-(2**63), 0, 2**63 - 1]),
+        Blobs([b"", b"\0\xff", b"'{},\\"]),
+        Texts(["", "null", '{"a", b}', "\\x00 'é' 日本\n"]),
+        Integers([]),
+        BigIntegers([]),
+        Blobs([]),
+        Texts([]),
+    ],
+    ids=repr,
+)
+def test_arrays_of_other_types_come_back(
+    connection: psycopg.Connection, sent: Integers | BigIntegers | Blobs | Texts
+) -> None:
+    assert connection.execute("select %s", (sent,)).fetchone() == (list(sent.items),)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgembedd.database.records import Piece, Result, Vector
-from pgembedd.database.vector_codec import Blobs, Integers, Vectors
+from pgembedd.database.vector_codec import Blobs, Integers, Texts, Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def chunk_arrays(results: Sequence[Result]) -> dict[str, Any]:
     return {
         "chunk_jobs": Integers([row.job for row in rows]),
         "chunk_indexes": Integers([row.no for row in rows]),
-        "chunks": [row.piece.chunk.text for row in rows],
+        "chunks": Texts([row.piece.chunk.text for row in rows]),
         "start_offsets": Integers([row.piece.chunk.start for row in rows]),
         "end_offsets": Integers([row.piece.chunk.end for row in rows]),
         "chunk_hashes": Blobs([row.piece.hash for row in rows]),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pgembedd.database.jobs import JobRepository, storable
 from pgembedd.database.records import FileContent, Job, ParsedFile
+from pgembedd.database.vector_codec import BigIntegers, Blobs, Integers, Texts
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class FileRepository:
 
     def read(self, jobs: Sequence[Job], most_bytes: int) -> list[FileContent]:
         """Returns the file of each job's row, up to `most_bytes` together. Deferred on contention."""
-        values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs], "parser": self.parser}
+        values = {"pipeline_id": jobs[0].pipeline.id, "ids": Texts([job.id for job in jobs]), "parser": self.parser}
         with self.jobs.translated("content", jobs):
             rows = self.jobs.connection.rows_once(
                 "read_files", values | {"most_bytes": most_bytes}, allowed_s=jobs[0].allowed_s, binary=True
@@ -31,9 +32,9 @@ class FileRepository:
         values = {
             "queue": jobs[0].queue,
             "pipeline_id": jobs[0].pipeline.id,
-            "msg_ids": [job.msg_id for job in jobs],
-            "read_cts": [job.read_ct for job in jobs],
-            "hashes": [result.content.hash for result in results],
+            "msg_ids": BigIntegers([job.msg_id for job in jobs]),
+            "read_cts": Integers([job.read_ct for job in jobs]),
+            "hashes": Blobs([result.content.hash for result in results]),
             "states": [result.content.state for result in results],
             "pages": json.dumps(pages, ensure_ascii=False),
             "parser": self.parser,

@@ -15,7 +15,7 @@ from pgembedd.database.job_errors import translate_errors
 from pgembedd.database.limit import OwnerTimeoutError
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Blocker, Chunking, Content, Due, FailedAttempt, Job, Result, ServedPipeline, State
-from pgembedd.database.vector_codec import BigIntegers, Blobs, Integers, Vectors
+from pgembedd.database.vector_codec import BigIntegers, Blobs, Integers, Texts, Vectors
 from pgembedd.errors import RowFailure
 
 _same_pipeline = lru_cache(ServedPipeline)  # jobs of a claim have one, which is made once
@@ -64,10 +64,12 @@ class JobRepository:
 
     def read(self, jobs: Sequence[Job]) -> list[Content]:
         """Returns the content of each job's row. RowFailure if the content function raises, Deferred on contention."""
-        values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs]}
+        values = {"pipeline_id": jobs[0].pipeline.id, "ids": Texts([job.id for job in jobs])}
         chunked = jobs[0].pipeline.chunking is not None
         with self.translated("content", jobs):
-            rows = self.connection.rows_once("read_chunks" if chunked else "read", values, allowed_s=jobs[0].allowed_s)
+            rows = self.connection.rows_once(
+                "read_chunks" if chunked else "read", values, allowed_s=jobs[0].allowed_s, binary=True
+            )
         return [_content(*row) for row in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:

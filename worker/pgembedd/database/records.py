@@ -122,7 +122,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The content of a row: the text (only when `ok`), and the SHA-256 by which the store compares it.
+    """The content of a row: the text (only when `ok`), and the hash by which the store compares it.
 
     For a pipeline with chunks also the text before and after each, the hashes of stored chunks, and, once it is
     split, the pieces.

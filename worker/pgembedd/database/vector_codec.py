@@ -14,6 +14,8 @@ from psycopg.pq import Format
 
 from pgembedd.database.queries import query
 
+# The oids of types, and at the end of their arrays, are the same in every database.
+BYTEA, INT8, INT4, TEXT = 17, 20, 23, 25
 _LENGTH = struct.Struct("!i")
 _NULL = _LENGTH.pack(-1)
 
@@ -44,6 +46,13 @@ class Blobs:
     """A parameter of the type bytea[], without NULL."""
 
     items: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A parameter of the type text[], without NULL."""
+
+    items: Sequence[str]
 
 
 def _dumper(array_oid: int, encode: Callable[[Any], bytes]) -> type[Dumper]:
@@ -102,8 +111,9 @@ def _integers(element_oid: int, size: int) -> Callable[[Sequence[int]], bytes]:
     return encode
 
 
-def _blobs(items: Sequence[bytes]) -> bytes:
-    return _array(BYTEA, len(items), b"".join(part for item in items for part in (_LENGTH.pack(len(item)), item)))
+def _blobs(items: Sequence[bytes], element_oid: int = BYTEA) -> bytes:
+    parts = [part for item in items for part in (_LENGTH.pack(len(item)), item)]
+    return _array(element_oid, len(items), b"".join(parts))
 
 
 def _array(element_oid: int, count: int, elements: bytes, *, has_null: bool = False) -> bytes:
@@ -114,7 +124,7 @@ def _array(element_oid: int, count: int, elements: bytes, *, has_null: bool = Fa
     return struct.pack("!iiIii", 1, has_null, element_oid, count, 1) + elements
 
 
-INT4, INT8, BYTEA = 23, 20, 17  # oids of types, and below of their arrays, which every database has
 psycopg.adapters.register_dumper(Integers, _dumper(1007, _integers(INT4, 4)))
 psycopg.adapters.register_dumper(BigIntegers, _dumper(1016, _integers(INT8, 8)))
 psycopg.adapters.register_dumper(Blobs, _dumper(1001, _blobs))
+psycopg.adapters.register_dumper(Texts, _dumper(1009, lambda items: _blobs([item.encode() for item in items], TEXT)))
