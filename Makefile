@@ -11,7 +11,7 @@ CLUSTER := .venv-cluster
 FAILOVER := .venv-failover
 
 # What `make bench` and `make bench-full` run, and how.
-BENCHES        := embed quality roofline operators pipeline carry writes latency sql_embed http fairness triggers hnsw recall search rerank providers documents
+BENCHES        := embed quality roofline operators pipeline carry writes latency sql_embed http fairness triggers hnsw recall search rerank providers documents chain
 SHORT_embed    := --short --rounds 2 --texts 128
 SHORT_quality  := --sample 200
 SHORT_roofline := --rounds 1
@@ -23,6 +23,7 @@ SHORT_sql_embed := --rounds 1
 SHORT_rerank   := --rounds 3
 SHORT_providers := --rounds 1
 SHORT_documents := --rounds 3
+SHORT_chain    := --rounds 1
 SHORT_http     := --short --rounds 2
 SHORT_fairness := --rounds 1
 SHORT_triggers := --rounds 2

@@ -10,6 +10,7 @@
 --              was like then, and how many times in a row (40_jobs/nondeterministic.sql)
 --   history    the recorded failures
 --   traceparent  the W3C trace context of the statement that queued it
+--   since      of a row that another pipeline wrote: the change of that one's source, in seconds of Unix time
 create or replace function pgembedd_internal._note(message jsonb, field text) returns integer
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -45,4 +46,30 @@ as $$
             %L::jsonb, '{pgembedd,traceparent}', pg_catalog.to_jsonb(t.given)) else %L::jsonb end
         from (select pg_catalog.current_setting('pgembedd.traceparent', true)) as t(given))$q$,
         '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$', _with_notes(message, '{}'), message)
+$$;
+
+-- The same of a table that another pipeline fills: with the time that the setting `pgembedd.since` holds, by which a
+-- store says since when the change of its source has waited.
+create or replace function pgembedd_internal._dated_message(message jsonb) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select format($q$(select case when d.since operator(pg_catalog.~) '^[0-9]{10}[.][0-9]{6}$'
+            then pg_catalog.jsonb_set(
+                d.message operator(pg_catalog.||) pg_catalog.jsonb_build_object(
+                    'pgembedd', coalesce(d.message operator(pg_catalog.->) 'pgembedd', '{}')),
+                '{pgembedd,since}', d.since::pg_catalog.jsonb)
+            else d.message end
+        from (select %s, pg_catalog.current_setting('pgembedd.since', true)) as d(message, since))$q$,
+        _traced_message(message))
+$$;
+
+-- When the change was made that a message is for.
+create or replace function pgembedd_internal._changed_at(message jsonb, enqueued_at timestamptz) returns timestamptz
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when jsonb_typeof(message -> 'pgembedd' -> 'since') = 'number' then to_timestamp(
+           least(greatest((message -> 'pgembedd' ->> 'since')::numeric, 0), 10000000000)::double precision)
+           else enqueued_at end
 $$;

@@ -128,6 +128,7 @@ begin
     end if;
     made := _insert_pipeline(made);
     perform _regenerate(made);
+    perform _generate(p) from pipeline p where p.source = made.embedding_table;  -- their jobs tell of ours
     perform _tell_of_model(made), _propose_chunks(made);
     queued := case when not backfill or not _may_have_rows(made.source) then 0
                    -- Nothing kept the chunks in step meanwhile; what is right already is not embedded again.

@@ -10,7 +10,8 @@ as $$
     -- belongs to no trace.
     select format($q$insert into %s (vt, message)
             select clock_timestamp(), pg_catalog.jsonb_set(%s, '{id}', %s) from %s$q$, _queue_table(queue),
-        case queue when 'pgembedd_backfill' then format('%L::jsonb', m) else _traced_message(m) end, key, rows)
+        case when queue = 'pgembedd_backfill' then format('%L::jsonb', m)
+             when (_upstream(pipeline)).id is not null then _dated_message(m) else _traced_message(m) end, key, rows)
     from jsonb_build_object('id', 0, 'pipeline', pipeline.id) m
 $$;
 

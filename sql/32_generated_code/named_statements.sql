@@ -60,6 +60,24 @@ as $$
     select 'invalidate', _invalidate_statement(pipeline) where pipeline.embedding_table is not null
     union all
     select * from _words_statements(pipeline)
+    union all
+    select 'made of', _made_of_statement(pipeline, u) from pipeline u where u.embedding_table = pipeline.source
+$$;
+
+-- The statement for what another pipeline made of the rows of those keys: the place, the key of each row that it made,
+-- and whether that lacks a vector.
+create or replace function pgembedd_internal._made_of_statement(
+    pipeline pgembedd_internal.pipeline, upstream pgembedd_internal.pipeline
+) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select _render($q$
+        select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(i.nth, {key}, {lacking})), '[]')
+        from pg_catalog.jsonb_array_elements($1) with ordinality as i(key, nth)
+        cross join lateral {key_record} join {source} s on {is_row}$q$, jsonb_build_object(
+        'key', _key_json(pipeline.source, 's'), 'lacking', _lacks_vector(pipeline), 'source', pipeline.source,
+        'key_record', _key_record(upstream.source, 'i.key'), 'is_row', _key_match(upstream.source, 's', 'k')))
 $$;
 
 -- The statement for a part of a backfill: of the first rows in the order of the key, or of the next ones `after` a key,

@@ -1,4 +1,5 @@
--- Returns how long the jobs that are done had waited, on average.
+-- Returns how long the jobs that are done had waited, on average: each from the change of its row, or of what another
+-- pipeline made that row of.
 create or replace function pgembedd_internal._acknowledge(
     queue text, msg_ids bigint[], outcomes text[]
 ) returns interval
@@ -14,8 +15,9 @@ begin
     from unnest(msg_ids, outcomes) as o(msg_id, outcome)
     where o.outcome in ('written', 'unchanged', 'cleared', 'gone');
     execute format($q$
-        with done as (delete from %s q where q.msg_id = any ($1) returning q.msg_id, q.enqueued_at)
-        select avg(clock_timestamp() - d.enqueued_at) filter (where d.msg_id <> all ($2)) from done d
+        with done as (delete from %s q where q.msg_id = any ($1) returning q.msg_id, q.message, q.enqueued_at)
+        select avg(clock_timestamp() - pgembedd_internal._changed_at(d.message, d.enqueued_at))
+               filter (where d.msg_id <> all ($2)) from done d
         $q$, _queue_table(queue)) into lag using done, coalesce(gone, '{}');
     if outcomes && array['changed', 'rewritten', 'locked'] then
         -- A row that stays locked is looked at ever less often, up to once a minute.

@@ -94,11 +94,13 @@ begin
     perform _keep_names(pipeline_id, cardinality(msg_ids));
     select h.* into held from _lock_jobs(queue, pipeline_id, msg_ids, read_cts) h;
     if held.msg_ids is not null then
+        perform set_config('pgembedd.since', _waiting_since(queue, held.msg_ids), true);
         execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3, $4, $5, $6) w',
             _pipeline_function(pipeline_id, 'write')) into outcomes
         using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs,
               array(select states[j] = 'unchanged' from unnest(held.jobs) j), pages, parser;
         perform pgembedd_internal._check_session();
+        perform set_config('pgembedd.since', '', true);
     end if;
     return query select f.* from _finish_jobs(
         queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
@@ -106,6 +108,19 @@ begin
 end $$;
 comment on function pgembedd_internal.store_pages is
     'Write the pages of files and acknowledge their jobs, both or neither. Returns an outcome for each message.';
+
+-- Since when the first of these messages has waited, in seconds of Unix time.
+create or replace function pgembedd_internal._waiting_since(queue text, msg_ids bigint[]) returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    since text;
+begin
+    execute format('select extract(epoch from min(q.enqueued_at)) from %s q where q.msg_id = any ($1)',
+        _queue_table(queue)) into since using msg_ids;
+    return since;
+end $$;
 
 -- Keeps switch_model() from renaming what a pipeline writes to until the transaction ends: it locks both rows FOR
 -- UPDATE. The reference in `activity` would take this lock at the end of the store anyway. Several jobs of a pipeline

@@ -24,14 +24,16 @@ begin
         raise;
     end;
     return query
-        select k.key, coalesce(p.status, case when k.lacking then 'queued' else 'embedded' end), p.reason,
+        select k.key, coalesce(p.status, case when k.lacking then 'queued' when target.model is null then 'parsed'
+                                                else 'embedded' end), p.reason,
                coalesce(p.attempts, 0), p.since
         from unnest(seen.keys, seen.lacking) with ordinality as k(key, lacking, nth)
         left join _row_statuses(target.id, seen.keys, seen.versions) p on p.nth = k.nth
         order by k.nth;
 end $$;
 comment on function pgembedd.row_status is
-    'Whether rows are queued, embedding, embedded, blank or failed, of those that the caller may read.';
+    'Whether rows are queued, embedding or parsing, embedded or parsed, blank or failed, of those that the caller may '
+    'read.';
 
 create or replace function pgembedd_internal._check_row_status_rights(tables regclass[]) returns void
 language plpgsql stable
@@ -65,10 +67,12 @@ begin
     return query
         select distinct on (s.nth) s.nth, s.status, s.reason, s.attempts, s.since
         from (select e.* from _exceptional_rows(one, keys) e
+              union all select e.nth, 'embedded', null, 0, null from _rows_with_pages_embedded(one, keys) e
               union all select j.* from unnest(_queues()) as q(name), _rows_in_queue(one, q.name, keys) j) s
         where s.nth in (select jsonb_array_elements(_ask_named(one, 'of version',
             jsonb_build_object('keys', keys, 'versions', versions)))::bigint)
-        order by s.nth, array_position(array['embedding', 'queued', 'failed', 'blank'], s.status), s.since desc;
+        order by s.nth, array_position('{embedding,parsing,queued,failed,blank,embedded}'::text[], s.status),
+                 s.since desc;
 end $$;
 
 create or replace function pgembedd_internal._exceptional_rows(pipeline pgembedd_internal.pipeline, keys jsonb[])
@@ -99,14 +103,43 @@ begin
     if to_regclass(_queue_table(queue)) is null then return; end if;
     -- Triggers of other programs may write a number as a string, so keys are compared as text.
     return query execute format($q$
-        select k.nth, case when q.leased then 'embedding' else 'queued' end, case when not q.leased then $2 end,
+        select k.nth, case when q.leased then %s else 'queued' end, case when not q.leased then $2 end,
                pgembedd_internal._note(q.message, 'attempts'), q.enqueued_at
         from (select q.*, q.vt > $3 and q.read_ct <> pgembedd_internal._note(q.message, 'answered') as leased
               from %s q where %s and (%s or q.vt > $3)) q
         join unnest($1) with ordinality as k(key, nth) on k.key #>> '{}' = q.message ->> 'id'
-        $q$, _queue_table(queue), _is_for(pipeline.id),
-        case queue when 'pgembedd_fresh' then 'true' else 'false' end)
+        $q$, case pipeline.task when 'parse' then '''parsing''' else '''embedding''' end, _queue_table(queue),
+        _is_for(pipeline.id), case queue when 'pgembedd_fresh' then 'true' else 'false' end)
     using keys, held, clock_timestamp();
+end $$;
+
+-- Of rows of files, those with pages that all have their vectors, or are blank, in each pipeline that stands on them.
+create or replace function pgembedd_internal._rows_with_pages_embedded(
+    pipeline pgembedd_internal.pipeline, keys jsonb[]
+) returns table (nth bigint)
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    one pgembedd_internal.pipeline;
+    pages record;
+    waiting bigint[];
+    done bigint[];
+begin
+    if pipeline.task <> 'parse' then return; end if;
+    for one in select p.* from pipeline p where p.source = pipeline.embedding_table and p.shadow_of is null loop
+        select array_agg((a -> 0)::bigint) as nths, array_agg(a -> 1) as keys,
+               array_agg((a -> 2)::boolean) as lacking into pages
+        from jsonb_array_elements(_ask_named(one, 'made of', to_jsonb(keys))) a;
+        waiting := waiting || array(
+            select p.n from unnest(pages.nths, pages.keys, pages.lacking) as p(n, key, lacking)
+            where p.lacking and not exists (
+                select from _exceptional_rows(one, array[p.key]) e where e.status = 'blank'))
+            || array(select pages.nths[j.nth] from unnest(_queues()) as q(name),
+                                                  _rows_in_queue(one, q.name, pages.keys) j);
+        done := coalesce(done, '{}') || pages.nths;
+    end loop;
+    return query select distinct d from unnest(done) d where d <> all (waiting);
 end $$;
 
 -- Where a row lies, which transaction wrote it, and a hash of those columns, as an expression over `s`. Places and

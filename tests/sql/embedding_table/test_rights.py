@@ -147,4 +147,4 @@ def test_who_may_read_a_file_may_read_its_pages(roles: Roles, connection: psycop
         connection.execute(f"set local role {reader}")
         assert pages(connection) == [(1, 1, "one")]
         found = "select key, status from pgembedd.row_status('contract_text', array['1', '2']::jsonb[])"
-        assert rows(connection, found) == [(1, "embedded")]
+        assert rows(connection, found) == [(1, "parsed")]
