@@ -52,12 +52,13 @@ as $$ select string_agg(format('%s%I', alias || '.', c.name), ', ' order by c.nt
 
 -- The start of a name in at most so many bytes: Postgres would cut the end off, and with it what tells names apart.
 create or replace function pgembedd_internal._truncate_name(name text, bytes integer) returns text
-language sql immutable
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when octet_length(name) <= bytes then name else
-        left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes)) end
-$$;
+begin
+    if octet_length(name) <= bytes then return name; end if;
+    return left(name, (select max(n) from generate_series(0, bytes) n where octet_length(left(name, n)) <= bytes));
+end $$;
 
 create or replace function pgembedd_internal._free_name(source regclass, wished text) returns text
 language plpgsql stable

@@ -68,9 +68,11 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select f.oid, f.ctid from pg_proc f
+    -- The names that begin so, as a range of the index; ` comes after _.
     where f.pronamespace = 'pgembedd_code'::regnamespace
-      -- The names that begin so, as a range of the index; ` comes after _.
-      and f.proname >= format('pipeline_%s_', $1)::name and f.proname < format('pipeline_%s`', $1)::name
+          and f.proname >= format('pipeline_%s_', $1)::name and f.proname < format('pipeline_%s`', $1)::name
+       or f.pronamespace = 'pgembedd_internal'::regnamespace
+          and f.proname >= format('_search_%s_', $1)::name and f.proname < format('_search_%s`', $1)::name
 $$;
 
 create or replace function pgembedd_internal._drop_triggers(functions oid[]) returns void

@@ -17,8 +17,8 @@ create or replace view pgembedd_internal._search_target as
            null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
            null::double precision as documents, null::double precision as average_length,
            -- What a hit shows to a role that may read the whole of `s`, and the text that its snippet is made of;
-           -- whether the rows are pages of files.
-           null::text as row_expression, null::text as content, null::boolean as pages
+           -- whether the rows are pages of files, and whether functions have the statements of most searches.
+           null::text as row_expression, null::text as content, null::boolean as pages, null::boolean as kept
     where false;
 comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
@@ -62,6 +62,8 @@ begin
     if has_table_privilege(target.source, 'select') then
         select r.row_expression, r.content into target.row_expression, target.content
         from _search_row_parts(target, _most('row')) r;
+        perform _keep_search(target);
+        target.kept := true;
     end if;
     insert into prepared_search as s (pipeline_id, basis, target)
     values (one.id, basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(

@@ -10,6 +10,7 @@ create or replace view pgembedd_internal._asked as
            -- How long the list of each leg is; where something filters, how many rows or chunks the planner expects to
            -- pass, and what it costs to read them all, in its units.
            null::integer as wanted, null::double precision as matches, null::double precision as exact_cost,
+           null::oid[] as indexes,  -- of the vectors' table: whose entries count as visited
            -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each, and the idf;
            -- what must and must not occur; the table where the caller may look them up, its rows, and their length.
            null::text as plain, null::text[] as words, null::double precision[] as shares,
@@ -88,7 +89,9 @@ as $$
 declare
     readable constant boolean := coalesce(has_table_privilege(target.words, 'select'), false);
 begin
-    if asked.mode is null or asked.mode not in ('hybrid', 'semantic', 'text') then
+    if asked.mode = 'semantic' then
+        return asked.mode;
+    elsif asked.mode is null or asked.mode not in ('hybrid', 'text') then
         raise exception using message = format('The mode %L is not known.', asked.mode),
             hint = 'There are hybrid, semantic and text.', errcode = 'invalid_parameter_value';
     elsif asked.mode = 'text' and target.words is null then
@@ -102,7 +105,7 @@ begin
             hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target.source);
     elsif asked.mode = 'hybrid' and (not readable or asked.query is null or _blank(asked.query)) then
         return 'semantic';
-    elsif asked.mode <> 'semantic' and row_security_active(target.source) and not exists (
+    elsif row_security_active(target.source) and not exists (
         select from pg_policy p where p.polrelid = target.words and p.polname = 'pgembedd_source')
     then  -- the source has had it since the last sweep: the words show the caller no row
         if asked.mode = 'text' then

@@ -154,6 +154,7 @@ end $$;
 create or replace function pgembedd_internal._search_waiting(pipeline_id integer, name text) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set enable_seqscan = off set plan_cache_mode = force_generic_plan  -- one plan, by the queue's index
 as $$
 declare
     source constant regclass := (select p.source from pipeline p where p.id = $1 and p.name = $2);

@@ -15,12 +15,29 @@ create or replace function pgembedd_internal._search_operand(
 ) returns pgembedd_internal._search_operand
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     path constant text[] := string_to_array(name, '.');
     found_one record;
     operand pgembedd_internal._search_operand;
 begin
+    operand.name := name;
+    operand.base := (  -- of most filters, which need not be looked at further
+        select a.atttypid from pg_attribute a
+        where a.attrelid = source and a.attname = name and a.attnum > 0 and a.atttypid = any (_plain_types())
+          and has_column_privilege(source, a.attnum, 'select'));
+    if operand.base is not null then  -- as _compared_by_btree() finds it
+        operand.kind := 'plain';
+        operand.type_name := format_type(operand.base, null);
+        operand.is_text := operand.base in (25, 1043);
+        operand.written := format('pg_catalog.%I', (select t.typname from pg_type t where t.oid = operand.base));
+        operand.type := case operand.base when 1043 then 'pg_catalog.text' else operand.written end;
+        operand.expression := format('s.%I::%s', name, operand.type);
+        operand.operators := '{operator(pg_catalog.<),operator(pg_catalog.<=),operator(pg_catalog.=),'
+            'operator(pg_catalog.>=),operator(pg_catalog.>)}';
+        return operand;
+    end if;
     select c.* into found_one from _search_columns(source, array[name, path[1]]) c
     where c.name = $2 or c.name = path[1] and cardinality(path) > 1 and c.base in ('json'::regtype, 'jsonb'::regtype)
     order by c.name = $2 desc limit 1;
@@ -30,19 +47,11 @@ begin
                      || (select string_agg(c.name, ', ' order by c.number) from _search_columns(source) c) || '.',
                      'There is none that you may read.'), errcode = 'undefined_column';
     end if;
-    operand.name := name;
     operand.base := found_one.base;
     operand.type_name := format_type(found_one.type, null);
     operand.is_text := found_one.category = 'S';
     operand.kind := case found_one.category when 'A' then 'array' else 'plain' end;
-    if found_one.base = any (_plain_types()) then  -- what _compared_by_btree() finds for them
-        operand.written := _qualified_type(found_one.base);
-        operand.type := case found_one.base when 1043 then 'pg_catalog.text' else operand.written end;
-        operand.expression := format('s.%I::%s', found_one.name, operand.type);
-        operand.operators := '{operator(pg_catalog.<),operator(pg_catalog.<=),operator(pg_catalog.=),'
-            'operator(pg_catalog.>=),operator(pg_catalog.>)}';
-        return operand;
-    elsif found_one.base not in ('json'::regtype, 'jsonb'::regtype) then
+    if found_one.base not in ('json'::regtype, 'jsonb'::regtype) then
         return _compared_by_btree(operand, found_one.name);
     end if;
     operand.kind := 'json';
@@ -71,6 +80,7 @@ create or replace function pgembedd_internal._search_columns(source oid, names t
 returns table (number smallint, name text, type oid, base oid, category "char", element oid, width smallint)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin

@@ -30,7 +30,7 @@ declare
     depths constant integer[] := case asked.mode when 'text' then array[greatest(wanted, 10)]
         when 'hybrid' then '{60,240,1000}' else array[least(wanted, 100), 250, 1000] end;
 begin
-    return depths[:1 + (select count(*) from unnest(depths) d where d < wanted)];
+    return depths[:1 + width_bucket(wanted - 1, depths)];
 end $$;
 
 -- The first `wanted` hits of one leg, or those of both, fused by reciprocal rank: a hit counts the sum of

@@ -137,6 +137,7 @@ language plpgsql stable rows 10
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return query execute _search_rows_statement(target, asked, false)
-    using hits, asked.embedding, _search_any(asked.words), asked.snippet_marks;
+    return query execute _search_rows_statement(target, false)
+    using hits, asked.embedding, _search_any(asked.words), asked.snippet_marks, asked.snippet_length,
+          target.text_configs[1];
 end $$;

@@ -18,6 +18,7 @@ begin
     plan := _search_path(target, asked, steps);
     path := plan.path;
     rows := plan.rows;
+    asked.indexes := plan.indexes;
     visits := plan.visits[1];
     hits := '{}';
     if path = 'index' then
@@ -45,7 +46,8 @@ end $$;
 
 -- The steps of an index scan, in rows or chunks that it gives. A list for pages is that of one scan in parts, as though
 -- it had stopped at each step: a relaxed scan meets nearer rows on its way, and so it is the beginning of every longer
--- list. What an index gives at once, without a filter, is in order and has one part, as a list that is fused.
+-- list. What an index gives at once, without a filter, is in order and has one part, as a list that is fused; it is of
+-- one of the lengths whose plans are kept.
 create or replace function pgembedd_internal._search_steps(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns integer[]
@@ -54,11 +56,14 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     of_row constant boolean := asked.per = 'row' and target.chunked;  -- the chunks of one row come together
+    filtered constant boolean := _search_filtered(target, asked);
 begin
-    return case when asked.mode <> 'semantic' or asked.wanted > 100
-                     or not (of_row or _search_filtered(target, asked))
-                then array[case when of_row then 4 * asked.wanted else asked.wanted end]
-                when of_row then '{40,80,200,400}' else '{10,20,50,100}' end;
+    if asked.mode = 'semantic' and asked.wanted <= 100 and (of_row or filtered) then
+        return case when of_row then '{40,80,200,400}' else '{10,20,50,100}' end;
+    elsif not filtered then
+        asked.wanted := (_search_lengths())[1 + width_bucket(asked.wanted - 1, _search_lengths())];
+    end if;
+    return array[case when of_row then 4 else 1 end * asked.wanted];
 end $$;
 
 -- Whether an index scan meets rows that are no hits.
@@ -82,7 +87,7 @@ as $$
 declare
     breadth constant integer := case when asked.per = 'row' and target.chunked then 4 else 1 end * asked.wanted;
 begin
-    return least(cardinality(steps), 1 + (select count(*) from unnest(steps) s where s < breadth));
+    return least(cardinality(steps), 1 + width_bucket(breadth - 1, steps));
 end $$;
 
 -- The hits of an index scan down to the step that is needed, and further where chunks are of fewer rows. `found_all`:
@@ -108,15 +113,17 @@ declare
     reached integer;
 begin
     loop
-        before := case when visits is not null then _search_visited(target.vectors) end;
+        before := case when visits is not null then _search_visited(asked.indexes) end;
         settings := _search_set(_search_settings(steps[1], visits[n], rows));
         execute _search_statement(target, asked, 'index', n > 1) into hits, seen, parts, ends
         using asked.embedding, steps[n], steps[:n];
         settings := _search_set(settings);
-        ends[n] := case when visits is not null then _search_visited(target.vectors) end;
-        reached := (select count(*) from generate_series(1, n) i
-                    where steps[i] <= seen and not exists (
-                        select from generate_series(1, i) e where ends[e] - before > visits[e]));
+        ends[n] := case when visits is not null then _search_visited(asked.indexes) end;
+        reached := 0;
+        while reached < n and steps[reached + 1] <= seen
+              and coalesce(ends[reached + 1] - before <= visits[reached + 1], true) loop
+            reached := reached + 1;
+        end loop;
         if reached < n then hits := hits[:(select count(*) from unnest(parts) p where p <= reached)]; end if;
         exit when reached < n or cardinality(hits) >= asked.wanted
                or n = cardinality(visits) and n < cardinality(steps);
@@ -150,26 +157,14 @@ begin
     end loop;
 end $$;
 
--- The rows that scans of a table's indexes have led to in this transaction, from the server's own counters
--- (track_counts): a query cannot count the rows that a policy or a filter drops within the scan.
-create or replace function pgembedd_internal._search_visited(vectors oid) returns bigint
+-- The rows that scans of these indexes have led to in this transaction, from the server's own counters (track_counts):
+-- a query cannot count the rows that a policy or a filter drops within the scan.
+create or replace function pgembedd_internal._search_visited(indexes oid[]) returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return (select sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) from pg_index i
-            where i.indrelid = any (array(select _with_partitions(vectors))));
-end $$;
-
--- The same, as an expression, which tells it for each row of a scan.
-create or replace function pgembedd_internal._search_visited_now(vectors oid) returns text
-language plpgsql stable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-begin
-    return (select string_agg(format('pg_catalog.pg_stat_get_xact_tuples_returned(%s)', i.indexrelid),
-                              ' operator(pg_catalog.+) ') from pg_index i
-            where i.indrelid = any (array(select _with_partitions(vectors))));
+    return (select sum(pg_stat_get_xact_tuples_returned(i)) from unnest(indexes) i);
 end $$;
 
 -- Sets pgvector's settings for scans, those that are there and are given. Returns the ones of before, which are the

@@ -24,26 +24,26 @@ end $$;
 -- the planner thinks as 1 and 0.0125 (decision 9). Beyond the bound, all that was met by the way is looked up, too.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
-    out path text, out visits integer[], out rows double precision, out cost double precision
+    out path text, out visits integer[], out rows double precision, out cost double precision, out indexes oid[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
-    vectors constant regclass := target.vectors;
+    tables constant oid[] := case when (select c.relhassubclass from pg_class c where c.oid = target.vectors)
+                                  then array(select _with_partitions(target.vectors)) else array[target.vectors] end;
     per_page double precision;
     visit_cost double precision;
     last_step double precision;  -- with which the index costs less
 begin
-    select sum(greatest(c.reltuples, 0)), sum(greatest(c.reltuples, 0)) / greatest(sum(c.relpages), 1),
-           case when bool_or(exists (
-               select from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am a on a.oid = x.relam
-               where i.indrelid = c.oid and i.indisvalid and a.amname in ('hnsw', 'ivfflat')))
-           then 'index' else 'exact' end
-    into rows, per_page, path from pg_class c
-    where c.relkind = 'r'
-      and c.oid = any (array(select _with_partitions(vectors)));
+    select sum(greatest(c.reltuples, 0)), sum(greatest(c.reltuples, 0)) / greatest(sum(c.relpages), 1)
+    into rows, per_page from pg_class c where c.oid = any (tables) and c.relkind = 'r';
+    select array_agg(i.indexrelid), case when bool_or(i.indisvalid and exists (
+               select from pg_class x join pg_am a on a.oid = x.relam
+               where x.oid = i.indexrelid and a.amname in ('hnsw', 'ivfflat'))) then 'index' else 'exact' end
+    into indexes, path from pg_index i where i.indrelid = any (tables);
     if path = 'exact' or asked.matches is null then return; end if;
     visit_cost := 20 * (1 + 0.0125 * per_page) / (1 + 0.2 * per_page);
     cost := visit_cost * steps[1] * greatest(rows, asked.matches) / asked.matches;

@@ -6,7 +6,8 @@
 -- `in_parts`: also the part of each hit, which is the first of the steps $3 that has it, and what the scan had visited
 -- when it met the first of a further part. Those that came together at one distance are of one part.
 create or replace function pgembedd_internal._search_statement(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean,
+    breadth text default '($2)'
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -17,6 +18,10 @@ declare
     found_in constant text := case when in_parts then 'placed' else 'found' end;
     part constant text := case when in_parts then format('%%1$s.%s_part, ', target.own) else '' end;
 begin
+    if target.kept and path = 'index' and asked.near_condition = 'true' and not in_parts then
+        return format('select * from %s($1, $2)',
+                      _search_kept(target.id, 'nearest_' || case when target.chunked then asked.per else 'row' end));
+    end if;
     return _render($q$
         with found as materialized (select {columns}, {distance} as {own} {visited} from {from} {within}) {placed}
         select coalesce(pg_catalog.array_agg(
@@ -30,17 +35,27 @@ begin
         'own', quote_ident(target.own), 'alias', alias, 'columns', format(target.hit_columns, alias),
         'distance', format(target.distance_to, alias, 1), 'from', _search_from(target, asked, path),
         'part', format(part, alias), 'placed', case when in_parts then _search_placed(target) end,
-        'visited', case when in_parts then format(', %s as %s_visited', _search_visited_now(target.vectors), target.own)
+        'visited', case when in_parts then format(', %s as %s_visited', _search_visited_now(asked.indexes), target.own)
                    end,
         'parts', case when in_parts then _search_parts(target) when path = 'index' then ', null, null' end,
-        'within', format(case path when 'index' then 'order by %1$s fetch first ($2) rows with ties'
-                                   else 'order by %1$s operator(pg_catalog.+) 0, %2$s limit $2' end,
-                         format(target.distance_to, alias, 1), format(target.hit_columns, alias)),
+        'within', format(case path when 'index' then 'order by %1$s fetch first %3$s rows with ties'
+                                   else 'order by %1$s operator(pg_catalog.+) 0, %2$s limit %3$s' end,
+                         format(target.distance_to, alias, 1), format(target.hit_columns, alias), breadth),
         'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from %4$s v '
             'order by %1$s, %3$s v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
             format(target.key_columns, 'v'), target.own, format(part, 'v'), found_in) else found_in end));
+end $$;
+
+-- What these indexes' scans have led to, as an expression, which tells it for each row of a scan.
+create or replace function pgembedd_internal._search_visited_now(indexes oid[]) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return (select string_agg(format('pg_catalog.pg_stat_get_xact_tuples_returned(%s)', i),
+                              ' operator(pg_catalog.+) ') from unnest(indexes) i);
 end $$;
 
 create or replace function pgembedd_internal._search_parts(target pgembedd_internal._search_target) returns text

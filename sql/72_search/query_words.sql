@@ -5,6 +5,7 @@ create or replace function pgembedd_internal._search_words_asked(
 ) returns pgembedd_internal._asked
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set plan_cache_mode = force_generic_plan
 set client_min_messages = 'warning'  -- stop words and long words are no news to the caller
 as $$
 declare

@@ -16,7 +16,7 @@ begin
     end if;
     ignored := _check_search_rights(target);
     ignored := _check_search_key(target, key);
-    execute format('select %s from (select $1 as key) i %s', (_search_shown(target, 0, bytes)).row_expression,
+    execute format('select %s from (select $1 as key) i %s', (_search_shown(target, bytes)).row_expression,
                    target.row_of_key) into found_row using key;
     return found_row;
 end $$;

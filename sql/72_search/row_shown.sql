@@ -5,7 +5,7 @@
 -- Expressions over the row `s` and the chunk `v`. The row has the columns that the caller may read, vectors excepted,
 -- types from outside Postgres by their text, as an object; whole where no bytes are given.
 create or replace function pgembedd_internal._search_shown(
-    target pgembedd_internal._search_target, snippet_length integer, bytes integer,
+    target pgembedd_internal._search_target, bytes integer,
     out row_expression text, out snippet text
 )
 language plpgsql stable
@@ -18,11 +18,9 @@ begin
         from _search_row_parts(target, bytes) r;
     end if;
     row_expression := target.row_expression;
-    snippet := case when snippet_length = 0 or target.content is null then 'null::pg_catalog.text'
-        when target.text_configs[1] is null
-        then format('pgembedd_internal._beginning(%s, %s)', target.content, snippet_length)
-        else format('pgembedd_internal._search_snippet(%s, %s, $3, $4, %s)', target.content, snippet_length,
-                    target.text_configs[1]) end;
+    snippet := coalesce(format('case when $5 operator(pg_catalog.>) 0 '
+        'then pgembedd_internal._search_snippet(%s, $5, $3, $4, $6) end', nullif(target.content, '')),
+        'null::pg_catalog.text');
 end $$;
 
 -- The row, and the text for its snippet. `plain`: no column has numbers of any length.

@@ -31,8 +31,9 @@ begin
     asked := _asked(target, _search_with_options(asked, options, _search_options()));
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
-    return query execute _search_rows_statement(target, asked, false)
-    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks;
+    return query execute _search_rows_statement(target, false)
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks,
+          asked.snippet_length, target.text_configs[1];
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
@@ -71,8 +72,9 @@ begin
     ignored := _check_whole_row(target);
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
-    return query execute _search_rows_statement(target, asked, true)
-    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks;
+    return query execute _search_rows_statement(target, true)
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks,
+          asked.snippet_length, target.text_configs[1];
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
@@ -80,17 +82,21 @@ comment on function pgembedd.search(
     jsonb) is
     'Search a table, given as null::some_table: as search() by name, with each hit''s record in the table''s own type.';
 
--- The hits with what is shown of each: $1 has the hits, $2 the vector, $3 the words, $4 the marks. The row is JSON, or
--- `whole`, in the table's own type.
+-- The hits with what is shown of each: $1 has the hits, $2 the vector, $3 the words, $4 the marks, $5 the length of a
+-- snippet, $6 the words' configuration. The row is JSON, or `whole`, in the table's own type.
 create or replace function pgembedd_internal._search_rows_statement(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, whole boolean
+    target pgembedd_internal._search_target, whole boolean
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    shown constant record := _search_shown(target, asked.snippet_length, _most('row'));
+    shown record;
 begin
+    if target.kept and not whole and has_table_privilege(target.source, 'select') then
+        return format('select * from %s($1, $2, $3, $4, $5, $6)', _search_kept(target.id, 'rows'));
+    end if;
+    shown := _search_shown(target, _most('row'));
     return format(
         'select i.key, i.chunk_index, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s, %s '
         'from pg_catalog.unnest($1) with ordinality '

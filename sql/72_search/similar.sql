@@ -38,8 +38,9 @@ begin
     asked.near_condition := format(
         '(%s) and not exists (select from (select %L::pg_catalog.jsonb as key) i cross join lateral %s where %s)',
         asked.near_condition, key, target.key_record, format(target.key_match, 's', 'k'));
-    return query execute _search_rows_statement(target, asked, false)
-    using _search_hits(target, asked), asked.embedding, null::tsquery, asked.snippet_marks;
+    return query execute _search_rows_statement(target, false)
+    using _search_hits(target, asked), asked.embedding, null::tsquery, asked.snippet_marks, asked.snippet_length,
+          target.text_configs[1];
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.similar is

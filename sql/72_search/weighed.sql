@@ -40,14 +40,16 @@ create or replace function pgembedd_internal._search_shares(
 language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
+declare
+    one record;
 begin
+    select s.documents into one from pipeline p join word_statistics s on s.pipeline_id = p.id
+    where p.id = $1 and _sees_all_rows(p.source, p.words_table);
     return array(
-        select coalesce(f.share, 2.5 / greatest(least(s.documents, 5000), 5))
-        from unnest(words) with ordinality as w(word, nth)
-        left join pipeline p on p.id = $1 and _sees_all_rows(p.source, p.words_table)
-        left join word_statistics s on s.pipeline_id = p.id
-        left join word_frequency f on f.pipeline_id = p.id and f.word = w.word
-        order by w.nth);
+        select coalesce((select f.share from word_frequency f
+                         where f.pipeline_id = $1 and f.word = w.word and one.documents is not null),
+                        2.5 / greatest(least(one.documents, 5000), 5))
+        from unnest(words) with ordinality as w(word, nth) order by w.nth);
 end $$;
 
 -- Whether no policy of the source hides a row of that table from the role that the session has taken, which a function
@@ -58,9 +60,9 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     caller constant name := coalesce(nullif(current_setting('role'), 'none'), session_user);
-    found_one pg_class;
+    found_one record;
 begin
-    select c.* into found_one from pg_class c where c.oid = source;
+    select c.relrowsecurity, c.relforcerowsecurity, c.relowner into found_one from pg_class c where c.oid = source;
     if not coalesce(has_any_column_privilege(caller, relation, 'select'), false) then return false; end if;
     return not found_one.relrowsecurity
         or not found_one.relforcerowsecurity and pg_has_role(caller, found_one.relowner, 'usage')

@@ -62,6 +62,7 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if words is null then return null; end if;
     return array(select ('''' || replace(replace(w, E'\\', E'\\\\'), '''', '''''') || '''')::tsquery
                  from unnest(words) with ordinality as u(w, nth) order by nth);
 end $$;
@@ -84,6 +85,7 @@ create or replace function pgembedd_internal._search_words_statement(
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     columns constant text := format(target.hit_columns, 'v');
@@ -136,6 +138,7 @@ create or replace function pgembedd_internal._search_candidates(
 ) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
     select string_agg(_render($q$
         (select {columns}, v.pgembedd_words, {other} as {own}_other from {from}

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.roles import Roles
 from tests.support.search import make_source, search
 from tests.support.sql import value
 from tests.support.transaction import connection
@@ -38,10 +39,40 @@ def known(connection: psycopg.Connection) -> Any:
 def test_what_is_prepared_is_used(connection: psycopg.Connection) -> None:
     make_source(connection, 3)
     connection.execute(
-        "update pgembedd_internal.prepared_search"
-        " set target = target || jsonb_build_object('row_expression', '''{\"prepared\": 1}''::pg_catalog.jsonb')"
+        "update pgembedd_internal.prepared_search set target = target - 'kept'"
+        " || jsonb_build_object('row_expression', '''{\"prepared\": 1}''::pg_catalog.jsonb')"
     )
     assert search(connection, k=1)[0].record == {"prepared": 1}
+
+
+@pytest.mark.parametrize("verb", ["nearest_row", "rows"])
+def test_statements_with_a_plan_are_used(connection: psycopg.Connection, verb: str) -> None:
+    make_source(connection, 3)
+    definition = value(
+        connection, "select pg_get_functiondef(f.oid) from pg_proc f where f.proname = '_search_1_' || %s", verb
+    )
+    connection.execute(definition.replace("\nbegin ", "\nbegin raise 'called'; ", 1).encode())
+    with pytest.raises(psycopg.errors.RaiseException, match="called"):
+        search(connection, k=1, mode="semantic")
+
+
+@pytest.mark.parametrize("table", [None, "chunks"])
+def test_a_plan_of_a_session_hides_what_policies_hide(
+    roles: Roles, connection: psycopg.Connection, table: str | None
+) -> None:
+    make_source(connection, 6, embedding_table=table)
+    reader = roles.make("reader")
+    connection.execute("select pgembedd.grant_search(%s)", [reader])
+    connection.execute(f"grant select on documents to {reader}")
+    for _ in range(7):  # the plan is kept from the sixth on
+        assert len(search(connection, k=10)) == 6
+    connection.execute("alter table documents enable row level security")
+    connection.execute("create policy few on documents using (id <= 2)")
+    connection.execute("select pgembedd_internal._repair()")
+    for role, visible in ((reader, 2), ("none", 6), (reader, 2)):
+        connection.execute(f"set role {role}")
+        assert len(search(connection, k=10)) == visible
+    connection.execute("reset role")
 
 
 @pytest.mark.parametrize("statement", ALTERED)

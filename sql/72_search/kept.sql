@@ -1,0 +1,67 @@
+-- What most searches execute stands in functions of the pipeline, as there Postgres keeps the plans: the semantic leg
+-- where nothing filters, and what is shown of the hits. They are made with the pipeline's other code, from the same
+-- statements that any other search is put together of, and run as the caller, as search() does.
+create or replace function pgembedd_internal._keep_search(target pgembedd_internal._search_target) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    asked pgembedd_internal._asked;
+begin
+    asked.near_condition := 'true';
+    foreach asked.per in array case when target.chunked then '{row,chunk}' else '{row}' end::text[] loop
+        perform _keep_statement(target.id, 'nearest_' || asked.per, format(
+            '(%s, integer, out hits pgembedd_internal._search_hit[], out seen integer, out parts integer[], '
+            'out ends bigint[])', _vector_type('vector')), (
+            -- With the length of the list in its text, the planner knows that an index serves.
+            select format('case $2 %s end case;', string_agg(
+                format('when %s then %s into hits, seen, parts, ends;', b.breadth,
+                       _search_statement(target, asked, 'index', false, b.breadth::text)), ' '))
+            from (select case when asked.per = 'row' and target.chunked then 4 else 1 end * d as breadth
+                  from unnest(_search_lengths()) d) b));
+    end loop;
+    perform _keep_statement(target.id, 'rows', format(
+        '(pgembedd_internal._search_hit[], %s, tsquery, text[], integer, oid) returns table ('
+        'key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer, '
+        'text_rank integer, snippet text, record jsonb, place jsonb)', _vector_type('vector')),
+        format('return query %s;', _search_rows_statement(target, false)));
+end $$;
+
+-- Makes one of these functions, for the roles that may search.
+create or replace function pgembedd_internal._keep_statement(
+    pipeline_id integer, verb text, signature text, body text
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    name constant text := _search_kept(pipeline_id, verb);
+    grantee regrole;
+begin
+    execute format('create or replace function %s%s language plpgsql stable '
+                   'set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp as %L', name, signature,
+                   E'#variable_conflict use_column\nbegin ' || body || ' end');
+    execute format('revoke all on function %s from public', name);
+    for grantee in select a.grantee from pg_proc f cross join aclexplode(f.proacl) a
+                   where f.oid = 'pgembedd_internal._search_hits'::regproc and a.grantee <> f.proowner loop
+        execute format('grant execute on function %s to %s', name, grantee);
+    end loop;
+end $$;
+
+create or replace function pgembedd_internal._search_kept(pipeline_id integer, verb text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return format('pgembedd_internal._search_%s_%s', pipeline_id, verb);
+end $$;
+
+-- How long the lists are that have a plan, in hits.
+create or replace function pgembedd_internal._search_lengths() returns integer[]
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return '{10,60,250,1000}';
+end $$;
