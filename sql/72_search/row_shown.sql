@@ -18,9 +18,9 @@ begin
         from _search_row_parts(target, bytes) r;
     end if;
     row_expression := target.row_expression;
-    snippet := coalesce(format('case when $5 operator(pg_catalog.>) 0 '
-        'then pgembedd_internal._search_snippet(%s, $5, $3, $4, $6) end', nullif(target.content, '')),
-        'null::pg_catalog.text');
+    snippet := case when target.content is null then 'null::pg_catalog.text' else format(
+        'case when $5 operator(pg_catalog.>) 0 then pgembedd_internal._search_snippet(%s, $5, $3, $4, $6) end',
+        target.content) end;
 end $$;
 
 -- The row, and the text for its snippet. `plain`: no column has numbers of any length.
