@@ -18,15 +18,18 @@ exception when invalid_parameter_value then
     return name;
 end $$;
 
+-- Of a name with its schema, in quotes or not; null of any other text.
 create or replace function pgembedd_internal._text_config_oid(name text) returns oid
 language plpgsql stable
-set search_path = pg_catalog, pg_temp set quote_all_identifiers = off
+set search_path = pg_catalog, pg_temp
 as $$
+declare
+    parts constant text[] := parse_ident(name);
 begin
     return (select c.oid from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
-            where strpos(name, replace(c.cfgname, '"', '""')) > 0  -- costs less, and leaves few
-              and name in (format('%I.%I', n.nspname, c.cfgname),  -- or noted while the setting was on
-                           format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(c.cfgname, '"', '""'))));
+            where n.nspname = parts[1] and c.cfgname = parts[2] and cardinality(parts) = 2);
+exception when invalid_parameter_value then
+    return null;
 end $$;
 
 -- The pipeline with the configuration of its words, both fields null where there is to be no search by words. The

@@ -22,22 +22,8 @@ declare
     found_one record;
     operand pgembedd_internal._search_operand;
 begin
-    operand.name := name;
-    operand.base := (  -- of most filters, which need not be looked at further
-        select a.atttypid from pg_attribute a
-        where a.attrelid = source and a.attname = name and a.attnum > 0 and a.atttypid = any (_plain_types())
-          and has_column_privilege(source, a.attnum, 'select'));
-    if operand.base is not null then  -- as _compared_by_btree() finds it
-        operand.kind := 'plain';
-        operand.type_name := format_type(operand.base, null);
-        operand.is_text := operand.base in (25, 1043);
-        operand.written := format('pg_catalog.%I', (select t.typname from pg_type t where t.oid = operand.base));
-        operand.type := case operand.base when 1043 then 'pg_catalog.text' else operand.written end;
-        operand.expression := format('s.%I::%s', name, operand.type);
-        operand.operators := '{operator(pg_catalog.<),operator(pg_catalog.<=),operator(pg_catalog.=),'
-            'operator(pg_catalog.>=),operator(pg_catalog.>)}';
-        return operand;
-    end if;
+    operand := _search_plain_operand(source, name);
+    if operand.base is not null then return operand; end if;
     select c.* into found_one from _search_columns(source, array[name, path[1]]) c
     where c.name = $2 or c.name = path[1] and cardinality(path) > 1 and c.base in ('json'::regtype, 'jsonb'::regtype)
     order by c.name = $2 desc limit 1;
@@ -62,6 +48,31 @@ begin
     operand.json_column := format('s.%I::pg_catalog.jsonb', found_one.name);
     operand.expression := case when operand.path = '{}' then operand.json_column
         else format('(%s operator(pg_catalog.#>) %L::pg_catalog.text[])', operand.json_column, operand.path) end;
+    return operand;
+end $$;
+
+-- Of a column whose type is Postgres's own, as most are, what _compared_by_btree() finds for it; `base` null of others.
+create or replace function pgembedd_internal._search_plain_operand(
+    source oid, name text
+) returns pgembedd_internal._search_operand
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    operand pgembedd_internal._search_operand;
+begin
+    operand.name := name;
+    select a.atttypid, format('pg_catalog.%I', t.typname) into operand.base, operand.written
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = source and a.attname = $2 and a.attnum > 0 and a.atttypid = any (_plain_types())
+      and has_column_privilege(source, a.attnum, 'select');
+    operand.kind := 'plain';
+    operand.type_name := format_type(operand.base, null);
+    operand.is_text := operand.base in (25, 1043);
+    operand.type := case operand.base when 1043 then 'pg_catalog.text' else operand.written end;
+    operand.expression := format('s.%I::%s', name, operand.type);
+    operand.operators := '{operator(pg_catalog.<),operator(pg_catalog.<=),operator(pg_catalog.=),'
+        'operator(pg_catalog.>=),operator(pg_catalog.>)}';
     return operand;
 end $$;
 
