@@ -81,10 +81,11 @@ as $$
                     pg_catalog.unnest($12))
                 as c(job, chunk_index, chunk, start_offset, end_offset, content_hash, embedding, tokens, tokens_kept)
                 on c.job operator(pg_catalog.=) i.job
-            left join lateral (
-                select h.embedding, h.tokens, h.tokens_kept from had h
-                where h.n operator(pg_catalog.=) i.n and h.content_hash operator(pg_catalog.=) c.content_hash
-                  and h.model operator(pg_catalog.=) $13 limit 1) o on c.embedding is null
+            left join (
+                select distinct on (h.n, h.content_hash) h.n, h.content_hash, h.embedding, h.tokens, h.tokens_kept
+                from had h where h.model operator(pg_catalog.=) $13) o
+                on c.embedding is null and o.n operator(pg_catalog.=) i.n
+                and o.content_hash operator(pg_catalog.=) c.content_hash
             where l.current),$q$
 $$;
 

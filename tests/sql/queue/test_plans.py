@@ -1,17 +1,23 @@
-"""No statement over a queue compares each of its messages with each job or key, whatever statistics it has."""
+"""No statement over a queue compares each of its messages with each job or key, whatever statistics it has.
+
+Nor does a store compare each chunk, or each page, with each other.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.support.pages import contracts, read_files, store_pages
 from tests.support.sql import BACKFILL, FRESH, claim, create_pipeline, extend, make_documents, release, store, value
 
 ROWS, BATCH = 2000, 100
+STORED = 200
 
 
 def statistics_of_an_empty_queue(connection: psycopg.Connection) -> None:
@@ -97,17 +103,64 @@ def queued(connection: psycopg.Connection, request: pytest.FixtureRequest) -> ps
 
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_no_statement_compares_all_with_all(queued: psycopg.Connection, statement: str) -> None:
+    with explained(queued) as seen:
+        STATEMENTS[statement](queued)
+    assert any(node.get("Relation Name", "").startswith("q_pgembedd_") for node in seen)
+    assert max(map(rows_seen, seen)) <= 10 * ROWS
+
+
+def store_chunks(connection: psycopg.Connection) -> None:
+    """Rows of which each gets a chunk, and keeps four that are there already, in other places."""
+    make_documents(connection)
+    create_pipeline(connection, embedding_column=None, embedding_table="chunks")
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'model'")
+    connection.execute(
+        "insert into documents (id, content) select i, format(E'a%%1$s\\n\\nb%%1$s\\n\\nc%%1$s\\n\\nd%%1$s', i) "
+        "from generate_series(1, %s) i",
+        (STORED,),
+    )
+    for _ in range(2):
+        assert set(store(connection, claim(connection, size=STORED))) == {"written"}
+        connection.execute("update documents set content = format(E'new %s\\n\\n', id) || content")
+
+
+def store_files(connection: psycopg.Connection) -> None:
+    """Files of four pages, of which one changes."""
+    contracts(connection)
+    connection.execute(
+        "insert into contracts (id, file) select i, convert_to(format(E'a%%1$s\\fb\\fc\\fd', i), 'UTF8') "
+        "from generate_series(1, %s) i",
+        (STORED,),
+    )
+    for _ in range(2):
+        jobs = claim(connection, size=STORED, pipeline=value(connection, "select id from pgembedd_internal.pipeline"))
+        assert set(store_pages(connection, jobs, read_files(connection, jobs, most_bytes=10**6))) == {"written"}
+        connection.execute("update contracts set file = 'new'::bytea || file")
+
+
+@pytest.mark.parametrize("work", [store_chunks, store_files])
+def test_no_store_compares_all_chunks_with_all(
+    connection: psycopg.Connection, work: Callable[[psycopg.Connection], None]
+) -> None:
+    with explained(connection) as seen:
+        work(connection)
+    assert {"had", "due"} & {node.get("CTE Name") for node in seen}
+    assert max(map(rows_seen, seen)) <= 50 * STORED
+
+
+@contextmanager
+def explained(connection: psycopg.Connection) -> Iterator[list[dict[str, Any]]]:
+    """The nodes of the plans of all statements of the block, once it has ended."""
     plans: list[str] = []
-    queued.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
-    queued.execute(
+    seen: list[dict[str, Any]] = []
+    connection.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+    connection.execute(
         "load 'auto_explain'; set auto_explain.log_level = notice; set auto_explain.log_min_duration = 0; "
         "set auto_explain.log_nested_statements = on; set auto_explain.log_format = json; "
         "set auto_explain.log_analyze = on; set auto_explain.log_timing = off; set client_min_messages = notice"
     )
-    STATEMENTS[statement](queued)
-    seen = [node for plan in plans if "plan:" in plan for node in nodes_of(json.loads(plan.partition("plan:")[2]))]
-    assert any(node.get("Relation Name", "").startswith("q_pgembedd_") for node in seen)
-    assert max(map(rows_seen, seen)) <= 10 * ROWS
+    yield seen
+    seen += (node for plan in plans if "plan:" in plan for node in nodes_of(json.loads(plan.partition("plan:")[2])))
 
 
 def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
