@@ -18,14 +18,21 @@ end $$;
 comment on function pgembedd_internal.begin_provider_batch is
     'Note that the texts of these jobs are about to be sent to their provider as a batch. Returns its id.';
 
--- The batches that have texts of these jobs.
+-- The batches that have texts of these jobs. `&&` would compare each job of each batch with each of these, as would a
+-- nested loop.
 create or replace function pgembedd_internal.provider_batches(pipeline_id integer, msg_ids bigint[])
 returns table (id uuid, batch text, output text, msg_ids bigint[], age_s double precision)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set enable_nestloop = off
 as $$
     select b.id, b.batch, b.output, b.msg_ids, extract(epoch from clock_timestamp() - b.made_at)::double precision
-    from provider_batch b where b.msg_ids && $2 and b.pipeline_id = $1 order by b.made_at
+    from provider_batch b
+    where b.pipeline_id = $1 and b.id in (
+        select x.id from provider_batch x cross join unnest(x.msg_ids) as m(id) join unnest($2) as asked(id)
+            on asked.id = m.id
+        where x.pipeline_id = $1)
+    order by b.made_at
 $$;
 comment on function pgembedd_internal.provider_batches is
     'The batches of the provider that have texts of these jobs.';
