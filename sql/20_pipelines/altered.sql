@@ -27,7 +27,7 @@ as $$
             from pg_attribute a join pg_type t on t.oid = a.atttypid
             left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
             where a.attrelid = pipeline.source and a.attnum > 0 and not a.attisdropped
-              and (a.attname = any (coalesce(pipeline.content_columns || _formatting_columns(pipeline.formatting),
+              and (a.attname = any (coalesce(pipeline.content_columns || _formatting_columns(pipeline),
                                              pipeline.watch_columns))
                    or (pipeline.content_function is not null and a.attgenerated <> ''))))
 $$;

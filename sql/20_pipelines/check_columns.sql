@@ -84,7 +84,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _written_columns(made.source, coalesce(
         case when made.content_function is null
-             then made.content_columns || _formatting_columns(made.formatting) || made.text_config_column end,
+             then made.content_columns || _formatting_columns(made) || made.text_config_column end,
         _watchable_columns(made.source)))
 $$;
 

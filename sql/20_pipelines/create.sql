@@ -166,7 +166,7 @@ begin
         then _derived_watch_columns(made) else _written_columns(made.source, made.asked_watch_columns) end);
     ignored := _check_chunk_options(made);
     ignored := _check_table_options(made);
-    ignored := _check_columns(made, _formatting_columns(made.formatting), 'formatting');
+    ignored := _check_columns(made, _formatting_columns(made), 'formatting');
     ignored := _check_owner(made);
     return made;
 end $$;

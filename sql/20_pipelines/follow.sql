@@ -25,7 +25,7 @@ as $$
                and a.attrelid in (pipeline.source, pipeline.embedding_table)
                and (a.attrelid = pipeline.embedding_table or (a.attrelid = pipeline.source and a.attname = any (
                    pipeline.key_columns || pipeline.content_columns || pipeline.watch_columns
-                   || pipeline.embedding_column || _formatting_columns(pipeline.formatting))))))))
+                   || pipeline.embedding_column || _formatting_columns(pipeline))))))))
 $$;
 
 -- Brings the generated code of a pipeline up to date; runs no code of the table's owner. Returns null when that was not

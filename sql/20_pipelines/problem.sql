@@ -49,7 +49,7 @@ end $$;
 create or replace function pgembedd_internal._unalterable_columns(pipeline pgembedd_internal.pipeline) returns text[]
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$ select array_remove(pipeline.embedding_column || _formatting_columns(pipeline.formatting), null) $$;
+as $$ select array_remove(pipeline.embedding_column || _formatting_columns(pipeline), null) $$;
 
 -- How a pipeline goes on without the columns that it lacks, as the end of a sentence.
 create or replace function pgembedd_internal._without_columns(pipeline pgembedd_internal.pipeline) returns text

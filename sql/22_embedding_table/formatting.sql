@@ -1,4 +1,5 @@
--- A formatting in pieces: text as it stands, columns ($name or ${name}), the chunk ($chunk). $$ is a dollar sign.
+-- A formatting in pieces: text as it stands, columns ($name or ${name}), the chunk ($chunk), and the headings above it
+-- ($headings). $$ is a dollar sign.
 create or replace function pgembedd_internal._formatting_pieces(
     formatting text
 ) returns table (nth bigint, literal text, name text)
@@ -13,23 +14,42 @@ as $$
         with ordinality as m(parts, nth)
 $$;
 
-create or replace function pgembedd_internal._formatting_columns(formatting text) returns text[]
-language sql immutable
+create or replace function pgembedd_internal._formatting_columns(made pgembedd_internal.pipeline) returns text[]
+language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select array_agg(distinct p.name) from _formatting_pieces(formatting) p where p.name <> 'chunk'
+    select array_agg(distinct p.name) from _formatting_pieces(made.formatting) p
+    where p.name <> 'chunk' and (p.name <> 'headings' or _headings_type(made.source) is not null)
 $$;
 
--- The part of a formatting before the chunk, or after it, as an SQL expression of the source row `alias`.
-create or replace function pgembedd_internal._around(formatting text, alias text, after boolean) returns text
-language sql immutable
+-- The type of a column `headings`, null where there is none. Where it is text[], as that of pages is, it has the
+-- headings above the content.
+create or replace function pgembedd_internal._headings_type(source regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format_type(a.atttypid, null) from pg_attribute a
+    where a.attrelid = source and a.attname = 'headings' and a.attnum > 0 and not a.attisdropped
+$$;
+
+-- The part of a formatting before the chunk, or after it, as an SQL expression of the source row `alias`. A worker puts
+-- the headings above a chunk where two record separators are; between these are the headings above the content.
+create or replace function pgembedd_internal._around(made pgembedd_internal.pipeline, alias text, after boolean)
+returns text
+language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     with pieces as (
-        select p.*, (select min(c.nth) from _formatting_pieces(formatting) c where c.name = 'chunk') as chunk
-        from _formatting_pieces(formatting) p)
+        select p.*, (select min(c.nth) from _formatting_pieces(made.formatting) c where c.name = 'chunk') as chunk,
+               case p.name when 'headings' then coalesce(_headings_type(made.source), 'none') end as headings
+        from _formatting_pieces(made.formatting) p)
     select coalesce('pg_catalog.concat(' || string_agg(
-        case when p.name is null then quote_literal(p.literal) else format('%s.%I', alias, p.name) end,
+        case when p.name is null then quote_literal(p.literal)
+             when p.headings = 'none' then 'pg_catalog.repeat(pg_catalog.chr(30), 2)'
+             when p.headings = 'text[]' then format(
+                 'pg_catalog.chr(30), pg_catalog.array_to_string(%s.headings, pg_catalog.chr(31)), pg_catalog.chr(30)',
+                 alias)
+             else format('%s.%I', alias, p.name) end,
         ', ' order by p.nth) || ')',
         '''''::pg_catalog.text')
     from pieces p where case when after then p.nth > p.chunk else p.nth < p.chunk end

@@ -30,7 +30,7 @@ as $$
             cross join lateral {key_record}
             join {source} s on {is_source_row}) r $q$, jsonb_build_object(
             'row_hash', _row_hash(pipeline, 'r.content', 'r.before', 'r.after'), 'content', _content(pipeline, 's'),
-            'before', _around(pipeline.formatting, 's', false), 'after', _around(pipeline.formatting, 's', true),
+            'before', _around(pipeline, 's', false), 'after', _around(pipeline, 's', true),
             'chunks', pipeline.embedding_table, 'is_chunk', _key_match(pipeline.source, 'e', 's'),
             'key_record', _key_record(pipeline.source, 'i.id'), 'source', pipeline.source,
             'is_source_row', _key_match(pipeline.source, 's', 'k')))))

@@ -36,8 +36,8 @@ as $$
         from input i left join locked l on l.n operator(pg_catalog.=) i.n $q$,
         jsonb_build_object(
             'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
-            'row_hash', _row_hash(pipeline, _content(pipeline, 's'), _around(pipeline.formatting, 's', false),
-                                  _around(pipeline.formatting, 's', true)),
+            'row_hash', _row_hash(pipeline, _content(pipeline, 's'), _around(pipeline, 's', false),
+                                  _around(pipeline, 's', true)),
             'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
             'chunks', pipeline.embedding_table,
             'is_stored_chunk', _key_match(pipeline.source, 'e', 'i', numbered => true),

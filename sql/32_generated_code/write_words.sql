@@ -81,15 +81,15 @@ $$;
 -- The words as an SQL expression of the source row `s` and its chunk `v`: those of the first of several columns, and of
 -- what the formatting puts around a chunk, have the weight A, like a title; the others have B. $3 bounds each text.
 create or replace function pgembedd_internal._words_of(pipeline pgembedd_internal.pipeline) returns text
-language sql immutable
+language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select string_agg(format(
         'pg_catalog.setweight(pg_catalog.to_tsvector(%s, pg_catalog.left(%s, $3)), %L)',
         _row_config(pipeline, 's'), p.expression, p.weight), ' operator(pg_catalog.||) ' order by p.nth)
     from (
-        select 1 as nth, format('pg_catalog.concat(%s, '' '', %s)', _around(pipeline.formatting, 's', false),
-                                _around(pipeline.formatting, 's', true)) as expression, 'A' as weight
+        select 1 as nth, format('pg_catalog.concat(%s, '' '', %s)', _around(pipeline, 's', false),
+                                _around(pipeline, 's', true)) as expression, 'A' as weight
         where pipeline.formatting is not null
         union all select 2, 'v.chunk', 'B' where pipeline.embedding_table is not null
         union all select 2, _content(pipeline, 's'), 'B'

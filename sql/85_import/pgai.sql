@@ -66,8 +66,8 @@ as $$
         'found_keys', string_agg(format('f.%I', k), ', '),
         'source', one.source, 'imported', chunks, 'chunks', one.embedding_table,
         'is_source_row', _key_match(one.source, 's', 'e'), 'content', _content(one, 's'),
-        'before', case when one.formatting is null then '''''' else _around(one.formatting, 's', false) end,
-        'after', case when one.formatting is null then '''''' else _around(one.formatting, 's', true) end,
+        'before', case when one.formatting is null then '''''' else _around(one, 's', false) end,
+        'after', case when one.formatting is null then '''''' else _around(one, 's', true) end,
         'pending', _pending(one, pending, 's'),
         'vector', format('%s(%s)', _vector_type(one.vector_type), one.dimensions))
     from unnest(one.key_columns) as k

@@ -39,6 +39,14 @@ def test_the_outline_says_what_is_a_heading_whatever_its_size() -> None:
     assert pages[2].text.startswith("# 2 Bees\n\n")
 
 
+@pytest.mark.parametrize("before", ["mass = m (1)", "and limits."])
+def test_a_heading_does_not_begin_with_the_end_of_what_is_above_it(before: str) -> None:
+    lines = [(10, "Chapter 1"), (10, "Birds"), BODY, (10, before), (10, "1.1 Bees"), BODY]
+    file = pdf([lines], [("Birds", 0), ("Bees", 0)])
+    headings = [line for line in parsed(file).pages[0].text.splitlines() if line.startswith("#")]
+    assert headings == ["# Chapter 1 Birds", "# 1.1 Bees"]
+
+
 def test_a_gap_begins_a_paragraph_and_a_running_title_is_left_out() -> None:
     lines = [(8, "The book of birds, page 12"), BODY, (10, "Next line."), (10, ""), (10, "Next paragraph."), BODY]
     pages = parsed(pdf([lines, [(8, "The book of birds, page 13"), BODY]])).pages

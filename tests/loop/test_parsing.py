@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from threading import Event
 
 import psycopg
@@ -39,6 +40,9 @@ def chain(connection: psycopg.Connection) -> None:
         source="contract_pages",
         content_columns=["text"],
         embedding_table="page_chunks",
+        splitter="markdown",
+        chunk_tokens=16,
+        formatting="$headings: $chunk",
         model=MODEL,
     )
     put_off_upkeep(connection)
@@ -59,8 +63,13 @@ def test_from_file_to_vector(database: Database, chain: psycopg.Connection, mode
             chain, "select distinct content_hash = sha256(file), parser from contract_pages join contracts using (id)"
         )
         assert found == [(True, fingerprint())]
-        texts = column(chain, "select distinct id from page_chunks where chunk <> ''")
-        assert texts == [1]
+        embedded = "select string_agg(chunk, '|' order by chunk_index), array_agg(content_hash order by chunk_index)"
+        chunk, hashes = rows(chain, f"{embedded} from page_chunks")[0]
+        texts = chunk.split("|")
+        under = ["Lease", "Lease › Pets"]  # noqa: RUF001
+        assert len(texts) == 2
+        formatted = [f"{above}: {text}" for above, text in zip(under, texts, strict=True)]
+        assert hashes == [sha256(each.encode()).digest() for each in formatted]
         chain.execute("update contracts set file = null")
         chain.execute("call pgembedd.wait_for_pipeline('pages')")
         assert rows(chain, "select * from contract_pages") == []

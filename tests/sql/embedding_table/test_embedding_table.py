@@ -284,6 +284,26 @@ def test_what_is_put_around_a_chunk_is_embedded_and_not_stored(database: Databas
         assert asked == ["U (7$): one.", "U (7$): two."]
 
 
+@pytest.mark.parametrize(
+    ("column", "before"),
+    [
+        ("", "\x1e\x1e: "),
+        (", headings text[] default '{A,B}'", "\x1eA\x1fB\x1e: "),
+        (", headings text default 'A'", "A: "),
+    ],
+)
+def test_the_headings_above_a_chunk_are_those_of_pages_and_of_its_text(
+    database: Database, column: str, before: str
+) -> None:
+    with connected(database) as connection:
+        connection.execute(f"create table documents (id int primary key, content text{column})")
+        create_chunked(connection, formatting="$headings: $chunk")
+        connection.execute("insert into documents values (1, 'one')")
+        asked: list[str] = []
+        store(connection, claim(connection), embed=embedded(asked))
+        assert asked == [f"{before}one"]
+
+
 def test_the_view_joins_rows_and_chunks(chunked: psycopg.Connection) -> None:
     insert(chunked, 1, "one", "two")
     insert(chunked, 2, "")

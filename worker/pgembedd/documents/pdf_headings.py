@@ -13,6 +13,8 @@ _NUMBERING = re.compile(r"[^\W\d]{4,9}[\divxlc]+|[\divxlc]*|[a-z]\d*")
 """What may stand before a heading's title on its line, without spaces and points: "chapter12", "a1"."""
 _NUMBERING_LENGTH = 18
 _NO_LETTERS = re.compile(r"\W+")
+_NUMBER_ALONE = re.compile(r"(?:[^\W\d]+\s+)?(?:\d[\d.]*|[ivxlcIVXLC]+|[A-Z])[.:]?")
+"""A line of its own before a title: "Chapter 12", and no end of a sentence or formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def headings_of_outline(entries: list[tuple[int, str]], lines: list[Line]) -> li
     at = 0
     for level, title in entries:
         sought = _plain(title)
-        place = _find(sought, plain, at) if sought and sought in page else None
+        place = _find(sought, plain, at, lines) if sought and sought in page else None
         if place is None:
             found.append(Heading(level, title, at, 0))
         else:
@@ -69,15 +71,18 @@ def _larger_lines(lines: list[Line], levels: dict[float, int]) -> list[Heading]:
     return found
 
 
-def _find(title: str, lines: list[str], start: int) -> tuple[int, int] | None:
+def _find(title: str, plain: list[str], start: int, lines: list[Line]) -> tuple[int, int] | None:
     """Returns at which line a title stands and how many it takes, up to three."""
-    for at in range(start, len(lines)):
+    for at in range(start, len(plain)):
         text = ""
-        for end in range(at, min(at + 3, len(lines))):
-            text += lines[end]
+        for end in range(at, min(at + 3, len(plain))):
+            text += plain[end]
             if len(text) > len(title) + _NUMBERING_LENGTH:
                 break
-            if text.endswith(title) and _NUMBERING.fullmatch(text.removesuffix(title)):
+            before = text.removesuffix(title)
+            if before == text or not _NUMBERING.fullmatch(before):
+                continue
+            if len(before) < len(plain[at]) or _NUMBER_ALONE.fullmatch(lines[at].text):
                 return at, end - at + 1
     return None
 

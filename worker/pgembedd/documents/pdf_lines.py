@@ -94,8 +94,8 @@ def _lines(text_page: "pdfium.FPDF_TEXTPAGE") -> list[Line]:
             if index >= 0 and pdfium.FPDFText_GetMatrix(text_page, index, matrix_at):
                 size = round(2 * pdfium.FPDFText_GetFontSize(text_page, index) * hypot(matrix.c, matrix.d)) / 2
                 y = matrix.f
-        if _HYPHEN in line:
-            line = line.replace(_HYPHEN, "")
+        if _HYPHEN in line and not (line := line.replace(_HYPHEN, "")):
+            continue
         if line[0] in _BULLETS:
             line = f"- {line[1:].lstrip()}"
         lines.append(Line(line, size, y))
