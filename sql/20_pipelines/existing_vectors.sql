@@ -101,11 +101,35 @@ begin
             message = format('%s is there already, and is no %s of %s: %s.', relation, (_table_option(made)).noun,
                 made.source, _layout_problem(made, relation)),
             hint = format('Name another %s: it is created.', place), errcode = 'duplicate_table';
-    elsif _holds_vectors(made, relation) then
+    end if;
+    ignored := _check_standing(made, relation, existing_vectors);
+    if _holds_vectors(made, relation) then
         ignored := _check_existing_vectors(made, relation::text, place, existing_vectors);
     end if;
     if existing_vectors = 'clear' then perform _execute_once(made, format('truncate %s', relation)); end if;
     return relation;
+end $$;
+
+-- Refuses to take, or to clear, a table that other pipelines stand on, but for pages of which texts are embedded: a
+-- switch to another model would take the table away from them, and no file is on a page.
+create or replace function pgembedd_internal._check_standing(
+    made pgembedd_internal.pipeline, relation regclass, existing_vectors text
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    standing constant text := (select string_agg(format('"%s"', p.name), ', ' order by p.name) from pipeline p
+                               where p.source = relation);
+    ok constant boolean := made.task = 'parse'
+        and not exists (select from pipeline p where p.source = relation and p.task = 'parse');
+begin
+    if standing is not null and not (ok and existing_vectors <> 'clear') then
+        raise exception using message = format('%s is the source of another pipeline: %s.', relation, standing),
+            hint = case when ok then 'Say existing_vectors => ''keep'': pages of files that are the same stay.'
+                        else format('Name another %s: it is created.', (_table_option(made)).option) end,
+            errcode = 'object_in_use';
+    end if;
 end $$;
 
 -- The first difference of a table from what we would have created, or null. Additional columns are allowed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pgembedd.database.schema_check import check_schema
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.sql.search.test_words import by_words, make_texts
 from tests.support.databases import Database, administrator, fresh_database
+from tests.support.pages import contracts, parse_all
 from tests.support.pgmq_extension import OLDEST, PgmqServer
 from tests.support.prepared import prepared
 from tests.support.roles import Roles, conninfo_as
@@ -25,6 +27,7 @@ from tests.support.sql import (
     connected,
     create_pipeline,
     fail,
+    look_twice,
     made_up,
     make_documents,
     rows,
@@ -139,6 +142,38 @@ def test_with_pgmq_as_sql(server: EmbeddedPostgres, database: Database, form: st
             waiting = value(connection, "select queued from pgembedd.status where pipeline = 'documents'")
             assert waiting == ROWS - 11 + 6, "queues travel"
         check(copy)
+
+
+@prepared
+def chained(connection: psycopg.Connection) -> None:
+    """Files, their pages and the chunks of these; one file waits."""
+    contracts(connection)
+    create_pipeline(
+        connection, pipeline="pages", source="contract_pages", content_columns=["text"], embedding_table="page_chunks"
+    )
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x' where task = 'embed'")
+    connection.execute("insert into contracts values (1, 'lease', 'one')")
+    parse_all(connection)
+    work(connection)
+    connection.execute("insert into contracts values (2, 'another', 'two')")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("chained")
+def test_a_chain(server: EmbeddedPostgres, database: Database) -> None:
+    """What was made of a file is not made again, only what waited is."""
+    with restored(server, database, "custom") as copy:
+        migrate(copy.conninfo)
+        with connected(copy) as connection:
+            before = rows(connection, "select ctid, xmin::text, chunk from page_chunks")
+            look_twice(connection)
+            assert parse_all(connection) == ["written"]
+            assert work(connection) == {json.dumps({"id": 2, "page": 1}): "written"}
+            assert rows(connection, "select ctid, xmin::text, chunk from page_chunks where id = 1") == before
+            connection.execute("select pgembedd.backfill('contract_text', force => true)")
+            assert parse_all(connection) == ["unchanged"] * 2
+            connection.execute("delete from contracts")
+            assert rows(connection, "select from page_chunks") == []
 
 
 @pytest.mark.slow
