@@ -372,6 +372,35 @@ comment on column pgembedd_internal.pipeline.task is
     'What it makes: vectors of texts (embed), or pages of text of files (parse), which go into embedding_table.';
 """
 
+# Files that are fetched from URIs, and what was fetched last.
+URIS = """
+alter table pgembedd_internal.pipeline
+    add uri_prefixes text[], add recheck_interval interval,
+    add check (task = 'parse' or uri_prefixes is null),
+    add check (recheck_interval is null or uri_prefixes is not null);
+comment on column pgembedd_internal.pipeline.uri_prefixes is
+    'What the URIs in its content column may begin with; null where that holds texts or files.';
+comment on column pgembedd_internal.pipeline.recheck_interval is 'After which a fetched file is looked at again.';
+create table pgembedd_internal.fetched_file (
+    pipeline_id  integer not null references pgembedd_internal.pipeline on delete cascade,
+    key          jsonb not null,
+    uri_hash     bytea not null,
+    file_hash    bytea not null,
+    validator    text,
+    parser       text not null,
+    unreadable   text,
+    checked_at   timestamptz not null default clock_timestamp()
+);
+create unique index fetched_file_key_idx on pgembedd_internal.fetched_file
+    (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1));
+create index fetched_file_checked_at_idx on pgembedd_internal.fetched_file (pipeline_id, checked_at);
+comment on table pgembedd_internal.fetched_file is 'Of each row with a URI the file that was fetched from it last.';
+comment on column pgembedd_internal.fetched_file.validator is
+    'By which its server tells whether it has changed since; null where the server gave none.';
+comment on column pgembedd_internal.fetched_file.unreadable is
+    'Why this parser reads no text of it, while the row is a dead letter; null where it has its pages.';
+"""
+
 # Functions that take or return the rows of views, which 0001 drops before the functions.
 DROP_ROUTINES_OF_ROWS = """
 do $$
@@ -435,6 +464,7 @@ end $$;
 
 DOWNGRADE = """
 delete from pgembedd.pipeline where task <> 'embed';
+alter table pgembedd.pipeline drop column uri_prefixes, drop column recheck_interval;
 alter table pgembedd.pipeline drop column task, alter column model set not null, alter column dimensions set not null;
 drop index pgembedd.row_state_state_idx;
 alter table pgembedd.activity drop column workers;
@@ -443,6 +473,7 @@ comment on table pgembedd.push is
     'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
 drop table pgembedd.prepared_search;
 drop table pgembedd.open_backfill;
+drop table pgembedd.fetched_file;
 drop table pgembedd.model;
 drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column index_type;
@@ -502,7 +533,7 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 def upgrade() -> None:
     for statements in (
         *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, GRAPHS),
-        *(BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES, TASKS),
+        *(BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES, TASKS, URIS),
     ):
         raw(op.get_bind()).execute(statements)
 

@@ -19,7 +19,10 @@ create or replace function pgembedd.alter_pipeline(
     triggers boolean default null,
     reset text[] default null,
     backfill boolean default true,
-    if_exists boolean default false
+    if_exists boolean default false,
+    uri_column text default null,
+    uri_prefixes text[] default null,
+    recheck_interval interval default null
 ) returns bigint
 language sql
 as $$
@@ -29,7 +32,8 @@ as $$
                 'name', rename_to, 'content_columns', content_columns, 'content_function', content_function,
                 'watch_columns', watch_columns, 'on_update', on_update, 'max_attempts', max_attempts,
                 'retry_delay', retry_delay, 'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay,
-                'text_config', text_config, 'enable_always', enable_always, 'triggers', triggers), reset),
+                'text_config', text_config, 'enable_always', enable_always, 'triggers', triggers,
+                'uri_column', uri_column, 'uri_prefixes', uri_prefixes, 'recheck_interval', recheck_interval), reset),
             present => pgembedd_internal._pipeline_now(pipeline))), backfill) else 0 end
 $$;
 comment on function pgembedd.alter_pipeline is
@@ -122,7 +126,7 @@ begin
         changed := changed || 'words_table'::text;
     end if;
     perform _update_fields(made, array_remove(changed, 'name'));
-    if not changed <@ '{max_attempts,retry_delay,retry_factor,retry_max_delay}' then
+    if not changed <@ '{max_attempts,retry_delay,retry_factor,retry_max_delay,uri_prefixes,recheck_interval}' then
         perform _remake(made), _attach(made, renewed => case when 'watch_columns' = any (changed) then 'clear' end);
     end if;
     if 'triggers' = any (changed) then perform _tidy(made); end if;  -- rows were deleted, and their chunks were not

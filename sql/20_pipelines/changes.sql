@@ -12,14 +12,14 @@ begin
     ignored := _check_reset(asked, reset);
     given := jsonb_strip_nulls(asked) || (
         select coalesce(jsonb_object_agg(o, _default_of_option(o)), '{}') from unnest(reset) as o);
-    if given ?| '{content_columns,content_function}' then
+    if given ?| '{content_columns,content_function,uri_column}' then
         given := '{"content_columns": null, "content_function": null}' || given;
     end if;
     if given ? 'text_config' then given := given || '{"text_config_column": null}'; end if;
     if given ? 'watch_columns' then
         given := given || jsonb_build_object('asked_watch_columns', given -> 'watch_columns');
     end if;
-    if given ?| '{content_columns,text_config,watch_columns}' then
+    if given ?| '{content_columns,uri_column,text_config,watch_columns}' then
         given := given || '{"watch_columns": null}';  -- they follow from the others
     end if;
     ignored := _check_problem(jsonb_populate_record(one, given - '{name,content_columns,content_function}'::text[]
@@ -35,7 +35,8 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     known constant text[] := array(
-        select k from jsonb_object_keys(asked - '{name,content_columns,content_function}'::text[]) as k order by k);
+        select k from jsonb_object_keys(asked) as k
+        where k not in ('name', 'content_columns', 'content_function', 'uri_column') order by k);
     wrong constant text := (select coalesce(r, 'NULL') from unnest(reset) as r where r is null or r <> all (known)
                             limit 1);
     twice constant text := (select r from unnest(reset) as r where asked -> r <> 'null' limit 1);

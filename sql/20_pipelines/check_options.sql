@@ -18,7 +18,8 @@ begin
             message = case made.task when 'embed' then 'Say what is to be embedded: content_columns or '
                 'content_function, one of the two.' else 'Say which column holds the files: content_columns.' end,
             hint = case made.task when 'embed' then 'For example content_columns => array[''title'', ''content''].'
-                        else 'For example content_columns => ''{file}''.' end, errcode = 'invalid_parameter_value';
+                        else 'For example content_columns => ''{file}''; or uri_column, of the URIs of files.' end,
+            errcode = 'invalid_parameter_value';
     elsif unknown.option is not null then
         raise exception using
             message = _cut(format('%s %s is not known.', unknown.option,

@@ -34,7 +34,10 @@ create or replace function pgembedd.create_pipeline(
     retry_max_delay interval default '10 min',
     if_not_exists boolean default false,
     task text default 'embed',
-    into_table text default null
+    into_table text default null,
+    uri_column text default null,
+    uri_prefixes text[] default null,
+    recheck_interval interval default null
 ) returns bigint
 language sql
 as $$
@@ -49,6 +52,7 @@ as $$
             'enable_always', coalesce(enable_always, false), 'triggers', coalesce(triggers, true),
             'text_config', text_config, 'retry_delay', retry_delay,
             'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay, 'task', task, 'into_table', into_table,
+            'uri_column', uri_column, 'uri_prefixes', uri_prefixes, 'recheck_interval', recheck_interval,
             'index_options', index_options, 'index_when', index_when, 'index_within', index_within), index_options)),
         backfill, index_when, index_within, existing_vectors, if_not_exists)
 $$;
@@ -64,15 +68,19 @@ create or replace function pgembedd_internal._asked_pipeline(
 language plpgsql
 as $$
 declare
-    made pgembedd_internal.pipeline := pg_catalog.jsonb_populate_record(present, asked);
+    made pgembedd_internal.pipeline := pg_catalog.jsonb_populate_record(
+        present, pgembedd_internal._with_uri_column(asked, present));
     ignored pg_catalog.text := pgembedd_internal._check_texts(
-        '{pipeline,source,content_function,embedding_column,model,embedding_table,formatting,text_config,into_table}',
+        '{pipeline,source,content_function,embedding_column,model,embedding_table,formatting,text_config,into_table,'
+        'uri_column}',
         array[made.name, made.source_name, made.content_function, made.embedding_column, made.model,
-              made.embedding_table_name, made.formatting, made.text_config, asked ->> 'into_table']);
+              made.embedding_table_name, made.formatting, made.text_config, asked ->> 'into_table',
+              asked ->> 'uri_column']);
     function pg_catalog.regprocedure;
 begin
     ignored := pgembedd_internal._check_members('content_columns', made.content_columns);
     ignored := pgembedd_internal._check_members('watch_columns', made.asked_watch_columns);
+    ignored := pgembedd_internal._check_members('uri_prefixes', made.uri_prefixes);
     made := pgembedd_internal._with_index_options(made, index_options);
     made := pgembedd_internal._with_task(made, asked);
     begin

@@ -18,7 +18,7 @@ create or replace function pgembedd_internal._shown_pipeline(one pgembedd_intern
     index_type text, index_options jsonb, embedding_table text, chunk_tokens integer, chunk_overlap_tokens integer,
     splitter text, formatting text, enable_always boolean, triggers boolean, text_config text, retry_delay interval,
     retry_factor double precision, retry_max_delay interval, state text, created_at timestamptz,
-    task text, into_table text)
+    task text, into_table text, uri_column text, uri_prefixes text[], recheck_interval interval)
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -26,7 +26,8 @@ as $$
     select one.name,
            -- Of a table that was dropped the name is remembered.
            coalesce((select c.oid::regclass::text from pg_class c where c.oid = one.source), one.source_name),
-           one.content_columns, one.content_function, one.embedding_column, one.model, one.dimensions,
+           case when one.uri_prefixes is null then one.content_columns end, one.content_function,
+           one.embedding_column, one.model, one.dimensions,
            case when e.embeds then one.vector_type end, case when e.embeds then one.distance end, one.watch_columns,
            one.on_update, one.max_attempts, case when e.embeds then one.index_type end,
            case when e.embeds then jsonb_strip_nulls(
@@ -35,7 +36,9 @@ as $$
            case when e.embeds then one.splitter end, one.formatting, one.enable_always,
            one.triggers, case when e.embeds then coalesce(one.text_config_column, one.text_config, 'none') end,
            one.retry_delay, one.retry_factor,
-           one.retry_max_delay, _state_now(one), one.created_at, one.task, case when not e.embeds then e.table_name end
+           one.retry_max_delay, _state_now(one), one.created_at, one.task, case when not e.embeds then e.table_name end,
+           case when one.uri_prefixes is not null then one.content_columns[1] end, one.uri_prefixes,
+           one.recheck_interval
     from (select one.task = 'embed', coalesce(
               (select c.oid::regclass::text from pg_class c where c.oid = one.embedding_table),
               one.embedding_table_name)) as e(embeds, table_name)

@@ -18,15 +18,17 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    given text;
+    given text := (select o from unnest('{into_table,uri_column,uri_prefixes,recheck_interval}'::text[]) as o
+                   where asked ->> o is not null limit 1);
+    ignored text;
 begin
     if coalesce(made.task, '') not in ('embed', 'parse') then
         raise exception using
             message = _cut(format('task %s is not known.', coalesce(quote_literal(made.task), 'NULL'))),
             hint = 'embed makes vectors of texts, parse makes pages of text of files.',
             errcode = 'invalid_parameter_value';
-    elsif made.task = 'embed' and asked ->> 'into_table' is not null then
-        raise exception using message = 'into_table is for the pages of files, and the task is embed.',
+    elsif made.task = 'embed' and given is not null then
+        raise exception using message = format('%s is for files, and the task is embed.', given),
             hint = 'Say task => ''parse'' for files; vectors go into embedding_column or embedding_table.',
             errcode = 'invalid_parameter_value';
     elsif made.task = 'embed' then
@@ -47,6 +49,7 @@ begin
         raise exception using message = 'The task parse needs into_table: the table that its pages go into.',
             hint = 'It is created when missing.', errcode = 'invalid_parameter_value';
     end if;
+    ignored := _check_uri_options(made, asked);
     made.model := null; made.dimensions := null; made.text_config := null; made.index_type := 'none';
     return made;
 end $$;
@@ -62,18 +65,21 @@ begin
         return;
     elsif cardinality(made.content_columns) is distinct from 1 then
         raise exception using message = 'A file is in one column, and is not made by a function.',
-            hint = 'Name the column: content_columns => ''{file}''.', errcode = 'invalid_parameter_value';
+            hint = 'Name the column: content_columns => ''{file}''; or uri_column, where it holds URIs.',
+            errcode = 'invalid_parameter_value';
     elsif exists (select from pipeline p where p.embedding_table = made.source) then
         raise exception using message = format('%s is filled by a pipeline, and holds no files.', made.source),
             hint = 'Register the table that the files are in.', errcode = 'wrong_object_type';
-    elsif not _is_bytea(made) and not exists (
+    elsif not (_is_bytea(made) and made.uri_prefixes is null) and not exists (
         select from pg_attribute a join pg_type t on t.oid = _base_type(a.atttypid)
         where a.attrelid = made.source and a.attname = made.content_columns[1] and t.typcategory = 'S')
     then
         raise exception using
-            message = format('%s.%I is %s, and a file is bytea.', made.source, made.content_columns[1],
-                _type_of_column(made.source, made.content_columns[1])),
-            hint = 'Name a column of type bytea; one of type text is parsed, too, as a file in UTF-8.',
+            message = format('%s.%I is %s, and a %s.', made.source, made.content_columns[1],
+                _type_of_column(made.source, made.content_columns[1]),
+                case when made.uri_prefixes is null then 'file is bytea' else 'URI is text' end),
+            hint = case when made.uri_prefixes is null then 'Name a column of type bytea; one of type text is parsed, '
+                'too, as a file in UTF-8.' else 'Name a column of type text.' end,
             errcode = 'datatype_mismatch';
     end if;
 end $$;

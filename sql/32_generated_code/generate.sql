@@ -48,7 +48,9 @@ begin
     if pipeline.embedding_table is null then
         perform _generate_read(pipeline), _generate_write(pipeline);
     elsif pipeline.task = 'parse' then
-        perform _generate_pages_read(pipeline), _generate_pages_write(pipeline);
+        perform _generate_pages_write(pipeline);
+        if pipeline.uri_prefixes is null then perform _generate_pages_read(pipeline);
+        else perform _generate_uris_read(pipeline); end if;
     else
         perform _generate_chunks_read(pipeline), _generate_chunks_write(pipeline);
     end if;

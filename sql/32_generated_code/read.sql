@@ -68,3 +68,25 @@ as $$
             'key_record', _key_record(pipeline.source, 'i.id'), 'source', pipeline.source,
             'is_source_row', _key_match(pipeline.source, 's', 'k')))))
 $$;
+
+-- The URIs of files, cut where they are too long to be one; and the hashes of the files that the pages of each row are
+-- of, an empty one standing for pages of another parser than $2.
+create or replace function pgembedd_internal._generate_uris_read(pipeline pgembedd_internal.pipeline) returns void
+language sql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[], pg_catalog.text',
+        'table (n bigint, uri text, hash bytea, known bytea[])',
+        'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1, $2; end',
+        _refuse_others(pipeline), _render($q$
+        select i.n, pg_catalog."left"(s.{column}::pg_catalog.text, 8001), {hash},
+               array(select distinct case when e.parser operator(pg_catalog.=) $2 then e.content_hash else '' end
+                     from {pages} e where {is_page})
+        from pg_catalog.unnest($1) with ordinality as i(id, n)
+        cross join lateral {key_record}
+        join {source} s on {is_source_row} $q$, jsonb_build_object(
+            'hash', _file_hash(_file(pipeline, 's')), 'column', quote_ident(_file_column(pipeline)),
+            'pages', pipeline.embedding_table, 'is_page', _key_match(pipeline.source, 'e', 's'),
+            'key_record', _key_record(pipeline.source, 'i.id'), 'source', pipeline.source,
+            'is_source_row', _key_match(pipeline.source, 's', 'k')))))
+$$;

@@ -2,17 +2,18 @@
 -- differ are put, those that are too many deleted. A page whose text is the same gets the new hash and keeps its text
 -- in its place, so that a pipeline on the pages has nothing to do for it.
 -- Its parameters: keys and hashes of the rows, which of the jobs each is, and whether its pages stay as they are; of
--- each page that job, number, headings, text and metadata, in JSON; the fingerprint of the parser.
+-- each page that job, number, headings, text and metadata, in JSON; the fingerprint of the parser; the hashes of the
+-- files, which are not those of rows that hold URIs.
 create or replace function pgembedd_internal._generate_pages_write(pipeline pgembedd_internal.pipeline) returns void
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'write', 'pg_catalog.jsonb[], pg_catalog.bytea[], integer[], boolean[],
-        pg_catalog.json, pg_catalog.text',
+        pg_catalog.json, pg_catalog.text, pg_catalog.bytea[]',
         'table (n bigint, outcome text)', 'set lock_timeout = ''2s''', format($body$
 begin
     %s
-    return query execute %L using $1, $2, $3, $4, $5, $6;
+    return query execute %L using $1, $2, $3, $4, $5, $6, $7;
     set constraints all immediate;
 end $body$, _refuse_others(pipeline), _pages_write_query(pipeline)))
 $$;
@@ -47,16 +48,17 @@ set search_path = pg_catalog, pg_temp
 as $$
     select $q$
         with input as materialized (
-            select i.n, i.hash, i.job, i.kept, {key_columns}
-            from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))
-                with ordinality as i(id, hash, job, kept, n)
+            select i.n, i.hash, i.job, i.kept, i.file_hash, {key_columns}
+            from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+                            pg_catalog.unnest($7))
+                with ordinality as i(id, hash, job, kept, file_hash, n)
             cross join lateral {key_record}),
         locked as materialized (
             select i.n, {hash} operator(pg_catalog.=) i.hash as current
             from input i join {source} s on {is_source_row}
             for no key update of s skip locked),
         new as materialized (
-            select {input_keys}, i.n, i.hash, p.page, p.headings, p.text, p.metadata
+            select {input_keys}, i.n, i.file_hash as hash, p.page, p.headings, p.text, p.metadata
             from pg_catalog.json_to_recordset($5) as p(
                 job integer, page integer, headings pg_catalog.text[], text pg_catalog.text,
                 metadata pg_catalog.jsonb)

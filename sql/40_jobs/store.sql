@@ -77,10 +77,11 @@ comment on function pgembedd_internal.store_chunks is
 
 -- Stores the pages of files. `states` are those of read_files(), and `pages` says of each page, in JSON, which of the
 -- messages brings it as `job`, counted from 1, with page, headings, text and metadata. One that is unchanged keeps its
--- pages; one that brings no page clears its row.
+-- pages; one that brings no page clears its row. `file_hashes` and `validators` are of files that were fetched from
+-- URIs, whose hashes `hashes` are then.
 create or replace function pgembedd_internal.store_pages(
     queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], states text[], pages json,
-    parser text
+    parser text, file_hashes bytea[] default null, validators text[] default null
 ) returns table (msg_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -95,12 +96,18 @@ begin
     select h.* into held from _lock_jobs(queue, pipeline_id, msg_ids, read_cts) h;
     if held.msg_ids is not null then
         perform set_config('pgembedd.since', _waiting_since(queue, held.msg_ids), true);
-        execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3, $4, $5, $6) w',
+        execute format('select array_agg(w.outcome order by w.n) from %s($1, $2, $3, $4, $5, $6, $7) w',
             _pipeline_function(pipeline_id, 'write')) into outcomes
         using held.keys, array(select hashes[j] from unnest(held.jobs) j), held.jobs,
-              array(select states[j] = 'unchanged' from unnest(held.jobs) j), pages, parser;
+              array(select states[j] = 'unchanged' from unnest(held.jobs) j), pages, parser,
+              array(select coalesce(file_hashes[j], hashes[j]) from unnest(held.jobs) j);
         perform pgembedd_internal._check_session();
         perform set_config('pgembedd.since', '', true);
+        if exists (select from pipeline p where p.id = store_pages.pipeline_id and p.uri_prefixes is not null) then
+            perform pgembedd_internal._note_fetched(pipeline_id, held.keys, outcomes,
+                array(select hashes[j] from unnest(held.jobs) j), array(select file_hashes[j] from unnest(held.jobs) j),
+                array(select validators[j] from unnest(held.jobs) j), parser);
+        end if;
     end if;
     return query select f.* from _finish_jobs(
         queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,

@@ -25,11 +25,11 @@ $$;
 comment on function pgembedd_internal.models is 'The running pipelines that embed, and the model of each.';
 
 create or replace function pgembedd_internal.parse_pipelines() returns table (
-    pipeline_id integer, pipeline text, noted boolean)
+    pipeline_id integer, pipeline text, noted boolean, uri_prefixes text[])
 language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select p.id, p.name, p.unserved_reason is not null from pipeline p
+    select p.id, p.name, p.unserved_reason is not null, p.uri_prefixes from pipeline p
     where p.state = 'running' and p.task = 'parse' order by p.id
 $$;
 comment on function pgembedd_internal.parse_pipelines is

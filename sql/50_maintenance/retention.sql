@@ -28,13 +28,15 @@ begin
             perform _tidy(one), _tidy_words(one), _forget_gone_sources(one);
             for keys in
                 select array_agg(b.key) from (
-                    select r.key, row_number() over () / 10000 as batch from row_state r
-                    where r.pipeline_id = one.id) b group by b.batch
+                    select n.key, row_number() over () / 10000 as batch from (
+                        select r.key from row_state r where r.pipeline_id = one.id union
+                        select f.key from fetched_file f where f.pipeline_id = one.id) n) b group by b.batch
             loop
                 execute format('select array(select g from %s($1) g)', _pipeline_function(one.id, 'gone')) into gone
                     using keys;
                 perform pgembedd_internal._check_session();
                 total := total + _forget_exceptions(one.id, gone);
+                perform _forget_fetched(one.id, gone);
             end loop;
         exception when others then  -- a lock, a dropped table
             raise warning 'retention left out the pipeline "%": %', one.name, sqlerrm;

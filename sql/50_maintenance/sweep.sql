@@ -100,6 +100,7 @@ begin
         when not _is_backfilling(one.id) then _enqueue_lacking(one, at_most)
         when _has_enough(one.id) then 0
         else coalesce(_continue_backfill(one), 0) end;
+    swept := swept + _enqueue_due_files(one, at_most);
     perform _fill_words(one, at_most);
     if clock_timestamp() - began > interval '0.5 s' or one.sweep_due_at > '-infinity' then
         update pipeline p set sweep_due_at = clock_timestamp() + 100 * (clock_timestamp() - began)

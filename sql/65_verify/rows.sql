@@ -36,7 +36,8 @@ begin
         'around', case when one.embedding_table is null or one.task = 'parse'
                        then 'null::text as before, null::text as after' else 'r.before, r.after' end,
         'content', case one.task when 'parse' then 'null::text' else 'r.content' end,
-        'read', format(case when one.task = 'parse' then 'read_files(%s, l.ids, '''', 9000000000000000000)'
+        'read', format(case when one.uri_prefixes is not null then '_read_fetched(%s, l.ids)'
+                            when one.task = 'parse' then 'read_files(%s, l.ids, '''', 9000000000000000000)'
                             when one.embedding_table is null then 'read(%s, l.ids)'
                             else 'read_chunks(%s, l.ids)' end, one.id)))
         using ids, notes, _stored(one, ids), backfilled;

@@ -94,11 +94,15 @@ CREATE TABLE pgembedd_internal.pipeline (
     asked_watch_columns text[],
     index_type text DEFAULT 'hnsw'::text NOT NULL,
     task text DEFAULT 'embed'::text NOT NULL,
+    uri_prefixes text[],
+    recheck_interval interval,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
     CONSTRAINT pipeline_check3 CHECK (((task = 'embed'::text) = ((model IS NOT NULL) AND (dimensions IS NOT NULL)))),
     CONSTRAINT pipeline_check4 CHECK (((task = 'embed'::text) OR (embedding_table IS NOT NULL))),
+    CONSTRAINT pipeline_check5 CHECK (((task = 'parse'::text) OR (uri_prefixes IS NULL))),
+    CONSTRAINT pipeline_check6 CHECK (((recheck_interval IS NULL) OR (uri_prefixes IS NOT NULL))),
     CONSTRAINT pipeline_chunk_overlap_check CHECK ((chunk_overlap_tokens >= 0)),
     CONSTRAINT pipeline_chunk_tokens_check CHECK ((chunk_tokens > 0)),
     CONSTRAINT pipeline_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
@@ -136,6 +140,8 @@ COMMENT ON COLUMN pgembedd_internal.pipeline.unserved_tried IS 'The worker of un
 COMMENT ON COLUMN pgembedd_internal.pipeline.retry_delay IS 'From the first failed attempt to the next one; then retry_factor times as long each time, up to retry_max_delay.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.asked_watch_columns IS 'The option watch_columns; null where watch_columns follows from the content.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.task IS 'What it makes: vectors of texts (embed), or pages of text of files (parse), which go into embedding_table.';
+COMMENT ON COLUMN pgembedd_internal.pipeline.uri_prefixes IS 'What the URIs in its content column may begin with; null where that holds texts or files.';
+COMMENT ON COLUMN pgembedd_internal.pipeline.recheck_interval IS 'After which a fetched file is looked at again.';
 CREATE TABLE pgembedd_internal.answer_settings (
     pipeline text NOT NULL,
     language_model text,
@@ -337,6 +343,19 @@ ALTER TABLE pgembedd_internal.event ALTER COLUMN nth ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 COMMENT ON SEQUENCE pgembedd_internal.event_nth_seq IS 'The numbers of the events.';
+CREATE TABLE pgembedd_internal.fetched_file (
+    pipeline_id integer NOT NULL,
+    key jsonb NOT NULL,
+    uri_hash bytea NOT NULL,
+    file_hash bytea NOT NULL,
+    validator text,
+    parser text NOT NULL,
+    unreadable text,
+    checked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+COMMENT ON TABLE pgembedd_internal.fetched_file IS 'Of each row with a URI the file that was fetched from it last.';
+COMMENT ON COLUMN pgembedd_internal.fetched_file.validator IS 'By which its server tells whether it has changed since; null where the server gave none.';
+COMMENT ON COLUMN pgembedd_internal.fetched_file.unreadable IS 'Why this parser reads no text of it, while the row is a dead letter; null where it has its pages.';
 CREATE TABLE pgembedd_internal.index_build (
     only_row boolean DEFAULT true NOT NULL,
     pid integer,
@@ -557,6 +576,8 @@ CREATE INDEX answer_source_pipeline_idx ON pgembedd_internal.answer_source USING
 CREATE INDEX answer_thread_idx ON pgembedd_internal.answer USING btree (thread, asked_at);
 CREATE UNIQUE INDEX dead_letter_key_idx ON pgembedd_internal.dead_letter USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX embed_request_expires_at_idx ON pgembedd_internal.embed_request USING btree (expires_at);
+CREATE INDEX fetched_file_checked_at_idx ON pgembedd_internal.fetched_file USING btree (pipeline_id, checked_at);
+CREATE UNIQUE INDEX fetched_file_key_idx ON pgembedd_internal.fetched_file USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX missed_pipeline_id_idx ON pgembedd_internal.missed USING btree (pipeline_id);
 CREATE INDEX provider_batch_msg_ids_idx ON pgembedd_internal.provider_batch USING gin (msg_ids);
 CREATE INDEX provider_batch_pipeline_id_idx ON pgembedd_internal.provider_batch USING btree (pipeline_id);
@@ -573,6 +594,8 @@ ALTER TABLE ONLY pgembedd_internal.answer
     ADD CONSTRAINT answer_thread_fkey FOREIGN KEY (thread) REFERENCES pgembedd_internal.answer_thread(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.dead_letter
     ADD CONSTRAINT dead_letter_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd_internal.fetched_file
+    ADD CONSTRAINT fetched_file_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.missed
     ADD CONSTRAINT missed_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.open_backfill
@@ -687,6 +710,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.heartbeat(worker integer, place text, se
 GRANT ALL ON FUNCTION pgembedd_internal.interface(n2 boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.models() TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.note_file(pipeline_id integer, key jsonb, uri_hash bytea, file_hash bytea, validator text, parser text, unreadable text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.note_provider_batch(id uuid, batch text, output text, lost_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.note_served(pipeline_id integer, loaded boolean, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.note_slow(pipeline_id integer, allowed_s double precision, timeout_s double precision, tried boolean) TO pgembedd_worker;
@@ -701,6 +725,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.read(pipeline_id integer, ids jsonb[]) T
 GRANT ALL ON FUNCTION pgembedd_internal.read_answer(answer uuid, attempt integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.read_chunks(pipeline_id integer, ids jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.read_files(pipeline_id integer, ids jsonb[], parser text, most_bytes bigint) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.read_uris(pipeline_id integer, ids jsonb[], parser text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.release(queue text, msg_ids bigint[], read_cts integer[], delay_s double precision, why text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.release_answers(answers uuid[], attempts integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.release_pushed(jobs jsonb, delay_s double precision) TO pgembedd_worker;
@@ -708,7 +733,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.set_idle(idle boolean) TO pgembedd_worke
 GRANT ALL ON FUNCTION pgembedd_internal.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_indexes integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.store_pages(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], states text[], pages json, parser text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.store_pages(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], states text[], pages json, parser text, file_hashes bytea[], validators text[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.take_embed_requests(at_most integer, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.use_provider(provider text, tokens bigint, tokens_per_day bigint, requests_per_day bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;
@@ -726,6 +751,7 @@ GRANT SELECT ON TABLE pgembedd_internal._figures TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.answer_source TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.activity TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.event TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.fetched_file TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.index_build TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT UPDATE(swept_at) ON TABLE pgembedd_internal.installation TO pgembedd;

@@ -181,10 +181,11 @@ REFUSALS = {
 NEVER = """
     allowed_s answer_sources begin_provider_batch blocker claim_answers continue_backfill correct_provider_use
     decline_embed_request diagnose due end_turn events extend_answers fail fail_answer finish_answer
-    finish_embed_requests hear_embed_requests heartbeat interface metrics models note_provider_batch note_served
-    note_slow note_slow_change note_unserved parse_pipelines pin_model postpone_answer probe_model provider_batches read
-    read_answer read_chunks read_files release_answers release_pushed retention schema_version search_pipelines set_idle
-    stop_pipeline store store_chunks store_pages take_embed_requests tick use_provider workers write_answers
+    finish_embed_requests hear_embed_requests heartbeat interface metrics models note_file note_provider_batch
+    note_served note_slow note_slow_change note_unserved parse_pipelines pin_model postpone_answer probe_model
+    provider_batches read read_answer read_chunks read_files read_uris release_answers release_pushed retention
+    schema_version search_pipelines set_idle stop_pipeline store store_chunks store_pages take_embed_requests tick
+    use_provider workers write_answers
 """
 
 

@@ -72,6 +72,8 @@ def store_pages(
         "states": [file.state for file in files],
         "pages": json.dumps(pages),
         "parser": parser,
+        "file_hashes": None,
+        "validators": None,
     }
     outcomes: dict[int, str] = dict(connection.execute(query("store_pages"), values).fetchall())
     return [outcomes[job.msg_id] for job in jobs]

@@ -46,11 +46,10 @@ REFUSED: dict[str, dict[str, Any]] = {
     "The task parse needs into_table: the table that its pages go into. It is created when missing.": {
         "into_table": None
     },
-    "into_table is for the pages of files, and the task is embed. Say task => 'parse' for files; vectors go into"
+    "into_table is for files, and the task is embed. Say task => 'parse' for files; vectors go into"
     " embedding_column or embedding_table.": {"task": "embed"},
-    "A file is in one column, and is not made by a function. Name the column: content_columns => '{file}'.": {
-        "content_columns": ["file", "name"]
-    },
+    "A file is in one column, and is not made by a function. Name the column: content_columns => '{file}'; or"
+    " uri_column, where it holds URIs.": {"content_columns": ["file", "name"]},
     "public.contracts.id is integer, and a file is bytea. Name a column of type bytea; one of type text is parsed, too,"
     " as a file in UTF-8.": {"content_columns": ["id"]},
     "public.page_chunks is the embedding table of a pipeline. Register the table that the texts are in.": {

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pgembedd.database.jobs import JobRepository, storable
-from pgembedd.database.records import FileContent, Job, ParsedFile
+from pgembedd.database.records import FileContent, Job, ParsedFile, UriContent
 from pgembedd.database.vector_codec import BigIntegers, Blobs, Integers, Texts
 
 
@@ -25,6 +25,26 @@ class FileRepository:
             )
         return [FileContent(*row) for row in rows]
 
+    def read_uris(self, jobs: Sequence[Job]) -> list[UriContent]:
+        """Returns the URI of each job's row, and what is known of its file. Deferred on contention."""
+        values = {"pipeline_id": jobs[0].pipeline.id, "ids": [job.id for job in jobs], "parser": self.parser}
+        with self.jobs.translated("content", jobs):
+            rows = self.jobs.connection.rows_once("read_uris", values, allowed_s=jobs[0].allowed_s, binary=True)
+        return [UriContent(*row) for row in rows]
+
+    def note_unreadable(self, job: Job, content: FileContent, sentence: str) -> None:
+        """Notes that no text is read of a file that was fetched, before its job fails for that."""
+        self.jobs.connection.value(
+            "note_file",
+            pipeline_id=job.pipeline.id,
+            id=job.id,
+            uri_hash=content.hash,
+            file_hash=content.file_hash,
+            validator=content.validator,
+            parser=self.parser,
+            unreadable=sentence,
+        )
+
     def store(self, results: Sequence[ParsedFile]) -> list[str]:
         """Writes and acknowledges; returns an outcome per result. RowFailure if the table refuses, Deferred if busy."""
         jobs = [result.job for result in results]
@@ -38,6 +58,8 @@ class FileRepository:
             "states": [result.content.state for result in results],
             "pages": json.dumps(pages, ensure_ascii=False),
             "parser": self.parser,
+            "file_hashes": [result.content.file_hash for result in results],
+            "validators": [result.content.validator for result in results],
         }
         with self.jobs.translated("write", jobs):
             rows = self.jobs.connection.rows_once("store_pages", values, allowed_s=jobs[0].allowed_s)

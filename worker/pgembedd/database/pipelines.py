@@ -24,7 +24,10 @@ class PipelineRepository:
     def parsing(self) -> list[tuple[ServedPipeline, bool]]:
         """Returns the same of those that parse files, which have no model."""
         found = self.connection.rows("parse_pipelines")
-        return [(ServedPipeline(id, name, "", None, 0), noted) for id, name, noted in found]
+        return [
+            (ServedPipeline(id, name, "", None, 0, parses=True, uri_prefixes=tuple(prefixes or ())), noted)
+            for id, name, noted, prefixes in found
+        ]
 
     def note_unserved(self, pipeline: ServedPipeline, reason: str, *, tried: bool, worker: int | None = None) -> None:
         """Notes why the worker of that number cannot serve the pipeline; `status` shows it unless another worker can.

@@ -202,12 +202,25 @@ from pgembedd_internal.read_files(
     %(pipeline_id)s, %(ids)s::text[]::jsonb[], %(parser)s::text, %(most_bytes)s::bigint)
 where pgembedd_internal.interface({interface} => true) order by n
 
+-- name: read_uris
+-- The URIs of rows by key, and what is known of their files, in the order of the keys.
+select state, uri, hash, validator, file_hash, unreadable, prefixes
+from pgembedd_internal.read_uris(%(pipeline_id)s, %(ids)s::text[]::jsonb[], %(parser)s::text)
+where pgembedd_internal.interface({interface} => true) order by n
+
+-- name: note_file
+-- Note a file of which no text is read.
+select pgembedd_internal.note_file(
+    %(pipeline_id)s, %(id)s::text::jsonb, %(uri_hash)s::bytea, %(file_hash)s::bytea, %(validator)s::text,
+    %(parser)s::text, %(unreadable)s::text)
+where pgembedd_internal.interface({interface} => true)
+
 -- name: store_pages
 -- Write the pages of files and acknowledge their jobs, both or neither.
 select msg_id, outcome
 from pgembedd_internal.store_pages(
     %(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(hashes)s::bytea[],
-    %(states)s::text[], %(pages)s::text::json, %(parser)s::text)
+    %(states)s::text[], %(pages)s::text::json, %(parser)s::text, %(file_hashes)s::bytea[], %(validators)s::text[])
 where pgembedd_internal.interface({interface} => true)
 
 -- name: store_chunks
@@ -304,7 +317,7 @@ select pgembedd_internal.stop_pipeline(%(pipeline_id)s, %(reason)s)
 
 -- name: parse_pipelines
 -- The running pipelines that parse files.
-select pipeline_id, pipeline, noted from pgembedd_internal.parse_pipelines()
+select pipeline_id, pipeline, noted, uri_prefixes from pgembedd_internal.parse_pipelines()
 
 -- name: models
 -- What the running pipelines need of a model.

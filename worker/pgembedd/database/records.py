@@ -26,7 +26,7 @@ class ServedPipeline:
     """The properties of a pipeline that a worker needs; `fingerprint` is None until a worker has pinned it.
 
     `chunking` is None where a row has one vector, in a column of its table. `source` is the oid of that table, and 0
-    but in jobs. One that `parses` files has no model.
+    but in jobs. One that `parses` files has no model, and `uri_prefixes` where it fetches them.
     """
 
     id: int
@@ -37,6 +37,7 @@ class ServedPipeline:
     chunking: Chunking | None = None
     source: int = 0
     parses: bool = False
+    uri_prefixes: tuple[str, ...] = ()
 
 
 FRESH, BACKFILL = "pgembedd_fresh", "pgembedd_backfill"
@@ -174,13 +175,33 @@ FileState = Literal["ok", "unchanged", "large", "later", "blank", "gone"]
 class FileContent:
     """The file of a row (only when `ok`), the SHA-256 by which the store compares it, and its bytes.
 
-    `unchanged`: the database has its pages; `large`: it has too many bytes; `later`: other files come first.
+    `unchanged`: the database has its pages; `large`: it has too many bytes; `later`: other files come first. Of a file
+    that was fetched `hash` is that of its URI, and `file_hash` its own.
     """
 
     state: FileState
     file: bytes | None
     hash: bytes
     size: int | None
+    file_hash: bytes | None = None
+    validator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UriContent:
+    """The URI of a row (only when `ok`), and the SHA-256 by which the store compares it.
+
+    A file with `file_hash` need not be parsed: its pages are there, or it is `unreadable`. The validator is that of
+    this file.
+    """
+
+    state: State
+    uri: str | None
+    hash: bytes
+    validator: str | None
+    file_hash: bytes | None
+    unreadable: str | None
+    prefixes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

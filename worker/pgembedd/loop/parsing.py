@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 from weakref import WeakValueDictionary
 
 from pgembedd.database.connection import Connection
@@ -15,11 +16,15 @@ from pgembedd.documents.document import Document
 from pgembedd.documents.limits import Limits
 from pgembedd.documents.parsers import ParserEndedError, Parsers, UnreadableFile
 from pgembedd.errors import ConfigurationError, Deferred, ModelNotConfiguredError, RowFailure
+from pgembedd.fetch.errors import FetchError
+from pgembedd.fetch.fetcher import Fetcher
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.fair_share import FairShare
+from pgembedd.loop.fetching import ParsedUri, UriFiles, UriReader
 from pgembedd.loop.served_pipelines import LOOK_EVERY_S, ServedPipelines
 from pgembedd.loop.task import Batch, Endings
 from pgembedd.settings import Settings
+from pgembedd.settings.documentation import page
 
 LATER = Deferred("the other files of its claim are as many bytes as a claim may have", 0.0)
 STOPPED = Deferred("shutdown", 0.0)
@@ -39,6 +44,7 @@ class FileParsers(ServedPipelines):
         super().__init__(names, settled_look_s=settled_look_s, worker=worker)
         self._processes = settings.parse_processes
         self._pending: WeakValueDictionary[bytes, Future[Document]] = WeakValueDictionary()
+        self._fetcher, self._of_uris = Fetcher(settings), set[int]()
         self.limits = Limits(settings.parse_timeout_s, settings.parse_memory_mb, settings.file_max_mb)
 
     def submit(self, content: FileContent) -> "Future[Document]":
@@ -54,8 +60,19 @@ class FileParsers(ServedPipelines):
         """The processes, which start with the first files. ConfigurationError where the extra is missing."""
         return Parsers(processes=self._processes, limits=self.limits)
 
+    @cached_property
+    def uris(self) -> UriFiles:
+        """The threads that fetch."""
+        return UriFiles(self._fetcher)
+
+    def fetches(self, pipeline: ServedPipeline) -> bool:
+        """Tells whether the rows of a pipeline that is served hold URIs."""
+        return pipeline.id in self._of_uris
+
     def close(self) -> None:
-        """Kills the processes."""
+        """Kills the processes, and ends what is being fetched."""
+        if "uris" in self.__dict__:
+            self.uris.close()
         if "parsers" in self.__dict__:
             self.parsers.close()
 
@@ -67,6 +84,12 @@ class FileParsers(ServedPipelines):
             _ = self.parsers
         except ConfigurationError as error:
             raise ModelNotConfiguredError(str(error)) from error
+        if (refused := self._fetcher.refused(pipeline.uri_prefixes)) is not None:
+            raise ModelNotConfiguredError(
+                f"No worker fetches files of {refused}: name it in PGEMBEDD_URIS ({page('how-to/documents.md')})."
+            )
+        if pipeline.uri_prefixes:
+            self._of_uris.add(pipeline.id)
         self._accept(pipeline)
         return True
 
@@ -83,17 +106,16 @@ class Parsing:
         return FileReader(self.served, JobRepository(connection))
 
     def results(
-        self,
-        batch: Batch[FileContent],
-        pipelines: PipelineRepository,  # noqa: ARG002
+        self, batch: Batch[Any], pipelines: PipelineRepository
     ) -> Iterator[list[tuple[Job, ParsedFile | RowFailure | Deferred]]]:
         """Yields what is parsed whenever something is, so that no file waits for a slower one."""
+        files = FileRepository(JobRepository(pipelines.connection), self.served.parsers.fingerprint)
         left = dict(enumerate(batch.pending))
         while left:
             done, _ = wait(left.values(), return_when=FIRST_COMPLETED)
             ready = [number for number, future in left.items() if future in done]
             yield [
-                (batch.jobs[number], _parsed(batch.jobs[number], batch.contents[number], left.pop(number)))
+                (batch.jobs[number], _parsed(files, batch.jobs[number], batch.contents[number], left.pop(number)))
                 for number in ready
             ]
 
@@ -108,8 +130,14 @@ class FileReader:
     def __init__(self, served: FileParsers, statements: JobRepository) -> None:
         self._served, self._statements = served, statements
 
-    def rows(self, jobs: Sequence[Job]) -> list[tuple[Job, FileContent | RowFailure | Deferred]]:
-        """Returns the file of each row."""
+    @cached_property
+    def _uris(self) -> UriReader:
+        return UriReader(self._served.uris, self._served.parsers, self._statements)
+
+    def rows(self, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
+        """Returns the file of each row, or its URI."""
+        if self._served.fetches(jobs[0].pipeline):
+            return list(self._uris.rows(jobs))
         files = FileRepository(self._statements, self._served.parsers.fingerprint)
         most = self._served.limits.file_bytes
         return [(job, self._judged(content)) for job, content in bisect(jobs, lambda part: files.read(part, most))]
@@ -122,8 +150,10 @@ class FileReader:
             return _unreadable(f"The file has {size:,.1f} MB, more than PGEMBEDD_FILE_MAX_MB ({most}).")
         return LATER if content.state == "later" else content
 
-    def start(self, rows: Sequence[tuple[Job, FileContent]], began: float) -> Batch[FileContent]:
-        """Passes the files to the processes."""
+    def start(self, rows: Sequence[tuple[Job, Any]], began: float) -> Batch[Any]:
+        """Passes the files to the processes, or the URIs to the threads that fetch."""
+        if self._served.fetches(rows[0][0].pipeline):
+            return self._uris.start(rows, began)
         jobs, contents = zip(*rows, strict=True)
         pending = [self._served.submit(each) if each.file else _nothing() for each in contents]
         return Batch(jobs, contents, pending, began)
@@ -135,13 +165,23 @@ def _nothing() -> "Future[Document | None]":
     return future
 
 
-def _parsed(job: Job, content: FileContent, future: "Future[Document | None]") -> ParsedFile | RowFailure | Deferred:
+def _parsed(
+    files: FileRepository, job: Job, content: FileContent, future: "Future[Document | ParsedUri | None]"
+) -> ParsedFile | RowFailure | Deferred:
     try:
         document = future.result()
+    except FetchError as error:
+        return _unreadable(str(error), permanent=error.permanent)
     except UnreadableFile as error:
         return _unreadable(str(error), permanent=not isinstance(error, ParserEndedError))
     except CancelledError:
         return STOPPED
+    if isinstance(document, ParsedUri):
+        content = document.content
+        if document.unreadable is not None:
+            files.note_unreadable(job, content, document.unreadable)
+            return _unreadable(document.unreadable)
+        document = document.document
     return ParsedFile(job, content, [] if document is None else list(_pages(document)))
 
 
@@ -149,8 +189,8 @@ def _pages(document: Document) -> Iterator[dict[str, object]]:
     metadata = {"kind": document.kind, **document.metadata}
     if document.notes:
         metadata["notes"] = list(document.notes)
-    for page in document.pages:
-        yield {"page": page.number, "headings": page.headings, "text": page.text, "metadata": metadata}
+    for each in document.pages:
+        yield {"page": each.number, "headings": each.headings, "text": each.text, "metadata": metadata}
 
 
 def _unreadable(sentence: str, *, permanent: bool = True) -> RowFailure:

@@ -70,6 +70,9 @@ class Settings:
     parse_timeout_s: float = setting(60.0, "Seconds that the parsing of one file may take.", bounds=(0.1, 86_400))
     parse_memory_mb: int = setting(512, "Most memory, in MB, of a process that parses files.", bounds=(64, 1_000_000))
     file_max_mb: int = setting(64, "Most MB of a file that is parsed, and of all files of a claim.", bounds=(1, 1_000))
+    uris: str = setting(
+        "", "What URIs of files may begin with, by comma: `file:///srv/manuals/,https://docs.example.com/`; none: none."
+    )
     index_memory_mb: int = setting(
         512,
         "Most memory, in MB, that Postgres may take to build an index after a backfill; 0: this worker builds none.",

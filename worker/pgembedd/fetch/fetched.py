@@ -1,0 +1,18 @@
+"""A file that was fetched."""
+
+from dataclasses import dataclass
+
+from pgembedd.fetch.errors import FetchError
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The bytes of a file, and by what its server tells whether it has changed; None where it gave nothing."""
+
+    file: bytes
+    validator: str | None
+
+
+def too_large(size: int, most_bytes: int) -> FetchError:
+    """Returns what is said of a file of so many bytes, or of at least as many."""
+    return FetchError(f"The file has {size / 1e6:,.1f} MB, more than PGEMBEDD_FILE_MAX_MB ({most_bytes // 1_000_000}).")

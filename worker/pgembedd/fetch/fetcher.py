@@ -1,0 +1,82 @@
+"""Fetches files from the URIs that both a pipeline and the settings of this worker allow."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
+from ssl import SSLContext
+from threading import Lock
+
+import httpx2
+
+from pgembedd.fetch.deadline import Deadline
+from pgembedd.fetch.errors import FetchError
+from pgembedd.fetch.fetched import Fetched
+from pgembedd.fetch.https import HttpsFetch
+from pgembedd.fetch.local import fetch_file
+from pgembedd.fetch.uri import Uri, parse_prefix, parse_prefixes, parse_uri
+from pgembedd.settings import Settings
+
+LONGEST_S = 60.0
+"""A file that is not there after so many seconds is tried again."""
+
+
+class Fetcher:
+    """Fetches for all threads of a worker, with its rights."""
+
+    def __init__(self, settings: Settings) -> None:
+        """ConfigurationError where PGEMBEDD_URIS is not right."""
+        self._own = parse_prefixes(settings.uris, "PGEMBEDD_URIS")
+        self._most_bytes = settings.file_max_mb * 1_000_000
+        self._lock, self._deadlines, self._closed = Lock(), set[Deadline](), False
+
+    @cached_property
+    def _trusted(self) -> SSLContext:
+        """The authorities of the system, or those that SSL_CERT_FILE names."""
+        return httpx2.create_ssl_context()
+
+    def refused(self, prefixes: Sequence[str]) -> str | None:
+        """Returns the first of a pipeline's prefixes that this worker fetches nothing from; None where it fetches all.
+
+        FetchError for one that is none.
+        """
+        return next((each for each in prefixes if not parse_prefix(each).is_below(self._own)), None)
+
+    def fetch(self, text: str, prefixes: Sequence[str], validator: str | None = None) -> Fetched | None:
+        """Returns the file of a URI below one of the prefixes; None where it is that of the validator. FetchError."""
+        uri, allowed = parse_uri(text), tuple(map(parse_prefix, prefixes))
+        self._check(uri, allowed)
+        if uri.scheme == "file":
+            return fetch_file(uri, (allowed, self._own), validator, self._most_bytes)
+        with self._deadline() as deadline:
+            allows = partial(self._check, allowed=allowed)
+            return HttpsFetch(self._trusted, allows, deadline, self._most_bytes, validator).fetch(uri)
+
+    def close(self) -> None:
+        """Ends what is being fetched."""
+        with self._lock:
+            self._closed = True
+            deadlines = tuple(self._deadlines)
+        for deadline in deadlines:
+            deadline.end()
+
+    def _check(self, uri: Uri, allowed: Sequence[Uri]) -> bool:
+        """Refuses what one of the two does not allow; tells whether the settings name the host itself."""
+        if not uri.is_below(allowed):
+            raise FetchError("The URI, or where it redirects to, begins with none of the pipeline's uri_prefixes.")
+        if not uri.is_below(self._own):
+            raise FetchError("The URI, or where it redirects to, begins with nothing that PGEMBEDD_URIS names.")
+        return uri.is_below(prefix for prefix in self._own if prefix.host)
+
+    @contextmanager
+    def _deadline(self) -> Iterator[Deadline]:
+        with Deadline(LONGEST_S) as deadline:
+            with self._lock:
+                self._deadlines.add(deadline)
+                closed = self._closed
+            if closed:
+                deadline.end()
+            try:
+                yield deadline
+            finally:
+                with self._lock:
+                    self._deadlines.discard(deadline)

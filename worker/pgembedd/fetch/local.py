@@ -1,0 +1,57 @@
+"""Files of this machine: regular ones, whose real path is in a folder that may be read."""
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pgembedd.fetch.errors import FetchError
+from pgembedd.fetch.fetched import Fetched, too_large
+from pgembedd.fetch.uri import Uri
+
+
+def fetch_file(uri: Uri, bounds: Sequence[Iterable[Uri]], validator: str | None, most_bytes: int) -> Fetched | None:
+    """Returns a file whose real path is below one prefix of each of the `bounds`; None for that of the validator.
+
+    It is found without opening it for anything, checked, and only then read: no link that is changed meanwhile leads
+    elsewhere, and no device or pipe is opened.
+    """
+    try:
+        found = os.open(uri.path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return _read(found, bounds, validator, most_bytes)
+        finally:
+            os.close(found)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FetchError("There is no such file on the machine of the worker.") from error
+    except PermissionError as error:
+        raise FetchError("The worker may not read the file.") from error
+    except OSError as error:
+        raise FetchError(f"The file cannot be read: {error.strerror}.", permanent=False) from error
+
+
+def _read(found: int, bounds: Sequence[Iterable[Uri]], validator: str | None, most_bytes: int) -> Fetched | None:
+    place = Path(f"/proc/self/fd/{found}")
+    if not all(any(_is_in(str(place.readlink()), prefix.path) for prefix in prefixes) for prefixes in bounds):
+        raise FetchError("The file is a link out of the folders that may be read.")
+    before = os.fstat(found)
+    if not stat.S_ISREG(before.st_mode):
+        raise FetchError("The URI names no regular file.")
+    if _version(before) == validator:
+        return None
+    if before.st_size > most_bytes:
+        raise too_large(before.st_size, most_bytes)
+    with place.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if _version(os.fstat(found)) != _version(before):
+        raise FetchError("The file was written to while it was read.", permanent=False)
+    return Fetched(content, _version(before))
+
+
+def _version(status: os.stat_result) -> str:
+    return f"file {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _is_in(path: str, folder: str) -> bool:
+    base = os.path.realpath(folder).rstrip("/")
+    return path == base or path.startswith(base + "/")
