@@ -93,7 +93,10 @@ def test_what_is_too_large_is_not_read(web: FileServer) -> None:
 
 
 def test_what_is_shorter_than_it_says_or_encoded_is_no_file(web: FileServer) -> None:
-    web.files["/ends"] = lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\n\r\nhalf of ")
+    def ends(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\n\r\nhalf of ")
+
+    web.files["/ends"] = ends
     assert refusal(web, "ends") == (f"The host localhost:{web.port} does not say how long the file is.", True)
     web.files["/short"] = lambda request: respond(request, 200, {"content-length": "100"}, b"x")
     assert refusal(web, "short") == (f"The host localhost:{web.port} does not answer (RemoteProtocolError).", False)
@@ -130,7 +133,12 @@ def test_a_worker_that_ends_waits_for_no_server(web: FileServer) -> None:
 
     web.files["/x"] = silent
     own = Fetcher(Settings(uris=web.url))
-    ends = Thread(target=lambda: asked.wait(PATIENCE_S) and own.close())
+
+    def end() -> None:
+        asked.wait(PATIENCE_S)
+        own.close()
+
+    ends = Thread(target=end)
     ends.start()
     with pytest.raises(FetchError, match="did not send the file in time"):
         own.fetch(web.url + "x", ["https://"])
