@@ -37,8 +37,8 @@ as $$
 $$;
 
 -- Files are large: the size comes first, and a file above the bound, $3, or behind as many bytes of others of the same
--- call, is not read. One whose pages have its hash and are of the parser $2 is not sent. A hash that is null says that
--- the file was not read.
+-- call, is not read. One whose pages have its hash and are of the parser $2 is not sent; one of a row without pages is
+-- sent with an empty hash, which the worker computes. A hash that is null says that the file was not read.
 create or replace function pgembedd_internal._generate_pages_read(pipeline pgembedd_internal.pipeline) returns void
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -61,7 +61,8 @@ as $$
         cross join lateral (
             select g.hash, g.hash is not null and r.known operator(pg_catalog.=) array[g.hash] as same
             from (select case when r.size operator(pg_catalog.<=) $3 and r.total operator(pg_catalog.<=) $3
-                              then {hash} end as hash offset 0) g) h $q$, jsonb_build_object(
+                              then case when r.known operator(pg_catalog.=) '{}' then '' else {hash} end
+                              end as hash offset 0) g) h $q$, jsonb_build_object(
             'file', _file(pipeline, 'r'), 'hash', _file_hash(_file(pipeline, 'r')),
             'column', quote_ident(_file_column(pipeline)),
             'pages', pipeline.embedding_table, 'is_page', _key_match(pipeline.source, 'e', 's'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import psycopg
@@ -50,7 +51,7 @@ def read_files(
     """The file of each job's row; all of one pipeline."""
     values = {"pipeline_id": jobs[0].pipeline_id, "ids": [job.key for job in jobs], "parser": parser}
     found = connection.execute(query("read_files"), {**values, "most_bytes": most_bytes})
-    return [File(*row) for row in found.fetchall()]
+    return [File(state, file, hash or sha256(file or b"").digest(), size) for state, file, hash, size in found]
 
 
 def store_pages(

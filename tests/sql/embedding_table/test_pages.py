@@ -50,6 +50,15 @@ def test_of_a_changed_file_only_the_pages_that_differ_are_queued(filed: psycopg.
     ]
 
 
+def test_the_database_hashes_a_file_for_a_read_only_where_there_are_pages(filed: psycopg.Connection) -> None:
+    filed.execute("insert into contracts values (2, 'new', 'new')")
+    (job,) = parse_jobs(filed)
+    read = "select n, hash = '' from pgembedd_internal.read_files(%s, '{1,2}', 'parser-2', 1000)"
+    assert rows(filed, read, job.pipeline_id) == [(1, False), (2, True)]
+    assert store_pages(filed, [job]) == ["written"]
+    assert value(filed, "select content_hash = sha256('new') from contract_pages where id = 2")
+
+
 def test_a_file_that_is_the_same_is_not_sent_even_after_force(filed: psycopg.Connection) -> None:
     before = rows(filed, "select ctid, xmin, * from contract_pages order by page")
     filed.execute("update contracts set name = 'rent'")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from pgembedd.database.jobs import JobRepository, storable
 from pgembedd.database.records import FileContent, Job, ParsedFile, UriContent
@@ -23,7 +24,9 @@ class FileRepository:
             rows = self.jobs.connection.rows_once(
                 "read_files", values | {"most_bytes": most_bytes}, allowed_s=jobs[0].allowed_s, binary=True
             )
-        return [FileContent(*row) for row in rows]
+        return [
+            FileContent(state, file, hash or sha256(file or b"").digest(), size) for state, file, hash, size in rows
+        ]
 
     def read_uris(self, jobs: Sequence[Job]) -> list[UriContent]:
         """Returns the URI of each job's row, and what is known of its file. Deferred on contention."""
