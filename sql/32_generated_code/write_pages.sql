@@ -1,9 +1,8 @@
 -- As in _generate_chunks_write, rows are locked without waiting and compared by the hash of their file. Pages that
 -- differ are put, those that are too many deleted. A page whose text is the same gets the new hash and keeps its text
 -- in its place, so that a pipeline on the pages has nothing to do for it.
--- The file is hashed again, under the lock: place and transaction of the row would be quicker to compare, 0.1 s less for
--- 20 MB, but a server that lost its last transactions, as in a failover or with synchronous_commit off, gives the
--- numbers of these to others.
+-- The file is hashed again, under the lock. Place and transaction of the row would be compared 0.1 s sooner for 20 MB,
+-- but a server that lost its last transactions, as in a failover, gives their numbers to others.
 -- Its parameters: keys and hashes of the rows, which of the jobs each is, and whether its pages stay as they are; of
 -- each page that job, number, headings, text and metadata, in JSON; the fingerprint of the parser; the hashes of the
 -- files, which are not those of rows that hold URIs.
