@@ -54,7 +54,7 @@ begin
             errcode = 'invalid_parameter_value';
     elsif wrong is not null then
         raise exception using message = _cut(format('The prefix %s is none of a URI that is fetched.', wrong)),
-            hint = 'Take https://host/path/ or file:///folder/; https:// alone is all public hosts.',
+            hint = 'Take https://host/path/, file:///folder/ or s3://bucket/path/; https:// alone is all public hosts.',
             errcode = 'invalid_parameter_value';
     elsif made.recheck_interval not between interval '1 minute' and interval '1000 days' then
         raise exception using message = format('recheck_interval %s is out of range.', made.recheck_interval),
@@ -66,4 +66,7 @@ end $$;
 create or replace function pgembedd_internal._is_uri_prefix(prefix text) returns boolean
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-as $$ select prefix ~ '^(https://|file:///)' and length(prefix) <= 1000 and prefix !~ '[[:space:][:cntrl:]]' $$;
+as $$
+    select prefix ~ '^(https://|file:///|(s3|gs|az)://[^/])' and length(prefix) <= 1000
+           and prefix !~ '[[:space:][:cntrl:]]'
+$$;

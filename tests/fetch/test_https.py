@@ -191,6 +191,6 @@ def test_settings_that_are_not_right() -> None:
     with pytest.raises(ConfigurationError, match="PGEMBEDD_URIS names http://x/: The URI begins with none of"):
         Fetcher(Settings(uris="https://x/, http://x/"))
     own = Fetcher(Settings(uris="https://x/a/"))
-    assert own.refused(["https://x/a/b/"]) is None
-    assert own.refused(["https://x/a/", "https://x/"]) == "https://x/"
-    assert own.refused(["https://"]) == "https://"
+    assert own.problem(["https://x/a/b/"]) is None
+    for prefixes in (["https://x/a/", "https://x/"], ["https://"], ["s3://x/"]):
+        assert own.problem(prefixes) == f"No worker fetches files of {prefixes[-1]}: name it in PGEMBEDD_URIS"

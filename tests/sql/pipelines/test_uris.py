@@ -47,8 +47,8 @@ CREATE: dict[str, dict[str, Any]] = {
         "uri_column": None,
         "content_columns": ["location"],
     },
-    "The prefix 'http://x/' is none of a URI that is fetched. Take https://host/path/ or file:///folder/; https://"
-    " alone is all public hosts.": {"uri_prefixes": ["https://x/", "http://x/"]},
+    "The prefix 'http://x/' is none of a URI that is fetched. Take https://host/path/, file:///folder/ or"
+    " s3://bucket/path/; https:// alone is all public hosts.": {"uri_prefixes": ["https://x/", "http://x/"]},
     "recheck_interval 00:00:01 is out of range. Take 1 minute to 1000 days, or leave it out: then a file is fetched"
     " once.": {"recheck_interval": "1 s"},
     "uri_column is for files, and the task is embed. Say task => 'parse' for files; vectors go into embedding_column or"

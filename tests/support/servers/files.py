@@ -1,4 +1,8 @@
-"""A web server of files over TLS, with faults: the standard library's, with an authority of its own."""
+"""A web server of files, with faults: the standard library's, over TLS with an authority of its own.
+
+Without TLS it stands in for S3, which cannot be had here: of its protocol it has what reading an object needs, and
+believes every signature.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -47,7 +52,7 @@ class FileServer:
                 if request.headers.get("If-None-Match") == etag:
                     respond(request, 304, {"etag": etag})
                 else:
-                    respond(request, 200, {"etag": etag}, file)
+                    respond(request, 200, {"etag": etag, "last-modified": formatdate(0, usegmt=True)}, file)
             case fault:
                 fault(request)
 
@@ -65,8 +70,8 @@ def respond(
 
 
 @contextmanager
-def file_server(certificates: tuple[Path, Path]) -> Iterator[FileServer]:
-    """A server on a port of its own, with this key and certificate."""
+def file_server(certificates: tuple[Path, Path] | None) -> Iterator[FileServer]:
+    """A server on a port of its own, with this key and certificate, or without TLS."""
     server = FileServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -85,9 +90,10 @@ def file_server(certificates: tuple[Path, Path]) -> Iterator[FileServer]:
             """Clients that hang up are what is tested."""
 
     http = Quiet(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates[1], certificates[0])
-    http.socket = context.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+    if certificates is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates[1], certificates[0])
+        http.socket = context.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
     server.port = http.server_address[1]
     thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -8,16 +8,14 @@ from threading import Lock
 
 import httpx2
 
-from pgembedd.fetch.deadline import Deadline
+from pgembedd.fetch.buckets import Buckets
+from pgembedd.fetch.deadline import LONGEST_S, Deadline
 from pgembedd.fetch.errors import FetchError
 from pgembedd.fetch.fetched import Fetched
 from pgembedd.fetch.https import HttpsFetch
 from pgembedd.fetch.local import fetch_file
-from pgembedd.fetch.uri import Uri, parse_prefix, parse_prefixes, parse_uri
+from pgembedd.fetch.uri import BUCKETS, Uri, parse_prefix, parse_prefixes, parse_uri
 from pgembedd.settings import Settings
-
-LONGEST_S = 60.0
-"""A file that is not there after so many seconds is tried again."""
 
 
 class Fetcher:
@@ -26,6 +24,7 @@ class Fetcher:
     def __init__(self, settings: Settings) -> None:
         """ConfigurationError where PGEMBEDD_URIS is not right."""
         self._own = parse_prefixes(settings.uris, "PGEMBEDD_URIS")
+        self._buckets = Buckets(settings.buckets_file)
         self._most_bytes = settings.file_max_mb * 1_000_000
         self._lock, self._deadlines, self._closed = Lock(), set[Deadline](), False
 
@@ -34,12 +33,14 @@ class Fetcher:
         """The authorities of the system, or those that SSL_CERT_FILE names."""
         return httpx2.create_ssl_context()
 
-    def refused(self, prefixes: Sequence[str]) -> str | None:
-        """Returns the first of a pipeline's prefixes that this worker fetches nothing from; None where it fetches all.
-
-        FetchError for one that is none.
-        """
-        return next((each for each in prefixes if not parse_prefix(each).is_below(self._own)), None)
+    def problem(self, prefixes: Sequence[str]) -> str | None:
+        """Returns why this worker fetches nothing for a pipeline of these prefixes; None where it can."""
+        for prefix in map(parse_prefix, prefixes):
+            if not prefix.is_below(self._own):
+                return f"No worker fetches files of {prefix.text}: name it in PGEMBEDD_URIS"
+            if prefix.scheme in BUCKETS and (problem := self._buckets.problem(prefix)) is not None:
+                return problem.removesuffix(".")
+        return None
 
     def fetch(self, text: str, prefixes: Sequence[str], validator: str | None = None) -> Fetched | None:
         """Returns the file of a URI below one of the prefixes; None where it is that of the validator. FetchError."""
@@ -48,6 +49,8 @@ class Fetcher:
         if uri.scheme == "file":
             return fetch_file(uri, (allowed, self._own), validator, self._most_bytes)
         with self._deadline() as deadline:
+            if uri.scheme in BUCKETS:
+                return self._buckets.fetch(uri, validator, self._most_bytes, deadline)
             allows = partial(self._check, allowed=allowed)
             return HttpsFetch(self._trusted, allows, deadline, self._most_bytes, validator).fetch(uri)
 

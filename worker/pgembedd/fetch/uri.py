@@ -10,14 +10,15 @@ from pgembedd.fetch.errors import FetchError
 
 LONGEST = 8_000
 """Characters of a URI."""
-SCHEMES = ("file", "https")
+BUCKETS = ("s3", "gs", "az")
+SCHEMES = ("file", "https", *BUCKETS)
 _UNUSABLE = re.compile(r"[\x00-\x20\x7f\\]")
 _DOTS = re.compile(r"(^|[/\\])\.\.?($|[/\\])")
 
 
 @dataclass(frozen=True, slots=True)
 class Uri:
-    """A URI: `host` includes a port, and is "" for files; `segments` are those of its path, decoded."""
+    """A URI: `host` includes a port, is "" for files, or a bucket; `segments` are those of its path, decoded."""
 
     scheme: str
     host: str
@@ -28,6 +29,16 @@ class Uri:
     def path(self) -> str:
         """The path of a file."""
         return "/" + "/".join(self.segments)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of an object, as a URI."""
+        return f"{self.scheme}://{self.host}"
+
+    @property
+    def key(self) -> str:
+        """The key of an object."""
+        return "/".join(self.segments)
 
     def begins_with(self, prefix: "Uri") -> bool:
         """Tells whether this one is the same or below; `https://` has every host below it."""
@@ -54,13 +65,15 @@ def parse_uri(text: str) -> Uri:
         raise FetchError(f"The URI begins with none of {', '.join(f'{each}://' for each in SCHEMES)}.")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise FetchError("The URI holds a user, a password or a fragment.")
-    segments = tuple(unquote(each, errors="surrogateescape") for each in parts.path.removeprefix("/").split("/"))
+    errors = "surrogateescape" if parts.scheme == "file" else "replace"
+    segments = tuple(unquote(each, errors=errors) for each in parts.path.removeprefix("/").split("/"))
     if _UNUSABLE.search(text) or any(_UNUSABLE.search(each.replace(" ", "")) for each in segments):
         raise FetchError("The URI holds spaces, backslashes or control characters: percent-encode the spaces.")
     if any(_DOTS.search(each) for each in segments):
         raise FetchError("The path of the URI holds '.' or '..'.")
-    if (host == "") != (parts.scheme == "file") or (parts.scheme == "file" and (parts.query or parts.path[:1] != "/")):
-        raise FetchError("The URI of a file is file:///path, and that of a page https://host/path.")
+    wrong = (host == "") != (parts.scheme == "file") or (parts.scheme == "file" and parts.path[:1] != "/")
+    if wrong or (parts.scheme != "https" and (parts.query or ":" in host)):
+        raise FetchError("The URI is none of file:///path, https://host/path and s3://bucket/key.")
     return Uri(parts.scheme, host, segments, text)
 
 

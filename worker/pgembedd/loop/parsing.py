@@ -84,10 +84,8 @@ class FileParsers(ServedPipelines):
             _ = self.parsers
         except ConfigurationError as error:
             raise ModelNotConfiguredError(str(error)) from error
-        if (refused := self._fetcher.refused(pipeline.uri_prefixes)) is not None:
-            raise ModelNotConfiguredError(
-                f"No worker fetches files of {refused}: name it in PGEMBEDD_URIS ({page('how-to/documents.md')})."
-            )
+        if (problem := self._fetcher.problem(pipeline.uri_prefixes)) is not None:
+            raise ModelNotConfiguredError(f"{problem} ({page('how-to/documents.md')}).")
         if pipeline.uri_prefixes:
             self._of_uris.add(pipeline.id)
         self._accept(pipeline)

@@ -73,6 +73,9 @@ class Settings:
     uris: str = setting(
         "", "What URIs of files may begin with, by comma: `file:///srv/manuals/,https://docs.example.com/`; none: none."
     )
+    buckets_file: str = setting(
+        "", 'TOML file with a section for each bucket of such URIs, as `["s3://manuals"]`: its endpoint and key files.'
+    )
     index_memory_mb: int = setting(
         512,
         "Most memory, in MB, that Postgres may take to build an index after a backfill; 0: this worker builds none.",
