@@ -52,6 +52,7 @@ NOT_RUN = {
     ("docs/how-to/backup.md", "pg_dump"): "tests/migration/test_restore.py runs it",
     ("docs/how-to/backup.md", "pg_restore"): "tests/migration/test_restore.py runs it",
     ("docs/how-to/documents.md", "pgembedd run --uris"): "tests/loop/test_uris.py has such a worker",
+    ("docs/how-to/documents.md", '["s3://manuals"]'): "tests/fetch/test_buckets.py has such a file",
     ("docs/how-to/gpu.md", ""): "needs a GPU: tests/model/test_device.py has its graph, and what is said without one",
     ("docs/how-to/measure-search.md", "python -m bench.retrieval"): "needs collections that cannot be shipped",
     ("docs/how-to/moving.md", 'psql -c "select cron.unschedule'): "needs pg_cron",
