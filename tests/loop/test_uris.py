@@ -118,7 +118,7 @@ def test_a_file_that_is_not_there_is_a_dead_letter_until_it_is(manuals: psycopg.
         f"{host} 404.",
         f"{host} 503.",
         "The URI, or where it redirects to, begins with none of the pipeline's uri_prefixes.",
-        "The URI begins with none of file://, https://.",
+        "The URI begins with none of file://, https://, s3://, gs://, az://.",
     ]
     web.files |= {"/kept": 404, "/late": b"There.", "/busy": b"Idle."}
     recheck(manuals)
