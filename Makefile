@@ -34,7 +34,8 @@ FULL_recall    := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-answers up test test-slow test-release test-clients test-engines test-cluster \
+.PHONY: help setup demo demo-documents demo-answers up test test-slow test-release test-clients test-engines \
+    test-cluster \
     test-failover test-postgres test-postgres-all test-upgrade faults faults-chain lint format bench bench-full bench-gpu \
     bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom \
     sbom-image image-pinned pin-base release-setup check-workflows check-tag publish publish-image docs docs-serve \
@@ -56,6 +57,9 @@ $(STAMP): requirements-dev.lock pyproject.toml
 
 demo: $(STAMP) ## Embed Python's own documentation on a private Postgres and search it
 	@$(BIN)/pgembedd demo
+
+demo-documents: $(STAMP) ## Parse PDF manuals, embed their pages and search them
+	@$(BIN)/pgembedd demo --documents
 
 demo-answers: $(STAMP) ## Have a language model answer questions from it (PGEMBEDD_LANGUAGE_HOST)
 	@$(BIN)/pgembedd demo --answers

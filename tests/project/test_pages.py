@@ -19,6 +19,7 @@ import pytest
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from pgembedd.model.providers.configured import enabled_providers
 from pgembedd.settings import Settings
+from tests.documents.files import pdf
 from tests.project.pages import ROOT, Block, Reader, blocks, commands
 from tests.support.command import pgembedd
 from tests.support.databases import Database, fresh_database, initialized, open_directory, running_server
@@ -242,6 +243,10 @@ def test_a_how_to_works(desk: Desk, provider: StandInProvider, page: str) -> Non
                 reader.save(
                     "providers.toml", f'[openai]\nurl = "{provider.url}"\nkey_file = "{Path("key").absolute()}"\n'
                 )
+            if page == "docs/how-to/documents.md":
+                Path("manuals").mkdir()
+                line = (10, "The swift sleeps in flight, and eats there, and is seldom seen.")
+                Path("manuals/birds.pdf").write_bytes(pdf([[(20, "Birds"), line], [(14, "Swifts"), line]]))
             reader.start("run")
             read(reader, page)
 

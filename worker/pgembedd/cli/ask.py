@@ -126,9 +126,9 @@ def _print_sources(questions: Questions, answer: UUID, cited: Sequence[int]) -> 
     for nth, one in enumerate(found):
         if one["n"] not in cited and nth == len(cited):
             click.echo("Found, but not cited:")
-        place = one["url"] or json.dumps(one["key"], ensure_ascii=False)
+        link = one["url"] or ("" if one["place"] else json.dumps(one["key"], ensure_ascii=False))
         mark = click.style(f"[{one['n']}]", fg="cyan", bold=one["n"] in cited)
-        click.echo(f"{mark} {_printable(one['title'] or '')} ({_printable(place)})")
+        click.echo(f"{mark} {_printable(one['title'] or '')}{f' ({_printable(link)})' if link else ''}")
 
 
 def _printable(text: str) -> str:

