@@ -32,21 +32,28 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    one constant pgembedd_internal.pipeline := _searched(name, source);
-    target pgembedd_internal._search_target := (
-        select jsonb_populate_record(null::_search_target, s.target) from prepared_search s
-        where s.pipeline_id = one.id and s.basis = _search_basis(one));
+    one pgembedd_internal.pipeline;
+    prepared jsonb;
+    target pgembedd_internal._search_target;
     ignored text;
 begin
-    if with_words is not null then ignored := _check_has_vectors(one); end if;
-    if target.embedding_no is null then target := _made_search_target(one); end if;
-    if target.embedding_no is null or target.source_schema is null then
-        raise exception using
-            message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
-            errcode = 'object_not_in_prerequisite_state';
+    if source is not null then name := (_searched(name, source)).name; end if;
+    select s.target into prepared from pipeline p join prepared_search s on s.pipeline_id = p.id
+    where p.name = $1 and s.basis = _search_basis(p);
+    if prepared is not null then
+        target := jsonb_populate_record(null::_search_target, prepared);
+    else
+        one := _searched(name, source);
+        if with_words is not null then ignored := _check_has_vectors(one); end if;
+        target := _made_search_target(one);
+        if target.embedding_no is null or target.source_schema is null then
+            raise exception using
+                message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
+                errcode = 'object_not_in_prerequisite_state';
+        end if;
     end if;
-    target.name := one.name;
-    return case when with_words then _with_search_words(target, one) else target end;
+    target.name := name;
+    return case when with_words then _with_search_words(target) else target end;
 end $$;
 
 -- Keeps what searches of a pipeline have to know, and what that follows from.
@@ -197,29 +204,30 @@ begin
 end $$;
 
 create or replace function pgembedd_internal._with_search_words(
-    target pgembedd_internal._search_target, one pgembedd_internal.pipeline
+    target pgembedd_internal._search_target
 ) returns pgembedd_internal._search_target
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    noted pgembedd_internal.word_statistics;
+    one record;
 begin
-    select w.* into noted from word_statistics w where w.pipeline_id = one.id;
+    select p.source, p.text_config, p.words_table, w.configs, w.documents, w.average_length into one
+    from pipeline p left join word_statistics w on w.pipeline_id = p.id where p.id = target.id;
     target.text_configs := array(
-        select distinct o from unnest(one.text_config || noted.configs) c, _text_config_oid(c) o where o is not null);
+        select distinct o from unnest(one.text_config || one.configs) c, _text_config_oid(c) o where o is not null);
     target.no_words := case
-        when one.text_config is null then format('The pipeline "%s" has no search by words.', one.name)
+        when one.text_config is null then format('The pipeline "%s" has no search by words.', target.name)
         when target.text_configs = '{}' then format('The text search configuration %s of "%s" is gone.',
-                                                    one.text_config, one.name)
+                                                    one.text_config, target.name)
         when not coalesce(_exists(one.words_table), false)
-        then format('The words'' table of "%s" was dropped; the next sweep makes it again.', one.name) end;
+        then format('The words'' table of "%s" was dropped; the next sweep makes it again.', target.name) end;
     if target.no_words is null then
         target.words := one.words_table;
         target.words_view := coalesce(_words_view(one.words_table), one.words_table);
         if _sees_all_rows(one.source, one.words_table) then
-            target.documents := coalesce(noted.documents, 0);
-            target.average_length := coalesce(noted.average_length, 'infinity');
+            target.documents := coalesce(one.documents, 0);
+            target.average_length := coalesce(one.average_length, 'infinity');
         end if;
     end if;
     return target;

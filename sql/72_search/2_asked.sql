@@ -29,6 +29,15 @@ create or replace view pgembedd_internal._search_hit as
 comment on view pgembedd_internal._search_hit is
     'A row or chunk that was found; `held` is the share of the query''s idf in the words that it has.';
 
+-- The columns of search(). A row type, as PL/pgSQL takes no parameter and column of RETURNS TABLE of one name.
+create or replace view pgembedd_internal._similar_hit as
+    select null::jsonb as key, null::integer as chunk_index, null::double precision as score,
+           null::double precision as similarity, null::integer as semantic_rank, null::integer as text_rank,
+           null::text as snippet, null::jsonb as record, null::jsonb as place
+    where false;
+comment on view pgembedd_internal._similar_hit is
+    'What similar() returns of a row.';
+
 -- Checks what is asked, and completes it.
 create or replace function pgembedd_internal._asked(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked

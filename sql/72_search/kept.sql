@@ -22,10 +22,8 @@ begin
                   from unnest(_search_lengths()) d) b));
     end loop;
     perform _keep_statement(target.id, 'rows', format(
-        '(pgembedd_internal._search_hit[], %s, tsquery, text[], integer, oid) returns table ('
-        'key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer, '
-        'text_rank integer, snippet text, record jsonb, place jsonb)', _vector_type('vector')),
-        format('return query %s;', _search_rows_statement(target, false)));
+        '(pgembedd_internal._search_hit[], %s, tsquery, text[], integer, oid) returns pgembedd_internal._similar_hit[]',
+        _vector_type('vector')), format('return (%s);', _search_rows_statement(target, false)));
 end $$;
 
 -- Makes one of these functions, for the roles that may search.

@@ -51,7 +51,7 @@ begin
         from (select page.owners[i] as owner, array_agg(page.hits[i] order by i) as hits,
                      array_agg(i order by i) as places
               from generate_subscripts(page.hits, 1) i group by 1) p
-        cross join lateral _search_rows(targets[p.owner], askings[p.owner], p.hits) with ordinality
+        cross join lateral unnest(_search_rows(targets[p.owner], askings[p.owner], p.hits)) with ordinality
              as r(key, chunk_index, score, similarity, semantic_rank, text_rank, snippet, record, place, nth)
         order by p.places[r.nth];
     for i in 1 .. cardinality(pipelines) loop ignored := _check_search_target(targets[i]); end loop;
@@ -125,19 +125,4 @@ begin
                ::pgembedd_internal._search_hit,
                row_number() over (order by s.sum desc, s.similarity desc nulls last, s.owner, s.nth)
         from scored s;
-end $$;
-
--- What search() returns of these hits.
-create or replace function pgembedd_internal._search_rows(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, hits pgembedd_internal._search_hit[]
-) returns table (
-    key jsonb, chunk_index integer, score double precision, similarity double precision, semantic_rank integer,
-    text_rank integer, snippet text, record jsonb, place jsonb)
-language plpgsql stable rows 10
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-begin
-    return query execute _search_rows_statement(target, false)
-    using hits, asked.embedding, _search_any(asked.words), asked.snippet_marks, asked.snippet_length,
-          target.text_configs[1];
 end $$;

@@ -31,9 +31,7 @@ begin
     asked := _asked(target, _search_with_options(asked, options, _search_options()));
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
-    return query execute _search_rows_statement(target, false)
-    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks,
-          asked.snippet_length, target.text_configs[1];
+    return query select h.* from unnest(_search_rows(target, asked, _search_hits(target, asked))) h;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(
@@ -82,8 +80,26 @@ comment on function pgembedd.search(
     jsonb) is
     'Search a table, given as null::some_table: as search() by name, with each hit''s record in the table''s own type.';
 
+-- What is shown of the hits, in their order.
+create or replace function pgembedd_internal._search_rows(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, hits pgembedd_internal._search_hit[]
+) returns pgembedd_internal._similar_hit[]
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    rows pgembedd_internal._similar_hit[];
+begin
+    execute case when target.kept and has_table_privilege(target.source, 'select')
+                 then format('select %s($1, $2, $3, $4, $5, $6)', _search_kept(target.id, 'rows'))
+                 else _search_rows_statement(target, false) end
+    into rows using hits, asked.embedding, _search_any(asked.words), asked.snippet_marks, asked.snippet_length,
+                    target.text_configs[1];
+    return rows;
+end $$;
+
 -- The hits with what is shown of each: $1 has the hits, $2 the vector, $3 the words, $4 the marks, $5 the length of a
--- snippet, $6 the words' configuration. The row is JSON, or `whole`, in the table's own type.
+-- snippet, $6 the words' configuration. The row is JSON, and all of them an array, or `whole`, in the table's own type.
 create or replace function pgembedd_internal._search_rows_statement(
     target pgembedd_internal._search_target, whole boolean
 ) returns text
@@ -91,21 +107,18 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    shown record;
+    shown constant record := _search_shown(target, _most('row'));
 begin
-    if target.kept and not whole and has_table_privilege(target.source, 'select') then
-        return format('select * from %s($1, $2, $3, $4, $5, $6)', _search_kept(target.id, 'rows'));
-    end if;
-    shown := _search_shown(target, _most('row'));
     return format(
-        'select i.key, i.chunk_index, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s, %s '
-        'from pg_catalog.unnest($1) with ordinality '
-        'as i(key, chunk_index, similarity, score, semantic_rank, text_rank, held, nth) '
-        '%s %s order by i.nth',
-        format(target.similarity_at, format(target.distance_to, target.alias, 2)), shown.snippet,
-        case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
-        _search_place_expression(target),
-        target.row_of_key,
-        case when target.chunked then format('join %s v on %s and v.chunk_index operator(pg_catalog.=) i.chunk_index',
-                                             target.vectors, format(target.key_match, 'v', 'k')) end);
+        case when whole then 'select %s from %s'
+             else 'select array(select row (%s)::pgembedd_internal._similar_hit from %s)' end,
+        format('i.key, i.chunk_index, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s, %s',
+            format(target.similarity_at, format(target.distance_to, target.alias, 2)), shown.snippet,
+            case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
+            _search_place_expression(target)),
+        format('pg_catalog.unnest($1) with ordinality '
+            'as i(key, chunk_index, similarity, score, semantic_rank, text_rank, held, nth) %s %s order by i.nth',
+            target.row_of_key, case when target.chunked then format(
+                'join %s v on %s and v.chunk_index operator(pg_catalog.=) i.chunk_index', target.vectors,
+                format(target.key_match, 'v', 'k')) end));
 end $$;

@@ -1,12 +1,3 @@
--- The columns of search(). A row type, as PL/pgSQL takes no parameter and column of RETURNS TABLE of one name.
-create or replace view pgembedd_internal._similar_hit as
-    select null::jsonb as key, null::integer as chunk_index, null::double precision as score,
-           null::double precision as similarity, null::integer as semantic_rank, null::integer as text_rank,
-           null::text as snippet, null::jsonb as record, null::jsonb as place
-    where false;
-comment on view pgembedd_internal._similar_hit is
-    'What similar() returns of a row.';
-
 -- Rows like one row, by the vector that it has; of a row in chunks, by the mean of theirs. The row itself is left out.
 create or replace function pgembedd.similar(
     pipeline text,
@@ -38,9 +29,7 @@ begin
     asked.near_condition := format(
         '(%s) and not exists (select from (select %L::pg_catalog.jsonb as key) i cross join lateral %s where %s)',
         asked.near_condition, key, target.key_record, format(target.key_match, 's', 'k'));
-    return query execute _search_rows_statement(target, false)
-    using _search_hits(target, asked), asked.embedding, null::tsquery, asked.snippet_marks, asked.snippet_length,
-          target.text_configs[1];
+    return query select h.* from unnest(_search_rows(target, asked, _search_hits(target, asked))) h;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.similar is
