@@ -14,7 +14,7 @@ import pytest
 from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
 from pgembedd.http.models.request_batcher import RequestBatcher
 from pgembedd.model import Embeddings, Kind, Text
-from pgembedd.model.scheduler import Lane
+from pgembedd.scheduler import Lane
 from tests.support.waiting import PATIENCE_S, eventually
 
 BAD = "bad"

@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 
 from pgembedd.model import Embeddings, Kind, RunFutures, Session, Text
 from pgembedd.model.pooling import Float32Array
-from pgembedd.model.scheduler import Lane
+from pgembedd.scheduler import Lane
 from tests.support.databases import Database
 from tests.support.documents import (
     await_embedded,

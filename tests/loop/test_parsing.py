@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from hashlib import sha256
 from threading import Event
@@ -13,10 +14,11 @@ import pytest
 
 from pgembedd.documents import parsers
 from pgembedd.documents.document import Document
-from pgembedd.documents.parsers import fingerprint
+from pgembedd.documents.parsers import Parsers, fingerprint
 from pgembedd.documents.process import ParserProcess, ProcessEndedError
 from pgembedd.errors import ConfigurationError
 from pgembedd.model import Session
+from pgembedd.scheduler import Lane
 from tests.support.databases import Database
 from tests.support.documents import put_off_upkeep
 from tests.support.embedders import MODEL, Wrapped, only
@@ -160,6 +162,38 @@ def test_texts_do_not_wait_for_a_file(
             eventually(lambda: rows(chain, "select from page_chunks where id = 9") != [])
             assert [page[0] for page in pages(chain)] == [1, 9]
         eventually(lambda: [page[0] for page in pages(chain)] == [1, 2, 9])
+
+
+def test_a_new_file_goes_before_those_of_a_backfill(
+    database: Database, chain: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, parse, go_on = Parsers.submit, ParserProcess.parse, Event()
+    submitted, parsed = list[bytes](), list[bytes]()
+
+    def submitting(parsers: Parsers, file: bytes, lane: Lane) -> Future[Document]:
+        future = submit(parsers, file, lane)
+        submitted.append(file)
+        return future
+
+    def waiting(process: ParserProcess, file: bytes) -> Document:
+        parsed.append(file)
+        go_on.wait(PATIENCE_S)
+        return parse(process, file)
+
+    monkeypatch.setattr(Parsers, "submit", submitting)
+    monkeypatch.setattr(ParserProcess, "parse", waiting)
+    chain.execute("insert into contracts (id, file) select i, ('Old ' || i)::bytea from generate_series(1, 6) i")
+    chain.execute(
+        "with moved as (delete from pgmq.q_pgembedd_fresh returning vt, message)"
+        " insert into pgmq.q_pgembedd_backfill (vt, message) select * from moved"
+    )
+    with worker_thread(database, only(Wrapped(model)), parse_processes=1):
+        eventually(lambda: len(submitted) > 1)
+        insert(chain, 7, b"New.")
+        eventually(lambda: b"New." in submitted)
+        go_on.set()
+        eventually(lambda: len(pages(chain)) == 7)
+    assert parsed[1] == b"New."
 
 
 def test_without_the_extra_the_pipeline_is_unserved_and_says_how_it_is_served(

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelMismatchError, RowFailure
-from pgembedd.model.scheduler import Lane
+from pgembedd.scheduler import Lane
 from pgembedd.text.chunker import Chunk
 from pgembedd.verify.report import FOREIGN_ROWS, Report
 from pgembedd.verify.verifier import PAGE_ROWS, Options, by_model, pipelines_to_verify, verify

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgembedd.model.scheduler import BACKFILL_NICE, BACKFILL_SHARE, DOCUMENTS_SHARE, FairShare, Lane, Scheduler
+from pgembedd.scheduler import BACKFILL_NICE, BACKFILL_SHARE, DOCUMENTS_SHARE, FairShare, Lane, Scheduler
 from tests.support.waiting import PATIENCE_S
 
 

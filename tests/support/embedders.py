@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pgembedd.errors import ModelUnavailableError
 from pgembedd.model import Embeddings, Reranker, RunFutures, Session, Text
 from pgembedd.model.embedder import Embedder
-from pgembedd.model.scheduler import Lane
+from pgembedd.scheduler import Lane
 from pgembedd.text.chunker import Chunk
 
 MODEL = "all-MiniLM-L6-v2"

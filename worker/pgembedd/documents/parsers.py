@@ -1,12 +1,14 @@
 """A pool of processes that parse files."""
 
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
+from functools import partial
 from threading import Lock
 
 from pgembedd.documents.document import Document
 from pgembedd.documents.errors import ParserEndedError, UnreadableFile, versions
 from pgembedd.documents.limits import Limits
 from pgembedd.documents.process import ParserProcess, ProcessEndedError
+from pgembedd.scheduler import Lane, Scheduler
 
 __all__ = ["Limits", "ParserEndedError", "Parsers", "UnreadableFile"]
 
@@ -35,15 +37,15 @@ class Parsers:
         """ConfigurationError where the extra `documents` is not installed."""
         self.fingerprint = fingerprint()
         self._limits = limits
-        self._threads = ThreadPoolExecutor(processes, "parser")
+        self._turns = Scheduler(processes)
         self._lock = Lock()
         self._idle: list[ParserProcess] = []
         self._busy: set[ParserProcess] = set()
         self._closed = False
 
-    def submit(self, file: bytes) -> Future[Document]:
-        """Parses a file; the future raises UnreadableFile, or CancelledError after close()."""
-        return self._threads.submit(self._parse, file)
+    def submit(self, file: bytes, lane: Lane = "fresh") -> Future[Document]:
+        """Parses a file in its turn; the future raises UnreadableFile, or CancelledError after close()."""
+        return self._turns.submit(lane, partial(self._parse, file))
 
     def close(self) -> None:
         """Kills the processes; files that are not parsed yet are cancelled."""
@@ -53,7 +55,7 @@ class Parsers:
                 process.kill()
             for process in self._idle:
                 process.discard()
-        self._threads.shutdown(cancel_futures=True)
+        self._turns.shutdown(cancel_futures=True)
 
     def _parse(self, file: bytes) -> Document:
         """Parses a file, and once more where its process ended, which others may have killed or earlier files worn."""

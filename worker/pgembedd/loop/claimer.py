@@ -11,7 +11,7 @@ from pgembedd.database.connection_errors import is_connection_error
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.listener import Waker
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import BACKFILL, FRESH, LANES, Due, Job, by_due
+from pgembedd.database.records import BACKFILL, LANES, Due, Job, by_due
 from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.deadline import STOP_CHECK_S
@@ -42,7 +42,7 @@ class Claimer:
         self._pipelines, self._outcomes = PipelineRepository(connection), JobOutcomes(lane, connection)
         self._reader = Reader(lane, connection, self._outcomes)
         self._listens = lane.role.pulls and lane.listens
-        self._asks_for_notify = self._listens and lane.queue == FRESH  # a backfill can wait for the poll of its lane
+        self._asks_for_notify = self._listens and lane.leads  # a backfill can wait for the poll of its lane
         self._due: list[Due] = []
         self._due_until = 0.0
         self._asked = False  # for a NOTIFY, by the last look
@@ -110,7 +110,7 @@ class Claimer:
                 self._watch.end()
             if not all(self._served.serves(each.pipeline_id) for each in due):
                 self._served.look(self._pipelines, now=True)
-            self._due = [each for each in due if queue in (None, each.queue) and self._served.serves(each.pipeline_id)]
+            self._due = [each for each in due if queue == each.queue and self._served.serves(each.pipeline_id)]
             ended = time.monotonic()
             self._due_until = ended + (ended - began) / LOOK_SHARE if poll_s == 0.0 else ended
         return self._due
@@ -172,7 +172,7 @@ class Claimer:
     @property
     def _rests(self) -> bool:
         """True where it has a task of its own and no pipeline of that: it waits until there is one."""
-        return self._lane.queue is None and not self._served.serves_any()
+        return not (self._lane.embeds or self._served.serves_any())
 
     def _wait_for_jobs(self) -> None:
         """Waits until there may be jobs: for a NOTIFY or the next poll; without LISTEN it waits inside the database."""

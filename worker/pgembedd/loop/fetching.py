@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from pgembedd.database.files import FileRepository
 from pgembedd.database.jobs import JobRepository
-from pgembedd.database.records import FileContent, Job, UriContent
+from pgembedd.database.records import LANES, FileContent, Job, UriContent
 from pgembedd.documents.document import Document
 from pgembedd.documents.parsers import ParserEndedError, Parsers, UnreadableFile
 from pgembedd.errors import RowFailure
@@ -15,6 +15,7 @@ from pgembedd.fetch.errors import FetchError
 from pgembedd.fetch.fetcher import Fetcher
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.task import Batch
+from pgembedd.scheduler import Lane
 
 AT_ONCE = 4
 """Files that are fetched at the same time, and held until they are parsed."""
@@ -37,9 +38,9 @@ class UriFiles:
         self._fetcher, self._closed = fetcher, False
         self._threads = ThreadPoolExecutor(AT_ONCE, "fetch")
 
-    def submit(self, content: UriContent, parsers: Parsers) -> Future[ParsedUri]:
+    def submit(self, content: UriContent, parsers: Parsers, lane: Lane) -> Future[ParsedUri]:
         """Fetches and parses; the future raises FetchError, UnreadableFile, or CancelledError after close()."""
-        return self._threads.submit(self._parsed, content, parsers)
+        return self._threads.submit(self._parsed, content, parsers, lane)
 
     def close(self) -> None:
         """Ends what is being fetched; what was not begun is cancelled when its turn comes, which is at once."""
@@ -47,7 +48,7 @@ class UriFiles:
         self._fetcher.close()
         self._threads.shutdown(wait=False)
 
-    def _parsed(self, content: UriContent, parsers: Parsers) -> ParsedUri:
+    def _parsed(self, content: UriContent, parsers: Parsers, lane: Lane) -> ParsedUri:
         if self._closed:
             raise CancelledError
         if content.uri is None:
@@ -69,7 +70,7 @@ class UriFiles:
         if not file:
             return ParsedUri(found)
         try:
-            return ParsedUri(found, parsers.submit(file).result())
+            return ParsedUri(found, parsers.submit(file, lane).result())
         except ParserEndedError:
             raise
         except UnreadableFile as error:
@@ -91,4 +92,5 @@ class UriReader:
     def start(self, rows: Sequence[tuple[Job, UriContent]], began: float) -> Batch[UriContent]:
         """Passes them on."""
         jobs, contents = zip(*rows, strict=True)
-        return Batch(jobs, contents, [self._files.submit(each, self._parsers) for each in contents], began)
+        lane = LANES[jobs[0].queue]
+        return Batch(jobs, contents, [self._files.submit(each, self._parsers, lane) for each in contents], began)

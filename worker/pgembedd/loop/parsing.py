@@ -11,7 +11,7 @@ from pgembedd.database.connection import Connection
 from pgembedd.database.files import FileRepository
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
-from pgembedd.database.records import FileContent, Job, ParsedFile, ServedPipeline
+from pgembedd.database.records import LANES, FileContent, Job, ParsedFile, ServedPipeline
 from pgembedd.documents.document import Document
 from pgembedd.documents.limits import Limits
 from pgembedd.documents.parsers import ParserEndedError, Parsers, UnreadableFile
@@ -47,12 +47,12 @@ class FileParsers(ServedPipelines):
         self._fetcher, self._of_uris = Fetcher(settings), set[int]()
         self.limits = Limits(settings.parse_timeout_s, settings.parse_memory_mb, settings.file_max_mb)
 
-    def submit(self, content: FileContent) -> "Future[Document]":
+    def submit(self, content: FileContent, queue: str) -> "Future[Document]":
         """Passes a file to the processes, unless they have it of another job that is not stored yet."""
         pending = self._pending.get(content.hash)
         if pending is None or (pending.done() and pending.exception()):
             assert content.file is not None
-            pending = self._pending[content.hash] = self.parsers.submit(content.file)
+            pending = self._pending[content.hash] = self.parsers.submit(content.file, LANES[queue])
         return pending
 
     @cached_property
@@ -153,7 +153,8 @@ class FileReader:
         if self._served.fetches(rows[0][0].pipeline):
             return self._uris.start(rows, began)
         jobs, contents = zip(*rows, strict=True)
-        pending = [self._served.submit(each) if each.file else _nothing() for each in contents]
+        queue = jobs[0].queue
+        pending = [self._served.submit(each, queue) if each.file else _nothing() for each in contents]
         return Batch(jobs, contents, pending, began)
 
 

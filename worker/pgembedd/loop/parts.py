@@ -162,9 +162,11 @@ class Parts:
         fresh = self._lane(FRESH, wakers[FRESH], watch)
         if not pulls:
             return fresh
-        waker = self._waker("pgembedd")
-        files = self._lane(None, waker, Watch(waker), Parsing(self._files))
-        return fresh | self._lane(BACKFILL, wakers[BACKFILL], watch) | files
+        lanes = fresh | self._lane(BACKFILL, wakers[BACKFILL], watch)
+        for queue in (FRESH, BACKFILL):
+            waker = self._waker("pgembedd")
+            lanes |= self._lane(queue, waker, Watch(waker), Parsing(self._files))
+        return lanes
 
     def _look_at_models(self, payload: str | None) -> None:
         if payload in (None, "models"):
@@ -172,22 +174,22 @@ class Parts:
             self._files.look_soon()
 
     def _lane(
-        self, queue: str | None, waker: Waker, watch: Watch, task: Task[Any, Any] | None = None
+        self, queue: str, waker: Waker, watch: Watch, task: Task[Any, Any] | None = None
     ) -> dict[str, Callable[[], None]]:
         """Returns the two threads of a lane. They share the model with those of the other lane, which they let sleep.
 
-        Pushed jobs of both queues go through the fresh lane's. Another `task` has a lane for both queues, so that no
-        text waits for a file.
+        Pushed jobs of both queues go through the fresh lane's. Another `task` has lanes of its own: no text waits for a
+        file.
         """
         role, lane = self._role, self._lane_of(queue, task or self._embedding)
-        suffix = "" if queue == FRESH else f" {LANES[queue] if queue else lane.task.name}"
+        suffix = ("" if lane.embeds else f" {lane.task.name}") + ("" if queue == FRESH else f" {LANES[queue]}")
         self.batches.append(lane.batches)
         claims = self._connection(("claim" if role.pulls else "push") + suffix, self.stopping)
         stores = self._connection("store" + suffix, self.finished)
         claimer = Claimer(lane, claims, self.stopping.is_set, waker, watch)
         return {"fetch" + suffix: claimer.run, "deliver" + suffix: Storer(lane, stores).run}
 
-    def _lane_of(self, queue: str | None, task: Task[Any, Any]) -> Lane:
+    def _lane_of(self, queue: str, task: Task[Any, Any]) -> Lane:
         share = FairShare(self._settings.claim_size)
         return Lane(
             queue, self._settings, self._role, task, self.in_flight, self._observer, share, listens=self._listens

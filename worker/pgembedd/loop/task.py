@@ -13,6 +13,8 @@ from pgembedd.errors import Deferred, RowFailure
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.served_pipelines import ServedPipelines
 
+EMBED = "embed"
+"""The name of the task of most pipelines."""
 Row = TypeVar("Row")
 """What was read of a row."""
 Made = TypeVar("Made")

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pgembedd.model.futures import Embeddings, Kind, Text
 from pgembedd.model.pooling import Float32Array
-from pgembedd.model.scheduler import Lane
+from pgembedd.scheduler import Lane
 from pgembedd.text.chunker import Chunk
 
 

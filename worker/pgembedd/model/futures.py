@@ -10,10 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgembedd.model.pooling import Float32Array
+from pgembedd.scheduler import Lane
 
 Kind = Literal["document", "query"]
 Text = str | tuple[int, ...]
 """A text, or its token ids in the model's own vocabulary, without special ones."""
+
+
+def lane_of(kind: Kind) -> Lane:
+    """Returns the lane of texts for which none is given: a query has its own, a document is fresh."""
+    return "query" if kind == "query" else "fresh"
 
 
 @dataclass(frozen=True)

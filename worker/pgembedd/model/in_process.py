@@ -17,8 +17,8 @@ from pgembedd.model.model_spec import READY_MADE, TOKENIZER, ModelSpec
 from pgembedd.model.onnx.device import DeviceEncoder
 from pgembedd.model.onnx.runtime import OnnxEncoder
 from pgembedd.model.pooling import Float32Array
-from pgembedd.model.scheduler import Scheduler
 from pgembedd.model.tokenizer import Tokenizer
+from pgembedd.scheduler import Scheduler
 
 OnRun = Callable[[Kind, int, int, int, float], None]
 """Called after each run, in its thread: kind, texts, tokens in them, tokens of padding, seconds."""

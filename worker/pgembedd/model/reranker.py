@@ -19,9 +19,9 @@ from pgembedd.model.in_process import InProcessModel, OnRun, load_file
 from pgembedd.model.model_spec import ModelSpec
 from pgembedd.model.onnx.runtime import OnnxEncoder
 from pgembedd.model.pooling import Float32Array
-from pgembedd.model.scheduler import Lane
 from pgembedd.model.specs import MS_MARCO_MINILM_L12, REGISTRY, RERANKERS
 from pgembedd.model.tokenizer import Pair
+from pgembedd.scheduler import Lane
 
 OUTPUT = "logits"
 

@@ -15,15 +15,15 @@ from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
 from pgembedd.model.files.sources import silent
-from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
+from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct, lane_of
 from pgembedd.model.in_process import InProcessModel, OnRun, load_network
 from pgembedd.model.model_spec import Device, ModelSpec, Precision, precision_on
 from pgembedd.model.onnx.device import DeviceEncoder
 from pgembedd.model.onnx.runtime import OnnxEncoder
 from pgembedd.model.pooling import Float32Array, normalize, pool
-from pgembedd.model.scheduler import Lane, lane_of
 from pgembedd.model.specs import DEFAULT_MODEL, REGISTRY
 from pgembedd.model.tokenizer import Tokens
+from pgembedd.scheduler import Lane
 from pgembedd.text.chunker import Chunk
 
 

@@ -15,7 +15,7 @@ from pgembedd.model.embedder import Embedder, EmbeddingsFuture, start
 from pgembedd.model.files.sources import silent
 from pgembedd.model.futures import Embeddings, Kind, Text
 from pgembedd.model.providers.configured import split_model
-from pgembedd.model.scheduler import Lane
+from pgembedd.scheduler import Lane
 
 ENTRY_BYTES = 300  # of an entry besides its vector: a hash, a tuple, numbers, links
 

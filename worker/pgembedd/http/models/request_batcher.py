@@ -10,8 +10,8 @@ from pgembedd.errors import ConfigurationError, OverloadedError
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Kind, Text
-from pgembedd.model.scheduler import Lane
 from pgembedd.model.vector_cache import Key, VectorCache
+from pgembedd.scheduler import Lane
 from pgembedd.text.quantities import counted
 
 MAX_BATCH_TOKENS = 8_192

@@ -17,7 +17,7 @@ from pgembedd.errors import (
     ProviderRefusedError,
 )
 from pgembedd.model.chunk_fitting import ChunkFitter
-from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct
+from pgembedd.model.futures import Embeddings, Kind, Run, RunFutures, Text, distinct, lane_of
 from pgembedd.model.in_process import OnRun
 from pgembedd.model.pooling import Float32Array, normalize
 from pgembedd.model.probes import PROBE_EVERY_S, PROBE_TOKENS, PROBES, differs
@@ -26,7 +26,7 @@ from pgembedd.model.providers.client import Client
 from pgembedd.model.providers.configured import Provider, split_model
 from pgembedd.model.providers.estimate import cut, estimating_tokenizer
 from pgembedd.model.providers.protocol import Ledger, Limits, ProviderAnswer, text_hash
-from pgembedd.model.scheduler import Lane, Scheduler, lane_of
+from pgembedd.scheduler import Lane, Scheduler
 from pgembedd.text.chunker import Chunk
 from pgembedd.text.unicode import well_formed
 

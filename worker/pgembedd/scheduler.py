@@ -1,4 +1,4 @@
-"""The threads of a session: queries before changed rows before a backfill, and none of them is starved."""
+"""Threads in lanes: queries before changed rows before a backfill, and none of them is starved."""
 
 import os
 import sys
@@ -9,8 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
-
-from pgembedd.model.futures import Kind
 
 Result = TypeVar("Result")
 Lane = Literal["query", "fresh", "backfill"]
@@ -59,11 +57,6 @@ class FairShare:
         elif turn == "owed":
             self._paying = False
             self._owed_s -= seconds
-
-
-def lane_of(kind: Kind) -> Lane:
-    """Returns the lane of texts for which none is given: a query has its own, a document is fresh."""
-    return "query" if kind == "query" else "fresh"
 
 
 @dataclass(frozen=True)
