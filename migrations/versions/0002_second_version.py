@@ -128,9 +128,11 @@ comment on column pgembedd.worker.busy_with is 'The pipelines whose jobs it hold
 comment on column pgembedd.worker.server_start is
     'When the server was started that it said so to: after a restart, or a restore elsewhere, the row counts no more.';
 comment on column pgembedd.embed_request.taken_by is 'The number of the worker that embeds it.';
-alter table pgembedd.activity add workers integer;
+alter table pgembedd.activity add workers integer, add recalled integer;
 comment on column pgembedd.activity.workers is
     'How many workers answered then, of those that take jobs; null for a store of version 0.1.0.';
+comment on column pgembedd.activity.recalled is
+    'Of how many texts the worker had the vector from before; null for a store of version 0.1.0.';
 alter type pgembedd.job add attribute source oid;
 """
 
@@ -467,7 +469,7 @@ delete from pgembedd.pipeline where task <> 'embed';
 alter table pgembedd.pipeline drop column uri_prefixes, drop column recheck_interval;
 alter table pgembedd.pipeline drop column task, alter column model set not null, alter column dimensions set not null;
 drop index pgembedd.row_state_state_idx;
-alter table pgembedd.activity drop column workers;
+alter table pgembedd.activity drop column workers, drop column recalled;
 alter table pgembedd.push drop column batch_size, drop column requests, drop column problem;
 comment on table pgembedd.push is
     'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';

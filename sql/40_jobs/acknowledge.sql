@@ -64,7 +64,8 @@ end $$;
 
 -- row_state holds exceptions only: a success removes what was there.
 create or replace function pgembedd_internal._record_outcomes(
-    pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval
+    pipeline_id integer, keys jsonb[], outcomes text[], blank boolean[], dropped integer[], lag interval,
+    recalled integer
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -81,10 +82,11 @@ begin
     where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
     on conflict (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1)) do update
     set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
-    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag, workers)
+    insert into activity (pipeline_id, written, cleared, unchanged, gone, lag, recalled, workers)
     select _record_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),
            count(*) filter (where o.outcome = 'unchanged'), count(*) filter (where o.outcome = 'gone'), lag,
+           _record_outcomes.recalled,
            (select count(*) from worker w
             where w.answered_at > clock_timestamp() - interval '15 s' and w.tasks && '{claim,push}')
     from unnest(outcomes) as o(outcome)

@@ -5,10 +5,11 @@
 --                                          write itself changed it, another transaction holds the row
 --   refused                                a BEFORE trigger of the table kept the vector out; to be failed
 --   lost                                   the lease expired and another worker has the job: nothing was done
+-- `recalled` is the number of texts whose vector the worker had from before.
 create or replace function pgembedd_internal.store(
     queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[],
     embeddings @extschema:vector@.vector[],
-    dropped integer[]
+    dropped integer[], recalled integer default null
 ) returns table (msg_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -34,7 +35,7 @@ begin
     return query select f.* from _finish_jobs(
         queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
         array(select embeddings[j] is null from unnest(held.jobs) j),
-        array(select dropped[j] from unnest(held.jobs) j)) f;
+        array(select dropped[j] from unnest(held.jobs) j), recalled) f;
 end $$;
 comment on function pgembedd_internal.store is
     'Write vectors and acknowledge their jobs, both or neither. Returns an outcome for each message.';
@@ -44,7 +45,8 @@ comment on function pgembedd_internal.store is
 create or replace function pgembedd_internal.store_chunks(
     queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[],
     chunk_jobs integer[], chunk_indexes integer[], chunks text[], start_offsets integer[], end_offsets integer[],
-    chunk_hashes bytea[], embeddings @extschema:vector@.vector[], tokens integer[], tokens_kept integer[]
+    chunk_hashes bytea[], embeddings @extschema:vector@.vector[], tokens integer[], tokens_kept integer[],
+    recalled integer default null
 ) returns table (msg_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -70,7 +72,7 @@ begin
     return query select f.* from _finish_jobs(
         queue, pipeline_id, msg_ids, held.msg_ids, held.positions, held.keys, outcomes,
         array(select not j = any (chunk_jobs) from unnest(held.jobs) j),
-        array(select dropped[j] from unnest(held.jobs) j)) f;
+        array(select dropped[j] from unnest(held.jobs) j), recalled) f;
 end $$;
 comment on function pgembedd_internal.store_chunks is
     'Write the chunks of rows and acknowledge their jobs, both or neither. Returns an outcome for each message.';
@@ -189,7 +191,7 @@ end $$;
 -- Acknowledges the messages and records the outcomes of their rows. Returns an outcome for each of `msg_ids`.
 create or replace function pgembedd_internal._finish_jobs(
     queue text, pipeline_id integer, msg_ids bigint[], held_ids bigint[], positions integer[], keys jsonb[],
-    outcomes text[], blank boolean[], dropped integer[]
+    outcomes text[], blank boolean[], dropped integer[], recalled integer default null
 ) returns table (msg_id bigint, outcome text)
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -201,7 +203,7 @@ declare
 begin
     if held_ids is not null then
         lag := _acknowledge(queue, held_ids, held_outcomes);
-        perform _record_outcomes(pipeline_id, keys, outcomes, blank, dropped, lag),
+        perform _record_outcomes(pipeline_id, keys, outcomes, blank, dropped, lag, recalled),
                 _notify_stored(pipeline_id, queue, outcomes, lag);
         perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
         perform _fail_nondeterministic(queue, pipeline_id, held_ids, held_outcomes);

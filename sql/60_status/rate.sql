@@ -1,13 +1,13 @@
--- What the stores of the last five minutes did, by pipeline: `lag` over all of them, `rows` and `began_at` of the work
--- that goes on now. That begins again where jobs were queued after the store before them, ten seconds or more after it,
+-- What the stores of the last five minutes did, by pipeline: `lag` and `recalled` over all of them, `rows` and
+-- `began_at` of the work that goes on now. That begins again where jobs were queued after the store before them, ten seconds or more after it,
 -- and where nothing was stored for a minute.
 create or replace function pgembedd_internal._recent_work() returns table (
-    pipeline_id integer, rows bigint, began_at timestamptz, ended_at timestamptz, lag interval)
+    pipeline_id integer, rows bigint, began_at timestamptz, ended_at timestamptz, lag interval, recalled bigint)
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     with stores as (
-        select a.pipeline_id, a.at, a.lag, a.written + a.cleared + a.unchanged as jobs,
+        select a.pipeline_id, a.at, a.lag, a.recalled, a.written + a.cleared + a.unchanged as jobs,
                a.at - lag(a.at) over (partition by a.pipeline_id order by a.at) as pause
         from activity a where a.at > clock_timestamp() - interval '5 minutes'),
     begun as (
@@ -16,7 +16,7 @@ as $$
                     over (partition by s.pipeline_id) as began_at
         from stores s)
     select b.pipeline_id, sum(b.jobs) filter (where b.at >= b.began_at), b.began_at, max(b.at),
-           sum(b.lag * b.jobs) / nullif(sum(b.jobs) filter (where b.lag is not null), 0)
+           sum(b.lag * b.jobs) / nullif(sum(b.jobs) filter (where b.lag is not null), 0), sum(b.recalled)
     from begun b group by b.pipeline_id, b.began_at
 $$;
 

@@ -10,7 +10,8 @@ select i.id as pipeline_id,
        coalesce(q.estimated, false) as estimated,
        -- Where nothing is known of the time that a job takes, a tenth of a second.
        case when pgembedd_internal._shown_state(p) = 'running' then q.work * coalesce(t.seconds, u.seconds, 0.1)
-            else 0 end as demand_s, coalesce(r.estimated, false) as dead_estimated
+            else 0 end as demand_s, coalesce(r.estimated, false) as dead_estimated,
+       coalesce(a.recalled, 0) as recalled
 from (select p.id from pgembedd_internal.pipeline p union all select 0) i
 left join pgembedd_internal.pipeline p on p.id = i.id
 left join (select coalesce(pipeline_id, 0) as pipeline_id, sum(queued) as queued,
@@ -43,7 +44,7 @@ create or replace function pgembedd_internal._statuses() returns table (
     reason text, blocked_by integer, queued bigint, queued_fresh bigint, queued_backfill bigint, oldest_age interval,
     failing bigint, dead bigint, blank bigint, truncated bigint, rows_per_minute numeric, lag interval, index text,
     index_due_at timestamptz, triggers boolean, time_left interval, queued_estimated boolean,
-    dead_estimated boolean)
+    dead_estimated boolean, recalled bigint)
 language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -60,7 +61,7 @@ as $$
            f.queued_backfill, clock_timestamp() - f.oldest, f.failing, f.dead, f.blank, f.truncated,
            f.rows_per_minute, f.lag, _index_state(p), p.index_due_at, p.triggers,
            case when f.state = 'running' then _time_left(f.queued, f.rows_per_minute) end, f.estimated,
-           f.dead_estimated
+           f.dead_estimated, f.recalled
     from pipeline p join _figures f on f.pipeline_id = p.id
 $$;
 
@@ -84,7 +85,7 @@ select s.pipeline, s.source, s.destination, s.model, s.fingerprint, s.state,
        s.queued, s.queued_fresh, s.queued_backfill, s.oldest_age, s.failing, s.dead, s.blank, s.truncated,
        s.rows_per_minute,
        pgembedd_internal._coverage_of(s.pipeline_id, s.queued + s.dead) as coverage, s.lag, s.index, s.index_due_at,
-       s.triggers, s.time_left, s.queued_estimated, s.dead_estimated
+       s.triggers, s.time_left, s.queued_estimated, s.dead_estimated, s.recalled
 from pgembedd_internal._statuses() s;
 comment on view pgembedd.status is
     'One line a pipeline: its state, what is queued in both lanes '

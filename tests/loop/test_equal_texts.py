@@ -33,6 +33,7 @@ def test_equal_texts_of_rows_are_embedded_once(
         connection.execute("select pgembedd.backfill('documents', force => true)")
         await_quiet(connection)
     assert counted.asked == ["text 1", "text 3"]
+    assert value(connection, "select recalled from pgembedd.status") == 6
     if options:
         assert value(connection, "select count(distinct embedding::text) from chunks where chunk = 'text 1'") == 1
         assert value(connection, "select count(*) from chunks") == 4

@@ -314,11 +314,13 @@ CREATE TABLE pgembedd_internal.activity (
     unchanged integer NOT NULL,
     gone integer NOT NULL,
     lag interval,
-    workers integer
+    workers integer,
+    recalled integer
 );
 COMMENT ON TABLE pgembedd_internal.activity IS 'What each store wrote; append-only, so that workers never wait for each other. Kept for a day.';
 COMMENT ON COLUMN pgembedd_internal.activity.lag IS 'How long its jobs had waited since they were queued, on average; null when all rows were gone.';
 COMMENT ON COLUMN pgembedd_internal.activity.workers IS 'How many workers answered then, of those that take jobs; null for a store of version 0.1.0.';
+COMMENT ON COLUMN pgembedd_internal.activity.recalled IS 'Of how many texts the worker had the vector from before; null for a store of version 0.1.0.';
 ALTER TABLE pgembedd_internal.dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME pgembedd_internal.dead_letter_id_seq
     START WITH 1
@@ -731,8 +733,8 @@ GRANT ALL ON FUNCTION pgembedd_internal.release_answers(answers uuid[], attempts
 GRANT ALL ON FUNCTION pgembedd_internal.release_pushed(jobs jsonb, delay_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.set_idle(idle boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.stop_pipeline(pipeline_id integer, reason text) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_indexes integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[]) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[], recalled integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_indexes integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[], recalled integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.store_pages(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], states text[], pages json, parser text, file_hashes bytea[], validators text[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.take_embed_requests(at_most integer, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.use_provider(provider text, tokens bigint, tokens_per_day bigint, requests_per_day bigint) TO pgembedd_worker;

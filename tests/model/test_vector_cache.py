@@ -27,13 +27,13 @@ def same(a: Embeddings, b: Embeddings) -> bool:
 
 
 def test_what_is_known_is_not_computed_and_is_the_same(model: Session) -> None:
-    counted, recalls = Counted(model), list[tuple[str, int]]()
+    counted, recalls = Counted(model), list[tuple[str, int, int]]()
     cache = VectorCache(1_000_000, lambda *told: recalls.append(told))
     plain = model.start(TEXTS).result()
     assert same(embed(cache, counted.model, TEXTS), plain)
     assert (counted.asked, recalls) == (TEXTS, [])
     assert same(embed(cache, counted.model, TEXTS), plain)
-    assert (counted.asked, recalls) == (TEXTS, [(MODEL, 4)])
+    assert (counted.asked, recalls) == (TEXTS, [(MODEL, 4, plain.tokens.sum())])
     mixed = ["a river", "a long text " * 300, "a lake in autumn"]
     assert same(embed(cache, counted.model, mixed), model.start(mixed).result())
     assert counted.asked == [*TEXTS, mixed[1]]
@@ -42,7 +42,7 @@ def test_what_is_known_is_not_computed_and_is_the_same(model: Session) -> None:
 
 def test_all_or_none_are_found_at_once(model: Session) -> None:
     recalls = list[int]()
-    cache = VectorCache(1_000_000, lambda _, texts: recalls.append(texts))
+    cache = VectorCache(1_000_000, lambda _, texts, _tokens: recalls.append(texts))
     embed(cache, model, TEXTS[:2])
     found = cache.find(model, cache.keys(1, model, TEXTS[1::-1], "document"))
     assert found is not None

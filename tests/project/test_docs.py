@@ -166,7 +166,7 @@ def test_every_view_is_documented_with_its_columns() -> None:
         "status": (
             "pipeline source destination model fingerprint state reason queued queued_fresh queued_backfill"
             " oldest_age failing dead blank truncated rows_per_minute coverage lag index index_due_at"
-            " triggers time_left queued_estimated dead_estimated"
+            " triggers time_left queued_estimated dead_estimated recalled"
         ),
         "truncated": "pipeline key dropped_tokens since",
         "pipelines": "dimensions embedding_column watch_columns index_options source embedding_table state created_at",

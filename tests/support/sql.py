@@ -269,6 +269,7 @@ def store(
         "read_cts": [job.read_ct for job in jobs],
         "hashes": [content.hash for content in contents],
         "dropped": [dropped for _ in jobs] if isinstance(dropped, int) else list(dropped),
+        "recalled": 0,
     }
     if jobs[0].chunked:
         values |= _chunks(contents, embed)

@@ -71,10 +71,10 @@ WORKER_FUNCTIONS = {
     "set_idle(boolean)",
     "workers()",
     "stop_pipeline(integer,text)",
-    "store(text,integer,bigint[],integer[],bytea[],vector[],integer[])",
+    "store(text,integer,bigint[],integer[],bytea[],vector[],integer[],integer)",
     (
         "store_chunks(text,integer,bigint[],integer[],bytea[],integer[],integer[],integer[],text[],integer[],integer[],"
-        "bytea[],vector[],integer[],integer[])"
+        "bytea[],vector[],integer[],integer[],integer)"
     ),
     "take_embed_requests(integer,integer)",
     "tick(double precision,double precision)",

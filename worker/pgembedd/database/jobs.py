@@ -82,6 +82,7 @@ class JobRepository:
             "read_cts": Integers([job.read_ct for job in jobs]),
             "hashes": Blobs([result.content.hash for result in results]),
             "dropped": Integers([result.dropped for result in results]),
+            "recalled": sum(vector.recalled for result in results for vector in result.vectors),
         }
         chunked = jobs[0].pipeline.chunking is not None
         vectors = chunk_arrays(results) if chunked else {"embeddings": Vectors([_vector(result) for result in results])}

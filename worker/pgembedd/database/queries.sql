@@ -230,14 +230,14 @@ from pgembedd_internal.store_chunks(
     %(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[], %(hashes)s::bytea[],
     %(dropped)s::integer[], %(chunk_jobs)s::integer[], %(chunk_indexes)s::integer[], %(chunks)s::text[],
     %(start_offsets)s::integer[], %(end_offsets)s::integer[], %(chunk_hashes)s::bytea[],
-    %(embeddings)s::{vector}[], %(tokens)s::integer[], %(tokens_kept)s::integer[])
+    %(embeddings)s::{vector}[], %(tokens)s::integer[], %(tokens_kept)s::integer[], %(recalled)s)
 where pgembedd_internal.interface({interface} => true)
 
 -- name: store
 -- Write vectors and acknowledge their jobs, both or neither.
 select msg_id, outcome
 from pgembedd_internal.store(%(queue)s, %(pipeline_id)s, %(msg_ids)s::bigint[], %(read_cts)s::integer[],
-                    %(hashes)s::bytea[], %(embeddings)s::{vector}[], %(dropped)s::integer[])
+                    %(hashes)s::bytea[], %(embeddings)s::{vector}[], %(dropped)s::integer[], %(recalled)s)
 where pgembedd_internal.interface({interface} => true)
 
 -- name: fail

@@ -147,11 +147,15 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """The vector of a text, float32 (dims,), its number of tokens, and the number that the model did not read."""
+    """The vector of a text, float32 (dims,), its number of tokens, and the number that the model did not read.
+
+    `recalled`: it was held from before.
+    """
 
     values: npt.NDArray[np.float32]
     tokens: int
     dropped: int
+    recalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ class Embedding:
         try:
             if batch.pending is not None:
                 embedded = batch.pending.result()
-                parts = zip(embedded.vectors, embedded.tokens.tolist(), embedded.dropped.tolist(), strict=True)
+                recalled = [False] * len(embedded.tokens) if embedded.recalled is None else embedded.recalled.tolist()
+                counts = (embedded.tokens.tolist(), embedded.dropped.tolist(), recalled)
+                parts = zip(embedded.vectors, *counts, strict=True)
                 vectors = (Vector(*part) for part in parts)
         except ProviderBusyError as busy:
             raise Deferred(str(busy), busy.retry_after_s) from busy

@@ -62,6 +62,8 @@ class Batch:
 class GivenVectors(VectorCache):
     """The vectors that batches gave, by text; `paid` are the messages of their jobs."""
 
+    recalls = False
+
     def __init__(self) -> None:
         super().__init__(sys.maxsize)
         self.paid: set[int] = set()

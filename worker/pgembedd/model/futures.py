@@ -28,11 +28,13 @@ class Embeddings:
 
     `tokens` int32 (n,), all tokens of each text, special ones included: those kept and those dropped.
     `dropped` is exact for texts of up to 65,536 characters, an estimate beyond (`tokenizer.Tokenizer.encode`).
+    `recalled` bool (n,): which vectors were held from before; None where none was.
     """
 
     vectors: Float32Array
     dropped: NDArray[np.int32]
     tokens: NDArray[np.int32]
+    recalled: NDArray[np.bool_] | None = None
 
 
 Run = tuple[list[int], Future[Float32Array]]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pgembedd.model.embedder import Embedder, EmbeddingsFuture, start
 from pgembedd.model.files.sources import silent
@@ -26,8 +27,10 @@ Entry = tuple[bytes, int, int]  # the vector, tokens dropped, tokens
 class VectorCache:
     """Vectors by owner, fingerprint, kind and text, of which those that were not asked for lately are forgotten."""
 
-    def __init__(self, most_bytes: int = 0, on_recalled: Callable[[str, int], None] = silent) -> None:
-        """Holds at most so many bytes; 0: it holds none. `on_recalled` is told of texts that it had."""
+    recalls = True  # what it holds saves the model work
+
+    def __init__(self, most_bytes: int = 0, on_recalled: Callable[[str, int, int], None] = silent) -> None:
+        """Holds at most so many bytes; 0: none. `on_recalled` is told of texts that it had and their tokens."""
         self._most_bytes, self._bytes, self._on_recalled = most_bytes, 0, on_recalled
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._lock = threading.Lock()
@@ -52,7 +55,7 @@ class VectorCache:
         found = self._find(keys)
         if not found or None in found:
             return None
-        self._on_recalled(model.name, len(found))
+        self._on_recalled(model.name, len(found), sum(entry[2] for entry in found if entry))
         return _embeddings(found)
 
     def start(
@@ -64,7 +67,8 @@ class VectorCache:
         found = self._find(keys)
         missing = [text for text, entry in zip(texts, found, strict=True) if entry is None]
         if len(missing) < len(texts):
-            self._on_recalled(model.name, len(texts) - len(missing))
+            tokens = sum(entry[2] for entry in found if entry is not None)
+            self._on_recalled(model.name, len(texts) - len(missing), tokens)
         return _Completed(self, keys, found, start(model, missing, lane, kind) if missing else None)
 
     def put(self, entries: Mapping[Key, Entry]) -> None:
@@ -101,18 +105,19 @@ class _Completed:
 
     def result(self) -> Embeddings:
         """Waits for what is pending; raises the model's error."""
+        recalled = np.array([self._cache.recalls and entry is not None for entry in self._found])
         if self._pending is None:
-            return _embeddings(self._found)
+            return _embeddings(self._found, recalled)
         given = self._pending.result()
         numbers = (vector.tobytes() for vector in given.vectors)
         fresh = zip(numbers, given.dropped.tolist(), given.tokens.tolist(), strict=True)
         asked = list(zip(self._keys, self._found, strict=True))
         new = {key: next(fresh) for key, entry in asked if entry is None}
         self._cache.put(new)
-        return _embeddings([entry or new[key] for key, entry in asked]) if any(self._found) else given
+        return _embeddings([entry or new[key] for key, entry in asked], recalled) if any(self._found) else given
 
 
-def _embeddings(entries: Sequence[Entry | None]) -> Embeddings:
+def _embeddings(entries: Sequence[Entry | None], recalled: NDArray[np.bool_] | None = None) -> Embeddings:
     vectors, dropped, tokens = zip(*filter(None, entries), strict=True)
     matrix = np.frombuffer(b"".join(vectors), np.float32).reshape(len(entries), -1)
-    return Embeddings(matrix, np.asarray(dropped, np.int32), np.asarray(tokens, np.int32))
+    return Embeddings(matrix, np.asarray(dropped, np.int32), np.asarray(tokens, np.int32), recalled)

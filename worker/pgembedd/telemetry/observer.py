@@ -63,8 +63,8 @@ class Observer:
     def model_ran(self, run: InferenceStats) -> None:
         """A model computed one batch."""
 
-    def recalled(self, model: str, texts: int) -> None:
-        """Vectors of so many texts were held from before, and not computed again."""
+    def recalled(self, model: str, texts: int, tokens: int) -> None:
+        """Vectors of so many texts, of so many tokens, were held from before, and not computed again."""
 
     def request_began(self) -> None:
         """An HTTP request arrived."""

@@ -71,6 +71,7 @@ class PrometheusMetrics(Observer):
         self._tokens = self._counter("model_tokens", "Tokens that were embedded.", "model", "kind")
         self._padding = self._counter("model_padding_tokens", "Tokens computed that no text has.", "model", "kind")
         self._recalled = self._counter("recalled_texts", "Texts whose vector was held from before.", "model")
+        self._recalled_tokens = self._counter("recalled_tokens", "Tokens of these texts.", "model")
         self._run_texts = self._histogram("model_run_texts", "Texts of a run of the model.", BATCH_BUCKETS, "model")
         self._run_s = self._histogram("model_run_duration_seconds", "A run of the model.", RUN_BUCKETS_S, "model")
 
@@ -155,9 +156,10 @@ class PrometheusMetrics(Observer):
         self._run_texts.labels(run.model).observe(run.texts)
         self._run_s.labels(run.model).observe(run.seconds)
 
-    def recalled(self, model: str, texts: int) -> None:
+    def recalled(self, model: str, texts: int, tokens: int) -> None:
         """Counts texts whose vectors were held from before."""
         self._recalled.labels(model).inc(texts)
+        self._recalled_tokens.labels(model).inc(tokens)
 
     def request_began(self) -> None:
         """Counts a request in progress."""
