@@ -1,6 +1,6 @@
 -- What the stores of the last five minutes did, by pipeline: `lag` and `recalled` over all of them, `rows` and
--- `began_at` of the work that goes on now. That begins again where jobs were queued after the store before them, ten seconds or more after it,
--- and where nothing was stored for a minute.
+-- `began_at` of the work that goes on now. That begins again where jobs were queued after the store before them, ten
+-- seconds or more after it, and where nothing was stored for a minute.
 create or replace function pgembedd_internal._recent_work() returns table (
     pipeline_id integer, rows bigint, began_at timestamptz, ended_at timestamptz, lag interval, recalled bigint)
 language sql stable
