@@ -2,7 +2,7 @@
 
 import ctypes
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -12,7 +12,7 @@ import pypdfium2.raw as pdfium
 from pgembedd.documents.document import Document, Metadata
 from pgembedd.documents.errors import UnreadableFile
 from pgembedd.documents.pdf_headings import Heading, headings_by_size, headings_of_outline
-from pgembedd.documents.pdf_lines import Line, lines_of, without_running_titles
+from pgembedd.documents.pdf_lines import Line, characters_by_size, lines_of, without_running_titles
 from pgembedd.documents.sections import Sections
 
 _DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:(Z)|([+-]\d\d)'?(\d\d)?)?")
@@ -26,9 +26,11 @@ def read_pdf(file: bytes) -> Document:
         if error.err_code == pdfium.FPDF_ERR_PASSWORD:
             raise UnreadableFile("The PDF is encrypted: store it without a password.") from error
         raise UnreadableFile("The PDF is damaged: PDFium cannot open it.") from error
-    pages = without_running_titles([_read_page(pdf, index) for index in range(len(pdf))])
+    pages = [_read_page(pdf, index) for index in range(len(pdf))]
+    sizes = characters_by_size(pages)
+    pages = without_running_titles(pages, sizes)
     sections = Sections(paged=True)
-    for lines, headings in zip(pages, _headings(pdf, pages), strict=True):
+    for lines, headings in zip(pages, _headings(pdf, pages, sizes), strict=True):
         _add_page(sections, lines, headings)
         sections.end_page()
     found = sections.pages()
@@ -51,14 +53,14 @@ def _read_page(pdf: pypdfium2.PdfDocument, index: int) -> list[Line]:
         pdfium.FPDF_ClosePage(page)
 
 
-def _headings(pdf: pypdfium2.PdfDocument, pages: list[list[Line]]) -> Iterator[list[Heading]]:
+def _headings(pdf: pypdfium2.PdfDocument, pages: list[list[Line]], sizes: Counter[float]) -> Iterator[list[Heading]]:
     outline: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for entry in pdf.get_toc():
         target = entry.get_dest()
         if target is not None and (index := target.get_index()) is not None:
             outline[index].append((entry.level + 1, " ".join(entry.get_title().split())))
     if not outline:
-        yield from headings_by_size(pages)
+        yield from headings_by_size(pages, sizes)
         return
     for index, lines in enumerate(pages):
         yield headings_of_outline(outline.get(index, []), lines)

@@ -1,9 +1,10 @@
 """The lines of a PDF that are headings: those that its outline names, else those in larger letters than most."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
-from pgembedd.documents.pdf_lines import LARGER, Line, characters_by_size
+from pgembedd.documents.pdf_lines import LARGER, Line
 
 _LONGEST = 160
 _MOST_SHARE = 0.2
@@ -12,6 +13,7 @@ _LEVELS = 4
 _NUMBERING = re.compile(r"[^\W\d]{4,9}[\divxlc]+|[\divxlc]*|[a-z]\d*")
 """What may stand before a heading's title on its line, without spaces and points: "chapter12", "a1"."""
 _NUMBERING_LENGTH = 18
+_LETTERS = re.compile(r"[^\W\d_]{2}")
 _NO_LETTERS = re.compile(r"\W+")
 _NUMBER_ALONE = re.compile(r"(?:[^\W\d]+\s+)?(?:\d[\d.]*|[ivxlcIVXLC]+|[A-Z])[.:]?")
 """A line of its own before a title: "Chapter 12", and no end of a sentence or formula."""
@@ -45,9 +47,8 @@ def headings_of_outline(entries: list[tuple[int, str]], lines: list[Line]) -> li
     return found
 
 
-def headings_by_size(pages: list[list[Line]]) -> list[list[Heading]]:
+def headings_by_size(pages: list[list[Line]], sizes: Counter[float]) -> list[list[Heading]]:
     """Returns the headings of each page by the size of letters, the largest first; none where most is large."""
-    sizes = characters_by_size(pages)
     usual = max(sizes, key=sizes.__getitem__, default=0.0)
     larger = [size for size in sizes if size >= usual * LARGER > 0]
     if sum(sizes[size] for size in larger) > _MOST_SHARE * sizes.total():
@@ -65,7 +66,7 @@ def _larger_lines(lines: list[Line], levels: dict[float, int]) -> list[Heading]:
             while end < len(lines) and lines[end].size == size:
                 end += 1
             title = " ".join(line.text for line in lines[at:end])
-            if len(title) <= _LONGEST and re.search(r"[^\W\d_]{2}", title):
+            if len(title) <= _LONGEST and _LETTERS.search(title):
                 found.append(Heading(levels[size], title, at, end - at))
         at = end
     return found

@@ -2,7 +2,7 @@
 
 import ctypes
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot
@@ -42,9 +42,11 @@ def lines_of(page: "pdfium.FPDF_PAGE") -> list[Line]:
         pdfium.FPDFText_ClosePage(text_page)
 
 
-def without_running_titles(pages: list[list[Line]]) -> list[list[Line]]:
-    """Returns the pages without first and last lines that are page numbers, or that several pages have."""
-    sizes = characters_by_size(pages)
+def without_running_titles(pages: list[list[Line]], sizes: Counter[float]) -> list[list[Line]]:
+    """Returns the pages without first and last lines that are page numbers, or that several pages have.
+
+    `sizes` is characters_by_size() of them.
+    """
     largest = LARGER * max(sizes, key=sizes.__getitem__, default=0.0)
     seen = Counter(mark for lines in pages for mark in {_mark(line) for line in (*lines[:1], *lines[-1:])})
     repeated = {mark for mark, times in seen.items() if times > (1 if "#" in mark else 2)}
@@ -61,10 +63,11 @@ def without_running_titles(pages: list[list[Line]]) -> list[list[Line]]:
 
 def characters_by_size(pages: list[list[Line]]) -> Counter[float]:
     """Returns how many characters are in lines of each size in points."""
-    sizes: Counter[float] = Counter()
-    for line in (line for lines in pages for line in lines):
-        sizes[line.size] += len(line.text)
-    return sizes
+    sizes: defaultdict[float, int] = defaultdict(int)
+    for lines in pages:
+        for line in lines:
+            sizes[line.size] += len(line.text)
+    return Counter(sizes)
 
 
 def _mark(line: Line) -> str:
@@ -81,6 +84,7 @@ def _lines(text_page: "pdfium.FPDF_TEXTPAGE") -> list[Line]:
     is_same = written - 1 == count
     matrix = pdfium.FS_MATRIX()
     matrix_at = ctypes.byref(matrix)
+    read_matrix, font_size = pdfium.FPDFText_GetMatrix, pdfium.FPDFText_GetFontSize
     lines: list[Line] = []
     end = -1
     for whole in text.split("\n"):
@@ -91,8 +95,8 @@ def _lines(text_page: "pdfium.FPDF_TEXTPAGE") -> list[Line]:
         if not has_pairs:
             at = begin if whole[0] == line[0] else begin + len(whole) - len(whole.lstrip())
             index = at if is_same else pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, at)
-            if index >= 0 and pdfium.FPDFText_GetMatrix(text_page, index, matrix_at):
-                size = round(2 * pdfium.FPDFText_GetFontSize(text_page, index) * hypot(matrix.c, matrix.d)) / 2
+            if index >= 0 and read_matrix(text_page, index, matrix_at):
+                size = round(2 * font_size(text_page, index) * hypot(matrix.c, matrix.d)) / 2
                 y = matrix.f
         if _HYPHEN in line and not (line := line.replace(_HYPHEN, "")):
             continue
@@ -104,14 +108,10 @@ def _lines(text_page: "pdfium.FPDF_TEXTPAGE") -> list[Line]:
 
 def _with_paragraphs(lines: list[Line]) -> list[Line]:
     """Marks the lines that begin a paragraph: another size, a wider gap, or further up, in the next column."""
-    tenths = Counter(
-        int(10 * (above.y - below.y) / below.size)
-        for above, below in pairwise(lines)
-        if above.y > below.y and below.size
-    )
+    gaps = [(above.y - below.y, above.size, below.size) for above, below in pairwise(lines)]
+    tenths = Counter([int(10 * gap / size) for gap, _, size in gaps if gap > 0 and size])
     widest = _WIDER_GAP * (max(tenths, key=tenths.__getitem__, default=10) + 1) / 10
-    for above, below in pairwise(lines):
-        gap, size = above.y - below.y, below.size
-        if gap < -1 or gap > widest * size or size > above.size * _LIKE or above.size > size * _LIKE:
-            below.begins_paragraph = True
+    for number, (gap, above, size) in enumerate(gaps, 1):
+        if gap > widest * size or gap < -1 or size > above * _LIKE or above > size * _LIKE:
+            lines[number].begins_paragraph = True
     return lines

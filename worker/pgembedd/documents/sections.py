@@ -57,6 +57,10 @@ class Sections:
 
     def markdown(self, text: str) -> None:
         """Adds a table, a fence of code or a paragraph that is Markdown already."""
+        if self._paged:
+            if text := text.strip("\n").rstrip():
+                self._add(text)
+            return
         for part in self._parts(text):
             self._whole(part)
 
