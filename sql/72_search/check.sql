@@ -157,17 +157,19 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set enable_seqscan = off set plan_cache_mode = force_generic_plan  -- one plan, by the queue's index
 as $$
 declare
-    source constant regclass := (select p.source from pipeline p where p.id = $1 and p.name = $2);
+    one record;
 begin
-    if source is null then
+    select p.source, b.rows_left into one from pipeline p left join open_backfill b on b.pipeline_id = p.id
+    where p.id = $1 and p.name = $2;
+    if one.source is null then
         raise exception using message = format('The model of "%s" was changed at this moment.', name),
             hint = 'Search again.', errcode = 'serialization_failure';
-    elsif not _sees_all_rows(source, source) then
+    elsif not _sees_all_rows(one.source, one.source) then
         return null;
     elsif to_regclass('pgmq.q_pgembedd_backfill') is null then
         return 0;
     end if;
-    return coalesce((select b.rows_left from open_backfill b where b.pipeline_id = $1), 0) + (select count(*) from (
+    return coalesce(one.rows_left, 0) + (select count(*) from (
         select from pgmq.q_pgembedd_backfill q
         -- As in _is_for(), so that the queue's index serves.
         where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);

@@ -4,8 +4,9 @@ create or replace function pgembedd_internal._search_condition(
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
+declare
+    ignored constant text := _check_search_condition(operand, operator, value);
 begin
-    perform _check_search_condition(operand, operator, value);
     return case operator
         when '$eq' then _search_equals(operand, value)
         when '$ne' then format('(%s) is not true', _search_equals(operand, value))

@@ -32,19 +32,26 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
-    tables constant oid[] := case when (select c.relhassubclass from pg_class c where c.oid = target.vectors)
-                                  then array(select _with_partitions(target.vectors)) else array[target.vectors] end;
+    tables oid[] := array[target.vectors];
+    pages double precision;
+    has_parts boolean;
     per_page double precision;
     visit_cost double precision;
     last_step double precision;  -- with which the index costs less
 begin
-    select sum(greatest(c.reltuples, 0)), sum(greatest(c.reltuples, 0)) / greatest(sum(c.relpages), 1)
-    into rows, per_page from pg_class c where c.oid = any (tables) and c.relkind = 'r';
+    select greatest(c.reltuples, 0), c.relpages, c.relhassubclass into rows, pages, has_parts
+    from pg_class c where c.oid = target.vectors;
+    if has_parts then
+        tables := array(select _with_partitions(target.vectors));
+        select sum(greatest(c.reltuples, 0)), sum(c.relpages) into rows, pages
+        from pg_class c where c.oid = any (tables) and c.relkind = 'r';
+    end if;
     select array_agg(i.indexrelid), case when bool_or(i.indisvalid and exists (
                select from pg_class x join pg_am a on a.oid = x.relam
                where x.oid = i.indexrelid and a.amname in ('hnsw', 'ivfflat'))) then 'index' else 'exact' end
     into indexes, path from pg_index i where i.indrelid = any (tables);
     if path = 'exact' or asked.matches is null then return; end if;
+    per_page := rows / greatest(pages, 1);
     visit_cost := 20 * (1 + 0.0125 * per_page) / (1 + 0.2 * per_page);
     cost := visit_cost * steps[1] * greatest(rows, asked.matches) / asked.matches;
     last_step := least(asked.exact_cost / visit_cost, most / 2.0) * asked.matches / greatest(rows, asked.matches);

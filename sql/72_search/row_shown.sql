@@ -19,8 +19,8 @@ begin
     end if;
     row_expression := target.row_expression;
     snippet := case when target.content is null then 'null::pg_catalog.text' else format(
-        'case when $5 operator(pg_catalog.>) 0 then pgembedd_internal._search_snippet(%s, $5, $3, $4, $6) end',
-        target.content) end;
+        'case when $5 operator(pg_catalog.=) 0 then null when $3 is null then pgembedd_internal._beginning(%1$s, $5) '
+        'else pgembedd_internal._search_snippet(%1$s, $5, $3, $4, $6) end', target.content) end;
 end $$;
 
 -- The row, and the text for its snippet. `plain`: no column has numbers of any length.
