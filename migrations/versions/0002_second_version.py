@@ -401,6 +401,28 @@ comment on column pgembedd_internal.fetched_file.validator is
     'By which its server tells whether it has changed since; null where the server gave none.';
 comment on column pgembedd_internal.fetched_file.unreadable is
     'Why this parser reads no text of it, while the row is a dead letter; null where it has its pages.';
+alter table pgembedd_internal.pipeline
+    add objects_uri text, add check (objects_uri is null or uri_prefixes is not null);
+comment on column pgembedd_internal.pipeline.objects_uri is
+    'The URI below which each object has its row in the source; null where others write that.';
+create table pgembedd_internal.object_listing (
+    pipeline_id  integer primary key references pgembedd_internal.pipeline on delete cascade,
+    number       integer not null,
+    due_at       timestamptz not null,
+    listed_at    timestamptz,
+    problem      text
+);
+comment on table pgembedd_internal.object_listing is 'The newest listing of the objects of a pipeline.';
+comment on column pgembedd_internal.object_listing.number is 'Of a listing; one with a lower number does nothing.';
+create table pgembedd_internal.listed_object (
+    pipeline_id  integer not null references pgembedd_internal.object_listing on delete cascade,
+    uri          text not null,
+    size         bigint,
+    etag         text,
+    modified     timestamptz,
+    primary key (pipeline_id, uri)
+);
+comment on table pgembedd_internal.listed_object is 'The objects of a listing that is not complete yet.';
 """
 
 # Functions that take or return the rows of views, which 0001 drops before the functions.
@@ -466,7 +488,8 @@ end $$;
 
 DOWNGRADE = """
 delete from pgembedd.pipeline where task <> 'embed';
-alter table pgembedd.pipeline drop column uri_prefixes, drop column recheck_interval;
+alter table pgembedd.pipeline drop column uri_prefixes, drop column recheck_interval,
+    drop column objects_uri;
 alter table pgembedd.pipeline drop column task, alter column model set not null, alter column dimensions set not null;
 drop index pgembedd.row_state_state_idx;
 alter table pgembedd.activity drop column workers, drop column recalled;
@@ -475,7 +498,7 @@ comment on table pgembedd.push is
     'Where jobs are posted, with which bearer token, how often: see set_push(). The owner''s alone: no grants.';
 drop table pgembedd.prepared_search;
 drop table pgembedd.open_backfill;
-drop table pgembedd.fetched_file;
+drop table pgembedd.fetched_file, pgembedd.listed_object, pgembedd.object_listing;
 drop table pgembedd.model;
 drop table pgembedd.worker;
 alter table pgembedd.pipeline drop column index_type;

@@ -22,7 +22,8 @@ create or replace function pgembedd.alter_pipeline(
     if_exists boolean default false,
     uri_column text default null,
     uri_prefixes text[] default null,
-    recheck_interval interval default null
+    recheck_interval interval default null,
+    objects_uri text default null
 ) returns bigint
 language sql
 as $$
@@ -33,7 +34,8 @@ as $$
                 'watch_columns', watch_columns, 'on_update', on_update, 'max_attempts', max_attempts,
                 'retry_delay', retry_delay, 'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay,
                 'text_config', text_config, 'enable_always', enable_always, 'triggers', triggers,
-                'uri_column', uri_column, 'uri_prefixes', uri_prefixes, 'recheck_interval', recheck_interval), reset),
+                'uri_column', uri_column, 'uri_prefixes', uri_prefixes, 'recheck_interval', recheck_interval,
+                'objects_uri', objects_uri), reset),
             present => pgembedd_internal._pipeline_now(pipeline))), backfill) else 0 end
 $$;
 comment on function pgembedd.alter_pipeline is

@@ -19,7 +19,7 @@ begin
     if given ? 'watch_columns' then
         given := given || jsonb_build_object('asked_watch_columns', given -> 'watch_columns');
     end if;
-    if given ?| '{content_columns,uri_column,text_config,watch_columns}' then
+    if given ?| '{content_columns,uri_column,objects_uri,text_config,watch_columns}' then
         given := given || '{"watch_columns": null}';  -- they follow from the others
     end if;
     ignored := _check_problem(jsonb_populate_record(one, given - '{name,content_columns,content_function}'::text[]

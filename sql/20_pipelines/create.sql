@@ -37,7 +37,8 @@ create or replace function pgembedd.create_pipeline(
     into_table text default null,
     uri_column text default null,
     uri_prefixes text[] default null,
-    recheck_interval interval default null
+    recheck_interval interval default null,
+    objects_uri text default null
 ) returns bigint
 language sql
 as $$
@@ -53,6 +54,7 @@ as $$
             'text_config', text_config, 'retry_delay', retry_delay,
             'retry_factor', retry_factor, 'retry_max_delay', retry_max_delay, 'task', task, 'into_table', into_table,
             'uri_column', uri_column, 'uri_prefixes', uri_prefixes, 'recheck_interval', recheck_interval,
+            'objects_uri', objects_uri,
             'index_options', index_options, 'index_when', index_when, 'index_within', index_within), index_options)),
         backfill, index_when, index_within, existing_vectors, if_not_exists)
 $$;
@@ -72,10 +74,10 @@ declare
         present, pgembedd_internal._with_uri_column(asked, present));
     ignored pg_catalog.text := pgembedd_internal._check_texts(
         '{pipeline,source,content_function,embedding_column,model,embedding_table,formatting,text_config,into_table,'
-        'uri_column}',
+        'uri_column,objects_uri}',
         array[made.name, made.source_name, made.content_function, made.embedding_column, made.model,
               made.embedding_table_name, made.formatting, made.text_config, asked ->> 'into_table',
-              asked ->> 'uri_column']);
+              asked ->> 'uri_column', made.objects_uri]);
     function pg_catalog.regprocedure;
 begin
     ignored := pgembedd_internal._check_members('content_columns', made.content_columns);
@@ -169,7 +171,7 @@ begin
     ignored := _check_columns(made, made.content_columns, 'content_columns');
     ignored := _check_columns(made, made.asked_watch_columns, 'watch_columns');
     ignored := _check_file_column(made);
-    made := _with_text_config(made);
+    made := _with_objects(_with_text_config(made));
     made.watch_columns := coalesce(made.watch_columns, case when made.asked_watch_columns is null
         then _derived_watch_columns(made) else _written_columns(made.source, made.asked_watch_columns) end);
     ignored := _check_chunk_options(made);

@@ -18,7 +18,8 @@ create or replace function pgembedd_internal._shown_pipeline(one pgembedd_intern
     index_type text, index_options jsonb, embedding_table text, chunk_tokens integer, chunk_overlap_tokens integer,
     splitter text, formatting text, enable_always boolean, triggers boolean, text_config text, retry_delay interval,
     retry_factor double precision, retry_max_delay interval, state text, created_at timestamptz,
-    task text, into_table text, uri_column text, uri_prefixes text[], recheck_interval interval)
+    task text, into_table text, uri_column text, uri_prefixes text[], recheck_interval interval,
+    objects_uri text)
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -38,7 +39,7 @@ as $$
            one.retry_delay, one.retry_factor,
            one.retry_max_delay, _state_now(one), one.created_at, one.task, case when not e.embeds then e.table_name end,
            case when one.uri_prefixes is not null then one.content_columns[1] end, one.uri_prefixes,
-           one.recheck_interval
+           one.recheck_interval, one.objects_uri
     from (select one.task = 'embed', coalesce(
               (select c.oid::regclass::text from pg_class c where c.oid = one.embedding_table),
               one.embedding_table_name)) as e(embeds, table_name)

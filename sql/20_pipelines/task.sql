@@ -18,8 +18,9 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    given text := (select o from unnest('{into_table,uri_column,uri_prefixes,recheck_interval}'::text[]) as o
-                   where asked ->> o is not null limit 1);
+    given text := (
+        select o from unnest('{into_table,uri_column,uri_prefixes,recheck_interval,objects_uri}'::text[]) as o
+        where asked ->> o is not null limit 1);
     ignored text;
 begin
     if coalesce(made.task, '') not in ('embed', 'parse') then

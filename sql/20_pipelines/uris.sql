@@ -46,8 +46,8 @@ declare
                             where not _is_uri_prefix(u) limit 1);
 begin
     if made.uri_prefixes = '{}' or made.uri_prefixes is null
-        and (made.recheck_interval is not null or asked ->> 'uri_column' is not null or asked ? 'uri_prefixes'
-             and made.id is not null and asked -> 'uri_prefixes' = 'null')
+        and (num_nonnulls(made.recheck_interval, made.objects_uri) > 0 or asked ->> 'uri_column' is not null
+             or asked ? 'uri_prefixes' and made.id is not null and asked -> 'uri_prefixes' = 'null')
     then
         raise exception using message = 'A pipeline of URIs needs uri_prefixes: what they may begin with.',
             hint = 'For example uri_prefixes => ''{https://docs.example.com/manuals/}''.',
@@ -60,6 +60,12 @@ begin
         raise exception using message = format('recheck_interval %s is out of range.', made.recheck_interval),
             hint = 'Take 1 minute to 1000 days, or leave it out: then a file is fetched once.',
             errcode = 'invalid_parameter_value';
+    elsif made.objects_uri !~ '^(file|s3|gs|az)://.*/$'
+        or not exists (select from unnest(made.uri_prefixes) as u where starts_with(made.objects_uri, u))
+    then
+        raise exception using message = _cut(format('The objects of %L cannot be listed.', made.objects_uri)),
+            hint = 'Name a folder or a part of a bucket that begins with one of the uri_prefixes and ends with /.',
+            errcode = 'invalid_parameter_value';
     end if;
 end $$;
 
@@ -70,3 +76,29 @@ as $$
     select prefix ~ '^(https://|file:///|(s3|gs|az)://[^/])' and length(prefix) <= 1000
            and prefix !~ '[[:space:][:cntrl:]]'
 $$;
+
+-- Refuses a source whose rows cannot be those of objects. What is watched unless it is said are the columns that differ
+-- for another version of an object.
+create or replace function pgembedd_internal._with_objects(
+    made pgembedd_internal.pipeline
+) returns pgembedd_internal.pipeline
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    if made.objects_uri is null then
+        return made;
+    elsif made.key_columns <> made.content_columns
+        or _type_of_column(made.source, 'size') is distinct from 'bigint'
+        or _type_of_column(made.source, 'etag') is distinct from 'text'
+        or _type_of_column(made.source, 'modified') is distinct from 'timestamp with time zone'
+    then
+        raise exception using message = format('%s is no table of objects.', made.source),
+            hint = format('It has the columns %I text primary key, size bigint, etag text, modified timestamptz.',
+                made.content_columns[1]), errcode = 'datatype_mismatch';
+    end if;
+    if made.asked_watch_columns is null then
+        made.watch_columns := made.content_columns || '{etag,modified,size}'::text[];
+    end if;
+    return made;
+end $$;

@@ -59,6 +59,8 @@ as $$
     union all
     select 'invalidate', _invalidate_statement(pipeline) where pipeline.embedding_table is not null
     union all
+    select * from _object_statements(pipeline)
+    union all
     select * from _words_statements(pipeline)
     union all
     select 'made of', _made_of_statement(pipeline, u) from pipeline u where u.embedding_table = pipeline.source

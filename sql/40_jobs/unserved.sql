@@ -37,7 +37,10 @@ as $$
         case when pipeline.state = 'paused'
              then format('%s; call pgembedd.resume(%L) to go on', pipeline.state_reason, pipeline.name)
              when pipeline.state <> _state_now(pipeline) then _problem(pipeline)
-             else pipeline.state_reason end, (
+             else pipeline.state_reason end,
+        case when pipeline.objects_uri is not null then (
+            select format('The objects of %s could not be listed: %s', pipeline.objects_uri, l.problem)
+            from object_listing l where l.pipeline_id = pipeline.id and l.problem is not null) end, (
             select pipeline.requeued_reason
             where pipeline.state = 'running' and pipeline.requeued_at > clock_timestamp() - interval '1 day')), '')
 $$;

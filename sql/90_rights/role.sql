@@ -105,7 +105,8 @@ begin
     grant usage on schema pgembedd, pgembedd_internal, pgembedd_code to pgembedd;
     grant select, insert, update, delete on row_state, dead_letter, missed, open_backfill, activity, sample, event,
         embed_request, worker, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer,
-        answer_source, answer_events, provider_use, provider_probe, provider_batch, fetched_file to pgembedd;
+        answer_source, answer_events, provider_use, provider_probe, provider_batch, fetched_file,
+        object_listing, listed_object to pgembedd;
     grant truncate on embed_request to pgembedd;
     grant select on pipeline, prepared_search, installation, schema_revision, _figures, answer_settings, model
         to pgembedd;

@@ -96,6 +96,7 @@ CREATE TABLE pgembedd_internal.pipeline (
     task text DEFAULT 'embed'::text NOT NULL,
     uri_prefixes text[],
     recheck_interval interval,
+    objects_uri text,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
@@ -103,6 +104,7 @@ CREATE TABLE pgembedd_internal.pipeline (
     CONSTRAINT pipeline_check4 CHECK (((task = 'embed'::text) OR (embedding_table IS NOT NULL))),
     CONSTRAINT pipeline_check5 CHECK (((task = 'parse'::text) OR (uri_prefixes IS NULL))),
     CONSTRAINT pipeline_check6 CHECK (((recheck_interval IS NULL) OR (uri_prefixes IS NOT NULL))),
+    CONSTRAINT pipeline_check7 CHECK (((objects_uri IS NULL) OR (uri_prefixes IS NOT NULL))),
     CONSTRAINT pipeline_chunk_overlap_check CHECK ((chunk_overlap_tokens >= 0)),
     CONSTRAINT pipeline_chunk_tokens_check CHECK ((chunk_tokens > 0)),
     CONSTRAINT pipeline_dimensions_check CHECK (((dimensions >= 1) AND (dimensions <= 16000))),
@@ -142,6 +144,7 @@ COMMENT ON COLUMN pgembedd_internal.pipeline.asked_watch_columns IS 'The option 
 COMMENT ON COLUMN pgembedd_internal.pipeline.task IS 'What it makes: vectors of texts (embed), or pages of text of files (parse), which go into embedding_table.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.uri_prefixes IS 'What the URIs in its content column may begin with; null where that holds texts or files.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.recheck_interval IS 'After which a fetched file is looked at again.';
+COMMENT ON COLUMN pgembedd_internal.pipeline.objects_uri IS 'The URI below which each object has its row in the source; null where others write that.';
 CREATE TABLE pgembedd_internal.answer_settings (
     pipeline text NOT NULL,
     language_model text,
@@ -381,6 +384,14 @@ CREATE TABLE pgembedd_internal.installation (
     CONSTRAINT installation_pgmq_install_check CHECK ((pgmq_install = ANY (ARRAY['found'::text, 'extension'::text, 'sql'::text])))
 );
 COMMENT ON TABLE pgembedd_internal.installation IS 'One row: how pgmq came here, which sql/ is applied, when the upkeep last ran.';
+CREATE TABLE pgembedd_internal.listed_object (
+    pipeline_id integer NOT NULL,
+    uri text NOT NULL,
+    size bigint,
+    etag text,
+    modified timestamp with time zone
+);
+COMMENT ON TABLE pgembedd_internal.listed_object IS 'The objects of a listing that is not complete yet.';
 CREATE TABLE pgembedd_internal.model (
     name text NOT NULL,
     names text[] NOT NULL,
@@ -391,6 +402,15 @@ COMMENT ON TABLE pgembedd_internal.model IS 'The built-in models, as `pgembedd m
 COMMENT ON COLUMN pgembedd_internal.model.names IS 'The names that mean it, in small letters; one with a colon is that of a provider for the same vectors.';
 COMMENT ON COLUMN pgembedd_internal.model.dimensions IS 'Of its vectors; null for a reranker, which has none.';
 COMMENT ON COLUMN pgembedd_internal.model.min_similarity IS 'Below it a text says nothing about a question; null where that is not known.';
+CREATE TABLE pgembedd_internal.object_listing (
+    pipeline_id integer NOT NULL,
+    number integer NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    listed_at timestamp with time zone,
+    problem text
+);
+COMMENT ON TABLE pgembedd_internal.object_listing IS 'The newest listing of the objects of a pipeline.';
+COMMENT ON COLUMN pgembedd_internal.object_listing.number IS 'Of a listing; one with a lower number does nothing.';
 CREATE TABLE pgembedd_internal.open_backfill (
     pipeline_id integer NOT NULL,
     scope text NOT NULL,
@@ -533,10 +553,14 @@ ALTER TABLE ONLY pgembedd_internal.index_build
     ADD CONSTRAINT index_build_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd_internal.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
+ALTER TABLE ONLY pgembedd_internal.listed_object
+    ADD CONSTRAINT listed_object_pkey PRIMARY KEY (pipeline_id, uri);
 ALTER TABLE ONLY pgembedd_internal.loopback
     ADD CONSTRAINT loopback_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY pgembedd_internal.model
     ADD CONSTRAINT model_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY pgembedd_internal.object_listing
+    ADD CONSTRAINT object_listing_pkey PRIMARY KEY (pipeline_id);
 ALTER TABLE ONLY pgembedd_internal.open_backfill
     ADD CONSTRAINT open_backfill_pkey PRIMARY KEY (pipeline_id);
 ALTER TABLE ONLY pgembedd_internal.pipeline
@@ -598,8 +622,12 @@ ALTER TABLE ONLY pgembedd_internal.dead_letter
     ADD CONSTRAINT dead_letter_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.fetched_file
     ADD CONSTRAINT fetched_file_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd_internal.listed_object
+    ADD CONSTRAINT listed_object_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.object_listing(pipeline_id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.missed
     ADD CONSTRAINT missed_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
+ALTER TABLE ONLY pgembedd_internal.object_listing
+    ADD CONSTRAINT object_listing_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.open_backfill
     ADD CONSTRAINT open_backfill_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pgembedd_internal.pipeline(id) ON DELETE CASCADE;
 ALTER TABLE ONLY pgembedd_internal.pipeline
@@ -688,7 +716,9 @@ GRANT UPDATE(unserved_tried) ON TABLE pgembedd_internal.pipeline TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.answer_settings TO pgembedd;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE pgembedd_internal.embed_request TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.answer TO pgembedd;
+GRANT ALL ON FUNCTION pgembedd_internal.add_objects(pipeline_id integer, number integer, objects json) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.allowed_s(pipeline_id integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.begin_listing(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.begin_provider_batch(pipeline_id integer, msg_ids bigint[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.blocker(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.claim(pipeline_id integer, queue text, qty integer, lease_s integer) TO pgembedd_worker;
@@ -700,13 +730,16 @@ GRANT ALL ON FUNCTION pgembedd_internal.correct_provider_use(provider text, toke
 GRANT ALL ON FUNCTION pgembedd_internal.decline_embed_request(id uuid, reason text, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.diagnose(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.due(names text[], poll_s double precision, unserved integer[], lane text, idle boolean, task text) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.due_listings() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.end_turn(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.extend(queue text, msg_ids bigint[], read_cts integer[], lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.extend_answers(answers uuid[], attempts integer[], lease_s double precision) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.fail(queue text, msg_id bigint, read_ct integer, reason text, error text, permanent boolean, key text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.fail_answer(answer uuid, attempt integer, message text, permanent boolean, delay_s double precision, max_attempts integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.fail_listing(pipeline_id integer, number integer, problem text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[], worker integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.finish_listing(pipeline_id integer, number integer, objects bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.hear_embed_requests() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.heartbeat(worker integer, place text, sessions integer[], tasks text[], busy_with integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.interface(n2 boolean) TO pgembedd_worker;
@@ -760,7 +793,9 @@ GRANT UPDATE(swept_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT UPDATE(retained_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT UPDATE(indexes_at) ON TABLE pgembedd_internal.installation TO pgembedd;
 GRANT UPDATE(sample_due_at) ON TABLE pgembedd_internal.installation TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.listed_object TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.model TO pgembedd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.object_listing TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.open_backfill TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal.prepared_search TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.provider_batch TO pgembedd;

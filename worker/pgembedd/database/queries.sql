@@ -215,6 +215,26 @@ select pgembedd_internal.note_file(
     %(parser)s::text, %(unreadable)s::text)
 where pgembedd_internal.interface({interface} => true)
 
+-- name: due_listings
+-- The pipelines whose objects are to be listed.
+select pipeline_id, pipeline, objects_uri, prefixes from pgembedd_internal.due_listings()
+
+-- name: begin_listing
+-- Begin to list the objects of a pipeline.
+select pgembedd_internal.begin_listing(%(pipeline_id)s)
+
+-- name: add_objects
+-- Keep a page of a listing.
+select pgembedd_internal.add_objects(%(pipeline_id)s, %(number)s, %(objects)s::text::json)
+
+-- name: finish_listing
+-- Write what was listed into the source.
+select written, deleted from pgembedd_internal.finish_listing(%(pipeline_id)s, %(number)s, %(objects)s::bigint)
+
+-- name: fail_listing
+-- Note why objects could not be listed.
+select pgembedd_internal.fail_listing(%(pipeline_id)s, %(number)s, %(problem)s)
+
 -- name: store_pages
 -- Write the pages of files and acknowledge their jobs, both or neither.
 select msg_id, outcome

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
-from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.fetch.deadline import LONGEST_S, Deadline
 from pgembedd.fetch.errors import FetchError
-from pgembedd.fetch.fetched import Fetched, too_large
+from pgembedd.fetch.fetched import PAGE, Fetched, Listed, too_large
 from pgembedd.fetch.uri import BUCKETS, Uri
 from pgembedd.settings.secret_files import read_secret
 
@@ -35,30 +36,23 @@ class Buckets:
 
     def fetch(self, uri: Uri, validator: str | None, most_bytes: int, deadline: Deadline) -> Fetched | None:
         """Returns the object, of at most so many bytes; None for the one of the validator. FetchError."""
+        store = self._known(uri)
+        with _in_sentences(uri):
+            return asyncio.run(_until(deadline, _get(store, uri, validator, most_bytes)))
+
+    def list(self, uri: Uri) -> Iterator[list[Listed]]:
+        """Yields the objects below a URI that ends with a slash, a page at a time. FetchError."""
+        from obstore import list as pages
+
+        with _in_sentences(uri):
+            for page in pages(self._known(uri), uri.key.rstrip("/"), chunk_size=PAGE):
+                yield [_listed(uri, each) for each in page]
+
+    def _known(self, uri: Uri) -> ObjectStore:
         try:
-            store = self._store(uri)
+            return self._store(uri)
         except ConfigurationError as error:
             raise FetchError(str(error)) from error
-        return self._run(_get(store, uri, validator, most_bytes), uri, deadline)
-
-    def _run(self, work: Coroutine[Any, Any, Made], uri: Uri, deadline: Deadline) -> Made:
-        """Runs what ends with the deadline, and has its errors in sentences."""
-        import obstore.exceptions as errors
-
-        refusals: dict[type[Exception], str] = {
-            FileNotFoundError: f"There is no such object in {uri.bucket}.",
-            errors.PermissionDeniedError: f"The worker may not read {uri.bucket}.",
-            errors.UnauthenticatedError: f"The worker's credentials for {uri.bucket} are refused.",
-            errors.InvalidPathError: f"The URI names no object of {uri.bucket}.",
-        }
-        try:
-            return asyncio.run(_until(deadline, work))
-        except tuple(refusals) as error:
-            raise FetchError(next(text for kind, text in refusals.items() if isinstance(error, kind))) from error
-        except errors.BaseError as error:
-            raise FetchError(f"{uri.bucket} does not answer ({type(error).__name__}).", permanent=False) from error
-        except asyncio.CancelledError as error:
-            raise FetchError(f"{uri.bucket} did not send the file in time.", permanent=False) from error
 
     def _store(self, uri: Uri) -> ObjectStore:
         if uri.bucket not in self._stores:
@@ -96,6 +90,32 @@ class Buckets:
         except ConfigurationError as error:
             return str(error)
         return None
+
+
+@contextmanager
+def _in_sentences(uri: Uri) -> Iterator[None]:
+    """Has the errors of the client in sentences."""
+    import obstore.exceptions as errors
+
+    refusals: dict[type[Exception], str] = {
+        FileNotFoundError: f"There is no such object in {uri.bucket}.",
+        errors.PermissionDeniedError: f"The worker may not read {uri.bucket}.",
+        errors.UnauthenticatedError: f"The worker's credentials for {uri.bucket} are refused.",
+        errors.InvalidPathError: f"The URI names no object of {uri.bucket}.",
+    }
+    try:
+        yield
+    except tuple(refusals) as error:
+        raise FetchError(next(text for kind, text in refusals.items() if isinstance(error, kind))) from error
+    except errors.BaseError as error:
+        raise FetchError(f"{uri.bucket} does not answer ({type(error).__name__}).", permanent=False) from error
+    except asyncio.CancelledError as error:
+        raise FetchError(f"{uri.bucket} did not send the file in time.", permanent=False) from error
+
+
+def _listed(uri: Uri, found: Mapping[str, Any]) -> Listed:
+    below = found["path"].removeprefix(uri.key)
+    return Listed(uri.text + quote(below), found["size"], found.get("e_tag"), found["last_modified"].isoformat())
 
 
 async def _get(store: ObjectStore, uri: Uri, validator: str | None, most_bytes: int) -> Fetched | None:

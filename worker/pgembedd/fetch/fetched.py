@@ -1,4 +1,4 @@
-"""A file that was fetched."""
+"""A file that was fetched, and one that was listed."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,20 @@ class Fetched:
 
     file: bytes
     validator: str | None
+
+
+PAGE = 1000
+"""Files of a page of a listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file below a URI. `modified` is in ISO 8601; the ETag changes with the file, and is None where none is known."""
+
+    uri: str
+    size: int
+    etag: str | None
+    modified: str
 
 
 def too_large(size: int, most_bytes: int) -> FetchError:

@@ -11,9 +11,9 @@ import httpx2
 from pgembedd.fetch.buckets import Buckets
 from pgembedd.fetch.deadline import LONGEST_S, Deadline
 from pgembedd.fetch.errors import FetchError
-from pgembedd.fetch.fetched import Fetched
+from pgembedd.fetch.fetched import Fetched, Listed
 from pgembedd.fetch.https import HttpsFetch
-from pgembedd.fetch.local import fetch_file
+from pgembedd.fetch.local import fetch_file, list_folder
 from pgembedd.fetch.uri import BUCKETS, Uri, parse_prefix, parse_prefixes, parse_uri
 from pgembedd.settings import Settings
 
@@ -53,6 +53,14 @@ class Fetcher:
                 return self._buckets.fetch(uri, validator, self._most_bytes, deadline)
             allows = partial(self._check, allowed=allowed)
             return HttpsFetch(self._trusted, allows, deadline, self._most_bytes, validator).fetch(uri)
+
+    def list(self, text: str, prefixes: Sequence[str]) -> Iterator[list[Listed]]:
+        """Yields the files below a URI that ends with a slash, a page at a time. FetchError."""
+        uri, allowed = parse_prefix(text), tuple(map(parse_prefix, prefixes))
+        self._check(uri, allowed)
+        if uri.scheme == "https":
+            raise FetchError("A web server lists no files.")
+        yield from list_folder(uri, (allowed, self._own)) if uri.scheme == "file" else self._buckets.list(uri)
 
     def close(self) -> None:
         """Ends what is being fetched."""

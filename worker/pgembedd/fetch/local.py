@@ -2,11 +2,15 @@
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from urllib.parse import quote
 
 from pgembedd.fetch.errors import FetchError
-from pgembedd.fetch.fetched import Fetched, too_large
+from pgembedd.fetch.fetched import PAGE, Fetched, Listed, too_large
 from pgembedd.fetch.uri import Uri
 
 
@@ -30,9 +34,41 @@ def fetch_file(uri: Uri, bounds: Sequence[Iterable[Uri]], validator: str | None,
         raise FetchError(f"The file cannot be read: {error.strerror}.", permanent=False) from error
 
 
+def list_folder(uri: Uri, bounds: Sequence[Iterable[Uri]]) -> Iterator[list[Listed]]:
+    """Yields the regular files below a folder, a page at a time; links are not followed. FetchError."""
+    folder = os.path.realpath(uri.path)
+    if not _is_allowed(folder, bounds):
+        raise FetchError("The folder is a link out of those that may be read.")
+    if not Path(folder).is_dir():
+        raise FetchError("There is no such folder on the machine of the worker.")
+    found = _files_below(uri, folder)
+    while page := list(islice(found, PAGE)):
+        yield page
+
+
+def _files_below(uri: Uri, folder: str) -> Iterator[Listed]:
+    for place, _, names in os.walk(folder, onerror=_refuse_folder):
+        for name in names:
+            path = os.path.join(place, name)  # noqa: PTH118  of names that need not be text
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                status = os.lstat(path)
+                if stat.S_ISREG(status.st_mode):
+                    modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
+                    below = quote(os.fsencode(os.path.relpath(path, folder)))
+                    yield Listed(uri.text + below, status.st_size, _version(status), modified)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise FetchError(f"A folder cannot be read: {error.strerror}.", permanent=False) from error
+
+
+def _is_allowed(path: str, bounds: Sequence[Iterable[Uri]]) -> bool:
+    return all(any(_is_in(path, prefix.path) for prefix in prefixes) for prefixes in bounds)
+
+
 def _read(found: int, bounds: Sequence[Iterable[Uri]], validator: str | None, most_bytes: int) -> Fetched | None:
     place = Path(f"/proc/self/fd/{found}")
-    if not all(any(_is_in(str(place.readlink()), prefix.path) for prefix in prefixes) for prefixes in bounds):
+    if not _is_allowed(str(place.readlink()), bounds):
         raise FetchError("The file is a link out of the folders that may be read.")
     before = os.fstat(found)
     if not stat.S_ISREG(before.st_mode):

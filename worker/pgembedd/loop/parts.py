@@ -12,6 +12,7 @@ from pgembedd.answers.answerer import Answerer
 from pgembedd.database.embed_requests import CHANNEL, EmbedRequestRepository
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.listener import Listener, Waker
+from pgembedd.database.listings import ListingRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import BACKFILL, FRESH, LANES
 from pgembedd.database.schema_check import SchemaWait
@@ -26,6 +27,7 @@ from pgembedd.loop.job_outcomes import JobOutcomes
 from pgembedd.loop.lane import Lane
 from pgembedd.loop.lane_watch import Watch
 from pgembedd.loop.lease_heartbeat import extend_leases
+from pgembedd.loop.listing import run_listings
 from pgembedd.loop.maintenance import run_maintenance
 from pgembedd.loop.parsing import FileParsers, Parsing
 from pgembedd.loop.pinning import PinnedModels
@@ -106,6 +108,9 @@ class Parts:
         if self._role.pulls:
             upkeep = PipelineRepository(self._connection("upkeep", stopping, limit_times=UPKEEP_TIMES))
             work["upkeep"] = lambda: run_maintenance(settings, upkeep, stopping)
+            if settings.uris:
+                listings = ListingRepository(self._connection("list objects", stopping, limit_times=UPKEEP_TIMES))
+                work["list objects"] = lambda: run_listings(settings, listings, stopping)
             if language is not None and language.language_host:
                 asked = self._waker("pgembedd_questions")
                 answerer = Answerer(settings, language, self._connection, asked, stopping, self.finished)
