@@ -60,8 +60,8 @@ begin
         raise exception using message = format('recheck_interval %s is out of range.', made.recheck_interval),
             hint = 'Take 1 minute to 1000 days, or leave it out: then a file is fetched once.',
             errcode = 'invalid_parameter_value';
-    elsif made.objects_uri !~ '^(file|s3|gs|az)://.*/$'
-        or not exists (select from unnest(made.uri_prefixes) as u where starts_with(made.objects_uri, u))
+    elsif made.objects_uri is not null and (made.objects_uri !~ '^(file|s3|gs|az)://.*/$'
+        or not exists (select from unnest(made.uri_prefixes) as u where starts_with(made.objects_uri, u)))
     then
         raise exception using message = _cut(format('The objects of %L cannot be listed.', made.objects_uri)),
             hint = 'Name a folder or a part of a bucket that begins with one of the uri_prefixes and ends with /.',

@@ -116,6 +116,14 @@ end $$;
 comment on function pgembedd_internal.fail_listing is
     'Note why the objects of a pipeline could not be listed: status shows it until a listing succeeds.';
 
+create or replace function pgembedd_internal._listing_problem(pipeline pgembedd_internal.pipeline) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select format('The objects of %s could not be listed: %s', pipeline.objects_uri, l.problem)
+    from object_listing l where l.pipeline_id = pipeline.id and l.problem is not null
+$$;
+
 -- What the worker asks of the source, as the rest of its named statements.
 create or replace function pgembedd_internal._object_statements(pipeline pgembedd_internal.pipeline)
 returns table (name text, statement text)

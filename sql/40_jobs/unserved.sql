@@ -38,9 +38,7 @@ as $$
              then format('%s; call pgembedd.resume(%L) to go on', pipeline.state_reason, pipeline.name)
              when pipeline.state <> _state_now(pipeline) then _problem(pipeline)
              else pipeline.state_reason end,
-        case when pipeline.objects_uri is not null then (
-            select format('The objects of %s could not be listed: %s', pipeline.objects_uri, l.problem)
-            from object_listing l where l.pipeline_id = pipeline.id and l.problem is not null) end, (
+        case when pipeline.objects_uri is not null then _listing_problem(pipeline) end, (
             select pipeline.requeued_reason
             where pipeline.state = 'running' and pipeline.requeued_at > clock_timestamp() - interval '1 day')), '')
 $$;

@@ -27,8 +27,7 @@ language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
-    select 'select on pipelines, pipeline, object_listing, model, provider_use, status, dead_letters, truncated, '
-           'answer_options'
+    select 'select on pipelines, pipeline, model, provider_use, status, dead_letters, truncated, answer_options'
     union all
     select format('execute on routine %s', f.oid::regprocedure) from pg_proc f
     where f.pronamespace = any (_schemas())

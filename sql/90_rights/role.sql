@@ -105,11 +105,10 @@ begin
     grant usage on schema pgembedd, pgembedd_internal, pgembedd_code to pgembedd;
     grant select, insert, update, delete on row_state, dead_letter, missed, open_backfill, activity, sample, event,
         embed_request, worker, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer,
-        answer_source, answer_events, provider_use, provider_probe, provider_batch, fetched_file,
-        object_listing, listed_object to pgembedd;
+        answer_source, answer_events, provider_use, provider_probe, provider_batch, fetched_file, object_listing,
+        listed_object to pgembedd;
     grant truncate on embed_request to pgembedd;
-    grant select on pipeline, prepared_search, installation, schema_revision, _figures, answer_settings, model
-        to pgembedd;
+    grant select on pipeline, prepared_search, installation, schema_revision, _figures, answer_settings, model to pgembedd;
     grant update (fingerprint, state, state_reason, state_since, unserved_reason, unserved_since, unserved_at,
         unserved_tried, problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason,
         requeued_at, slow_reason, slow_until, slow_pause, slow_ends, upkeep_after)

@@ -195,7 +195,14 @@ def test_the_view_has_a_column_for_each_option_that_lasts(tables: psycopg.Connec
     )
     parameters = value(tables, "select proargnames from pg_proc where proname = 'create_pipeline'")
     once = {"backfill", "index_when", "index_within", "existing_vectors", "if_not_exists"}
-    later = ["task", "into_table", "uri_column", "uri_prefixes", "recheck_interval"]  # a view keeps its order
+    later = [
+        "task",
+        "into_table",
+        "uri_column",
+        "uri_prefixes",
+        "recheck_interval",
+        "objects_uri",
+    ]  # a view keeps its order
     assert columns == [*(name for name in parameters if name not in {*once, *later}), "state", "created_at", *later]
 
 

@@ -54,6 +54,10 @@ CREATE: dict[str, dict[str, Any]] = {
     "uri_column is for files, and the task is embed. Say task => 'parse' for files; vectors go into embedding_column or"
     " embedding_table.": {"task": "embed", "into_table": None},
     "public.manuals.size is integer, and a URI is text. Name a column of type text.": {"uri_column": "size"},
+    "The objects of 'https://docs.example.com/' cannot be listed. Name a folder or a part of a bucket that begins with"
+    " one of the uri_prefixes and ends with /.": {"objects_uri": "https://docs.example.com/"},
+    "public.manuals is no table of objects. It has the columns location text primary key, size bigint, etag text,"
+    " modified timestamptz.": {"uri_prefixes": ["s3://docs/"], "objects_uri": "s3://docs/manuals/"},
     'public.manuals has no column "nope", named in content_columns. It has: id, location, mirror, size.': {
         "uri_column": "nope"
     },
