@@ -84,6 +84,21 @@ begin
     from pg_class c where c.relnamespace = 'pgembedd_code'::regnamespace and c.relkind = 'v';
 end $$;
 
+-- Lets the role write what our functions note, and read what they need.
+create or replace function pgembedd_internal._grant_tables() returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    grant select, insert, update, delete on row_state, dead_letter, missed, open_backfill, activity, sample, event,
+        embed_request, worker, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer,
+        answer_source, answer_events, provider_use, provider_probe, provider_batch, fetched_file, object_listing,
+        listed_object to pgembedd;
+    grant truncate on embed_request to pgembedd;
+    grant select on pipeline, prepared_search, installation, schema_revision, _figures, answer_settings, model
+        to pgembedd;
+end $$;
+
 -- Grants the role what our functions need, and takes back what else another version granted. Of `pipeline` it may not
 -- write what code is generated from, and of `installation` nothing but times.
 create or replace function pgembedd_internal._grant_role() returns void
@@ -103,12 +118,7 @@ begin
         execute format('revoke all on routine %s from pgembedd', item);
     end loop;
     grant usage on schema pgembedd, pgembedd_internal, pgembedd_code to pgembedd;
-    grant select, insert, update, delete on row_state, dead_letter, missed, open_backfill, activity, sample, event,
-        embed_request, worker, index_build, word_statistics, word_frequency, answer_thread, thread_member, answer,
-        answer_source, answer_events, provider_use, provider_probe, provider_batch, fetched_file, object_listing,
-        listed_object to pgembedd;
-    grant truncate on embed_request to pgembedd;
-    grant select on pipeline, prepared_search, installation, schema_revision, _figures, answer_settings, model to pgembedd;
+    perform _grant_tables();
     grant update (fingerprint, state, state_reason, state_since, unserved_reason, unserved_since, unserved_at,
         unserved_tried, problem_since, index_due_at, sweep_due_at, sweep_error, content_shape, requeued_reason,
         requeued_at, slow_reason, slow_until, slow_pause, slow_ends, upkeep_after)
