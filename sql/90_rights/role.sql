@@ -84,7 +84,6 @@ begin
     from pg_class c where c.relnamespace = 'pgembedd_code'::regnamespace and c.relkind = 'v';
 end $$;
 
--- Lets the role write what our functions note, and read what they need.
 create or replace function pgembedd_internal._grant_tables() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
