@@ -19,7 +19,7 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file below a URI. `modified` is in ISO 8601; the ETag changes with the file, and is None where none is known."""
+    """A file below a URI. `modified` is in ISO 8601; the ETag changes with the file, None where it has none."""
 
     uri: str
     size: int
