@@ -38,9 +38,7 @@ class BackendCrash(Fault):
         scene.writers.await_commits(5)
         role = APPLICATION if number % 3 == 2 else WORKER
         with scene.admin() as connection:
-            eventually(lambda: sessions(connection, f"usename = '{role}'"))
-            victims = sessions(connection, f"usename = '{role}'")
-            os.kill(scene.random.choice(victims), signal.SIGKILL)
+            eventually(lambda: _killed(scene, sessions(connection, f"usename = '{role}'")))
             eventually(lambda: _ended(connection))
         eventually(lambda: _accepts(scene))
 
@@ -73,6 +71,15 @@ class Terminate(Fault):
             chosen = victims if number % 5 == 0 else scene.random.sample(victims, min(2, len(victims)))
             for pid in chosen:
                 connection.execute("select pg_terminate_backend(%s)", (pid,))
+
+
+def _killed(scene: Scene, victims: list[int]) -> bool:
+    """Kills one of them; False where none is left, as others end meanwhile."""
+    try:
+        os.kill(scene.random.choice(victims), signal.SIGKILL)
+    except (IndexError, ProcessLookupError):
+        return False
+    return True
 
 
 def _ended(connection: psycopg.Connection) -> bool:
