@@ -180,7 +180,7 @@ lock: ## Write the lock files again from pyproject.toml (needs uv and npm)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header --extra documents --extra http --extra mcp --extra otel pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	    --no-header --extra documents --extra embedded --extra http --extra mcp --extra otel --group dev --constraint requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
+	    --no-header --extra documents --extra embedded --extra http --extra mcp --extra ocr --extra otel --group dev --constraint requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-header --constraint requirements-dev.lock requirements-build.in -o requirements-build.lock
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

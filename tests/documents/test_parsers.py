@@ -159,7 +159,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 def test_a_process_has_none_of_our_variables(alone: Parsers) -> None:
     (pid,) = children()
     names = {each.split(b"=")[0] for each in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if each}
-    assert names == {b"PYTHONPATH", b"PYTHONUTF8"}
+    assert names == {b"OMP_THREAD_LIMIT", b"PYTHONPATH", b"PYTHONUTF8"}
 
 
 def test_a_process_has_its_limits_before_the_first_file(alone: Parsers) -> None:

@@ -77,7 +77,7 @@ def test_pages_without_text_keep_their_numbers_and_are_said() -> None:
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [
-        (pdf([[], []]), r"The file holds no text: its pages \(2\) are scanned or drawn"),
+        (pdf([[], []]), r"The file holds no text: its pages \(2\) are scanned or drawn, and OCR finds none"),
         (pdf([[BODY]])[:300], "The PDF is damaged"),
         (
             pdf([[BODY]], trailer=ENCRYPTED),

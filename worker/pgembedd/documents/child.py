@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from pgembedd.documents import ocr
 from pgembedd.documents.confinement import bound_time, confine
 from pgembedd.documents.errors import UnreadableFile
 from pgembedd.documents.limits import Limits
@@ -28,6 +29,7 @@ def main() -> None:
     os.dup2(silence, 1)  # a library that prints must not answer
     limits = Limits(float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     _load_encodings()
+    ocr.reader()
     confine(limits)
     gc.freeze()
     gc.disable()  # between two files, not within: of a file's lines and pages there is nothing to collect

@@ -4,6 +4,7 @@ from concurrent.futures import CancelledError, Future
 from functools import partial
 from threading import Lock
 
+from pgembedd.documents import ocr
 from pgembedd.documents.document import Document
 from pgembedd.documents.errors import ParserEndedError, UnreadableFile, versions
 from pgembedd.documents.limits import Limits
@@ -23,7 +24,7 @@ def fingerprint() -> str:
 
     ConfigurationError where the extra `documents` is not installed.
     """
-    return " ".join([f"rendering-{_RENDERING}", *versions()])
+    return " ".join([f"rendering-{_RENDERING}", *versions(), *ocr.versions()])
 
 
 class Parsers:

@@ -9,6 +9,7 @@ from datetime import datetime
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from pgembedd.documents import ocr
 from pgembedd.documents.document import Document, Metadata
 from pgembedd.documents.errors import UnreadableFile
 from pgembedd.documents.pdf_headings import Heading, headings_by_size, headings_of_outline
@@ -27,6 +28,7 @@ def read_pdf(file: bytes) -> Document:
             raise UnreadableFile("The PDF is encrypted: store it without a password.") from error
         raise UnreadableFile("The PDF is damaged: PDFium cannot open it.") from error
     pages = [_read_page(pdf, index) for index in range(len(pdf))]
+    scanned = _read_scans(pdf, pages)
     sizes = characters_by_size(pages)
     pages = without_running_titles(pages, sizes)
     sections = Sections(paged=True)
@@ -36,11 +38,28 @@ def read_pdf(file: bytes) -> Document:
     found = sections.pages()
     empty = len(pages) - len(found)
     if pages and not found:
+        remedy = "pip install 'pgembedd[ocr]' reads scans, in the languages that it has"
         raise UnreadableFile(
-            f"The file holds no text: its pages ({len(pages):,}) are scanned or drawn. Store the text that OCR gives."
+            f"The file holds no text: its pages ({len(pages):,}) are scanned or drawn"
+            f"{', and OCR finds none' if ocr.reader() else f'; {remedy}'}."
         )
-    notes = (f"{empty:,} of {len(pages):,} pages hold no text.",) if empty else ()
-    return Document("pdf", found, _metadata(pdf), notes)
+    notes = [f"{scanned:,} of {len(pages):,} pages were read by OCR."] if scanned else []
+    notes += [f"{empty:,} of {len(pages):,} pages hold no text."] if empty else []
+    return Document("pdf", found, _metadata(pdf), tuple(notes))
+
+
+def _read_scans(pdf: pypdfium2.PdfDocument, pages: list[list[Line]]) -> int:
+    """Fills the pages without text with what OCR reads of them, where it is installed; returns how many have some."""
+    reader = ocr.reader()
+    empty = [number for number, lines in enumerate(pages) if not lines] if reader else []
+    for number in empty:
+        text = reader.read(pdf[number]) if reader else ""
+        pages[number] = [
+            Line(line, 0.0, 0.0, begins_paragraph=nth == 0)
+            for paragraph in text.split("\n\n")
+            for nth, line in enumerate(filter(None, map(str.strip, paragraph.split("\n"))))
+        ]
+    return sum(bool(pages[number]) for number in empty)
 
 
 def _read_page(pdf: pypdfium2.PdfDocument, index: int) -> list[Line]:
