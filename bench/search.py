@@ -12,7 +12,7 @@ ranking of search() as one static statement over the same candidates; by both, t
 the column of the filter, and "indexed", with one. Beside them two forms as others publish them, with pgvector's
 defaults: a "match function" with the filter in its WHERE (Supabase's guide, LangChain), and the filter around a window
 of the k nearest (pg_vectorize). Recall@10 and completeness are shares of what an exact search by meaning finds. With
-`--clients`, also searches a second by meaning.
+`--clients`, also searches a second by meaning; with `--parts`, the time of each part of a search instead.
 """
 
 import json
@@ -25,6 +25,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from bench.report import Result, averaged, parser, percentiles, publish, timed, versions
+from bench.search_parts import bare, parts_of
 from bench.search_statements import (
     BOTH_BY_HAND,
     BY_HAND,
@@ -180,6 +181,15 @@ class Bench:
                 compared = (f"{case}, {BY_HAND}", rate / rates[0]) if label == OURS else (None, None)
                 yield Result("search", f"{case}, {label}", rate, "searches/s", (rate, rate), *compared)
 
+    def parts(self) -> Iterator[Result]:
+        """Where the time of searches goes, by meaning and by both, with 100, 10 and 1 % of the rows."""
+        self._connection.execute("create index on items (independent)")
+        self._connection.execute("analyze items")
+        for name, share in list(SHARES.items())[:3]:
+            values = [self._values("independent", round(share * self._rows), number) for number in range(QUESTIONS)]
+            yield from parts_of(self._connection, f"{self._name}, {name}", values)
+        yield from bare(self._connection, values)
+
     def _time(self, one: Measured, wanted: set[int], statement: str, values: dict[str, object]) -> None:
         rows: list[tuple[int]] = []
         one.seconds.append(timed(lambda: rows.extend(self._connection.execute(statement.encode(), values).fetchall())))
@@ -220,12 +230,16 @@ def main() -> None:
         "--graph", type=int, nargs=2, default=GRAPH, metavar=("M", "EF_CONSTRUCTION"), help="of the index"
     )
     options.add_argument("--clients", type=int, nargs="+", default=[], help="searches a second by so many at once, too")
+    options.add_argument("--parts", action="store_true", help="the time of each part of a search, and nothing else")
     given = options.parse_args()
     found: list[Result] = []
     for rows in given.rows or (FULL if given.full else SIZES):
         memory = f"{1 + rows // 250_000}GB"  # so that the graph fits into it while it is built
         with database(maintenance_work_mem=memory) as (connection, conninfo):
             bench = Bench(connection, rows, tuple(given.graph))
+            if given.parts:
+                found += bench.parts()
+                continue
             for clients in given.clients:
                 found += bench.per_second(conninfo, clients)
             for case, measured in bench.cases():

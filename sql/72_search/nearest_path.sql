@@ -15,6 +15,33 @@ begin
     return asked;
 end $$;
 
+-- Where both legs would read all of a table for a filter that keeps few of its rows, and no index has, they take where
+-- these rows are instead: it is read once.
+create or replace function pgembedd_internal._search_filtered_once(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._asked
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    most constant integer := 5000;
+    places tid[];
+begin
+    if asked.mode <> 'hybrid' or asked.near_condition <> asked.words_condition
+       or (asked.matches <= most and asked.exact_cost > 10 * asked.matches) is not true
+       or (select c.relkind <> 'r' or c.relhassubclass from pg_class c where c.oid = target.source) then
+        return asked;
+    end if;
+    execute format('select array(select s.ctid from %s s where (%s) limit %s)', target.source, asked.near_condition,
+                   most + 1) into places;
+    if cardinality(places) <= most then
+        asked.near_condition := format('s.ctid operator(pg_catalog.=) any (%L::pg_catalog.tid[])', places);
+        asked.words_condition := asked.near_condition;
+        asked.exact_cost := least(asked.exact_cost, 4 * cardinality(places));  -- a page each
+    end if;
+    return asked;
+end $$;
+
 -- Which scan costs less, of how many rows. The index visits about step * rows / matches rows. `visits` bounds them for
 -- each step with which the index costs less, or for the first: twice as many, or more where a scan in vain takes about
 -- as long as the exact one that follows it; null where nothing filters. Without an index there is one way.

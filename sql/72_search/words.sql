@@ -174,7 +174,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return format(case when by_key then 'join lateral (select s.* from %s s where %s offset 0) s on true %s'
+    return format(case when by_key then 'join lateral (select s.ctid, s.* from %s s where %s offset 0) s on true %s'
                        else 'join %s s on %s %s' end, target.source, format(target.key_match, 's', 'v'),
                   _search_words_vectors(target));
 end $$;

@@ -148,6 +148,23 @@ def test_a_hit_by_words_has_its_similarity_too(connection: psycopg.Connection) -
     assert 100 not in {hit.key for hit in hybrid(connection, "needle", min_similarity=0, k=1000)}
 
 
+@pytest.mark.parametrize("table", [None, "chunks"])
+def test_both_legs_read_a_table_once_for_a_filter_that_no_index_answers(
+    connection: psycopg.Connection, table: str | None
+) -> None:
+    make_texts(connection, {i: (f"title {i}", f"common text {i}") for i in range(1, 601)}, embedding_table=table)
+    connection.execute("analyze documents")
+    read = "select pg_stat_get_xact_tuples_returned('documents'::regclass)"
+    counts = []
+    for mode in ("semantic", "hybrid"):
+        before = value(connection, read)
+        found = search(connection, query="common", mode=mode, filter={"title": "title 300"})
+        assert [(hit.key, hit.semantic_rank) for hit in found] == [(300, 1)]
+        counts.append(value(connection, read) - before)
+    assert found[0].text_rank == 1
+    assert counts[0] == counts[1] >= 600
+
+
 @prepared_for("column", "table")
 def many(connection: psycopg.Connection, destination: str) -> None:
     """Thousands of texts of two paragraphs."""
