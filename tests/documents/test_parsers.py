@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from contextlib import closing, suppress
 from dataclasses import replace
 from io import BytesIO
@@ -137,6 +137,7 @@ def test_closing_cancels_what_is_not_parsed_yet() -> None:
     eventually(lambda: pending[0].running())
     parsers.close()
 
+    assert wait(pending, timeout=0).not_done == set()  # a worker waits for whichever is first
     for each in pending:
         with pytest.raises(CancelledError):
             each.result()

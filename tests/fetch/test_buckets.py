@@ -76,7 +76,7 @@ def test_one_that_sends_nothing_more_is_left(s3: FileServer, buckets: Fetcher, m
         left.wait(PATIENCE_S)
 
     s3.files["/manuals/slow"] = slow
-    monkeypatch.setattr(fetching, "LONGEST_S", 0.3)
+    monkeypatch.setattr(fetching, "LONGEST_S", 0.1)
     assert refusal(buckets, "s3://manuals/slow") == ("s3://manuals did not send the file in time.", False)
     left.set()
 

@@ -118,7 +118,7 @@ def test_one_that_sends_a_byte_at_a_time_is_left(web: FileServer, part: str, mon
         except OSError:
             left.set()
 
-    monkeypatch.setattr(fetching, "LONGEST_S", 0.2)
+    monkeypatch.setattr(fetching, "LONGEST_S", 0.1)
     web.files["/x"] = slow
     assert refusal(web, "x") == (f"The host localhost:{web.port} did not send the file in time.", False)
     assert left.wait(PATIENCE_S)

@@ -155,6 +155,28 @@ def test_what_is_stored_is_of_the_uri_that_the_row_has(manuals: psycopg.Connecti
     assert column(manuals, "select text from seen") == ["New."]
 
 
+def test_a_worker_that_ends_waits_for_no_file(
+    database: Database, manuals: psycopg.Connection, model: Session, web: FileServer
+) -> None:
+    """Neither for one that is being fetched nor for those behind it: their jobs are released."""
+    asked, go_on = Event(), Event()
+
+    def silent(request: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        go_on.wait(PATIENCE_S)
+        respond(request, 200, {}, b"Late.")
+
+    web.files["/x"] = silent
+    for key in range(8):
+        insert(manuals, key, web.url + "x")
+    with worker_thread(database, only(Wrapped(model)), uris=f"https://,{web.url},file:///", grace_s=0.1):
+        assert asked.wait(PATIENCE_S)
+    assert not go_on.is_set()
+    due = "select count(*) from pgmq.q_pgembedd_fresh where vt <= clock_timestamp()"
+    assert (value(manuals, due), rows(manuals, DEAD)) == (8, [])
+    go_on.set()
+
+
 def test_a_worker_whose_settings_name_nothing_says_so(
     database: Database, manuals: psycopg.Connection, model: Session
 ) -> None:

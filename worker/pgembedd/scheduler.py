@@ -129,7 +129,8 @@ class Scheduler:
             for lane in self._waiting.values():
                 lane.clear()
         for task in left:
-            task.future.cancel()
+            if task.future.cancel():
+                task.future.set_running_or_notify_cancel()  # else wait() would not see it
 
     def _take_of(self, lane: Lane) -> None:
         with self._lock:

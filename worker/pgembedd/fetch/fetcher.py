@@ -26,7 +26,7 @@ class Fetcher:
         self._own = parse_prefixes(settings.uris, "PGEMBEDD_URIS")
         self._buckets = Buckets(settings.buckets_file)
         self._most_bytes = settings.file_max_mb * 1_000_000
-        self._lock, self._deadlines, self._closed = Lock(), set[Deadline](), False
+        self._lock, self._deadlines, self.closed = Lock(), set[Deadline](), False
 
     @cached_property
     def _trusted(self) -> SSLContext:
@@ -65,7 +65,7 @@ class Fetcher:
     def close(self) -> None:
         """Ends what is being fetched."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             deadlines = tuple(self._deadlines)
         for deadline in deadlines:
             deadline.end()
@@ -83,7 +83,7 @@ class Fetcher:
         with Deadline(LONGEST_S) as deadline:
             with self._lock:
                 self._deadlines.add(deadline)
-                closed = self._closed
+                closed = self.closed
             if closed:
                 deadline.end()
             try:

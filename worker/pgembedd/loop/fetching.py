@@ -1,8 +1,9 @@
 """Files that rows name by URI: fetched in threads of their own, then parsed like those of a column."""
 
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 
 from pgembedd.database.files import FileRepository
@@ -15,7 +16,7 @@ from pgembedd.fetch.errors import FetchError
 from pgembedd.fetch.fetcher import Fetcher
 from pgembedd.loop.bisect import bisect
 from pgembedd.loop.task import Batch
-from pgembedd.scheduler import Lane
+from pgembedd.scheduler import Lane, Scheduler
 
 AT_ONCE = 4
 """Files that are fetched at the same time, and held until they are parsed."""
@@ -35,28 +36,23 @@ class UriFiles:
 
     def __init__(self, fetcher: Fetcher) -> None:
         """The threads start with the first URIs."""
-        self._fetcher, self._closed = fetcher, False
-        self._threads = ThreadPoolExecutor(AT_ONCE, "fetch")
+        self._fetcher, self._turns = fetcher, Scheduler(AT_ONCE)
 
     def submit(self, content: UriContent, parsers: Parsers, lane: Lane) -> Future[ParsedUri]:
-        """Fetches and parses; the future raises FetchError, UnreadableFile, or CancelledError after close()."""
-        return self._threads.submit(self._parsed, content, parsers, lane)
+        """Fetches and parses in its turn; the future raises FetchError, UnreadableFile, or CancelledError."""
+        return self._turns.submit(lane, partial(self._parsed, content, parsers, lane))
 
     def close(self) -> None:
-        """Ends what is being fetched; what was not begun is cancelled when its turn comes, which is at once."""
-        self._closed = True
-        self._fetcher.close()
-        self._threads.shutdown(wait=False)
+        """Cancels what was not begun. The fetcher and the parsers are closed already, so the rest ends by itself."""
+        self._turns.shutdown(cancel_futures=True)
 
     def _parsed(self, content: UriContent, parsers: Parsers, lane: Lane) -> ParsedUri:
-        if self._closed:
-            raise CancelledError
         if content.uri is None:
             return ParsedUri(FileContent(content.state, None, content.hash, None))
         try:
             fetched = self._fetcher.fetch(content.uri, content.prefixes, content.validator)
         except FetchError:
-            if self._closed:
+            if self._fetcher.closed:
                 raise CancelledError from None
             raise
         file = None if fetched is None else fetched.file

@@ -71,10 +71,11 @@ class FileParsers(ServedPipelines):
 
     def close(self) -> None:
         """Kills the processes, and ends what is being fetched."""
-        if "uris" in self.__dict__:
-            self.uris.close()
+        self._fetcher.close()
         if "parsers" in self.__dict__:
             self.parsers.close()
+        if "uris" in self.__dict__:
+            self.uris.close()
 
     def _running(self, pipelines: PipelineRepository) -> list[tuple[ServedPipeline, bool]]:
         return pipelines.parsing()
