@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email.message import EmailMessage
+
 import pytest
 
 from pgembedd.documents.document import Document, Page
@@ -116,15 +118,45 @@ def test_mail_has_its_headers_and_the_text_in_its_encoding() -> None:
     assert (blocks[0], blocks[-1]) == ("# Mauersegler für alle", "Grüße")
 
 
-def test_the_attachments_of_a_mail_are_named() -> None:
-    parts = (
-        "Content-Type: multipart/mixed; boundary=X\n\n--X\nContent-Type: text/html\n\n<p>Swifts <i>fly</i>.\n--X\n"
-        "Content-Type: application/pdf\nContent-Disposition: attachment; filename=a.pdf\n\nx\n--X--\n"
-    )
-    document = parsed((MAIL + parts).encode())
+def test_the_attachments_of_a_mail_are_pages_under_its_subject() -> None:
+    message, forwarded = EmailMessage(), EmailMessage()
+    forwarded["Subject"] = "Of bees"
+    forwarded.set_content("Bees sleep at night.")
+    forwarded.add_attachment(b"# Honey\n\nIt keeps.\n", "text", "markdown", filename="honey.md")
+    message["Subject"] = "Of birds"
+    message.set_content("See below.")
+    message.add_attachment(b"# Swifts\n\n```\n# no heading\n```\n", "text", "markdown", filename="a.md")
+    message.add_attachment(forwarded)
+    message.add_attachment(b"\x89PNG\r\n\x1a\n", "image", "png", filename="b.png")
+    document = parsed(message.as_bytes())
 
-    assert document.pages[0].text.endswith("\n\nSwifts fly.")
-    assert document.notes == ("Attachments are not read: a.pdf.",)
+    assert [(page.number, page.headings) for page in document.pages] == [
+        (1, ()),
+        (2, ("Of birds", "a.md")),
+        (3, ("Of birds", "message/rfc822")),
+        (4, ("Of birds", "message/rfc822", "Of bees", "honey.md")),
+    ]
+    assert document.pages[1].text == "### Swifts\n\n```\n# no heading\n```"
+    assert document.pages[3].text.startswith("##### Honey")
+    assert document.notes == ("Attachments are not read: b.png.",)
+
+
+def test_attachments_are_read_to_a_depth() -> None:
+    message = EmailMessage()
+    message.set_content("The innermost.")
+    for number in range(6):
+        inner, message = message, EmailMessage()
+        message["Subject"] = f"Mail {number}"
+        message.set_content("Around it.")
+        message.add_attachment(inner)
+    document = parsed(message.as_bytes())
+    assert [page.headings for page in document.pages] == [
+        (),
+        ("Mail 5", "message/rfc822"),
+        ("Mail 5", "message/rfc822", "Mail 4", "message/rfc822"),
+        ("Mail 5", "message/rfc822", "Mail 4", "message/rfc822", "Mail 3", "message/rfc822"),
+    ]
+    assert document.notes == ("message/rfc822: " * 3 + "Attachments are not read: message/rfc822.",)
 
 
 @pytest.mark.parametrize(

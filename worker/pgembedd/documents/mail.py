@@ -1,21 +1,24 @@
-"""Mail: subject, sender, receivers and date, then its text; attachments are named in a note."""
+"""Mail: subject, sender, receivers and date, its text, and the pages of what is attached."""
 
+import re
+from collections.abc import Callable
 from email import policy
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
 from email.utils import parsedate_to_datetime
 
-from pgembedd.documents.document import Document
+from pgembedd.documents.document import Document, Page
 from pgembedd.documents.html import HtmlReader, decode_html
 from pgembedd.documents.plain import add_paragraphs, decode
 from pgembedd.documents.sections import Sections
 
 _NAMED = 20
 """Attachments that a note names."""
+_HEADING_OR_FENCE = re.compile(r"^(?:(#{1,6})(?= )|(```|~~~).*?(?:^\2|\Z))", re.MULTILINE | re.DOTALL)
 
 
-def read_mail(file: bytes) -> Document:
-    """Reads a message."""
+def read_mail(file: bytes, read: Callable[[bytes], Document]) -> Document:
+    """Reads a message, and with `read` its attachments, whose pages stand under its subject and their names."""
     message = BytesParser(policy=policy.default).parsebytes(file)
     assert isinstance(message, EmailMessage)
     sections = Sections()
@@ -32,10 +35,32 @@ def read_mail(file: bytes) -> Document:
         "created": _date(_header(message, "date")),
         "language": _header(message, "content-language"),
     }
-    attached = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
-    more = f" and {len(attached) - _NAMED:,} more" if len(attached) > _NAMED else ""
-    notes = (f"Attachments are not read: {', '.join(attached[:_NAMED])}{more}.",) if attached else ()
-    return Document("mail", sections.pages(), {name: value for name, value in stated.items() if value}, notes)
+    pages, notes, unread = list(sections.pages()), list[str](), list[str]()
+    for part in message.iter_attachments():
+        name = " ".join((part.get_filename() or part.get_content_type()).split())
+        above = (subject, name) if subject else (name,)
+        try:
+            found = read(_attached(part))
+        except Exception:  # of no kind that is read, encrypted, damaged
+            unread.append(name)
+            continue
+        notes += [f"{name}: {note}" for note in found.notes]
+        for page in found.pages:
+            number = pages[-1].number + 1 if pages else 1
+            pages.append(Page(number, (*above, *page.headings), _below(above, page.text)))
+    more = f" and {len(unread) - _NAMED:,} more" if len(unread) > _NAMED else ""
+    notes += [f"Attachments are not read: {', '.join(unread[:_NAMED])}{more}."] if unread else []
+    return Document("mail", tuple(pages), {name: value for name, value in stated.items() if value}, tuple(notes))
+
+
+def _attached(part: MIMEPart) -> bytes:
+    content = part.get_content() if part.get_content_type() == "message/rfc822" else part.get_payload(decode=True)
+    return content.as_bytes() if isinstance(content, EmailMessage) else content if isinstance(content, bytes) else b""
+
+
+def _below(above: tuple[str, ...], text: str) -> str:
+    """Returns a text with its headings as many levels deeper."""
+    return _HEADING_OR_FENCE.sub(lambda it: f"{it[1]}{'#' * len(above)}"[:6] if it[1] else it[0], text)
 
 
 def _add_body(sections: Sections, body: MIMEPart) -> None:

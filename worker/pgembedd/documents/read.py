@@ -17,18 +17,25 @@ from pgembedd.documents.slides import read_pptx
 from pgembedd.documents.spreadsheets import read_ole, read_workbook
 from pgembedd.documents.word import read_docx
 
-_READERS = {"pdf": read_pdf, "ole": read_ole, "html": read_html, "mail": read_mail, "text": read_text}
+_READERS = {"pdf": read_pdf, "ole": read_ole, "html": read_html, "text": read_text}
 _OF_PACKAGES = {"docx": read_docx, "pptx": read_pptx, "epub": read_epub}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\ufeff]")
 """But for ends of lines and tabs; soft hyphens and marks of byte order are as invisible."""
 _MOST_LOST = 0.02
 """Of the characters: a file with more of them unreadable is no text."""
+_DEEPEST = 3
+"""An attachment of an attachment of an attachment."""
 
 
-def read(file: bytes, text_bytes: int) -> Document:
-    """Returns the document; UnreadableFile for one without text, or with more than `text_bytes`."""
-    kind = kind_of(file)
-    if kind == "zip":
+def read(file: bytes, text_bytes: int, depth: int = 0) -> Document:
+    """Returns the document; UnreadableFile for one without text, or with more than `text_bytes`.
+
+    `depth` counts the messages that it is attached to.
+    """
+    kind = kind_of(file) if depth <= _DEEPEST else "attached too deeply"
+    if kind == "mail":
+        document = read_mail(file, lambda attached: read(attached, text_bytes, depth + 1))
+    elif kind == "zip":
         document = _read_package(Package(file, text_bytes))
     elif kind in _READERS:
         document = _READERS[kind](file)
