@@ -101,7 +101,8 @@ def test_a_job_that_comes_back_to_the_same_worker_is_two_claims(
     insert(connection, [1])
     first, second = Gate(), Gate()
     gates = iter([first, second])
-    with worker_thread(database, only(Wrapped(model, on_result=lambda texts: next(gates)(texts))), lease_s=LEASE_S):
+    gated = Wrapped(model, on_result=lambda texts: next(gates)(texts))
+    with worker_thread(database, only(gated), lease_s=LEASE_S, vector_cache_mb=0):
         assert first.reached.wait(PATIENCE_S)
 
         def claimed_again() -> bool:

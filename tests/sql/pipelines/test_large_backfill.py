@@ -197,7 +197,7 @@ KEYS = {
     "float": "id double precision default random() * 1e9",
     "time": "id timestamptz default clock_timestamp() + random() * interval '1 year'",
     "bytes": "id bytea default sha256(random()::text::bytea)",
-    "range": "id int4range default int4range((random() * 1e9)::int, 2000000000)",
+    "range": "id int4range default int4range((nextval('numbers') * 7919 % 1000003)::int, 2000000000)",
     "json": "id jsonb default jsonb_build_array(random())",
     "domain": "id whole default nextval('numbers')",
     "composite": "a int default random() * 3, id text default md5(random()::text)",
