@@ -26,21 +26,22 @@ begin
         _vector_type('vector')), format('return (%s);', _search_rows_statement(target, false)));
 end $$;
 
--- Makes one of these functions, for the roles that may search.
+-- Makes one of these functions, which is the installer's, for the roles that may search. Not with our schemas in the
+-- path: so the signature is written in full.
 create or replace function pgembedd_internal._keep_statement(
     pipeline_id integer, verb text, signature text, body text
 ) returns void
 language plpgsql
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-    name constant text := _search_kept(pipeline_id, verb);
+    name constant text := pgembedd_internal._search_kept(pipeline_id, verb);
     grantee regrole;
 begin
     execute format('create or replace function %s%s language plpgsql stable '
                    'set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp as %L', name, signature,
                    E'#variable_conflict use_column\nbegin ' || body || ' end');
-    execute format('revoke all on function %s from public', name);
+    perform pgembedd_internal._set_owner(name::regproc::regprocedure::text, pgembedd_internal._owner_of_schema());
     for grantee in select a.grantee from pg_proc f cross join aclexplode(f.proacl) a
                    where f.oid = 'pgembedd_internal._search_hits'::regproc and a.grantee <> f.proowner loop
         execute format('grant execute on function %s to %s', name, grantee);

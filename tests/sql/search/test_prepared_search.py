@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.roles import Roles
 from tests.support.search import make_source, search
-from tests.support.sql import value
+from tests.support.sql import rows, value
 from tests.support.transaction import connection
 
 __all__ = ["connection"]
@@ -91,3 +91,24 @@ def test_an_embedding_table_that_is_renamed_is_searched(connection: psycopg.Conn
     connection.execute("alter table chunks rename to parts")
     assert not known(connection)
     assert len(search(connection, k=3)) == 3
+
+
+def test_the_functions_belong_to_the_installer_whoever_makes_the_pipeline(
+    roles: Roles, connection: psycopg.Connection
+) -> None:
+    other, reader = roles.make("other", "superuser"), roles.make("reader")
+    connection.execute("select pgembedd.grant_search(%s)", [reader])  # before there is a pipeline
+    connection.execute(f"set role {other}")
+    make_source(connection, 3)
+    connection.execute(f"grant select on documents to {reader}")
+    made = (
+        "select f.proowner, has_function_privilege(%s, f.oid, 'execute') from pg_proc f where f.proname ~ '^_search_1_'"
+    )
+    installer = value(connection, "select nspowner from pg_namespace where nspname = 'pgembedd'")
+    assert rows(connection, made, reader) == [(installer, True)] * 2
+    connection.execute(f"set role {reader}")
+    assert len(search(connection, k=3)) == 3
+    connection.execute("reset role")
+    connection.execute("select pgembedd.drop_pipeline('documents')")
+    assert rows(connection, made, reader) == []
+    connection.execute(f"reassign owned by {other} to current_user")
