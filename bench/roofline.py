@@ -78,7 +78,16 @@ def results(products: Rates, sessions: Rates, cores: int, gflop_per_text: float)
             for case, rates in own.items()
         }
         found += compare("roofline", "%", shares)
+    if {"fp32", "int8"} <= products.keys():
+        found.append(int8_gain(products))
     return found
+
+
+def int8_gain(products: Rates) -> Result:
+    """The gain of int8 where products take all of the time: what no model gets beyond, as attention remains fp32."""
+    peaks = {name: max(map(statistics.median, speeds.values())) for name, speeds in products.items()}
+    gain = peaks["int8"] / peaks["fp32"]
+    return Result("roofline", "int8 products, of fp32's", gain, "times", (gain, gain))
 
 
 def main() -> None:

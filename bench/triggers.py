@@ -5,10 +5,14 @@ trigger. `columns` has the vector column and its indexes, but no trigger: what i
 own. `pipeline` has all; `chunks` has its vectors in an embedding table. A worker is not running, and none sleeps, as
 under load. Updates that change no text also in a loop inside the server, where nothing else is in the figure, beside a
 table whose only trigger has the old and the new rows and does nothing: what any trigger of this kind takes.
+
+An experiment beside them is a trigger for each row WHEN its texts differ, which queues a message and nothing else: it
+knows not how many rows the statement has, and so not in which lane they belong.
 """
 
 import statistics
 from argparse import Namespace
+from collections.abc import Callable
 from functools import partial
 
 import psycopg
@@ -21,14 +25,26 @@ ROWS = 20_000
 VECTORS = 4_000
 SINGLES = 400
 LOOPED, LOOPED_ROWS = 4_000, 200
+UPDATED_ROWS = 10_000
 EMPTY = """
     create table empty_trigger (id bigserial primary key, title text, body text, hits int default 0);
-    insert into empty_trigger (title, body) select title, body from bare where id <= 5000;
+    insert into empty_trigger (title, body) select title, body from bare;
     create function nothing() returns trigger language plpgsql as 'begin return null; end';
     create trigger nothing after update on empty_trigger referencing old table as old_rows new table as new_rows
     for each statement execute function nothing();
+    create table row_trigger (like empty_trigger including all);
+    insert into row_trigger table empty_trigger;
+    create function enqueue() returns trigger language plpgsql as $$ begin
+        insert into pgmq.q_pgembedd_fresh (vt, message)
+        values (clock_timestamp(), jsonb_build_object('id', new.id, 'pipeline', 0));
+        return null;
+    end $$;
+    create trigger enqueue after update on row_trigger for each row
+    when (row(old.title, old.body)::record operator(pg_catalog.*<>) row(new.title, new.body)::record)
+    execute function enqueue();
 """
 TABLES = ("bare", "columns", "pipeline", "chunks")
+EXPERIMENTS = ("empty_trigger", "row_trigger")
 # 1 KB of text that does not compress away.
 FILL = "select string_agg(md5(g::text || n::text), '') from generate_series(1, 32) n"
 VECTOR = "select array_agg(random() - 0.5) from generate_series(1, 384) where g > 0"
@@ -121,6 +137,15 @@ def looped_us(connection: psycopg.Connection, table: str) -> float:
     return timed(lambda: connection.execute(loop.encode())) / LOOPED * 1e6
 
 
+def updated_us(connection: psycopg.Connection, table: str, assignment: str) -> float:
+    """Microseconds for each of UPDATED_ROWS rows without a vector, updated by one statement."""
+    clear(connection)
+    connection.execute(f"vacuum {table}".encode())
+    rows = f"id > {VECTORS} and id <= {VECTORS + UPDATED_ROWS}"
+    statement = f"update {table} set {assignment} where {rows}".encode()
+    return timed(lambda: connection.execute(statement)) / UPDATED_ROWS * 1e6
+
+
 def measure(options: Namespace) -> list[Result]:
     """All cases, on a private Postgres with its own defaults for durability, and WAL files that are there already."""
     with database(min_wal_size="2GB") as (connection, _):
@@ -142,10 +167,16 @@ def cases(connection: psycopg.Connection, rounds: int) -> list[Result]:
     }
     for case, (statement, first_key) in singles.items():
         results += both(case, interleave({case: partial(singles_s, connection, statement, first_key)}, rounds))
-    case = "update of another column, in a loop"
-    tables = {table: partial(looped_us, connection, table) for table in ("bare", "empty_trigger", *TABLES[1:])}
-    looped = interleave({f"{case}, {name.replace('_', ' ')}": run for name, run in tables.items()}, rounds)
-    return results + compare("triggers", "us", looped, f"{case}, bare")
+    others: dict[str, Callable[[psycopg.Connection, str], float]] = {
+        "update of another column, in a loop": looped_us,
+        "update of another column of 10,000 rows": partial(updated_us, assignment="hits = hits + 1"),
+        "update of the content of 10,000 rows": partial(updated_us, assignment="title = title || 'y'"),
+    }
+    for case, run in others.items():
+        tables = {table: partial(run, connection, table) for table in ("bare", *EXPERIMENTS, *TABLES[1:])}
+        values = interleave({f"{case}, {name.replace('_', ' ')}": one for name, one in tables.items()}, rounds)
+        results += compare("triggers", "us", values, f"{case}, bare")
+    return results
 
 
 def both(case: str, values: dict[str, list[float]]) -> list[Result]:
