@@ -3,7 +3,8 @@ after its end an answer has ended for the last of its viewers, and the memory th
 
 A stand-in for the worker writes a delta every 50 ms to each answer, as the worker flushes them, with the time in its
 text; viewers read over HTTP in this process. One viewer of one answer, fifty and a thousand of one, and a hundred
-answers with a viewer each, at which the stand-in itself may not keep up with its rate.
+answers with a viewer each, at which the stand-in itself may not keep up with its rate. Next to one viewer the least
+that any reader takes which is woken for a delta: a loop that hears a NOTIFY and reads one row.
 """
 
 import asyncio
@@ -11,9 +12,11 @@ import json
 import resource
 import statistics
 import sys
+import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -127,6 +130,33 @@ class Service:
         return asyncio.run(self.show(held, viewers))
 
 
+def by_hand_s(owner: psycopg.Connection) -> dict[str, float]:
+    """Processor time of a thread for each row that it hears of and reads, one every EVERY_S."""
+    owner.execute("drop table if exists by_hand; create unlogged table by_hand (seq serial primary key, data jsonb)")
+    heard, rows = threading.Event(), int(SECONDS / EVERY_S)
+    connect = partial(psycopg.connect, owner.info.dsn, password=owner.info.password, autocommit=True)
+
+    def read() -> float:
+        with connect() as hearing, connect(prepare_threshold=1) as reading:
+            hearing.execute("listen by_hand")
+            heard.set()
+            began, last = time.thread_time(), 0
+            while last < rows:
+                next(hearing.notifies(stop_after=1))
+                for seq, data in reading.execute("select * from by_hand where seq > %s order by 1", (last,)).fetchall():
+                    last, _ = seq, json.dumps(data).encode()
+            return (time.thread_time() - began) / rows
+
+    with ThreadPoolExecutor(1) as threads:
+        taken = threads.submit(read)
+        heard.wait()
+        for _ in range(rows):
+            owner.execute('insert into by_hand (data) values (\'{"text": "some words"}\')')
+            owner.execute("notify by_hand")
+            time.sleep(EVERY_S)
+        return {"CPU a delta": taken.result()}
+
+
 @contextmanager
 def service() -> Iterator[Service]:
     """A service over a database with a table that may be asked about."""
@@ -147,6 +177,7 @@ def measure(options: Namespace) -> list[Result]:
         serving.run(1, 1)
         memory = serving.run(*CASES[MANY])["memory, a viewer"]  # later ones take what is free
         cases = {name: partial(serving.run, *counts) for name, counts in CASES.items()}
+        cases["1 viewer, by hand"] = partial(by_hand_s, serving.owner)
         values = interleave(cases, options.rounds, warm_up=True)
     results = [averaged("answers", "bytes", f"{MANY}, memory of one", [memory])]
     for figure, unit in (("CPU a delta", "s"), ("delay", "s"), ("rate", "share"), ("end, a viewer", "s")):
