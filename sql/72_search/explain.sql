@@ -65,6 +65,7 @@ declare
     scans jsonb;
 begin
     leg := _search_nearest(target, asked);
+    target.kept := false;  -- EXPLAIN shows no plan of a function
     before := _search_set(_search_settings(leg.steps[1], leg.visits, leg.rows));
     ef_search := current_setting('hnsw.ef_search', true);
     iterative_scan := current_setting('hnsw.iterative_scan', true);
