@@ -48,6 +48,8 @@ REFUSED = {
     "../manuals2/secret": "holds '.' or '..'",
     "%2e%2e/manuals2/secret": "holds '.' or '..'",
     "..%2fmanuals2/secret": "holds '.' or '..'",
+    "%252e%252e/manuals2/secret": "holds '.' or '..'",
+    "..;x/manuals2/secret": "holds '.' or '..'",
     "none": "There is no such file",
     "a%20b.txt/x": "There is no such file",
     "pipe": "names no regular file",
@@ -87,3 +89,24 @@ def test_a_large_file_is_not_read(folder: Path) -> None:
         file.truncate(1_000_001)
     with pytest.raises(FetchError, match=r"The file has 1.0 MB, more than PGEMBEDD_FILE_MAX_MB \(1\)."):
         fetch(folder, "large")
+
+
+def test_a_folder_with_a_path_that_is_too_long_is_not_listed(folder: Path) -> None:
+    """By the system, which then takes no longer name within it."""
+    here = os.open(folder, os.O_DIRECTORY)
+    for _ in range((4000 - len(str(folder))) // 201):
+        os.mkdir("x" * 200, dir_fd=here)
+        below = os.open("x" * 200, os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("y" * 255, os.O_CREAT, dir_fd=here))
+    os.close(here)
+    with pytest.raises(FetchError, match="A folder cannot be read: File name too long."):
+        list(Fetcher(Settings(uris=f"file://{folder}/")).list(f"file://{folder}/", ["file:///"]))
+
+
+def test_a_prefix_that_names_no_place_is_why_its_pipeline_is_not_served(folder: Path) -> None:
+    own = Fetcher(Settings(uris="https://,file:///"))
+    assert own.problem([f"file://{folder}/"]) is None
+    wrong = "The prefix https://me@docs.example.com/ names no place. The URI holds a user, a password or a fragment"
+    assert own.problem(["https://", "https://me@docs.example.com/"]) == wrong

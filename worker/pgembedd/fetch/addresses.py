@@ -1,13 +1,13 @@
 """The addresses of a host, and whether they are public."""
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from pgembedd.fetch.errors import FetchError
 
 _MOST = 4
 """Addresses of a host that are tried."""
-_NAT64 = IPv6Network("64:ff9b::/96")
+_NAT64, _UNICAST = IPv6Network("64:ff9b::/96"), IPv6Network("2000::/3")
 
 
 def addresses_of(host: str, port: int, *, private: bool) -> list[str]:
@@ -30,15 +30,12 @@ def addresses_of(host: str, port: int, *, private: bool) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Tells whether an address is one of the public internet, also by way of the IPv4 address within it."""
+    """Tells whether an address is one of the public internet; of one that stands for an IPv4 address, whether that is.
+
+    Of IPv6 that is what is given out to it (RFC 4291), and not what was before, or reaches IPv4 by another prefix.
+    """
     one = ip_address(address)
-    return all(each.is_global and not each.is_multicast for each in (one, *_embedded(one)))
-
-
-def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
-    if isinstance(address, IPv4Address):
-        return []
-    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
-        inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [each for each in inner if each is not None]
+    if isinstance(one, IPv4Address):
+        return one.is_global and not one.is_multicast
+    within = one.ipv4_mapped or one.sixtofour or (IPv4Address(int(one) & 0xFFFFFFFF) if one in _NAT64 else None)
+    return one in _UNICAST and one.is_global if within is None else is_public(str(within))

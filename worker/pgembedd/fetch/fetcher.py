@@ -35,9 +35,13 @@ class Fetcher:
 
     def problem(self, prefixes: Sequence[str]) -> str | None:
         """Returns why this worker fetches nothing for a pipeline of these prefixes; None where it can."""
-        for prefix in map(parse_prefix, prefixes):
+        for text in prefixes:
+            try:
+                prefix = parse_prefix(text)
+            except FetchError as error:
+                return f"The prefix {text} names no place. {error}".removesuffix(".")
             if not prefix.is_below(self._own):
-                return f"No worker fetches files of {prefix.text}: name it in PGEMBEDD_URIS"
+                return f"No worker fetches files of {text}: name it in PGEMBEDD_URIS"
             if prefix.scheme in BUCKETS and (problem := self._buckets.problem(prefix)) is not None:
                 return problem.removesuffix(".")
         return None

@@ -39,11 +39,14 @@ def list_folder(uri: Uri, bounds: Sequence[Iterable[Uri]]) -> Iterator[list[List
     folder = os.path.realpath(uri.path)
     if not _is_allowed(folder, bounds):
         raise FetchError("The folder is a link out of those that may be read.")
-    if not Path(folder).is_dir():
-        raise FetchError("There is no such folder on the machine of the worker.")
-    found = _files_below(uri, folder)
-    while page := list(islice(found, PAGE)):
-        yield page
+    try:
+        if not Path(folder).is_dir():
+            raise FetchError("There is no such folder on the machine of the worker.")
+        found = _files_below(uri, folder)
+        while page := list(islice(found, PAGE)):
+            yield page
+    except OSError as error:
+        raise FetchError(f"A folder cannot be read: {error.strerror}.", permanent=False) from error
 
 
 def _files_below(uri: Uri, folder: str) -> Iterator[Listed]:
@@ -59,7 +62,7 @@ def _files_below(uri: Uri, folder: str) -> Iterator[Listed]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    raise FetchError(f"A folder cannot be read: {error.strerror}.", permanent=False) from error
+    raise error
 
 
 def _is_allowed(path: str, bounds: Sequence[Iterable[Uri]]) -> bool:

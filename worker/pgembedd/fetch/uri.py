@@ -13,7 +13,8 @@ LONGEST = 8_000
 BUCKETS = ("s3", "gs", "az")
 SCHEMES = ("file", "https", *BUCKETS)
 _UNUSABLE = re.compile(r"[\x00-\x20\x7f\\]")
-_DOTS = re.compile(r"(^|[/\\])\.\.?($|[/\\])")
+_DOTS = re.compile(r"(^|[/\\])\.\.?($|[/\\;])")
+"""Of a segment; what follows a semicolon are parameters of it, which some servers drop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def parse_uri(text: str) -> Uri:
     segments = tuple(unquote(each, errors=errors) for each in parts.path.removeprefix("/").split("/"))
     if _UNUSABLE.search(text) or any(_UNUSABLE.search(each.replace(" ", "")) for each in segments):
         raise FetchError("The URI holds spaces, backslashes or control characters: percent-encode the spaces.")
-    if any(_DOTS.search(each) for each in segments):
+    if any(_DOTS.search(form) for each in segments for form in (each, unquote(each))):  # some servers decode twice
         raise FetchError("The path of the URI holds '.' or '..'.")
     wrong = (host == "") != (parts.scheme == "file") or (parts.scheme == "file" and parts.path[:1] != "/")
     if wrong or (parts.scheme != "https" and (parts.query or ":" in host)):
