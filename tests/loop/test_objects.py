@@ -135,8 +135,10 @@ def test_of_two_listings_the_older_does_nothing(manuals: psycopg.Connection) -> 
     assert rows(manuals, "select * from pgembedd_internal.due_listings()") == []
 
 
-LISTING = """<?xml version="1.0"?><ListBucketResult>%s<Contents><Key>docs/a b.pdf</Key><Size>7</Size><ETag>"x"</ETag>
-<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>"""
+OBJECT = """<Contents><Key>%s</Key><Size>%d</Size><ETag>"x"</ETag>
+<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"""
+FOLDERS = OBJECT % ("docs/", 0) + OBJECT % ("docs/more/", 0)
+LISTING = f'<?xml version="1.0"?><ListBucketResult>%s{OBJECT % ("docs/a b.pdf", 7)}</ListBucketResult>'
 MORE = "<IsTruncated>true</IsTruncated><NextContinuationToken>next</NextContinuationToken>"
 
 
@@ -155,6 +157,9 @@ def test_a_bucket_is_listed_to_its_end_or_not_at_all(tmp_path: Path) -> None:
             return list(own.list("s3://manuals/docs/", ["s3://manuals/"]))
 
         assert pages("") == [[Listed("s3://manuals/docs/a%20b.pdf", 7, '"x"', "2026-01-01T00:00:00+00:00")]]
+        assert len(pages(FOLDERS)[0]) == 1  # the others stand for folders
+        with pytest.raises(FetchError, match="is no path: it holds '//'"):
+            pages(OBJECT % ("docs//a.pdf", 7))
         with pytest.raises(FetchError):
             pages(MORE)
     with pytest.raises(FetchError, match="lists no files"):

@@ -41,12 +41,15 @@ class Buckets:
             return asyncio.run(_until(deadline, _get(store, uri, validator, most_bytes)))
 
     def list(self, uri: Uri) -> Iterator[list[Listed]]:
-        """Yields the objects below a URI that ends with a slash, a page at a time. FetchError."""
+        """Yields the objects below a URI that ends with a slash, a page at a time. FetchError.
+
+        Empty ones are left out: consoles make them in the place of folders, and the client knows them by no URI.
+        """
         from obstore import list as pages
 
         with _in_sentences(uri):
             for page in pages(self._known(uri), uri.key.rstrip("/"), chunk_size=PAGE):
-                yield [_listed(uri, each) for each in page]
+                yield [_listed(uri, each) for each in page if each["size"]]
 
     def _known(self, uri: Uri) -> ObjectStore:
         try:
@@ -101,7 +104,7 @@ def _in_sentences(uri: Uri) -> Iterator[None]:
         FileNotFoundError: f"There is no such object in {uri.bucket}.",
         errors.PermissionDeniedError: f"The worker may not read {uri.bucket}.",
         errors.UnauthenticatedError: f"The worker's credentials for {uri.bucket} are refused.",
-        errors.InvalidPathError: f"The URI names no object of {uri.bucket}.",
+        errors.InvalidPathError: f"The URI, or a key below it in {uri.bucket}, is no path: it holds '//', '.' or '..'.",
     }
     try:
         yield
