@@ -11,6 +11,7 @@ PRIVATE = (
     " ::127.0.0.1 ::ffff:10.0.0.1 ::ffff:0:10.0.0.1 64:ff9b::10.0.0.1 64:ff9b:1::10.0.0.1 64:ff9b:1::8.8.8.8"
     " 2002:a00:1:: 2001::1 2001:db8::1"
 )
+PUBLIC = "8.8.8.8 2606:4700::1111 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2002:808:808::1"
 
 
 @pytest.mark.parametrize("address", PRIVATE.split())
@@ -18,6 +19,6 @@ def test_an_address_that_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", "8.8.8.8 2606:4700::1111 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2002:808:808::1".split())
+@pytest.mark.parametrize("address", PUBLIC.split())
 def test_an_address_that_is_public(address: str) -> None:
     assert is_public(address)

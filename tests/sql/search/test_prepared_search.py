@@ -56,6 +56,13 @@ def test_statements_with_a_plan_are_used(connection: psycopg.Connection, verb: s
         search(connection, k=1, mode="semantic")
 
 
+def test_statements_are_for_all_roles_where_search_is(connection: psycopg.Connection) -> None:
+    connection.execute("grant execute on all functions in schema pgembedd_internal to public")
+    make_source(connection, 3)
+    found = "select distinct has_function_privilege('pg_monitor', oid, 'execute') from pg_proc"
+    assert value(connection, f"{found} where proname ~ '^_search_[0-9]'") is True
+
+
 @pytest.mark.parametrize("table", [None, "chunks"])
 def test_a_plan_of_a_session_hides_what_policies_hide(
     roles: Roles, connection: psycopg.Connection, table: str | None
