@@ -108,5 +108,5 @@ def test_a_folder_with_a_path_that_is_too_long_is_not_listed(folder: Path) -> No
 def test_a_prefix_that_names_no_place_is_why_its_pipeline_is_not_served(folder: Path) -> None:
     own = Fetcher(Settings(uris="https://,file:///"))
     assert own.problem([f"file://{folder}/"]) is None
-    wrong = "The prefix https://me@docs.example.com/ names no place. The URI holds a user, a password or a fragment"
+    wrong = "One of the uri_prefixes names no place. The URI holds a user, a password or a fragment"
     assert own.problem(["https://", "https://me@docs.example.com/"]) == wrong

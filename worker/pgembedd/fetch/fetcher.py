@@ -39,7 +39,7 @@ class Fetcher:
             try:
                 prefix = parse_prefix(text)
             except FetchError as error:
-                return f"The prefix {text} names no place. {error}".removesuffix(".")
+                return f"One of the uri_prefixes names no place. {error}".removesuffix(".")
             if not prefix.is_below(self._own):
                 return f"No worker fetches files of {text}: name it in PGEMBEDD_URIS"
             if prefix.scheme in BUCKETS and (problem := self._buckets.problem(prefix)) is not None:
