@@ -91,6 +91,14 @@ def test_what_cannot_be_altered_is_refused(manuals: psycopg.Connection, expected
     assert refusal_text(refused.value.diag) == expected
 
 
+@pytest.mark.parametrize(
+    "prefix", ["https://me:secret@h/", "https://h/?x", "s3://b/../c/", "https://h/#x", "file:///."]
+)
+def test_a_prefix_that_no_worker_could_read_is_refused(manuals: psycopg.Connection, prefix: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="is none of a URI that is fetched"):
+        create(manuals, pipeline="other", uri_prefixes=[prefix], into_table="other_pages")
+
+
 def test_its_options_are_altered_shown_and_make_it_again(manuals: psycopg.Connection) -> None:
     manuals.execute("insert into manuals values (1, 'https://docs.example.com/a', 'https://docs.example.com/b')")
     assert queued(manuals) == [1]
