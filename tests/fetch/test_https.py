@@ -45,6 +45,11 @@ def test_a_file_with_what_tells_whether_it_has_changed(web: FileServer) -> None:
     assert {headers["accept-encoding"] for _, headers in web.received} == {"identity"}
 
 
+def test_an_etag_that_is_not_ascii_is_no_validator(web: FileServer) -> None:
+    web.files["/a"] = lambda request: respond(request, 200, {"etag": '"\xe9"', "content-length": "3"}, b"one")
+    assert fetch(web, "a") == Fetched(b"one", None)
+
+
 def test_the_validator_of_another_place_is_not_sent(web: FileServer) -> None:
     web.files |= {"/a": b"one", "/b": b"one"}
     first = fetch(web, "a")

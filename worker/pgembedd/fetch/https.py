@@ -111,9 +111,12 @@ class HttpsFetch:
 
 
 def _validator(headers: Mapping[str, str], uri: Uri) -> str | None:
-    """Returns what the server gave, and where: at another place it would mean nothing."""
+    """Returns what the server gave, and where: at another place it would mean nothing.
+
+    One that is not ASCII is left out, as its bytes are not known when it is sent back.
+    """
     for name, condition in _CONDITIONS.items():
-        if 0 < len(headers.get(name, "")) <= 1_000:
+        if 0 < len(headers.get(name, "")) <= 1_000 and headers[name].isascii():
             return f"{condition}\n{headers[name]}\n{uri.text}"
     return None
 
