@@ -57,7 +57,10 @@ declare
     heading text[];
 begin
     headings := coalesce(headings, '{}');
-    above := regexp_replace(regexp_replace(above, E'^(```|~~~).*?^\\1', '', 'gw'), '^(```|~~~).*', '', 'w')
+    -- From a fence to the next of its kind: {1,1}? says the shortest, as an alternative by itself is for the longest. A
+    -- back reference would take minutes for a page of fences.
+    above := regexp_replace(regexp_replace(above, '(?:^```.*?^```|^~~~.*?^~~~){1,1}?', '', 'gw'),
+                            '^(```|~~~).*', '', 'w')
         || coalesce(substring(coalesce(chunk, content) from E'^(?:#{1,6}[ \\t][^\\n]*\\n*)+'), '');
     for heading in select regexp_matches(above, E'^(#{1,6})[ \\t]+(.*?)[ \\t]*$', 'gn') loop
         headings := headings[:length(heading[1]) - 1] || heading[2];

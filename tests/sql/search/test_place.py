@@ -51,6 +51,12 @@ def manuals(connection: psycopg.Connection) -> None:
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
 
 
+def test_headings_between_blocks_of_code_count(manuals: psycopg.Connection) -> None:
+    text = "```\n# code\n```\n# One\n~~~\n```\n# code\n~~~\n## Two\n```\n# code\n```\nEnd."
+    found = "select pgembedd_internal._search_headings('{}', %s, 'End.')"
+    assert value(manuals, found, text) == ["One", "Two"]
+
+
 def places(connection: psycopg.Connection, pipeline: str = "manuals", per: str = "chunk") -> list[Any]:
     """(chunk_index, place) of each hit, by chunk."""
     found = "select chunk_index, place from pgembedd.search(%s, 'x', mode => 'semantic', per => %s, embedding => %s)"
