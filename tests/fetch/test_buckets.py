@@ -64,8 +64,15 @@ def test_what_is_not_there_or_not_allowed_or_too_large(s3: FileServer, buckets: 
     assert refusal(buckets, "s3://manuals/busy") == ("s3://manuals does not answer (GenericError).", False)
     too_large = "The file has 1.0 MB, more than PGEMBEDD_FILE_MAX_MB (1)."
     assert refusal(buckets, "s3://manuals/large") == (too_large, True)
+    no_path = "The URI, or a key below it in s3://manuals, is no path: it holds '//', '.' or '..'."
+    assert refusal(buckets, "s3://manuals/a//b") == (no_path, True)
     assert refusal(buckets, "s3://others/x")[0].endswith("begins with none of the pipeline's uri_prefixes.")
     assert refusal(buckets, "s3://manuals/a?versionId=1")[0].startswith("The URI is none of ")
+
+
+def test_a_panic_of_the_client_is_an_error_of_the_file(buckets: Fetcher) -> None:
+    with pytest.raises(FetchError, match="does not answer"):
+        buckets.fetch("s3://manuals/x", ["s3://manuals/"], "no header\n")
 
 
 def test_one_that_sends_nothing_more_is_left(s3: FileServer, buckets: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:

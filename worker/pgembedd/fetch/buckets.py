@@ -100,17 +100,21 @@ def _in_sentences(uri: Uri) -> Iterator[None]:
     """Has the errors of the client in sentences."""
     import obstore.exceptions as errors
 
+    no_path = f"The URI, or a key below it in {uri.bucket}, is no path: it holds '//', '.' or '..'."
     refusals: dict[type[Exception], str] = {
         FileNotFoundError: f"There is no such object in {uri.bucket}.",
         errors.PermissionDeniedError: f"The worker may not read {uri.bucket}.",
         errors.UnauthenticatedError: f"The worker's credentials for {uri.bucket} are refused.",
-        errors.InvalidPathError: f"The URI, or a key below it in {uri.bucket}, is no path: it holds '//', '.' or '..'.",
+        errors.InvalidPathError: no_path,
+        ValueError: no_path,
     }
     try:
         yield
     except tuple(refusals) as error:
         raise FetchError(next(text for kind, text in refusals.items() if isinstance(error, kind))) from error
-    except errors.BaseError as error:
+    except FetchError:
+        raise
+    except Exception as error:  # it also panics
         raise FetchError(f"{uri.bucket} does not answer ({type(error).__name__}).", permanent=False) from error
     except asyncio.CancelledError as error:
         raise FetchError(f"{uri.bucket} did not send the file in time.", permanent=False) from error
