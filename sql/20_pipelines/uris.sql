@@ -74,7 +74,7 @@ language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
     select prefix ~ '^(https://|file:///|(s3|gs|az)://[^/])'
-           and prefix !~ '[[:space:][:cntrl:]?#\\]|^[a-z0-9]+://[^/]*@|/[.][.]?(/|$)'
+           and prefix !~ '[[:space:][:cntrl:]?#]|^[a-z0-9]+://[^/]*@|/[.][.]?(/|$)'
 $$;
 
 -- Refuses a source whose rows cannot be those of objects. What is watched unless it is said are the columns that differ
