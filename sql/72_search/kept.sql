@@ -12,8 +12,8 @@ begin
     asked.near_condition := 'true';
     foreach asked.per in array case when target.chunked then '{row,chunk}' else '{row}' end::text[] loop
         perform _keep_statement(target.id, 'nearest_' || asked.per, format(
-            '(%s, integer, out hits pgembedd_internal._search_hit[], out seen integer, out parts integer[], '
-            'out ends bigint[])', _vector_type('vector')), (
+            '(embedding %s, breadth integer, out hits pgembedd_internal._search_hit[], out seen integer, '
+            'out parts integer[], out ends bigint[])', _vector_type('vector')), (
             -- With the length of the list in its text, the planner knows that an index serves.
             select format('case $2 %s end case;', string_agg(
                 format('when %s then %s into hits, seen, parts, ends;', b.breadth,
@@ -22,8 +22,9 @@ begin
                   from unnest(_search_lengths()) d) b));
     end loop;
     perform _keep_statement(target.id, 'rows', format(
-        '(pgembedd_internal._search_hit[], %s, tsquery, text[], integer, oid) returns pgembedd_internal._similar_hit[]',
-        _vector_type('vector')), format('return (%s);', _search_rows_statement(target, false)));
+        '(hits pgembedd_internal._search_hit[], embedding %s, words tsquery, marks text[], length integer, config oid) '
+        'returns pgembedd_internal._similar_hit[]', _vector_type('vector')),
+        format('return (%s);', _search_rows_statement(target, false)));
 end $$;
 
 -- Makes one of these functions, which is the installer's, for the roles that may search. Not with our schemas in the
