@@ -132,8 +132,11 @@ def test_code_below_what_is_the_roles_has_the_roles_rights(
         theirs.execute("create schema planted; grant usage on schema planted to public")
         theirs.execute(SHADOWS.format(owner=owner).encode())
         theirs.execute(TELLING)
-        theirs.execute("create table planted.row_state (pipeline_id integer, key jsonb)")
-        theirs.execute("insert into planted.row_state values (1, '1'); grant select on planted.row_state to public")
+        for ours in ("row_state", "fetched_file"):
+            theirs.execute(f"create table planted.{ours} (pipeline_id integer, key jsonb)".encode())
+            theirs.execute(
+                f"insert into planted.{ours} values (1, '1'); grant select on planted.{ours} to public".encode()
+            )
     create_pipeline(connection, embedding_table="chunks")
     create_pipeline(connection, pipeline="column")
     connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
