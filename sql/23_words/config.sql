@@ -24,8 +24,9 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    parts constant text[] := parse_ident(name);
+    parts text[];
 begin
+    parts := parse_ident(name);  -- not above, where what it raises is not caught
     return (select c.oid from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
             where n.nspname = parts[1] and c.cfgname = parts[2] and cardinality(parts) = 2);
 exception when invalid_parameter_value then

@@ -39,7 +39,7 @@ declare
 begin
     if source is not null then name := (_searched(name, source)).name; end if;
     select s.target into prepared from pipeline p join prepared_search s on s.pipeline_id = p.id
-    where p.name = $1 and s.basis = _search_basis(p);
+    where p.name = $1 and (p.task = 'embed' or with_words is null) and s.basis = _search_basis(p);
     if prepared is not null then
         target := jsonb_populate_record(null::_search_target, prepared);
     else
@@ -66,7 +66,7 @@ declare
     target pgembedd_internal._search_target := _made_search_target(one);
 begin
     if target.embedding_no is null then return; end if;
-    if has_table_privilege(target.source, 'select') then
+    if one.task = 'embed' and has_table_privilege(target.source, 'select') then
         select r.row_expression, r.content into target.row_expression, target.content
         from _search_row_parts(target, _most('row')) r;
         perform _keep_search(target);
