@@ -26,7 +26,7 @@ def run_listings(settings: Settings, listings: ListingRepository, stopping: thre
         except psycopg.Error as error:
             if is_connection_error(error):
                 return
-            get_logger().error("listing_failed", error=type(error).__name__, sqlstate=error.sqlstate)
+            get_logger().error("listings_failed", error=type(error).__name__, sqlstate=error.sqlstate)
         stopping.wait(min(settings.sweep_every_s, LOOK_EVERY_S))
 
 
