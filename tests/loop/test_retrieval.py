@@ -49,7 +49,7 @@ def by_words(connection: psycopg.Connection[Any], collection: Collection) -> Mat
 
 @pytest.mark.parametrize(
     "sample",
-    [130, pytest.param(1_000, marks=pytest.mark.release)],
+    [pytest.param(130, marks=pytest.mark.slow), pytest.param(1_000, marks=pytest.mark.release)],
     ids=["part", "thousand"],
 )
 def test_meaning_beats_full_text_search(session: Session, database: Database, sample: int) -> None:

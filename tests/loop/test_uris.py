@@ -78,7 +78,7 @@ def test_files_are_fetched_and_looked_at_again(manuals: psycopg.Connection, web:
         insert(manuals, key, uri)
     manuals.execute("call pgembedd.wait_for_pipeline('manual_text')")
     assert stored(manuals) == [(1, "# One\n\nOf the folder."), (2, "Of the server.")]
-    found = rows(manuals, "select id, content_hash = sha256(convert_to(text, 'UTF8')) from manual_pages")
+    found = rows(manuals, "select id, content_hash = sha256(convert_to(text, 'UTF8')) from manual_pages order by id")
     assert found == [(1, True), (2, True)]
     assert value(manuals, "select blank from pgembedd.status where pipeline = 'manual_text'") == 2
     before = rows(manuals, "select ctid, xmin, * from manual_pages order by id")

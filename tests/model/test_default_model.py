@@ -27,6 +27,7 @@ def tokenizer(minilm_folder: Path) -> Tokenizer:
     return Tokenizer.from_file(str(minilm_folder / TOKENIZER))
 
 
+@pytest.mark.release
 def test_a_model_that_computes_what_the_reference_does_passes(
     minilm: Session, reference: ReferenceBert, tokenizer: Tokenizer
 ) -> None:
@@ -36,6 +37,7 @@ def test_a_model_that_computes_what_the_reference_does_passes(
     assert any(f"{minilm.spec.max_tokens} tokens" in check.name for check in checks)
 
 
+@pytest.mark.release
 def test_vectors_that_are_a_little_off_fail(minilm: Session, reference: ReferenceBert, tokenizer: Tokenizer) -> None:
     def moved(ids: list[int]) -> Array:
         return np.asarray(reference.embed(ids) + 2e-5)
@@ -43,6 +45,7 @@ def test_vectors_that_are_a_little_off_fail(minilm: Session, reference: Referenc
     assert [check.ok for check in same_as(moved, minilm, tokenizer)] == [False] * 7
 
 
+@pytest.mark.release
 def test_a_model_that_reads_further_than_its_limit_fails(minilm: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def as_if_all_were_read(text: str) -> Array:
         return np.array([float(text.find("mortgage")), 1.0])
