@@ -1,4 +1,4 @@
-"""What the demos have in common: a private Postgres, a worker, numbered steps, searches and questions."""
+"""The parts that the demos have in common: a private Postgres, a worker, numbered steps, searches and questions."""
 
 import os
 import signal

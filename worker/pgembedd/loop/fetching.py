@@ -24,7 +24,7 @@ AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class ParsedUri:
-    """What became of a URI: what is stored of its file, and why no text is read of it, where that was found now."""
+    """The outcome of a URI: what is stored of its file, and why no text is read of it, where that was found now."""
 
     content: FileContent
     document: Document | None = None
