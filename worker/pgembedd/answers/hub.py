@@ -32,6 +32,14 @@ STOP_CHECK_S = 0.25
 Result = TypeVar("Result")
 
 
+async def is_set(changed: asyncio.Event, timeout_s: float | None) -> bool:
+    """Waits for something new; returns False where nothing came for so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            return await changed.wait()
+    return False
+
+
 class Feed(Progress):
     """The events of one answer so far, for its viewers, who each go through `events` at their own pace."""
 
@@ -149,15 +157,14 @@ class AnswerHub:
         read_at = time.monotonic()
         try:
             while self._feeds and not self.stopping.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), STOP_CHECK_S)
+                await is_set(self._news, STOP_CHECK_S)
+                await asyncio.sleep(max(0.0, read_at + PAUSE_S - time.monotonic()))
                 self._news.clear()
                 wanted, self._hinted = self._hinted, set()
                 if not wanted and time.monotonic() < read_at + (MISSED_POLL_S if hears else POLL_S):
                     continue
                 await self._read([self._feeds[one] for one in wanted or set(self._feeds) if one in self._feeds])
                 read_at = time.monotonic()
-                await asyncio.sleep(PAUSE_S)
         finally:
             for feed in self._feeds.values():
                 feed.wake()
@@ -172,7 +179,8 @@ class AnswerHub:
                 feed.viewers.append(feed.viewers.pop(0))  # one who may not see it any more keeps it from no other
                 viewer = next((one for one in feed.viewers if one.rights not in feed.unreadable), feed.viewers[0])
                 groups.setdefault(viewer.rights, (viewer, []))[1].append(feed)
-        await asyncio.gather(*(self._read_group(*group) for group in groups.values()))
+        first, *others = [self._read_group(*group) for group in groups.values()] or [asyncio.sleep(0)]
+        await (asyncio.gather(first, *others) if others else first)
 
     async def _read_group(self, viewer: Questions, feeds: list[Feed]) -> None:
         try:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,7 @@ from uuid import UUID
 import psycopg
 from anyio.to_thread import run_sync
 
-from pgembedd.answers.hub import AnswerHub, Feed
+from pgembedd.answers.hub import AnswerHub, Feed, is_set
 from pgembedd.answers.progress import REMEDY, UNTAKEN, UNTAKEN_EVENT, Progress, WorkerCheck
 from pgembedd.answers.questions import AnswerState, Question, Questions
 from pgembedd.database.answers import AnswerEvent
@@ -155,7 +154,7 @@ class Viewer:
                 yield [await self._shown(event, feed) for event in wanted]
             if (feed.over and at == len(feed.events)) or self._hub.stopping.is_set():
                 return
-            if not await _is_set(changed, self._check.wait_s(feed)) and await self._is_untaken(feed):
+            if not await is_set(changed, self._check.wait_s(feed)) and await self._is_untaken(feed):
                 yield [UNTAKEN_EVENT]
 
     async def _may_see(self, feed: Feed) -> bool:
@@ -189,7 +188,7 @@ class Viewer:
                 raise GenerationUnavailableError(f"{UNTAKEN}: {REMEDY}, and ask again.")
             if time.monotonic() > until:
                 return
-            await _is_set(feed.changed, STOP_CHECK_S)
+            await is_set(feed.changed, STOP_CHECK_S)
 
     async def has_seen_all(self) -> bool:
         """Returns True where the answer is finished and no event is left."""
@@ -211,11 +210,3 @@ class Viewer:
         else:
             sources = await feed.once(self._questions, Questions.sources, LOOK_S) or []
         return AnswerEvent(event.name, {**event.data, "sources": sources}, event.seq)
-
-
-async def _is_set(changed: asyncio.Event, timeout_s: float | None) -> bool:
-    """Waits for something new; returns False where nothing came for so long."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            return await changed.wait()
-    return False

@@ -46,12 +46,9 @@ class SearchRoles:
 
         Refusal 501, 503; SearchRoleError; psycopg.Error.
         """
-        # Sent together; claims are parameters, as the text of a statement may be kept in the server's log.
-        with (
-            self._pool(caller, "answers").connection() as connection,
-            connection.pipeline(),
-            connection.transaction(),
-        ):
+        # Sent together, which makes them one transaction, as the session is in autocommit. Claims are parameters, as the
+        # text of a statement may be kept in the server's log.
+        with self._pool(caller, "answers").connection() as connection, connection.pipeline():
             session = connection.execute(query("search_session"), session_values(caller.claims, self._timeout_s))
             found = connection.execute(statement, values)
             check_role(session.fetchone())
