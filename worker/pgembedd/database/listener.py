@@ -5,7 +5,7 @@ NOTIFY, there is neither, unless DATABASE_LISTEN_URL leads past it: who subscrib
 """
 
 import asyncio
-import selectors
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -135,6 +135,9 @@ class Listener:
 
     def _hand_on(self, woken: socket.socket, connection: psycopg.Connection, listened: set[str]) -> None:
         """Keeps in `listened` the channels that the session listens to."""
+        readable = select.poll()
+        for file in (connection, woken):
+            readable.register(file.fileno(), select.POLLIN)
         while not self._closed.is_set() and (subscriptions := self._subscriptions.copy()):
             channels = {one.channel for one in subscriptions}
             for word, changed in (("listen", channels - listened), ("unlisten", listened - channels)):
@@ -150,16 +153,8 @@ class Listener:
                 for one in subscriptions:
                     if one.channel == notice.channel:
                         one.notified(notice.payload)
-            _wait_readable(connection, woken)
-            with suppress(BlockingIOError):
-                woken.recv(4096, socket.MSG_DONTWAIT)
-
-
-def _wait_readable(connection: psycopg.Connection, woken: socket.socket) -> None:
-    with selectors.DefaultSelector() as selector:
-        for file in (connection, woken):
-            selector.register(file.fileno(), selectors.EVENT_READ)
-        selector.select()
+            if any(file == woken.fileno() for file, _ in readable.poll()):
+                woken.recv(4096)
 
 
 def within(loop: asyncio.AbstractEventLoop, notified: Notified) -> Notified:

@@ -22,12 +22,13 @@ SEND_TIMEOUT_S = 5.0
 HEADERS = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
 DONE = b"data: [DONE]\n\n"  # the last event of OpenAI's streams
 HEARTBEAT = b": heartbeat\n\n"
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # dumps() makes an encoder at each call
 
 
 def frame(data: Mapping[str, Any], name: str = "", nth: int | None = None) -> bytes:
     """Returns a server-sent event: its number and its name, where it has one, and its data."""
     # ASCII only: a part of a text may end within a surrogate pair, which no UTF-8 can hold.
-    return framed(json.dumps(data, separators=(",", ":")), name, "" if nth is None else str(nth))
+    return framed(_encode(data), name, "" if nth is None else str(nth))
 
 
 def framed(line: str, name: str = "", identifier: str = "") -> bytes:
