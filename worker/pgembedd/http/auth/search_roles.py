@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, LiteralString
 
 import psycopg
@@ -46,9 +46,13 @@ class SearchRoles:
 
         Refusal 501, 503; SearchRoleError; psycopg.Error.
         """
-        # Sent together, which makes them one transaction, as the session is in autocommit. Claims are parameters, as the
-        # text of a statement may be kept in the server's log.
-        with self._pool(caller, "answers").connection() as connection, connection.pipeline():
+        # Sent together they are one transaction in autocommit; behind a pooler each would have its own. Claims are
+        # parameters, as the text of a statement may be kept in the server's log.
+        with (
+            self._pool(caller, "answers").connection() as connection,
+            connection.pipeline(),
+            nullcontext() if connection.keeps_session else connection.transaction(),
+        ):
             session = connection.execute(query("search_session"), session_values(caller.claims, self._timeout_s))
             found = connection.execute(statement, values)
             check_role(session.fetchone())
