@@ -59,9 +59,9 @@ end $$;
 comment on function pgembedd_internal.add_objects is 'Keep a page of a listing until all are there.';
 
 -- Writes the source: objects that are new or differ, then those that are gone. Null where another listing has begun, or
--- not as many objects are kept as were listed.
+-- not as many objects are kept as were listed. `left_out` is a sentence about others, which have no rows.
 create or replace function pgembedd_internal.finish_listing(
-    pipeline_id integer, number integer, objects bigint
+    pipeline_id integer, number integer, objects bigint, left_out text
 ) returns table (written bigint, deleted bigint)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -94,7 +94,7 @@ begin
         execute format('select count(*) from %s', _named_statement(one, 'delete objects')) into deleted using gone;
     end if;
     perform pgembedd_internal._check_session();
-    update object_listing l set listed_at = clock_timestamp(), problem = null where l.pipeline_id = $1;
+    update object_listing l set listed_at = clock_timestamp(), problem = left($4, 1000) where l.pipeline_id = $1;
     delete from listed_object o where o.pipeline_id = $1;
     return next;
 end $$;
@@ -108,7 +108,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    update object_listing l set problem = left($3, 1000) where l.pipeline_id = $1 and l.number = $2;
+    update object_listing l
+    set problem = format('The objects of %s could not be listed: %s', left(p.objects_uri, 1000), left($3, 1000))
+    from pipeline p where p.id = l.pipeline_id and l.pipeline_id = $1 and l.number = $2;
     if found then
         delete from listed_object o where o.pipeline_id = $1;
     end if;
@@ -119,10 +121,7 @@ comment on function pgembedd_internal.fail_listing is
 create or replace function pgembedd_internal._listing_problem(pipeline pgembedd_internal.pipeline) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-    select format('The objects of %s could not be listed: %s', pipeline.objects_uri, l.problem)
-    from object_listing l where l.pipeline_id = pipeline.id and l.problem is not null
-$$;
+as $$ select l.problem from object_listing l where l.pipeline_id = pipeline.id $$;
 
 -- What the worker asks of the source, as the rest of its named statements.
 create or replace function pgembedd_internal._object_statements(pipeline pgembedd_internal.pipeline)

@@ -113,6 +113,20 @@ def test_a_listing_that_fails_changes_nothing_and_says_why(manuals: psycopg.Conn
     assert len(stored(manuals)) == 2
 
 
+def test_an_object_whose_uri_no_key_holds_is_left_out_and_told(manuals: psycopg.Connection, folder: Path) -> None:
+    eventually(lambda: len(stored(manuals)) == 2)
+    deep = folder / "more" / "/".join(["ä" * 120] * 4)
+    deep.mkdir(parents=True)
+    (deep / "e.md").write_text("Five.")
+    list_again(manuals)
+    assert [name for name, _ in stored(manuals)] == ["a%20b.md", "more/c.md"]
+    assert value(manuals, REASON).startswith("Objects left out: 1, as their URIs have more than 2,600 characters")
+    (deep / "e.md").rename(folder / "e.md")
+    list_again(manuals)
+    assert ("e.md", "Five.") in stored(manuals)
+    assert value(manuals, REASON) is None
+
+
 def test_of_two_listings_the_older_does_nothing(manuals: psycopg.Connection) -> None:
     create(manuals, "file:///srv/manuals/")
     pipeline = value(manuals, "select pipeline_id from pgembedd_internal.due_listings()")
@@ -124,7 +138,7 @@ def test_of_two_listings_the_older_does_nothing(manuals: psycopg.Connection) -> 
     assert manuals.execute(begin, (pipeline,)).fetchone() == (2,)
     add = "select pgembedd_internal.add_objects(%s, %s, %s)"
     assert manuals.execute(add, (pipeline, 1, page)).fetchone() == (False,)
-    finish = "select written, deleted from pgembedd_internal.finish_listing(%s, %s, %s)"
+    finish = "select written, deleted from pgembedd_internal.finish_listing(%s, %s, %s, null)"
     assert manuals.execute(finish, (pipeline, 1, 0)).fetchall() == []
     assert manuals.execute(add, (pipeline, 2, page)).fetchone() == (True,)
     assert manuals.execute(finish, (pipeline, 2, 2)).fetchall() == []  # one page is missing

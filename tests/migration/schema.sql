@@ -739,7 +739,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.fail_answer(answer uuid, attempt integer
 GRANT ALL ON FUNCTION pgembedd_internal.fail_listing(pipeline_id integer, number integer, problem text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[], worker integer) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.finish_listing(pipeline_id integer, number integer, objects bigint) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.finish_listing(pipeline_id integer, number integer, objects bigint, left_out text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.hear_embed_requests() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.heartbeat(worker integer, place text, sessions integer[], tasks text[], busy_with integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.interface(n2 boolean) TO pgembedd_worker;

@@ -38,9 +38,12 @@ class ListingRepository:
         page = json.dumps([asdict(each) for each in objects])
         return bool(self.connection.value("add_objects", pipeline_id=due.pipeline_id, number=number, objects=page))
 
-    def finish(self, due: DueListing, number: int, objects: int) -> tuple[int, int] | None:
-        """Writes the source; returns how many rows were written, and deleted. None where another listing has begun."""
-        values = {"pipeline_id": due.pipeline_id, "number": number, "objects": objects}
+    def finish(self, due: DueListing, number: int, objects: int, left_out: str | None) -> tuple[int, int] | None:
+        """Writes the source; returns how many rows were written, and deleted. None where another listing has begun.
+
+        `left_out` is a sentence about objects that have no rows, for the status of the pipeline.
+        """
+        values = {"pipeline_id": due.pipeline_id, "number": number, "objects": objects, "left_out": left_out}
         return next(iter(self.connection.rows_once("finish_listing", values)), None)
 
     def fail(self, due: DueListing, number: int, problem: str) -> None:

@@ -229,7 +229,8 @@ select pgembedd_internal.add_objects(%(pipeline_id)s, %(number)s, %(objects)s::t
 
 -- name: finish_listing
 -- Write what was listed into the source.
-select written, deleted from pgembedd_internal.finish_listing(%(pipeline_id)s, %(number)s, %(objects)s::bigint)
+select written, deleted
+from pgembedd_internal.finish_listing(%(pipeline_id)s, %(number)s, %(objects)s::bigint, %(left_out)s)
 
 -- name: fail_listing
 -- Note why objects could not be listed.

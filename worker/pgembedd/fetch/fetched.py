@@ -15,6 +15,8 @@ class Fetched:
 
 PAGE = 1000
 """Files of a page of a listing."""
+LONGEST_KEY = 2_600
+"""Characters of a URI that the index of a primary key takes, beside the number of a page."""
 
 
 @dataclass(frozen=True, slots=True)
