@@ -38,7 +38,8 @@ declare
     ignored text;
 begin
     if source is not null then name := (_searched(name, source)).name; end if;
-    select s.target into prepared from pipeline p join prepared_search s on s.pipeline_id = p.id
+    select s.target into prepared  -- in a subquery, lest a hash join call the function twice
+    from pipeline p cross join lateral (select s.* from prepared_search s where s.pipeline_id = p.id offset 0) s
     where p.name = $1 and (p.task = 'embed' or with_words is null) and s.basis = _search_basis(p);
     if prepared is not null then
         target := jsonb_populate_record(null::_search_target, prepared);

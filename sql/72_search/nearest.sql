@@ -174,15 +174,17 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    names constant text[] := '{hnsw.ef_search,hnsw.iterative_scan,hnsw.max_scan_tuples,hnsw.scan_mem_multiplier}';
-    before text[];
+    -- Null before pgvector is loaded; 0.8 brought all but the first.
+    before constant text[] := array[
+        current_setting('hnsw.ef_search', true), current_setting('hnsw.iterative_scan', true),
+        current_setting('hnsw.max_scan_tuples', true), current_setting('hnsw.scan_mem_multiplier', true)];
     ignored text;
 begin
-    for i in 1 .. cardinality(names) loop
-        -- Null before pgvector is loaded; 0.8 brought all but the first.
-        before[i] := current_setting(names[i], true);
-        if before[i] <> settings[i] then ignored := set_config(names[i], settings[i], true); end if;
-    end loop;
+    ignored := concat(
+        case when before[1] <> settings[1] then set_config('hnsw.ef_search', settings[1], true) end,
+        case when before[2] <> settings[2] then set_config('hnsw.iterative_scan', settings[2], true) end,
+        case when before[3] <> settings[3] then set_config('hnsw.max_scan_tuples', settings[3], true) end,
+        case when before[4] <> settings[4] then set_config('hnsw.scan_mem_multiplier', settings[4], true) end);
     return before;
 end $$;
 

@@ -28,8 +28,9 @@ declare
     places tid[];
 begin
     if asked.mode <> 'hybrid' or asked.near_condition <> asked.words_condition
-       or (asked.matches <= most and asked.exact_cost > 10 * asked.matches) is not true
-       or (select c.relkind <> 'r' or c.relhassubclass from pg_class c where c.oid = target.source) then
+       or (asked.matches <= most and asked.exact_cost > 10 * asked.matches) is not true then
+        return asked;
+    elsif (select c.relkind <> 'r' or c.relhassubclass from pg_class c where c.oid = target.source) then
         return asked;
     end if;
     execute format('select array(select s.ctid from %s s where (%s) limit %s)', target.source, asked.near_condition,
