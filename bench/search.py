@@ -6,13 +6,14 @@ A filter keeps 100, 10, 1 or 0.1 % of the rows: any of them ("independent"), tho
 of that subject ("near"), or with questions as far from it as there are ("far").
 
 Each question is asked, in an order by chance, of search() by meaning, by words and by both, with the question's vector
-given, and of statements by hand that return the same columns: by meaning, ORDER BY … LIMIT through the index with the settings of
-search() and past the index, of which the quicker one counts whose recall is that of search(), or 0.98; by words the
-ranking of search() as one static statement over the same candidates; by both, the sum of the two. Each with no index on
-the column of the filter, and "indexed", with one. Beside them two forms as others publish them, with pgvector's
-defaults: a "match function" with the filter in its WHERE (Supabase's guide, LangChain), and the filter around a window
-of the k nearest (pg_vectorize). Recall@10 and completeness are shares of what an exact search by meaning finds. With
-`--clients`, also searches a second by meaning; with `--parts`, the time of each part of a search instead.
+given, and of statements by hand that return the same columns: by meaning, ORDER BY … LIMIT through the index with the
+settings of search() and past the index, of which the quicker one counts whose recall is that of search(), or 0.98; by
+words the ranking of search() as one static statement over the same candidates; by both, one statement that fuses lists
+of 60, as search() does. Each with no index on the column of the filter, and "indexed", with one. Beside them two forms
+as others publish them, with pgvector's defaults: a "match function" with the filter in its WHERE (Supabase's guide,
+LangChain), and the filter around a window of the k nearest (pg_vectorize). Recall@10 and completeness are shares of
+what an exact search by meaning finds. With `--clients`, also searches a second by meaning; with `--parts`, the time of
+each part of a search instead.
 """
 
 import json
@@ -28,11 +29,14 @@ from bench.report import Result, averaged, parser, percentiles, publish, timed, 
 from bench.search_parts import bare, parts_of
 from bench.search_statements import (
     BOTH_BY_HAND,
+    BOTH_BY_INDEX,
+    BOTH_EXACTLY,
     BY_HAND,
     BY_INDEX,
     BY_WORDS,
     EXACTLY,
     EXPLAIN,
+    FUSED,
     HYBRID,
     ITEMS,
     NEAREST,
@@ -54,6 +58,7 @@ SHARES = {"100 %": 1.0, "10 %": 0.1, "1 %": 0.01, "0.1 %": 0.001}
 PER_SUBJECT = 5
 QUESTIONS, ASKED_WORDS = 200, 8
 K = 10
+HANDS = {BY_INDEX: BOTH_BY_INDEX, EXACTLY: BOTH_EXACTLY}  # by meaning, and by both
 GRAPH = (16, 64)  # pgembedd's defaults, which are pgvector's
 
 
@@ -126,13 +131,15 @@ class Bench:
         found: dict[str, Measured] = {}
         for first, (column, question) in enumerate(self._asked(kind)):
             if first <= 1:  # the first time the pages are read
-                found = {one: Measured() for one in (BY_INDEX, EXACTLY, WORDS_BY_HAND, *STATEMENTS)}
+                found = {one: Measured() for one in (*HANDS, *HANDS.values(), WORDS_BY_HAND, *STATEMENTS)}
             self._ask(found, column, max(1, round(share * self._rows)), int(question))
         enough = min(0.98, float(np.mean(found[OURS].recall)))
-        alike = [found[one] for one in (BY_INDEX, EXACTLY) if np.mean(found[one].recall) >= enough]
-        best = min(alike or [found[EXACTLY]], key=lambda one: float(np.median(one.seconds)))
-        both = [sum(pair) for pair in zip(best.seconds, found[WORDS_BY_HAND].seconds, strict=True)]
-        return {BY_HAND: best, BOTH_BY_HAND: Measured(both)} | found
+        alike = [one for one in HANDS if np.mean(found[one].recall) >= enough] or [EXACTLY]
+
+        def best(ways: dict[str, str]) -> Measured:
+            return min((found[ways[one]] for one in alike), key=lambda one: float(np.median(one.seconds)))
+
+        return {BY_HAND: best({one: one for one in HANDS}), BOTH_BY_HAND: best(HANDS)} | found
 
     def _asked(self, kind: str) -> Iterator[tuple[str, int]]:
         """The column to filter by, and the number of a question."""
@@ -151,11 +158,10 @@ class Bench:
         _, ef_search = self._connection.execute(EXPLAIN.encode(), values).fetchall()[0]
         words, idfs, any_of, average = self._connection.execute(WORDS.encode(), values).fetchall()[0]
         values |= {"words": [repr(word) for word in words], "idfs": idfs, "any": any_of, "average": average}
-        by_hand = {
-            BY_INDEX: NEAREST.format(column=column, order=ORDER),
-            EXACTLY: NEAREST.format(column=column, order=f"({ORDER}) + 0"),
-            WORDS_BY_HAND: RANKED.format(column=column),
-        }
+        by_hand = {WORDS_BY_HAND: RANKED.format(column=column)}
+        for (by_meaning, by_both), order in zip(HANDS.items(), (ORDER, f"({ORDER}) + 0"), strict=True):
+            by_hand[by_meaning] = NEAREST.format(column=column, order=order)
+            by_hand[by_both] = FUSED.format(column=column, order=order)
         ways = by_hand | {name: statement.format(column=column) for name, statement in STATEMENTS.items()}
         for name in self._order.permutation(list(ways)):  # what was read just before is in the processor's cache
             settings = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": ef_search} if name in by_hand else {}
@@ -221,7 +227,7 @@ def results(case: str, found: dict[str, Measured]) -> Iterator[Result]:
             spread = (cut["p5"], cut["p99"])
             yield Result("search", f"{case}, {name}, {percentile}", cut[percentile], "ms", spread, *compared)
     for name, one in found.items():
-        if name in (HYBRID, BY_WORDS, WORDS_BY_HAND, BOTH_BY_HAND):
+        if name in (HYBRID, BY_WORDS, WORDS_BY_HAND, BOTH_BY_HAND, *HANDS.values()):
             continue  # an exact search by meaning does not say what there is
         yield averaged("search", "", f"recall@10, {case}, {name}", one.recall)
         yield averaged("search", "", f"completeness, {case}, {name}", one.complete)

@@ -10,6 +10,7 @@ SUBJECTS, DIMS = 8, 384
 SECONDS = 5.0  # of each number of clients
 
 BY_INDEX, EXACTLY, BY_HAND = "by hand, index", "by hand, exact", "by hand"
+BOTH_BY_INDEX, BOTH_EXACTLY = "by hand, hybrid, index", "by hand, hybrid, exact"
 WORDS_BY_HAND, BOTH_BY_HAND = "by hand, text", "by hand, hybrid"
 OURS, HYBRID, BY_WORDS = "search()", "search(), hybrid", "search(), text"
 
@@ -40,15 +41,32 @@ WORDS = """
            (select average_length from pgembedd_internal.word_statistics)
     from (select pgembedd.explain_search('items', %(text)s, filter => %(filter)s, mode => 'text') -> 'text') as s(e)
 """
+SCORED = """
+    select v.id, r.rank / (0.7 + 0.3 * length(v.pgembedd_words) / %(average)s) as score, r.held
+    from items_words v join items i on i.id = v.id and i.embedding is not null and i.{column} < %(below)s
+    cross join lateral (
+        select sum(w.idf * ts_rank('{{0.5,0.5,0.5,1}}', v.pgembedd_words, w.word::tsquery)) as rank,
+               sum(w.idf) filter (where v.pgembedd_words @@ w.word::tsquery) / sum(w.idf) as held
+        from unnest(%(words)s::text[], %(idfs)s::float8[]) as w(word, idf)) r
+    where v.pgembedd_words @@ %(any)s::tsquery order by score desc, v.id limit {limit}
+"""
+HEADLINE = "ts_headline('english', i.body, %(any)s::tsquery)"
 RANKED = f"""
-    select {SHOWN.format(snippet="ts_headline('english', i.body, %(any)s::tsquery)")}, v.score
-    from (select v.id, r.rank / (0.7 + 0.3 * length(v.pgembedd_words) / %(average)s) as score
-          from items_words v join items i on i.id = v.id and i.embedding is not null and i.{{column}} < %(below)s
-          cross join lateral (
-              select sum(w.idf * ts_rank('{{{{0.5,0.5,0.5,1}}}}', v.pgembedd_words, w.word::tsquery)) as rank
-              from unnest(%(words)s::text[], %(idfs)s::float8[]) as w(word, idf)) r
-          where v.pgembedd_words @@ %(any)s::tsquery order by score desc, v.id limit 10) v
-    join items i on i.id = v.id order by v.score desc, v.id
+    select {SHOWN.format(snippet=HEADLINE)}, v.score
+    from ({SCORED.replace("{limit}", "10")}) v join items i on i.id = v.id order by v.score desc, v.id
+"""
+# Of the first hits, as many as search() fuses: with lists of ten alone, other rows are the best ten.
+FUSED = f"""
+    with near as (
+        select n.id, row_number() over (order by n.distance) as rank
+        from (select id, {{order}} as distance from items where {{column}} < %(below)s order by {{order}} limit 60) n),
+    by_words as (
+        select w.id, row_number() over (order by w.score desc, w.id) as rank, w.held
+        from ({SCORED.replace("{limit}", "60")}) w),
+    best as (
+        select id, coalesce(1.0 / (60 + n.rank), 0) + coalesce(w.held / (60 + w.rank), 0) as score
+        from near n full join by_words w using (id) order by score desc, id limit 10)
+    select {SHOWN.format(snippet=HEADLINE)}, b.score from best b join items i using (id) order by b.score desc, i.id
 """
 ORDER = "embedding <=> %(question)s::halfvec"
 SEARCH = (

@@ -8,8 +8,9 @@ create or replace view pgembedd_internal._asked as
            -- and with all that the query requires, for the leg by meaning.
            null::text as condition, null::text as words_condition, null::text as near_condition,
            -- How long the list of each leg is; where something filters, how many rows or chunks the planner expects to
-           -- pass, and what it costs to read them all, in its units.
+           -- pass, what it costs to read them all, in its units, and whether an index leads to them.
            null::integer as wanted, null::double precision as matches, null::double precision as exact_cost,
+           null::boolean as by_index,
            null::oid[] as indexes,  -- of the vectors' table: whose entries count as visited
            -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each, and the idf;
            -- what must and must not occur; the table where the caller may look them up, its rows, and their length.

@@ -83,8 +83,10 @@ begin
         'iterative_scan', case when leg.path <> 'exact' then iterative_scan end,
         'candidates', leg.breadth, 'steps', case when leg.path <> 'exact' then to_jsonb(leg.steps) end,
         'rows_visited', _rows_visited(scans), 'expected_matches', round(asked.matches),
-        'expected_costs', case when asked.matches is not null then jsonb_build_object('exact', round(asked.exact_cost),
-            'index', round((_search_path(target, asked, _search_steps(target, asked))).cost)) end,
+        'expected_costs', (
+            select jsonb_build_object('exact', round(coalesce(p.exact_cost, asked.exact_cost)),
+                                      'index', round(p.index_cost))
+            from _search_path(target, asked, _search_steps(target, asked)) p where asked.matches is not null),
         'hits', (
             select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key,
                                                          'chunk_index', h.chunk_index, 'similarity', h.similarity)

@@ -12,6 +12,7 @@ begin
     execute 'explain (format json) select from ' || _search_from(target, asked, 'exact') into plan;
     asked.matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition: 0
     asked.exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';
+    asked.by_index := plan -> 0 -> 'Plan' ->> 'Node Type' in ('Bitmap Heap Scan', 'Index Scan');
     return asked;
 end $$;
 
@@ -49,10 +50,12 @@ end $$;
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
 -- page has: a scan of a table takes a twentieth of the time of a visit for a page, and a hundredth for a row, of which
--- the planner thinks as 1 and 0.0125 (decision 9). Beyond the bound, all that was met by the way is looked up, too.
+-- the planner thinks as 1 and 0.0125 (decision 9). Pages that an index leads to take a third of what it thinks. Beyond
+-- the bound, all that was met by the way is looked up, too.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
-    out path text, out visits integer[], out rows double precision, out cost double precision, out indexes oid[]
+    out path text, out visits integer[], out rows double precision, out index_cost double precision,
+    out exact_cost double precision, out indexes oid[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -81,10 +84,11 @@ begin
     if path = 'exact' or asked.matches is null then return; end if;
     per_page := rows / greatest(pages, 1);
     visit_cost := 20 * (1 + 0.0125 * per_page) / (1 + 0.2 * per_page);
-    cost := visit_cost * steps[1] * greatest(rows, asked.matches) / asked.matches;
-    last_step := least(asked.exact_cost / visit_cost, most / 2.0) * asked.matches / greatest(rows, asked.matches);
+    exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end;
+    index_cost := visit_cost * steps[1] * greatest(rows, asked.matches) / asked.matches;
+    last_step := least(exact_cost / visit_cost, most / 2.0) * asked.matches / greatest(rows, asked.matches);
     if steps[1] > last_step then path := 'exact'; end if;
     visits := array(select least(most, greatest(2 * s * greatest(rows, asked.matches) / asked.matches,
-                                                asked.exact_cost / visit_cost / 2))
+                                                exact_cost / visit_cost / 2))
                     from unnest(steps) s where s <= greatest(last_step, steps[1]) order by s);
 end $$;

@@ -1,10 +1,11 @@
--- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. Adding 0 keeps the planner
--- from the index, and from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan
--- goes on with nearer ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an
--- exact scan compares. Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order
--- of their keys, whatever the breadth: an index scan, which has no order of theirs, ends with the last of them.
--- `in_parts`: also the part of each hit, which is the first of the steps $3 that has it, and what the scan had visited
--- when it met the first of a further part. Those that came together at one distance are of one part.
+-- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. OFFSET keeps an exact scan
+-- from the index, and from computing a distance twice. Adding 0 keeps the planner from taking what the index gives for
+-- sorted: it compares rounded vectors, and an iterative scan goes on with nearer ones. The key becomes JSON after the
+-- LIMIT; within it that would be done for every row that an exact scan compares. Of a row that is found as one, the
+-- nearest chunk remains. Hits at one distance are in the order of their keys, whatever the breadth: an index scan,
+-- which has no order of theirs, ends with the last of them. `in_parts`: also the part of each hit, which is the first
+-- of the steps $3 that has it, and what the scan had visited when it met the first of a further part. Those that came
+-- together at one distance are of one part.
 create or replace function pgembedd_internal._search_statement(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean,
     breadth text default '($2)'
@@ -23,7 +24,7 @@ begin
                       _search_kept(target.id, 'nearest_' || case when target.chunked then asked.per else 'row' end));
     end if;
     return _render($q$
-        with found as materialized (select {columns}, {distance} as {own} {visited} from {from} {within}) {placed}
+        with found as materialized ({found}) {placed}
         select coalesce(pg_catalog.array_agg(
                    row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)
                    ::pgembedd_internal._search_hit), '{}'),
@@ -33,14 +34,14 @@ begin
                          order by {part} {alias}.{own} operator(pg_catalog.+) 0, {columns}) as nth
               from {ranked} {alias}) o $q$, jsonb_build_object(
         'own', quote_ident(target.own), 'alias', alias, 'columns', format(target.hit_columns, alias),
-        'distance', format(target.distance_to, alias, 1), 'from', _search_from(target, asked, path),
+        'found', format(case path
+            when 'index' then 'select %1$s, %2$s as %3$s%6$s from %4$s order by %2$s fetch first %5$s rows with ties'
+            else 'select * from (select %1$s, %2$s as %3$s from %4$s offset 0) %7$s order by %3$s, %1$s limit %5$s' end,
+            format(target.hit_columns, alias), format(target.distance_to, alias, 1), target.own,
+            _search_from(target, asked, path), breadth, case when in_parts
+                then format(', %s as %s_visited', _search_visited_now(asked.indexes), target.own) end, alias),
         'part', format(part, alias), 'placed', case when in_parts then _search_placed(target) end,
-        'visited', case when in_parts then format(', %s as %s_visited', _search_visited_now(asked.indexes), target.own)
-                   end,
         'parts', case when in_parts then _search_parts(target) when path = 'index' then ', null, null' end,
-        'within', format(case path when 'index' then 'order by %1$s fetch first %3$s rows with ties'
-                                   else 'order by %1$s operator(pg_catalog.+) 0, %2$s limit %3$s' end,
-                         format(target.distance_to, alias, 1), format(target.hit_columns, alias), breadth),
         'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from %4$s v '

@@ -11,27 +11,31 @@ declare
     ignored text;
     unknown text;
 begin
-    if options is not null and options <> '{}' then
-        ignored := _check_json('options', options);
-        unknown := case when jsonb_typeof(options) = 'object' then (
-            select k from jsonb_object_keys(options) k where k <> all (known) order by k limit 1) else '' end;
-        if unknown is not null then
-            raise exception using
-                message = case when jsonb_typeof(options) <> 'object' then 'The options are no JSON object.'
-                               else format('The option %s is not known.', _shortened(to_jsonb(unknown))) end,
-                hint = format('It takes %s: for example {"snippet_length": 300}.', array_to_string(known, ', ')),
-                errcode = 'invalid_parameter_value';
-        end if;
+    asked.semantic_weight := 1;
+    asked.text_weight := 1;
+    asked.rrf_k := 60;
+    asked.snippet_length := 200;
+    asked.snippet_marks := '{**,**}';
+    if options is null or options = '{}' then return asked; end if;
+    ignored := _check_json('options', options);
+    unknown := case when jsonb_typeof(options) = 'object' then (
+        select k from jsonb_object_keys(options) k where k <> all (known) order by k limit 1) else '' end;
+    if unknown is not null then
+        raise exception using
+            message = case when jsonb_typeof(options) <> 'object' then 'The options are no JSON object.'
+                           else format('The option %s is not known.', _shortened(to_jsonb(unknown))) end,
+            hint = format('It takes %s: for example {"snippet_length": 300}.', array_to_string(known, ', ')),
+            errcode = 'invalid_parameter_value';
     end if;
-    asked.semantic_weight := _search_number(options, 'semantic_weight', 1, 0, 1e6);
-    asked.text_weight := _search_number(options, 'text_weight', 1, 0, 1e6);
+    asked.semantic_weight := _search_number(options, 'semantic_weight', asked.semantic_weight, 0, 1e6);
+    asked.text_weight := _search_number(options, 'text_weight', asked.text_weight, 0, 1e6);
     if greatest(asked.semantic_weight, asked.text_weight) < 1e-6 then
         raise exception using message = 'Both semantic_weight and text_weight are 0.',
             hint = 'One of them is 0.000001 or more.', errcode = 'invalid_parameter_value';
     end if;
-    asked.rrf_k := _search_integer(options, 'rrf_k', 60, 1, 10000);
-    asked.snippet_length := _search_integer(options, 'snippet_length', 200, 0, 10000);
-    asked.snippet_marks := _search_marks(options -> 'snippet_marks');
+    asked.rrf_k := _search_integer(options, 'rrf_k', asked.rrf_k, 1, 10000);
+    asked.snippet_length := _search_integer(options, 'snippet_length', asked.snippet_length, 0, 10000);
+    asked.snippet_marks := coalesce(_search_marks(nullif(options -> 'snippet_marks', 'null')), asked.snippet_marks);
     ignored := _check_texts('{snippet_marks,snippet_marks}', asked.snippet_marks);
     return asked;
 end $$;
@@ -80,11 +84,10 @@ end $$;
 
 -- What stands before and after a word in a snippet.
 create or replace function pgembedd_internal._search_marks(given jsonb) returns text[]
-language plpgsql immutable
+language plpgsql immutable strict
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    if given is null or given = 'null' then return '{**,**}'; end if;
     if jsonb_typeof(given) <> 'array' or jsonb_array_length(given) <> 2
        or jsonb_typeof(given -> 0) <> 'string' or jsonb_typeof(given -> 1) <> 'string' then
         raise exception using message = format('The option snippet_marks is %s.', _shortened(given)),

@@ -23,6 +23,7 @@ as $$
 declare
     target pgembedd_internal._search_target;
     asked pgembedd_internal._asked;
+    hits pgembedd_internal._similar_hit[];
     ignored text;
 begin
     target := _search_target(pipeline, null, mode is distinct from 'semantic');
@@ -31,7 +32,9 @@ begin
     asked := _asked(target, _search_with_options(asked, options, _search_options()));
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
-    return query select h.* from unnest(_search_rows(target, asked, _search_hits(target, asked))) h;
+    -- Not within unnest(), for whose number of rows the planner would search, too.
+    hits := _search_rows(target, asked, _search_hits(target, asked));
+    return query select h.* from unnest(hits) h;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.search(

@@ -17,6 +17,7 @@ as $$
 declare
     target pgembedd_internal._search_target;
     asked pgembedd_internal._asked;
+    hits pgembedd_internal._similar_hit[];
     ignored text;
 begin
     target := _search_target(pipeline, null, false);
@@ -29,7 +30,9 @@ begin
     asked.near_condition := format(
         '(%s) and not exists (select from (select %L::pg_catalog.jsonb as key) i cross join lateral %s where %s)',
         asked.near_condition, key, target.key_record, format(target.key_match, 's', 'k'));
-    return query select h.* from unnest(_search_rows(target, asked, _search_hits(target, asked))) h;
+    -- Not within unnest(), for whose number of rows the planner would search, too.
+    hits := _search_rows(target, asked, _search_hits(target, asked));
+    return query select h.* from unnest(hits) h;
     ignored := _check_search_target(target);
 end $$;
 comment on function pgembedd.similar is

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.roles import Roles
-from tests.support.search import make_source, search
+from tests.support.search import QUERY, make_source, search
 from tests.support.sql import rows, value
 from tests.support.transaction import connection
 
@@ -119,3 +119,25 @@ def test_the_functions_belong_to_the_installer_whoever_makes_the_pipeline(
     connection.execute("select pgembedd.drop_pipeline('documents')")
     assert rows(connection, made, reader) == []
     connection.execute(f"reassign owned by {other} to current_user")
+
+
+SEARCHES = [
+    *(
+        f"search({source}, 'content', mode => '{mode}', embedding => '{QUERY}'::vector)"
+        for source in ("'documents'", "null::documents")
+        for mode in ("semantic", "text", "hybrid")
+    ),
+    "search_many('{documents}', 'content', mode => 'text')",
+    "similar('documents', to_jsonb(1))",
+]
+
+
+@pytest.mark.parametrize("asked", SEARCHES)
+def test_the_first_search_of_a_session_searches_once(connection: psycopg.Connection, asked: str) -> None:
+    """Where no plan is kept yet, the planner computes what it estimates rows by, functions included."""
+    make_source(connection, 3)
+    connection.execute("set local track_functions = 'all'")
+    calls = "select coalesce(sum(calls), 0) from pg_stat_xact_user_functions where funcname = '_search_list'"
+    before = value(connection, calls)
+    rows(connection, f"select * from pgembedd.{asked}")
+    assert value(connection, calls) == before + 1
