@@ -43,6 +43,7 @@ from bench.search_statements import (
     ORDER,
     OURS,
     RANKED,
+    SECONDS,
     STATEMENTS,
     SUBJECTS,
     WORDS,
@@ -177,7 +178,7 @@ class Bench:
         return values | {"below": below, "filter": condition, "column": column}
 
     def per_second(self, conninfo: str, clients: int) -> Iterator[Result]:
-        """Searches a second by so many clients at once, by meaning, beside the statement by hand through the index."""
+        """Searches a second by so many clients at once, by meaning, beside those by hand, and their p50 and p99."""
         column = "independent"
         by_hand = NEAREST.format(column=column, order=ORDER)
         for name, share in list(SHARES.items())[:2]:
@@ -185,13 +186,19 @@ class Bench:
             _, ef_search = self._connection.execute(EXPLAIN.encode(), values[0]).fetchall()[0]
             options = f"-c hnsw.iterative_scan=relaxed_order -c hnsw.ef_search={ef_search}"
             case = f"{self._name}, {name}, {clients} clients"
-            rates = [
+            asked = [
                 served(make_conninfo(conninfo, options=settings), clients, statement, values)
                 for statement, settings in ((by_hand, options), (STATEMENTS[OURS], ""))
             ]
-            for label, rate in zip((BY_HAND, OURS), rates, strict=True):
+            rates = [len(seconds) / SECONDS for seconds in asked]
+            for label, rate, seconds in zip((BY_HAND, OURS), rates, asked, strict=True):
                 compared = (f"{case}, {BY_HAND}", rate / rates[0]) if label == OURS else (None, None)
                 yield Result("search", f"{case}, {label}", rate, "searches/s", (rate, rate), *compared)
+                cut = percentiles([1000 * each for each in seconds], 1, 50, 99)
+                spread = (cut["p1"], cut["p99"])
+                yield Result("search", f"{case}, {label}, p50", cut["p50"], "ms", spread)
+                compared = (f"{case}, {label}, p50", cut["p99"] / cut["p50"])
+                yield Result("search", f"{case}, {label}, p99", cut["p99"], "ms", spread, *compared)
 
     def parts(self) -> Iterator[Result]:
         """Where the time of searches goes, by meaning and by both, with 100, 10 and 1 % of the rows."""

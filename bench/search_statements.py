@@ -87,18 +87,20 @@ EXPLAIN = """
 """
 
 
-def served(conninfo: str, clients: int, statement: str, values: Sequence[dict[str, object]]) -> float:
-    """How often a second the statement is answered to so many clients, each of whom asks again at once."""
+def served(conninfo: str, clients: int, statement: str, values: Sequence[dict[str, object]]) -> list[float]:
+    """The seconds of each answer to so many clients, each of whom asks again at once, within SECONDS."""
 
-    def client(number: int) -> int:
-        done = 0
+    def client(number: int) -> list[float]:
+        seconds: list[float] = []
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute(statement.encode(), values[0]).fetchall()  # a session's first takes longer
-            until = time.perf_counter() + SECONDS
-            while time.perf_counter() < until:
-                connection.execute(statement.encode(), values[(number + done) % len(values)]).fetchall()
-                done += 1
-        return done
+            began = now = time.perf_counter()
+            while now < began + SECONDS:
+                asked, before = values[(number + len(seconds)) % len(values)], now
+                connection.execute(statement.encode(), asked).fetchall()
+                now = time.perf_counter()
+                seconds.append(now - before)
+        return seconds
 
     with ThreadPoolExecutor(clients) as pool:
-        return sum(pool.map(client, range(clients))) / SECONDS
+        return [each for seconds in pool.map(client, range(clients)) for each in seconds]
