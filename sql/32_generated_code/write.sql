@@ -36,8 +36,7 @@ as $$
         written as (
             update {source} s set {column} = i.embedding
             from input i join locked l on l.n operator(pg_catalog.=) i.n
-            where l.current and {is_source_row}
-              and row(s.{column})::pg_catalog.record operator(pg_catalog.*<>) row(i.embedding)::pg_catalog.record
+            where l.current and l.differs and {is_source_row}
             returning i.n, {mark} operator(pg_catalog.=) i.hash as current,
                       s.{column} is null and i.embedding is not null as emptied)
         select i.n, case

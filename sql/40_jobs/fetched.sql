@@ -62,18 +62,13 @@ begin
     where o.outcome in ('written', 'unchanged', 'cleared') and o.file_hash is not null;
 end $$;
 
-create or replace function pgembedd_internal._forget_fetched(pipeline_id integer, keys jsonb[]) returns bigint
-language plpgsql
+create or replace function pgembedd_internal._forget_fetched(pipeline_id integer, keys jsonb[]) returns void
+language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    forgotten bigint;
-begin
     delete from fetched_file f using unnest(keys) as k(key)
-    where f.pipeline_id = $1 and f.key = k.key and jsonb_hash_extended(f.key, 0) = jsonb_hash_extended(k.key, 0);
-    get diagnostics forgotten = row_count;
-    return forgotten;
-end $$;
+    where f.pipeline_id = $1 and f.key = k.key and jsonb_hash_extended(f.key, 0) = jsonb_hash_extended(k.key, 0)
+$$;
 
 -- Notes the file that a row's URI has, of which this parser reads no text for the reason `unreadable`, if it is given.
 create or replace function pgembedd_internal.note_file(
