@@ -20,7 +20,8 @@ as $$ select 16 $$;
 
 -- Waits up to `patience` for the vector, and deletes the request then; nulls when there is none yet. It polls more
 -- seldom the longer it takes: polling adds a twentieth to the time at most, and fifty callers that wait for one worker
--- leave it its processor. `crowded`: more connections are open than are to be kept.
+-- leave it its processor. `crowded`: more connections are open than are to be kept. Whether a worker is there is looked
+-- at while one works already, and at the end.
 create or replace function pgembedd_internal._await_vector(
     id uuid, patience interval, out embedding text, out refusal text, out crowded boolean
 )
@@ -30,38 +31,53 @@ set enable_seqscan = off  -- as in take_embed_requests()
 set extra_float_digits = 1  -- all digits, independent of the defaults of database and role
 as $$
 declare
-    began timestamptz := clock_timestamp();
-    hearers integer[];
-    found_one record;
+    ends_at timestamptz := clock_timestamp() + patience;
+    first boolean := true;
+    over boolean;
+    asked_at timestamptz;
 begin
     crowded := (select count(*) > _most_kept() from pg_stat_get_activity(null) a
                 where a.usesysid = to_regrole(quote_ident(session_user)));
     loop
-        select translate(q.embedding::text, '{}', '[]') as embedding, q.refusal, q.asked_at, q.taken_by
-        into found_one from embed_request q where q.id = $1;
-        embedding := found_one.embedding;
-        refusal := case when found then found_one.refusal
-                        -- A worker may have deleted it, as its time was over, before this caller saw that.
-                        when clock_timestamp() < began + patience
-                        then 'The request was lost: the server was restarted.' end;
-        if num_nonnulls(embedding, refusal) > 0 then
+        over := clock_timestamp() >= ends_at;
+        select translate(q.embedding::text, '{}', '[]'), q.refusal into embedding, refusal
+        from embed_request q where q.id = $1 and num_nonnulls(q.embedding, q.refusal) > 0;
+        if found then
             delete from embed_request q where q.id = $1;
             exit;
-        elsif clock_timestamp() >= began + patience then
-            hearers := _listeners();
-            if hearers is null then
-                refusal := case when _silent_workers() is not null then _no_listener() else
-                    'The worker ended before it had embedded the text, and no other '
-                    'one is connected: start one with `pgembedd run`.' end;
-                delete from embed_request q where q.id = $1;
-            elsif not found_one.taken_by = any (hearers) then
-                perform pg_notify('pgembedd_embed_requests', '');  -- who had it is gone; let another have it
-            end if;
-            exit;
+        end if;
+        if first or over then
+            asked_at := (select q.asked_at from embed_request q where q.id = $1);
+            -- A worker may have deleted it, as its time was over, before this caller saw that.
+            refusal := case when asked_at is not null then _no_worker_for(id)
+                            when not over then 'The request was lost: the server was restarted.' end;
+            exit when over or refusal is not null;
+            first := false;
         end if;
         -- pg_sleep() counts whole milliseconds, and takes two for 0.001.
-        perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - found_one.asked_at) / 20, 0.0009), .02));
+        perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - asked_at) / 20, 0.0009), .02));
     end loop;
+end $$;
+
+-- Why no worker will embed the text of a request, which is deleted then; null where one may. Another worker is told of
+-- it where the one that took it is gone.
+create or replace function pgembedd_internal._no_worker_for(request uuid) returns text
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    present integer[] := _listeners();
+    taken_by integer := (select q.taken_by from embed_request q where q.id = request);
+begin
+    if present is null then
+        delete from embed_request q where q.id = request;
+        return case when taken_by is null or _silent_workers() is not null then _no_listener()
+                    else 'The worker ended before it had embedded the text, and no other one is connected.' end;
+    elsif not taken_by = any (present) then
+        perform pg_notify('pgembedd_embed_requests', '');
+    end if;
+    return null;
 end $$;
 
 create or replace function pgembedd_internal._forget_embed_request(id uuid) returns void

@@ -65,17 +65,22 @@ exception when others then
         hint = 'pgembedd.embed_through() says where and as whom it connects; `pgembedd doctor` tries it.';
 end $$;
 
--- The name of the connection that a session keeps open between its requests; another one after embed_through(). Null
--- where every role may call dblink's functions, and so use a connection that is open in its session.
-create or replace function pgembedd_internal._kept_line() returns text
+-- The schema of dblink, and the name of the connection that a session keeps open between its requests: another one
+-- embed_through(), and null where every role may call dblink's functions, and so use a connection that is open in its
+-- session.
+create or replace function pgembedd_internal._way_to_ask(out dblink text, out kept text)
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    home oid := (select e.extnamespace from pg_extension e where e.extname = 'dblink');
 begin
-    if has_schema_privilege('public', home, 'usage') then return null; end if;
-    return 'pgembedd ' || left(encode(sha256(uuid_send((select l.secret from loopback l)) || 'line'), 'hex'), 40);
+    select quote_ident(n.nspname), case when not has_schema_privilege('public', n.oid, 'usage') then
+        'pgembedd ' || left(encode(sha256(uuid_send(l.secret) || 'line'), 'hex'), 40) end
+    into dblink, kept
+    from pg_extension e join pg_namespace n on n.oid = e.extnamespace, loopback l where e.extname = 'dblink';
+    if dblink is null then
+        raise exception using message = 'pgembedd.embed() is not set up in this database.',
+            hint = _embed_remedy(), errcode = 'object_not_in_prerequisite_state';
+    end if;
 end $$;
 
 create or replace function pgembedd_internal._is_connected(line text) returns boolean

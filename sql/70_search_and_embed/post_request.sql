@@ -5,8 +5,6 @@ create or replace function pgembedd_internal._check_embed_request(
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    problem text;
 begin
     if _blank(request.content) then
         raise exception using message = 'The text is blank, so it has no vector.',
@@ -23,15 +21,6 @@ begin
             hint = 'Call it on the primary; here pgembedd.search() takes the vector as embedding.',
             errcode = 'object_not_in_prerequisite_state';
     end if;
-    if not exists (select from loopback) or _dblink() is null then
-        raise exception using message = 'pgembedd.embed() is not set up in this database.',
-            hint = _embed_remedy(), errcode = 'object_not_in_prerequisite_state';
-    end if;
-    problem := _no_listener();
-    if problem is not null then
-        raise exception '%', problem using errcode = 'insufficient_resources',
-            hint = 'Start one with `pgembedd run`, or `pgembedd serve` where it is only to serve embed().';
-    end if;
 end $$;
 
 -- Asks over the session's second connection and returns the vector as text. It stays open for the next request, unless
@@ -44,23 +33,24 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     deadline timestamptz := clock_timestamp() + timeout;
-    kept text := _kept_line();
-    line text := coalesce(kept, 'pgembedd ' || gen_random_uuid());
+    way record := _way_to_ask();
+    line text := coalesce(way.kept, 'pgembedd ' || gen_random_uuid());
     posted boolean := false;
     outcome record;
+    failed record;
 begin
     request.id := gen_random_uuid();
     begin
-        posted := _post_over_kept(kept, request, timeout);
+        posted := _post_over_kept(way.dblink, way.kept, request, timeout);
         if not posted then
             request.id := gen_random_uuid();  -- the other may have been posted nevertheless
             perform _disconnect(line);
             perform _connect(line);
             posted := true;
-            perform _post(line, request, timeout);
+            perform _post(way.dblink, line, request, timeout);
         end if;
-        select a.* into outcome from _await(line, request.id, deadline) a;
-        if kept is null or outcome.crowded then perform _disconnect(line); end if;
+        outcome := _await(way.dblink, line, request.id, deadline);
+        if way.kept is null or outcome.crowded then perform _disconnect(line); end if;
     exception when query_canceled or others then
         perform _disconnect(line);
         if posted then
@@ -68,40 +58,58 @@ begin
         end if;
         raise;
     end;
-    if outcome.refusal is not null then
-        raise exception '%', outcome.refusal using errcode = 'insufficient_resources';
-    elsif outcome.embedding is null then
-        raise exception 'No vector came within %, though % connected.', timeout,
-            case cardinality(coalesce(_listeners(), '{}')) when 1 then 'a worker is'
-                else cardinality(coalesce(_listeners(), '{}')) || ' workers are' end
-            using errcode = 'insufficient_resources',
-            hint = 'They are busy, still loading the model, or have not answered for some seconds: ask again, or start '
-                   'another worker. pgembedd.embed() takes a longer timeout.';
+    if outcome.embedding is null then
+        failed := _why_no_vector(outcome.refusal, timeout);
+        if failed.hint is null then
+            raise exception '%', failed.message using errcode = 'insufficient_resources';
+        end if;
+        raise exception '%', failed.message using hint = failed.hint, errcode = 'insufficient_resources';
     end if;
     return outcome.embedding;
 end $$;
 
+-- The error of a caller who got no vector.
+create or replace function pgembedd_internal._why_no_vector(
+    refusal text, timeout interval, out message text, out hint text
+)
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    present integer := cardinality(coalesce(_listeners(), '{}'));
+begin
+    message := coalesce(refusal, format('No vector came within %s, though %s connected.', timeout,
+        case present when 1 then 'a worker is' else present || ' workers are' end));
+    if refusal is null then
+        hint := 'They are busy, still loading the model, or have not answered for some seconds: ask again, or start '
+                'another worker. pgembedd.embed() takes a longer timeout.';
+    elsif present = 0 then
+        hint := 'Start one with `pgembedd run`, or `pgembedd serve` where it is only to serve embed().';
+    end if;
+end $$;
+
 create or replace function pgembedd_internal._post(
-    line text, request pgembedd_internal.embed_request, timeout interval
+    dblink text, line text, request pgembedd_internal.embed_request, timeout interval
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    perform _run_over(line, format('select pgembedd_internal._post_embed_request(%L, %L, %L, %L, %L, %L)',
+    execute format('select from %s.dblink($1, $2) as t(result text)', dblink)
+    using line, _hidden(format('select pgembedd_internal._post_embed_request(%L, %L, %L, %L, %L, %L)',
         request.id, request.model, request.fingerprint, request.kind, request.content, timeout));
 end $$;
 
--- False if the session has kept no connection, or the server has closed it meanwhile.
+-- False if the session has kept no connection, or the server has closed it meanwhile: both are errors of dblink.
 create or replace function pgembedd_internal._post_over_kept(
-    kept text, request pgembedd_internal.embed_request, timeout interval
+    dblink text, kept text, request pgembedd_internal.embed_request, timeout interval
 ) returns boolean
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    if kept is null or not _is_connected(kept) then return false; end if;
-    perform _post(kept, request, timeout);
+    if kept is null then return false; end if;
+    perform _post(dblink, kept, request, timeout);
     return true;
 exception when others then
     return false;
@@ -109,7 +117,7 @@ end $$;
 
 -- Waits for the vector of a request. Embedding and refusal are null after `deadline`.
 create or replace function pgembedd_internal._await(
-    line text, id uuid, deadline timestamptz, out embedding text, out refusal text, out crowded boolean
+    dblink text, line text, id uuid, deadline timestamptz, out embedding text, out refusal text, out crowded boolean
 )
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -118,7 +126,7 @@ begin
     loop
         -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink ignores signals.
         execute format('select t.* from %s.dblink($1, $2) as t(embedding text, refusal text, crowded boolean)',
-            _dblink()) into embedding, refusal, crowded
+            dblink) into embedding, refusal, crowded
         using line, _hidden(format('select * from pgembedd_internal._await_vector(%L, %L)', id,
             least(interval '200 ms', deadline - clock_timestamp())));
         exit when num_nonnulls(embedding, refusal) > 0 or clock_timestamp() >= deadline;

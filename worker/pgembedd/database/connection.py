@@ -7,10 +7,10 @@ each is fenced on the claim and does nothing for a job that is no longer claimed
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, LiteralString, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 from tenacity import RetryCallState
 
 from pgembedd.database.connection_errors import COLLISION, TRANSIENT, UserCodeError, is_connection_error
@@ -22,7 +22,6 @@ from pgembedd.log import get_logger
 from pgembedd.retry_policy import RetryPolicy
 
 Answer = TypeVar("Answer")
-Statement = LiteralString | sql.Composed
 Values = Mapping[str, Any]
 
 RECONNECT = RetryPolicy(0.1, 10.0, jitter=0.5)
@@ -68,6 +67,15 @@ class Connection:
         until: threading.Event | None = None,
     ) -> Answer:
         ended = until or self._stopping
+        try:
+            return self._try(work, ended)  # as in nearly all cases: the loop costs as much as a statement
+        except Exception as error:
+            failed = [error]
+
+        def attempt() -> Answer:
+            if failed:
+                raise failed.pop()
+            return self._try(work, ended)
 
         retrying = RECONNECT.retrying(
             lambda error: is_connection_error(error) or isinstance(error, transient),
@@ -75,7 +83,7 @@ class Connection:
             sleep=partial(self.sessions.sleep, until=ended),
             before_sleep=self._log_retry,
         )
-        return retrying(lambda: self._try(work, ended))
+        return retrying(attempt)
 
     def _try(self, work: Callable[[Session], Answer], until: threading.Event) -> Answer:
         """Returns `work(session)`. OtherSchemaError for an error that is the schema's, and not a row's."""
@@ -171,8 +179,7 @@ class Connection:
     def _execute(
         self, session: Session, name: str, values: Values, limit_s: float | None = None, *, binary: bool = False
     ) -> list[tuple[Any, ...]]:
-        connection, text = session.connection, query(name)
-        statement: Statement = sql.SQL(text).format(vector=session.vector) if "{vector}" in text else text
+        connection, statement = session.connection, session.statement(name)
         if connection.keeps_session:
             return connection.execute(statement, values, binary=binary).fetchall()
         with connection.transaction():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.vector_codec import Vectors
+from pgembedd.database.vector_codec import Texts, Vectors
 
 CHANNEL = "pgembedd_embed_requests"
 
@@ -54,9 +54,10 @@ class EmbedRequestRepository:
         """Sends the results to their callers, unless they have stopped waiting."""
         self.connection.value(
             "finish_embed_requests",
-            ids=[result.id for result in results],
+            ids=Texts([str(result.id) for result in results]),
             embeddings=Vectors([result.vector for result in results]),
-            refusals=[result.refusal for result in results],
+            # Lists are what takes long to adapt.
+            refusals=[result.refusal for result in results] if any(result.refusal for result in results) else None,
             worker=self.worker,
         )
 

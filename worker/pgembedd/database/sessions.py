@@ -39,8 +39,12 @@ class Session:
     def __init__(self, connection: PinnedConnection, limit: SessionLimit, version: SchemaVersion | None) -> None:
         self.connection, self.limit, self.version = connection, limit, version
         self.process = connection.info.backend_pid
-        self.vector = find_vector_type(connection) or sql.Identifier("vector")
+        self._vector = (find_vector_type(connection) or sql.Identifier("vector")).as_bytes(connection)
         self.unused_since = time.monotonic()
+
+    def statement(self, name: str) -> bytes:
+        """Returns the named statement, with the name that the vector type has here."""
+        return query(name).encode().replace(b"{vector}", self._vector)
 
     def is_alive(self) -> bool:
         """Tells that the server has not ended it, as far as it has said so."""
