@@ -1,11 +1,15 @@
 """Scanned pages, read by Tesseract where the extra `ocr` is installed."""
 
+from __future__ import annotations
+
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from math import sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pypdfium2
+if TYPE_CHECKING:
+    import pypdfium2
 
 _DPI = 200
 _MOST_PIXELS = 16_000_000
@@ -31,7 +35,7 @@ def versions() -> list[str]:
 
 
 @cache
-def reader() -> "PageReader | None":
+def reader() -> PageReader | None:
     """Returns the reader of this process, None without the extra. It reads its data here, and no file later."""
     return PageReader() if versions() else None
 
