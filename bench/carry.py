@@ -1,8 +1,9 @@
 """What it costs to carry a row: one worker with a model that computes nothing, next to the same work by hand.
 
 By the clock, and the processor time of the client and of the server, with and without the words that a search by words
-needs; the hand is one session (bench/by_hand.py), taking turns with the worker. Then where the time of the server goes,
-by statement, as pg_stat_statements has it; that of the nested ones, which are indented, is part of what calls them.
+needs; the hand is one session (bench/by_hand.py), taking turns with the worker, also with what a worker has to check.
+Then where the time of the server goes, by statement, as pg_stat_statements has it; that of the nested ones, which are
+indented, is part of what calls them.
 """
 
 import os
@@ -55,8 +56,10 @@ def beside_by_hand(rounds: int) -> list[Result]:
         cases: dict[str, Callable[[], dict[str, float]]] = {}
         for name, table in TABLES.items():
             by_hand = partial(by_hand_s, connection, ROWS, SOME_WORDS, words=table == "plain")
+            checked = partial(by_hand, checked=True)
             worker = partial(queued_run_s, connection, workers, ROWS, table)
             cases[f"by hand, {name}"] = partial(cost, by_hand, os.getpid(), "select pg_backend_pid()")
+            cases[f"by hand and checked, {name}"] = partial(cost, checked, os.getpid(), "select pg_backend_pid()")
             cases[f"1 worker, {name}"] = partial(cost, worker, workers.members[0].process.pid, sessions)
         values = interleave(cases, rounds)
     return [
