@@ -298,7 +298,7 @@ def test_a_signal_drains_the_workers(nodes: Nodes, database: Database, documents
 def test_ray_places_a_worker_where_a_gpu_is(nodes: Nodes, database: Database, documents: psycopg.Connection) -> None:
     """A GPU that a node declares and does not have: the worker that is placed there ends with its sentence."""
     with driver(nodes, database, "--gpus", "0.5", "--workers", "1") as placed:
-        eventually(lambda: any("{'CPU': 1.0, 'GPU': 0.5}" in line for line in placed.lines), timeout_s=START_S)
+        eventually(lambda: any("'GPU': 0.5" in line for line in placed.lines), timeout_s=START_S)
         assert nodes.ask("add gpu") == "done"
         assert placed.end() == 2, placed.lines
     assert placed.lines[-1].startswith("pgembedd: PGEMBEDD_DEVICE is cuda, but this onnxruntime "), placed.lines
