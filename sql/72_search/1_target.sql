@@ -124,7 +124,10 @@ begin
     select a.attnum, n.nspname, c.relnamespace into target.embedding_no, target.vector_schema, target.vectors_schema
     from pg_attribute a join pg_class c on c.oid = a.attrelid
     join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
-    where a.attrelid = target.vectors and a.attname = _vector_column(one) and not a.attisdropped;
+    where a.attrelid = target.vectors and a.attname = _vector_column(one) and not a.attisdropped
+      -- A column of the key that was renamed is not in the embedding table.
+      and (not target.chunked
+           or _missing_columns(target.vectors, array(select k.name from _key_columns(one.source) k)) is null);
     vector_schema := replace(quote_ident(target.vector_schema), '%', '%%');
     target.distance_to := format(
         '(%%1$s.%s operator(%s.%s) $%%2$s::%s.%s)', replace(target.embedding, '%', '%%'), vector_schema,
@@ -213,7 +216,7 @@ as $$
 declare
     one record;
 begin
-    select p.source, p.text_config, p.words_table, w.configs, w.documents, w.average_length into one
+    select p.source, p.key_columns, p.text_config, p.words_table, w.configs, w.documents, w.average_length into one
     from pipeline p left join word_statistics w on w.pipeline_id = p.id where p.id = target.id;
     target.text_configs := array(
         select distinct o from unnest(one.text_config || one.configs) c, _text_config_oid(c) o where o is not null);
@@ -221,6 +224,9 @@ begin
         when one.text_config is null then format('The pipeline "%s" has no search by words.', target.name)
         when target.text_configs = '{}' then format('The text search configuration %s of "%s" is gone.',
                                                     one.text_config, target.name)
+        when one.key_columns <> target.key_names
+        then format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.',
+                    one.source, target.name)
         when not coalesce(_exists(one.words_table), false)
         then format('The words'' table of "%s" was dropped; the next sweep makes it again.', target.name) end;
     if target.no_words is null then

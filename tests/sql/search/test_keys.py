@@ -54,6 +54,22 @@ def test_a_key_that_is_found_leads_to_its_row(connection: psycopg.Connection, ki
     assert value(connection, similar) == len(samples) * (len(samples) - 1)
 
 
+@pytest.mark.parametrize("destination", [{}, {"embedding_table": "chunks"}])
+def test_a_column_of_the_key_that_was_renamed(connection: psycopg.Connection, destination: dict[str, str]) -> None:
+    found_in(connection, "id int", ["1"], "id", **destination)
+    connection.execute("alter table documents rename id to number")
+    with (
+        refused(
+            'The primary key of public.documents changed. Drop the pipeline "documents" and create it again; the '
+            "vectors stay."
+        ),
+        connection.transaction(),
+    ):
+        search(connection, query="apple", mode="text")
+    connection.execute("alter table documents rename number to id")
+    assert len(search(connection, query="apple", mode="text")) == 1
+
+
 @pytest.mark.parametrize("destination", [{}, {"embedding_column": "%s %"}, {"embedding_table": "chunks"}])
 def test_columns_called_like_names_of_our_own(connection: psycopg.Connection, destination: dict[str, str]) -> None:
     names = ", ".join(f'"{name}"' for name in OURS)
