@@ -32,7 +32,7 @@ class KillAcrossChain(Fault):
         return super().strike(scene, hits)
 
     def hit(self, scene: Scene, number: int) -> None:
-        kills = (Kill().hit, _kill_parser, Terminate().hit, BackendCrash().hit)
+        kills = (Kill().hit, _kill_parser, Terminate().hit, _crash)
         scene.random.choices(kills, (6, 6, 6, 1))[0](scene, scene.random.randrange(60))
         with scene.admin() as connection:
             self._held |= {tuple(map(str, claim)) for held in _HELD for claim in rows(connection, held)}
@@ -74,6 +74,12 @@ _HELD = [
 _VERSIONS = (
     "select 1, ctid, xmin::text from paper_pages union all select 2, ctid, xmin::text from page_chunks order by 1, 2"
 )
+
+
+def _crash(scene: Scene, number: int) -> None:
+    """A crash of the server once all workers have started: one that starts meanwhile ends, with a sentence."""
+    scene.start_workers()
+    BackendCrash().hit(scene, number)
 
 
 def _kill_parser(scene: Scene, number: int) -> None:
