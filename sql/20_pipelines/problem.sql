@@ -33,7 +33,7 @@ begin
         return format('%s has no column %s any more. Rename it back, or %s.', pipeline.source, missing,
             _without_columns(pipeline));
     elsif pipeline.key_columns <> array(select k.name from _key_columns(pipeline.source) k) then
-        return format('The primary key of %s changed. Drop the pipeline "%s" and create it again; the vectors stay.',
+        return format('The primary key of %s changed. Change it back, or drop the pipeline "%s" and create it again.',
             pipeline.source, pipeline.name);
     elsif pipeline.content_function is not null
         and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null

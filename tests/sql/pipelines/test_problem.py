@@ -88,11 +88,11 @@ BREAKAGES = {
     ),
     "key dropped": (
         "alter table documents drop constraint documents_pkey",
-        f"The primary key of public.documents changed. D{AGAIN[1:]}; the vectors stay.",
+        f"The primary key of public.documents changed. Change it back, or {AGAIN}.",
     ),
     "key renamed": (
         "alter table documents rename id to number",
-        f"The primary key of public.documents changed. D{AGAIN[1:]}; the vectors stay.",
+        f"The primary key of public.documents changed. Change it back, or {AGAIN}.",
     ),
 }
 

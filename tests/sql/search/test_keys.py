@@ -60,8 +60,8 @@ def test_a_column_of_the_key_that_was_renamed(connection: psycopg.Connection, de
     connection.execute("alter table documents rename id to number")
     with (
         refused(
-            'The primary key of public.documents changed. Drop the pipeline "documents" and create it again; the '
-            "vectors stay."
+            "The primary key of public.documents changed. Change it back, or drop the pipeline "
+            '"documents" and create it again.'
         ),
         connection.transaction(),
     ):
