@@ -5,7 +5,9 @@ embed() returns, as it is and as a subquery, which is computed once; then the sa
 the same question from several sessions at once: how long each waits.
 
 By hand is the least that any way over the server takes, with nothing checked: a row and a NOTIFY, heard by a thread
-that has the model; the vector written and a NOTIFY, heard by the caller, who deletes the row.
+that has the model; the vector written and a NOTIFY, heard by the caller, who deletes the row. By hand over dblink is
+the least that a function takes, which cannot hear a NOTIFY: the same posted over a second connection, which looks for
+the vector every millisecond, as pg_sleep() sleeps no shorter.
 """
 
 import threading
@@ -36,6 +38,31 @@ LOOK_S = 0.2  # of what answers by hand, at whether it is to stop
 ASK = "with asked as (insert into asked (content) values (%s) returning id) select id from asked, pg_notify('asked','')"
 TAKE = "update asked set taken = true where not taken returning id, content"
 ANSWER = "with answered as (update asked set embedding = (%s)[1] where id = %s) select pg_notify('answered', '')"
+FETCH = "delete from asked where id = %s and embedding is not null returning embedding"
+BY_DBLINK = """
+    create function look(number int) returns text language plpgsql as $$
+    declare
+        found text;
+    begin
+        loop
+            delete from asked where id = number and embedding is not null returning embedding into found;
+            if found is not null then return found; end if;
+            perform pg_sleep(0.0009);
+        end loop;
+    end $$;
+    create function ask(content text) returns vector language plpgsql as $$
+    declare
+        number int;
+        found text;
+    begin
+        select id into number from pgembedd_code.dblink('by hand', format(
+            'with one as (insert into asked (content) values (%L) returning id) select id from one, pg_notify(%L, %L)',
+            content, 'asked', '')) as t(id int);
+        select t.found into found from pgembedd_code.dblink('by hand', format('select look(%s)', number))
+            as t(found text);
+        return found;
+    end $$;
+"""
 
 
 def questions(rounds: int) -> list[list[str]]:
@@ -56,17 +83,20 @@ def in_sql(connection: psycopg.Connection, statement: bytes, text: str) -> objec
 
 
 @contextmanager
-def by_hand(conninfo: str, model: Session) -> Iterator[Callable[[str], object]]:
-    """Yields what has a text embedded by a thread that hears of it over the server."""
+def by_hand(conninfo: str, model: Session) -> Iterator[tuple[Callable[[str], object], Callable[[str], object]]]:
+    """Yields what has a text embedded by a thread that hears of it over the server, and the same in a function."""
     stopped = threading.Event()
     with (
         ThreadPoolExecutor(1) as threads,
         psycopg.connect(conninfo, autocommit=True, prepare_threshold=1) as caller,
         psycopg.connect(conninfo, autocommit=True, prepare_threshold=1) as writer,
         psycopg.connect(conninfo, autocommit=True) as hearing,
+        psycopg.connect(conninfo, autocommit=True) as function,
     ):
         caller.execute("create unlogged table asked (id serial primary key, content text, taken bool default false)")
         caller.execute("alter table asked add embedding vector")
+        caller.execute(BY_DBLINK.encode())
+        function.execute("select pgembedd_code.dblink_connect('by hand', %s)", (conninfo,))
         find_vector_type(writer)
         for connection, channel in ((caller, "answered"), (hearing, "asked")):
             connection.execute(f"listen {channel}".encode())
@@ -80,12 +110,14 @@ def by_hand(conninfo: str, model: Session) -> Iterator[Callable[[str], object]]:
 
         def ask(text: str) -> object:
             ((number,),) = caller.execute(ASK, (text,)).fetchall()
-            next(iter(caller.notifies()))
-            return caller.execute("delete from asked where id = %s returning embedding", (number,)).fetchall()
+            while not (found := caller.execute(FETCH, (number,)).fetchall()):
+                for _ in caller.notifies(timeout=LOOK_S, stop_after=1):  # also of what the function asked
+                    pass
+            return found
 
         answering = threads.submit(answer)
         try:
-            yield ask
+            yield ask, partial(in_sql, function, b"select ask(%s)")
         finally:
             stopped.set()
             answering.result()
@@ -109,7 +141,7 @@ def measure(options: Namespace) -> list[Result]:
     """Percentiles of each round, next to the bare model's."""
     with database() as (connection, conninfo), Session(MODEL) as bare:
         make_table(connection, "indexed", MODEL, index=True)
-        with fleet(conninfo) as workers, by_hand(conninfo, bare) as ask:
+        with fleet(conninfo) as workers, by_hand(conninfo, bare) as (ask, ask_function):
             listening = b"select pgembedd_internal._listeners() is not null"
             workers.await_that(lambda: bool(connection.execute(listening).fetchall()[0][0]), "answering questions")
 
@@ -119,6 +151,7 @@ def measure(options: Namespace) -> list[Result]:
             ways: dict[str, Callable[[Sequence[str]], list[float]]] = {
                 "one question, bare": partial(asked_s, lambda text: bare.embed([text], kind="query")),
                 "one question by hand over the server": partial(asked_s, ask),
+                "one question by hand over dblink": partial(asked_s, ask_function),
                 "embed() in SQL": partial(asked_s, partial(in_sql, connection, EMBED)),
                 "search with embed() in SQL": partial(asked_s, partial(in_sql, connection, SEARCH)),
                 "search with embed() as a subquery": partial(asked_s, partial(in_sql, connection, ONCE)),
