@@ -25,8 +25,11 @@ begin
         from unnest(string_to_array(replace(headline, chr(2), ''), chr(1))) with ordinality as p(part, nth));
     starts := starts[:cardinality(starts) - 1];
     if starts = '{}' then return _beginning(content, length); end if;
-    select s into first from unnest(starts[:100]) s
-    order by (select count(*) from unnest(starts) o where o between s and s + length * 2 / 3) desc, s limit 1;
+    select w.start into first from (
+        select u.start, u.nth,
+               count(*) over (order by u.start range between current row and length * 2 / 3 following) as held
+        from unnest(starts) with ordinality as u(start, nth)) w
+    where w.nth <= 100 order by w.held desc, w.start limit 1;
     began := 1;
     if first > length / 2 then
         began := first - length / 6;
