@@ -48,8 +48,10 @@ def routines(connection: psycopg.Connection, text: str) -> dict[str, Routine]:
 
 
 def queries(package: Path) -> str:
-    """The statements of a program."""
-    return (package / "database" / "queries.sql").read_text(encoding="utf-8")
+    """The statements of a program; version 0.1 has them in one file."""
+    folder = package / "database"
+    parts = sorted(folder.joinpath("statements").glob("*.sql")) or [folder / "queries.sql"]
+    return "".join(part.read_text(encoding="utf-8") for part in parts)
 
 
 def statements(text: str, interface: int) -> dict[str, str]:

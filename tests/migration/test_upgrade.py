@@ -344,5 +344,5 @@ DESCRIBED = """
 
 
 def test_every_part_of_the_interface_has_a_comment(connection: psycopg.Connection) -> None:
-    """Functions for workers alone are described in worker/pgembedd/database/queries.sql."""
+    """Functions for workers alone are described in worker/pgembedd/database/statements."""
     assert rows(connection, DESCRIBED) == []

@@ -1,4 +1,4 @@
-"""The form of the files in sql/: short lines, short files, a head for every file's name."""
+"""The form of the files in sql/ and of statements: short lines, short files, a head for every file's name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 SQL = Path(__file__).parents[2] / "sql"
 FILES = sorted(SQL.rglob("*.sql"))
+STATEMENTS = sorted((SQL.parent / "worker/pgembedd/database/statements").glob("*.sql"))
 
 MOST_COLUMNS = 120
 MOST_LINES = 250
@@ -25,7 +26,7 @@ _TOKEN = re.compile(r"""--[^\n]*|\$\w*\$|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')
 
 
 def named(path: Path) -> str:
-    return path.relative_to(SQL).as_posix()
+    return path.relative_to(SQL if path.is_relative_to(SQL) else SQL.parent).as_posix()
 
 
 def bodies() -> dict[str, int]:
@@ -40,7 +41,7 @@ def bodies() -> dict[str, int]:
 def test_no_line_is_longer_than_120_characters() -> None:
     lines = {
         f"{named(path)}:{number}"
-        for path in FILES
+        for path in FILES + STATEMENTS
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if len(line) > MOST_COLUMNS or line != line.rstrip()
     }
@@ -49,14 +50,13 @@ def test_no_line_is_longer_than_120_characters() -> None:
 
 def test_every_database_can_hold_them() -> None:
     """Whatever its encoding: it is sent as UTF-8."""
-    foreign = {named(path) for path in FILES if not path.read_text(encoding="utf-8").isascii()}
+    foreign = {named(path) for path in FILES + STATEMENTS if not path.read_text(encoding="utf-8").isascii()}
     assert foreign == set()
-    assert (SQL.parent / "worker/pgembedd/database/queries.sql").read_text(encoding="utf-8").isascii()
 
 
 def test_no_two_statements_share_a_name() -> None:
     """The second would be taken for both."""
-    text = (SQL.parent / "worker/pgembedd/database/queries.sql").read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in STATEMENTS)
     names = Counter(re.findall(r"^-- name: (\w+)$", text, re.MULTILINE))
     assert [name for name, count in names.items() if count > 1] == []
 
@@ -73,7 +73,7 @@ def test_literals_mean_the_same_under_any_standard_conforming_strings() -> None:
 
 
 def test_no_file_is_longer_than_250_lines() -> None:
-    lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES + STATEMENTS}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 

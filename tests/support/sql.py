@@ -1,6 +1,6 @@
 """The SQL interface from a test: pipelines of three dimensions, jobs worked with made-up vectors.
 
-The worker's own statements (worker/pgembedd/database/queries.sql) are what calls claim, read, store and fail here, too.
+The worker's own statements (worker/pgembedd/database/statements) are what calls claim, read, store and fail here, too.
 """
 
 from __future__ import annotations

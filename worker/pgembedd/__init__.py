@@ -13,7 +13,7 @@ The program `pgembedd` (`cli/`) is a worker, a service, or a command that ends:
     mcp    the same searches for assistants (`mcp/`).
 
 A worker keeps nothing: what is to be done, and what became of it, is in the database (sql/00_model/model.sql), which it
-reaches by named statements (`database/queries.sql`) alone. Its errors are types that say what is done about them
+reaches by named statements (`database/statements/`) alone. Its errors are types that say what is done about them
 (`errors.py`).
 """
 

@@ -1,4 +1,4 @@
-"""Loads the named statements of queries.sql: `-- name: x` starts one.
+"""Loads every statement that the worker and the command line run, from `statements/`: `-- name: x` starts one.
 
 `{interface}` is this program's, which sql/ has.
 """
@@ -15,7 +15,9 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 @cache
 def _all() -> dict[str, LiteralString]:
-    parts = _NAME.split(files("pgembedd.database").joinpath("queries.sql").read_text(encoding="utf-8"))
+    folder = files("pgembedd.database").joinpath("statements")
+    text = "".join(each.read_text(encoding="utf-8") for each in folder.iterdir())
+    parts = _NAME.split(text)
     # Of our own files: as literal as the rest.
     return {
         name: body.strip().replace("{interface}", f"n{INTERFACE}")
