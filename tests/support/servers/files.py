@@ -6,6 +6,7 @@ believes every signature.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -83,17 +85,29 @@ def file_server(certificates: tuple[Path, Path] | None) -> Iterator[FileServer]:
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
+    context = None
+    if certificates is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates[1], certificates[0])
+
     class Quiet(ThreadingHTTPServer):
         daemon_threads = True
+
+        def get_request(self) -> tuple[socket.socket, Any]:
+            request, address = super().get_request()
+            try:
+                request.getpeername()  # of a client that has hung up, wrap_socket() would leave the socket open
+            except OSError:
+                request.close()
+                raise
+            if context is not None:
+                request = context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            return request, address
 
         def handle_error(self, request: object, client_address: object) -> None:
             """Clients that hang up are what is tested."""
 
     http = Quiet(("127.0.0.1", 0), Handler)
-    if certificates is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates[1], certificates[0])
-        http.socket = context.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
     server.port = http.server_address[1]
     thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
     thread.start()
