@@ -100,7 +100,7 @@ begin
     elsif jsonb_typeof(value) = 'array'
           and jsonb_path_exists(value, 'strict $[*] ? (@.type() == "array" || @.type() == "object")') then
         refusal := 'Arrays and objects within an array cannot be compared.';
-    elsif operand.base in (25, 1043) or operand.base in (20, 23, 1700) and literal ~ E'^\'\\d{1,9}\'' then
+    elsif operand.base in (25, 1043) or operand.base in (20, 23, 1700) and value #>> '{}' ~ '^[0-9]{1,9}$' then
         null;  -- which these take
     else
         begin

@@ -96,6 +96,7 @@ def test_like_is_that_of_the_type(
     ("filter", "message", "hint"),
     [
         ({"language": "klingon"}, 'The filter compares "language", which is regconfig, with "klingon".', "klingon"),
+        ({"id": "1'2"}, 'The filter compares "id", which is integer, with "1\'2".', "invalid input syntax"),
         ({"docs": ["{}"]}, '$eq does not go with "docs", which is json[].', "types with an order"),
         ({"docs": {"$contains": "{}"}}, '$contains does not go with "docs", which is json[].', "types with an order"),
         ({"spots": {"$contains": "(1,1)"}}, '$contains does not go with "spots", which is point[].', "order"),
