@@ -35,14 +35,14 @@ declare
     deadline timestamptz := clock_timestamp() + timeout;
     way record := _way_to_ask();
     line text := coalesce(way.kept, 'pgembedd ' || gen_random_uuid());
-    posted boolean := false;
+    posted boolean := way.kept is not null;
     outcome record;
     failed record;
 begin
     request.id := gen_random_uuid();
     begin
-        posted := _post_over_kept(way.dblink, way.kept, request, timeout);
-        if not posted then
+        if not _post_over_kept(way.dblink, way.kept, request, timeout) then
+            posted := false;
             request.id := gen_random_uuid();  -- the other may have been posted nevertheless
             perform _disconnect(line);
             perform _connect(line);

@@ -428,6 +428,23 @@ def test_the_question_of_a_cancelled_caller_is_taken_back(asker: psycopg.Connect
     assert value(asker, "select pgembedd_code.dblink_get_connections()") is None
 
 
+def test_a_question_is_taken_back_whose_caller_is_cancelled_while_it_is_posted(
+    asker: psycopg.Connection, hand: Hand
+) -> None:
+    with asking(asker) as first:
+        hand.answer(hand.take_one())
+    assert first.answer == VECTOR  # so that the next is posted over the connection that is kept
+    waits = "select from pg_locks where relation = 'pgembedd_internal.embed_request'::regclass and not granted"
+    with hand.connection.transaction():
+        hand.connection.execute("lock table pgembedd_internal.embed_request in exclusive mode")
+        one = Asking(asker, "'another', timeout => '1 min'")
+        eventually(lambda: bool(rows(hand.connection, waits)))
+        asker.cancel_safe(timeout=PATIENCE_S)
+    one.done()
+    assert isinstance(one.error, psycopg.errors.QueryCanceled)
+    assert kept(hand.connection) == 0
+
+
 def test_askers_do_not_see_each_others_questions(asker: psycopg.Connection, hand: Hand) -> None:
     with asking(asker, "'a secret', timeout => '1 min'"):
         question = hand.take_one()
