@@ -170,6 +170,17 @@ def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_
             ]
 
 
+def test_the_only_viewer_is_told_that_the_answer_is_gone(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LOOK_S", 0.0)
+    monkeypatch.setattr(watch, "IDLE_LOOK_S", 0.05)
+    with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
+        answer = UUID(first.event()[1]["answer"])
+        asked.claim(answer)
+        assert [first.event()[0] for _ in range(2)] == ["sources", "status"]
+        asked.forget_all()
+        assert [word for word, _ in first.rest()] == ["error"]
+
+
 def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])

@@ -25,6 +25,7 @@ TAKEN_S = 5.0  # so long a chat has no status: a busy worker may take much longe
 LOOK_S = 5.0  # between two looks at whether a viewer may see the answer still
 LOOK_OF_EACH_S = 0.02  # so often at most for all viewers, who come to be many: then the looks are rarer
 LOOK_WAIT_S = 0.1  # for a look; meanwhile many may wait for theirs
+IDLE_LOOK_S = 30.0  # while nothing new is read, as where no viewer may see the answer any more
 NOT_SHARED = AnswerEvent("error", {"message": "The answer is not shared with you any more."})
 
 
@@ -143,10 +144,10 @@ class Viewer:
         if (feed := self._feed) is None:
             yield [await self._shown(event) for event in await self._past()]
             return
-        at = 0
+        at, idle = 0, False
         while True:
             changed, known = feed.changed, feed.events[at:]
-            if known and not await self._may_see(feed):
+            if (known or idle) and not await self._may_see(feed):
                 yield [NOT_SHARED]
                 return
             at += len(known)
@@ -154,7 +155,9 @@ class Viewer:
                 yield [await self._shown(event, feed) for event in wanted]
             if (feed.over and at == len(feed.events)) or self._hub.stopping.is_set():
                 return
-            if not await is_set(changed, self._check.wait_s(feed)) and await self._is_untaken(feed):
+            untaken_in_s = self._check.wait_s(feed)
+            idle = not await is_set(changed, IDLE_LOOK_S if untaken_in_s is None else untaken_in_s)
+            if idle and await self._is_untaken(feed):
                 yield [UNTAKEN_EVENT]
 
     async def _may_see(self, feed: Feed) -> bool:
