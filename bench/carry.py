@@ -45,12 +45,17 @@ def beside_by_hand(rounds: int) -> list[Result]:
             queued_run_s(connection, workers, 2_000, table)
 
         def cost(run: Callable[[], float], clients: int, servers: str) -> dict[str, float]:
-            """Figures of a run by a process and the sessions whose ids a statement gives."""
-            servers_of = [pid for (pid,) in connection.execute(servers.encode()).fetchall()]
-            before = cpu_s(clients), sum(map(cpu_s, servers_of))
+            """Figures of a run by a process and those sessions, whose ids a statement gives, that outlive it."""
+
+            def of_server() -> dict[int, float]:
+                return {pid: cpu_s(pid) for (pid,) in connection.execute(servers.encode()).fetchall()}
+
+            before, clients_before = of_server(), cpu_s(clients)
             figures = {"by the clock": run()}
-            figures |= {"CPU of the client": cpu_s(clients) - before[0]}
-            figures |= {"CPU of the server": sum(map(cpu_s, servers_of)) - before[1]}
+            figures |= {"CPU of the client": cpu_s(clients) - clients_before}
+            figures |= {
+                "CPU of the server": sum(used - before[pid] for pid, used in of_server().items() if pid in before)
+            }
             return {name: seconds / ROWS * 1e6 for name, seconds in figures.items()}
 
         cases: dict[str, Callable[[], dict[str, float]]] = {}
