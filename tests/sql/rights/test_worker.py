@@ -64,7 +64,7 @@ WORKER_FUNCTIONS = {
     "due_listings()",
     "begin_listing(integer)",
     "add_objects(integer,integer,json)",
-    "finish_listing(integer,integer,bigint)",
+    "finish_listing(integer,integer,bigint,text)",
     "fail_listing(integer,integer,text)",
     "note_file(integer,jsonb,bytea,bytea,text,text,text)",
     "store_pages(text,integer,bigint[],integer[],bytea[],text[],json,text,bytea[],text[])",
