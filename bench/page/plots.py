@@ -76,7 +76,7 @@ PLOTS = (
     Plot(
         "search",
         "Recall@10 under filters, against exact search",
-        r"recall@10, (?P<label>.* rows, .*(?P<series>search\(\)|match function|filter around a window))",
+        r"recall@10, (?P<label>(?!.*, indexed).* rows, .*(?P<series>search\(\)|match function|filter around a window))",
         "",
     ),
     Plot("retrieval", "nDCG@10", "(?P<label>.*)", "nDCG@10"),
