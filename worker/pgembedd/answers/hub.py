@@ -179,8 +179,11 @@ class AnswerHub:
                 feed.viewers.append(feed.viewers.pop(0))  # one who may not see it any more keeps it from no other
                 viewer = next((one for one in feed.viewers if one.rights not in feed.unreadable), feed.viewers[0])
                 groups.setdefault(viewer.rights, (viewer, []))[1].append(feed)
-        first, *others = [self._read_group(*group) for group in groups.values()] or [asyncio.sleep(0)]
-        await (asyncio.gather(first, *others) if others else first)
+        readings = [self._read_group(*group) for group in groups.values()]
+        if len(readings) == 1:  # as nearly always: to gather takes a task
+            await readings[0]
+        else:
+            await asyncio.gather(*readings)
 
     async def _read_group(self, viewer: Questions, feeds: list[Feed]) -> None:
         try:
