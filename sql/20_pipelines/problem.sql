@@ -9,6 +9,14 @@ as $$
                     _column_problem(pipeline))
 $$;
 
+create or replace function pgembedd_internal._other_key(source regclass, pipeline text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('The primary key of %s changed. Change it back, or drop the pipeline "%s" and create it again.',
+                  source, pipeline)
+$$;
+
 create or replace function pgembedd_internal._source_problem(pipeline pgembedd_internal.pipeline) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -33,8 +41,7 @@ begin
         return format('%s has no column %s any more. Rename it back, or %s.', pipeline.source, missing,
             _without_columns(pipeline));
     elsif pipeline.key_columns <> array(select k.name from _key_columns(pipeline.source) k) then
-        return format('The primary key of %s changed. Change it back, or drop the pipeline "%s" and create it again.',
-            pipeline.source, pipeline.name);
+        return _other_key(pipeline.source, pipeline.name);
     elsif pipeline.content_function is not null
         and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null
     then

@@ -224,9 +224,7 @@ begin
         when one.text_config is null then format('The pipeline "%s" has no search by words.', target.name)
         when target.text_configs = '{}' then format('The text search configuration %s of "%s" is gone.',
                                                     one.text_config, target.name)
-        when one.key_columns <> target.key_names
-        then format('The primary key of %s changed. Change it back, or drop the pipeline "%s" and create it again.',
-                    one.source, target.name)
+        when one.key_columns <> target.key_names then _other_key(one.source, target.name)
         when not coalesce(_exists(one.words_table), false)
         then format('The words'' table of "%s" was dropped; the next sweep makes it again.', target.name) end;
     if target.no_words is null then
