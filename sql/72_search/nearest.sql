@@ -23,7 +23,7 @@ begin
     hits := '{}';
     if path = 'index' then
         select n.* into hits, found_all, visits, steps
-        from _search_by_index(target, asked, steps, plan.visits, rows) n;
+        from _search_by_index(target, asked, steps, plan.visits, plan.gap, rows) n;
         breadth := steps[cardinality(steps)];
         path := case when found_all then path else 'index, then exact' end;
     end if;
@@ -96,8 +96,8 @@ end $$;
 -- scan of the index costs less than an exact one.
 create or replace function pgembedd_internal._search_by_index(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[], visits integer[],
-    rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean, out most integer,
-    out taken integer[]
+    gap integer, rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
+    out most integer, out taken integer[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -111,12 +111,14 @@ declare
     seen integer;
     before bigint;
     reached integer;
+    ignored text;
 begin
     loop
         before := case when visits is not null then _search_visited(asked.indexes) end;
         settings := _search_set(_search_settings(steps[1], visits[n], rows));
+        ignored := set_config('pgembedd.scan_until', (before + gap)::text, true);
         execute _search_statement(target, asked, 'index', n > 1) into hits, seen, parts, ends
-        using asked.embedding, steps[n], steps[:n];
+        using asked.embedding, steps[n], steps[:n], gap, before + visits[n];
         settings := _search_set(settings);
         ends[n] := case when visits is not null then _search_visited(asked.indexes) end;
         reached := 0;

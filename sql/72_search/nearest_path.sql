@@ -9,7 +9,8 @@ declare
     plan json;
 begin
     if not _search_filtered(target, asked) then return asked; end if;
-    execute 'explain (format json) select from ' || _search_from(target, asked, 'exact') into plan;
+    execute concat('explain (format json) select from ', _search_from(target, asked, 'exact'),
+        case when not target.chunked then format(' and s.%s is not null', target.embedding) end) into plan;
     asked.matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition: 0
     asked.exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';
     asked.by_index := plan -> 0 -> 'Plan' ->> 'Node Type' in ('Bitmap Heap Scan', 'Index Scan');
@@ -45,17 +46,19 @@ begin
 end $$;
 
 -- Which scan costs less, of how many rows. The index visits about step * rows / matches rows. `visits` bounds them for
--- each step with which the index costs less, or for the first: twice as many, or more where a scan in vain takes about
--- as long as the exact one that follows it; null where nothing filters. Without an index there is one way.
+-- each step with which the index costs less, or for the first; null where nothing filters. `gap` bounds those without a
+-- match: a scan that meets none in a sixth of the time of the exact one, or in five times the rows between two matches
+-- that lie evenly, is far from them. So the index is tried where matches are too few for it, too, as they may be near;
+-- not where that sixth is less than what it gives at once, nor under a policy, as hidden rows are not counted in time.
+-- Without an index there is one way.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
 -- page has: a scan of a table takes a twentieth of the time of a visit for a page, and a hundredth for a row, of which
--- the planner thinks as 1 and 0.0125 (decision 9). Pages that an index leads to take a third of what it thinks. Beyond
--- the bound, all that was met by the way is looked up, too.
+-- the planner thinks as 1 and 0.0125 (decision 9). Pages that an index leads to take a third of what it thinks.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
-    out path text, out visits integer[], out rows double precision, out index_cost double precision,
-    out exact_cost double precision, out indexes oid[]
+    out path text, out visits integer[], out gap integer, out rows double precision,
+    out index_cost double precision, out exact_cost double precision, out indexes oid[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -68,7 +71,10 @@ declare
     has_parts boolean;
     per_page double precision;
     visit_cost double precision;
+    exact_visits double precision;  -- which cost as much as the exact scan
+    per_match double precision;  -- rows
     last_step double precision;  -- with which the index costs less
+    watched boolean;
 begin
     select greatest(c.reltuples, 0), c.relpages, c.relhassubclass into rows, pages, has_parts
     from pg_class c where c.oid = target.vectors;
@@ -77,18 +83,21 @@ begin
         select sum(greatest(c.reltuples, 0)), sum(c.relpages) into rows, pages
         from pg_class c where c.oid = any (tables) and c.relkind = 'r';
     end if;
-    select array_agg(i.indexrelid), case when bool_or(i.indisvalid and exists (
-               select from pg_class x join pg_am a on a.oid = x.relam
-               where x.oid = i.indexrelid and a.amname in ('hnsw', 'ivfflat'))) then 'index' else 'exact' end
-    into indexes, path from pg_index i where i.indrelid = any (tables);
+    select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end into indexes, path
+    from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am a on a.oid = x.relam
+    where i.indrelid = any (tables) and a.amname in ('hnsw', 'ivfflat');
     if path = 'exact' or asked.matches is null then return; end if;
     per_page := rows / greatest(pages, 1);
+    per_match := greatest(rows, asked.matches) / asked.matches;
     visit_cost := 20 * (1 + 0.0125 * per_page) / (1 + 0.2 * per_page);
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end;
-    index_cost := visit_cost * steps[1] * greatest(rows, asked.matches) / asked.matches;
-    last_step := least(exact_cost / visit_cost, most / 2.0) * asked.matches / greatest(rows, asked.matches);
-    if steps[1] > last_step then path := 'exact'; end if;
-    visits := array(select least(most, greatest(2 * s * greatest(rows, asked.matches) / asked.matches,
-                                                exact_cost / visit_cost / 2))
+    exact_visits := exact_cost / visit_cost;
+    index_cost := visit_cost * steps[1] * per_match;
+    watched := not row_security_active(target.vectors);
+    last_step := least(exact_visits, most / 2.0) / per_match;
+    gap := least(most, greatest(exact_visits / 6, case when steps[1] <= last_step then 5 * per_match end));
+    if steps[1] > last_step and not (watched and gap >= greatest(200, 4 * steps[1])) then path := 'exact'; end if;
+    visits := array(select least(most, case when watched then 2 * exact_visits
+                                            else greatest(2 * s * per_match, exact_visits / 2) end)
                     from unnest(steps) s where s <= greatest(last_step, steps[1]) order by s);
 end $$;

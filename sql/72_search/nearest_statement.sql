@@ -1,11 +1,10 @@
--- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. OFFSET keeps an exact scan
--- from the index, and from computing a distance twice. Adding 0 keeps the planner from taking what the index gives for
--- sorted: it compares rounded vectors, and an iterative scan goes on with nearer ones. The key becomes JSON after the
--- LIMIT; within it that would be done for every row that an exact scan compares. Of a row that is found as one, the
--- nearest chunk remains. Hits at one distance are in the order of their keys, whatever the breadth: an index scan,
--- which has no order of theirs, ends with the last of them. `in_parts`: also the part of each hit, which is the first
--- of the steps $3 that has it, and what the scan had visited when it met the first of a further part. Those that came
--- together at one distance are of one part.
+-- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. Adding 0 keeps the planner
+-- from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan goes on with nearer
+-- ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an exact scan compares.
+-- Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order of their keys,
+-- whatever the breadth: an index scan, which has no order of theirs, ends with the last of them. `in_parts`: also the
+-- part of each hit, which is the first of the steps $3 that has it, and what the scan had visited when it met the first
+-- of a further part. Those that came together at one distance are of one part.
 create or replace function pgembedd_internal._search_statement(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean,
     breadth text default '($2)'
@@ -34,12 +33,7 @@ begin
                          order by {part} {alias}.{own} operator(pg_catalog.+) 0, {columns}) as nth
               from {ranked} {alias}) o $q$, jsonb_build_object(
         'own', quote_ident(target.own), 'alias', alias, 'columns', format(target.hit_columns, alias),
-        'found', format(case path
-            when 'index' then 'select %1$s, %2$s as %3$s%6$s from %4$s order by %2$s fetch first %5$s rows with ties'
-            else 'select * from (select %1$s, %2$s as %3$s from %4$s offset 0) %7$s order by %3$s, %1$s limit %5$s' end,
-            format(target.hit_columns, alias), format(target.distance_to, alias, 1), target.own,
-            _search_from(target, asked, path), breadth, case when in_parts
-                then format(', %s as %s_visited', _search_visited_now(asked.indexes), target.own) end, alias),
+        'found', _search_found(target, asked, path, in_parts, breadth),
         'part', format(part, alias), 'placed', case when in_parts then _search_placed(target) end,
         'parts', case when in_parts then _search_parts(target) when path = 'index' then ', null, null' end,
         'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
@@ -47,6 +41,32 @@ begin
             '(select distinct on (%1$s) v.* from %4$s v '
             'order by %1$s, %3$s v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
             format(target.key_columns, 'v'), target.own, format(part, 'v'), found_in) else found_in end));
+end $$;
+
+-- What the scan finds. OFFSET keeps an exact scan from the index, and from computing a distance twice; whether a row
+-- has a vector is asked after the filter, as to find one of its last columns takes a quarter of a scan. A `watched`
+-- index scan stops where it meets no matches: each of them moves the visits until which it goes on, by $4, at most to
+-- $5. Beyond them every row is let through, which fills the list, and is no match.
+create or replace function pgembedd_internal._search_found(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean, breadth text
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    watched constant boolean := path = 'index' and asked.near_condition <> 'true' and asked.indexes is not null;
+begin
+    return format(case
+        when watched then 'select f.* from (select %1$s, %2$s as %3$s%4$s, (%5$s and %6$s) as %3$s_passes from %7$s '
+                          'order by %2$s fetch first %8$s rows with ties) f where f.%3$s_passes'
+        when path = 'index'
+        then 'select %1$s, %2$s as %3$s%4$s from %7$s order by %2$s fetch first %8$s rows with ties'
+        else 'select * from (select %1$s, %2$s as %3$s from %7$s offset 0) %9$s where %3$s is not null '
+             'order by %3$s, %1$s limit %8$s' end,
+        format(target.hit_columns, target.alias), format(target.distance_to, target.alias, 1), target.own,
+        case when in_parts then format(', %s as %s_visited', _search_visited_now(asked.indexes), target.own) end,
+        _search_goes_on(asked), _search_passes(target, asked),
+        _search_from(target, asked, case when watched then 'watched' else path end), breadth, target.alias);
 end $$;
 
 -- What these indexes' scans have led to, as an expression, which tells it for each row of a scan.
@@ -85,18 +105,45 @@ begin
             from numbered n) $q$, jsonb_build_object('own', target.own));
 end $$;
 
--- Within an index scan each row of the source is looked up by its key: OFFSET keeps the planner from reading them all.
 create or replace function pgembedd_internal._search_from(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
+declare
+    passes text := _search_passes(target, asked);
 begin
-    if not target.chunked then
-        return format('%s s where s.%s is not null and (%s)', target.source, target.embedding, asked.near_condition);
+    if target.chunked and path = 'exact' then
+        return format('%s v join %s s on %s where (%s)', target.vectors, target.source,
+                      format(target.key_match, 's', 'v'), asked.near_condition);
+    elsif path = 'watched' then
+        passes := format($q$case when not %s then true when %s then pg_catalog.set_config('pgembedd.scan_until',
+            least($5, %s operator(pg_catalog.+) $4)::pg_catalog.text, true) is not null end$q$,
+            _search_goes_on(asked), passes, _search_visited_now(asked.indexes));
     end if;
-    return format(case path when 'index' then '%s v where exists (select from %s s where %s and (%s) offset 0)'
-                            else '%s v join %s s on %s where (%s)' end,
-                  target.vectors, target.source, format(target.key_match, 's', 'v'), asked.near_condition);
+    return format('%s %s where %s', target.vectors, target.alias, concat_ws(' and ', case
+        when not target.chunked and path <> 'exact' then format('s.%s is not null', target.embedding) end, passes));
+end $$;
+
+create or replace function pgembedd_internal._search_goes_on(asked pgembedd_internal._asked) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return format('((%s) operator(pg_catalog.<=) pg_catalog.current_setting(''pgembedd.scan_until'')::pg_catalog.int8)',
+                  _search_visited_now(asked.indexes));
+end $$;
+
+-- The condition of an index scan. Each row of the source is looked up by its key: OFFSET keeps the planner from reading
+-- them all.
+create or replace function pgembedd_internal._search_passes(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return format(case when target.chunked then 'exists (select from %2$s s where %3$s and (%1$s) offset 0)'
+                       else '(%1$s)' end, asked.near_condition, target.source, format(target.key_match, 's', 'v'));
 end $$;

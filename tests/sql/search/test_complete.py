@@ -61,6 +61,29 @@ def test_a_filter_far_from_the_query_is_complete(connection: psycopg.Connection)
 
 
 @pytest.mark.slow
+def test_few_matches_are_looked_for_in_the_index_while_it_meets_them(connection: psycopg.Connection) -> None:
+    """They are fewer than the index is good for, but may be near; where they are far it stops soon."""
+    make_source(connection, 6000)
+    nearest_first = column(connection, EXACT["column"], 1024, QUERY, 6000)
+    connection.execute("alter table documents disable trigger user")
+    few = {-1: nearest_first[10:22], -2: nearest_first[3000:3012]}
+    for share, ids in few.items():
+        connection.execute("update documents set share = %s where id = any(%s)", [share, ids])
+    connection.execute("analyze documents; set local seq_page_cost = 40")
+    explain = "select pgembedd.explain_search('documents', null, filter => %s, embedding => %s::vector) -> 'semantic'"
+    visited = "select pg_stat_get_xact_tuples_returned('documents_embedding_hnsw'::regclass)"
+    for share, path, most in ((-1, "index", 100), (-2, "index, then exact", 600)):
+        plan = value(connection, explain, f'{{"share": {share}}}', QUERY)
+        assert plan["expected_costs"]["exact"] < plan["expected_costs"]["index"]
+        assert plan["path"] == path
+        before = value(connection, visited)
+        found = [hit.key for hit in search(connection, filter={"share": share})]
+        assert 10 < value(connection, visited) - before < most
+        assert len(set(found) & set(few[share][:10])) >= 9, path
+    assert found == few[-2][:10]
+
+
+@pytest.mark.slow
 def test_policies_leave_it_complete(roles: Roles, database: Database, source: psycopg.Connection) -> None:
     connection, statement = source, exact_search(source)
     reader = roles.make("reader")
