@@ -18,10 +18,11 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 16 $$;
 
--- Waits up to `patience` for the vector, and deletes the request then; nulls when there is none yet. It polls more
--- seldom the longer it takes: polling adds a twentieth to the time at most, and fifty callers that wait for one worker
--- leave it its processor. `crowded`: more connections are open than are to be kept. Whether a worker is there is looked
--- at while one works already, and at the end.
+-- Waits up to `patience` for the vector, and deletes the request then; nulls when there is none yet. It polls until a
+-- worker has taken the request, and where that one holds no lock for it. It polls more seldom the longer it takes:
+-- polling adds a twentieth to the time at most, and fifty callers that wait for one worker leave it its processor.
+-- `crowded`: more connections are open than are to be kept. Whether a worker is there is looked at while one works
+-- already, and at the end.
 create or replace function pgembedd_internal._await_vector(
     id uuid, patience interval, out embedding text, out refusal text, out crowded boolean
 )
@@ -33,30 +34,50 @@ as $$
 declare
     ends_at timestamptz := clock_timestamp() + patience;
     first boolean := true;
+    released boolean := false;
     over boolean;
     asked_at timestamptz;
+    taken boolean;
 begin
     crowded := (select count(*) > _most_kept() from pg_stat_get_activity(null) a
                 where a.usesysid = to_regrole(quote_ident(session_user)));
     loop
         over := clock_timestamp() >= ends_at;
-        select translate(q.embedding::text, '{}', '[]'), q.refusal into embedding, refusal
-        from embed_request q where q.id = $1 and num_nonnulls(q.embedding, q.refusal) > 0;
-        if found then
-            delete from embed_request q where q.id = $1;
-            exit;
-        end if;
+        delete from embed_request q where q.id = $1 and num_nonnulls(q.embedding, q.refusal) > 0
+        returning translate(q.embedding::text, '{}', '[]'), q.refusal into embedding, refusal;
+        exit when found or released;
+        select q.asked_at, q.taken_by is not null into asked_at, taken from embed_request q where q.id = $1;
         if first or over then
-            asked_at := (select q.asked_at from embed_request q where q.id = $1);
             -- A worker may have deleted it, as its time was over, before this caller saw that.
             refusal := case when asked_at is not null then _no_worker_for(id)
                             when not over then 'The request was lost: the server was restarted.' end;
             exit when over or refusal is not null;
             first := false;
         end if;
+        released := taken and _await_release(id);
+        continue when released;
         -- pg_sleep() counts whole milliseconds, and takes two for 0.001.
         perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - asked_at) / 20, 0.0009), .02));
     end loop;
+end $$;
+
+-- Waits until the worker that holds the lock of a request has released it and has committed, or has ended; false where
+-- it takes longer, or none holds the lock. Any role could hold it: that costs a caller the longest sleep. The row is
+-- locked afterwards, so that no worker can serve it before the transaction ends.
+create or replace function pgembedd_internal._await_release(request uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set enable_seqscan = off
+set lock_timeout = '20ms'
+as $$
+declare
+    lock bigint := uuid_hash_extended(request, 0);
+begin
+    if pg_try_advisory_xact_lock_shared(lock) then return false; end if;
+    perform pg_advisory_xact_lock_shared(lock);
+    perform from embed_request q where q.id = request for update;
+    return true;
+exception when lock_not_available then return false;
 end $$;
 
 -- Why no worker will embed the text of a request, which is deleted then; null where one may. Another worker is told of

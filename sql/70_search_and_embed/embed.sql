@@ -13,7 +13,6 @@ set standard_conforming_strings = on  -- all functions called here have backslas
 as $$
 declare
     request pgembedd_internal.embed_request;
-    secret uuid := (select l.secret from loopback l);
     key text;
     vector_text text;
     memo text;  -- of the transaction: key, seal, vector_text
@@ -31,11 +30,11 @@ begin
     memo := current_setting('pgembedd.vector', true);
     if starts_with(memo, key) then
         vector_text := substr(memo, 129);
-        if substr(memo, 65, 64) = _seal(secret, key, vector_text) then return vector_text; end if;
+        if substr(memo, 65, 64) = _seal(key, vector_text) then return vector_text; end if;
     end if;
     ignored := _check_embed_request(request, timeout);
     vector_text := _make_embed_request(request, timeout);
-    perform set_config('pgembedd.vector', key || _seal(secret, key, vector_text) || vector_text, true);
+    perform set_config('pgembedd.vector', key || _seal(key, vector_text) || vector_text, true);
     return vector_text;
 end $$;
 comment on function pgembedd.embed is
@@ -50,8 +49,8 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     one pgembedd_internal.pipeline;
-    models text[];
-    fingerprints text[];
+    other_model text;
+    other_fingerprint text;
     ignored text;
 begin
     if pipeline is not null then
@@ -67,29 +66,32 @@ begin
         return;
     end if;
     -- While a model is being changed the next one is there, too, and afterwards the previous one: not what is searched.
-    select array_agg(distinct p.model), array_agg(distinct p.fingerprint) filter (where p.fingerprint is not null)
-    into models, fingerprints
+    select coalesce(_model_asked.model, min(p.model)), max(p.model), min(p.fingerprint), max(p.fingerprint)
+    into wanted_model, other_model, wanted_fingerprint, other_fingerprint
     from pipeline p where case when _model_asked.model is null then p.shadow_of is null and p.task = 'embed'
                                else p.model = _model_asked.model end;
-    wanted_model := coalesce(model, models[1]);
-    wanted_fingerprint := fingerprints[1];
     if wanted_model is null then
         raise exception using message = 'There is no pipeline, so nothing says which model is meant.',
             hint = 'Name one with model => ''gte-small'', or make a pipeline with pgembedd.create_pipeline().',
             errcode = 'undefined_object';
-    elsif cardinality(models) > 1 then
-        raise exception using message = format('The pipelines have several models: %s.', array_to_string(models, ', ')),
+    elsif other_model <> wanted_model then
+        raise exception using
+            message = format('The pipelines have several models, such as %s and %s.', wanted_model, other_model),
             hint = 'Name the one that you search, with pipeline => ''...''.', errcode = 'invalid_parameter_value';
-    elsif cardinality(fingerprints) > 1 then
-        raise exception using message = format('Pipelines hold vectors of several states of %s: %s.', wanted_model,
-            array_to_string(fingerprints, ', ')),
+    elsif other_fingerprint <> wanted_fingerprint then
+        raise exception using
+            message = format('Pipelines hold vectors of several states of %s, such as %s and %s.', wanted_model,
+                wanted_fingerprint, other_fingerprint),
             hint = 'Name the one that you search, with pipeline => ''...''.', errcode = 'invalid_parameter_value';
     end if;
 end $$;
 
 -- A search without an index calls embed() for every row, so the last vector of a transaction is kept in a setting of
 -- it. Every role may write settings; the seal, whose secret only the owner knows, proves that the vector is ours.
-create or replace function pgembedd_internal._seal(secret uuid, key text, vector_text text) returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select encode(sha256(convert_to(secret || key || vector_text || secret, getdatabaseencoding())), 'hex') $$;
+create or replace function pgembedd_internal._seal(key text, vector_text text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select encode(sha256(convert_to(l.secret || key || vector_text || l.secret, getdatabaseencoding())), 'hex')
+    from loopback l
+$$;

@@ -14,10 +14,11 @@ comment on function pgembedd_internal.hear_embed_requests is
     'Serve the requests of embed() in this session from now on: for workers of version 0.1.0.';
 
 -- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined, nor of
--- callers that are gone: so no role has more of them in the line than sessions. Expired requests are deleted.
--- `known`: a pipeline has that model.
+-- callers that are gone: so no role has more of them in the line than sessions. Where none waits, expired requests are
+-- deleted. `known`: a pipeline has that model. A worker that `keeps_session` holds a lock for each request until it has
+-- served it, on which the caller waits; where another session has the lock, the caller polls.
 create or replace function pgembedd_internal.take_embed_requests(
-    at_most integer default 8, worker integer default pg_backend_pid())
+    at_most integer default 8, worker integer default pg_backend_pid(), keeps_session boolean default false)
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -27,7 +28,6 @@ as $$
 declare
     at_present timestamptz := clock_timestamp();
 begin
-    perform _forget_embed_requests(at_present - interval '10 s');
     return query
         with picked as materialized (
             select f.id from embed_request f
@@ -36,9 +36,14 @@ begin
               and not worker = any (f.declined_by)
               and f.asked_by in (select a.pid from pg_stat_get_activity(null) a)
             order by f.asked_at limit at_most for update skip locked)
-        update embed_request q set taken_by = worker from picked where q.id = picked.id
+        update embed_request q set taken_by = worker from picked
+        where q.id = picked.id
+          and (not keeps_session or pg_try_advisory_lock(uuid_hash_extended(picked.id, 0)) is not null)
         returning q.id, q.model, q.fingerprint, exists (select from pipeline p where p.model = q.model),
                   q.kind, q.content;
+    if not found then
+        perform _forget_embed_requests(at_present - interval '10 s');
+    end if;
 end $$;
 comment on function pgembedd_internal.take_embed_requests is
     'Texts that wait in pgembedd.embed() '
@@ -63,9 +68,11 @@ exception when index_corrupted or data_corrupted then
     truncate embed_request;
 end $$;
 
--- Stores each request's vector, or a sentence why there is none. Returns how many were still this worker's.
+-- Stores each request's vector, or a sentence why there is none. Returns how many were still this worker's. The callers
+-- wake when the locks are released, and wait for the commit on the rows.
 create or replace function pgembedd_internal.finish_embed_requests(
-    ids uuid[], embeddings @extschema:vector@.vector[], refusals text[], worker integer default pg_backend_pid()
+    ids uuid[], embeddings @extschema:vector@.vector[], refusals text[], worker integer default pg_backend_pid(),
+    keeps_session boolean default false
 )
 returns integer
 language plpgsql security definer
@@ -79,6 +86,7 @@ begin
     from unnest(ids, embeddings, refusals) as a(id, embedding, refusal)
     where q.id = a.id and q.taken_by = worker;
     get diagnostics stored = row_count;
+    if keeps_session then perform pg_advisory_unlock_all(); end if;
     return stored;
 end $$;
 comment on function pgembedd_internal.finish_embed_requests is
@@ -87,7 +95,7 @@ comment on function pgembedd_internal.finish_embed_requests is
 -- This worker cannot serve it, but another might: it has another model, or another precision. When all that are there
 -- have declined, the caller is told the last one's reason.
 create or replace function pgembedd_internal.decline_embed_request(
-    id uuid, reason text, worker integer default pg_backend_pid()
+    id uuid, reason text, worker integer default pg_backend_pid(), keeps_session boolean default false
 ) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -102,6 +110,7 @@ begin
     else
         perform pg_notify('pgembedd_embed_requests', '');
     end if;
+    if keeps_session then perform pg_advisory_unlock_all(); end if;
 end $$;
 comment on function pgembedd_internal.decline_embed_request is
     'Leave a request to another worker; the '

@@ -38,15 +38,16 @@ def names(connection: psycopg.Connection) -> list[str]:
     )
 
 
-def test_an_idle_worker_has_three_sessions(
+def test_an_idle_worker_has_four_sessions(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pgembedd.loop.worker.IDLE_S", 1.0)
+    monkeypatch.setattr("pgembedd.loop.embed_requests.POLL_EVERY_S", 0.1)
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model)), poll_max_s=60.0):
         insert(connection, range(20))
         await_quiet(connection)
-        kept = ["pgembedd leases", "pgembedd listen", "pgembedd work"]
+        kept = ["pgembedd embed requests", "pgembedd leases", "pgembedd listen", "pgembedd work"]
         eventually(lambda: names(connection) == kept)
     assert stale(connection, model) == []
 
@@ -187,7 +188,7 @@ def test_the_jobs_in_flight_get_a_session_while_the_worker_drains(database: Data
     stopping = threading.Event()
     stopping.set()
     made = WorkerConnections(database.conninfo, brisk(max_connections=6), SchemaWait(), SILENT)
-    for purpose, most in (("release", 1), ("claim backfill", 4)):
+    for purpose, most in (("release", 1), ("claim backfill", 3)):
         last, tried = made.connection(purpose, stopping), threading.Event()
         with ThreadPoolExecutor(1) as pool, ExitStack() as held:
             for _ in range(most):

@@ -727,7 +727,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.claim_changed(change jsonb, lease_s inte
 GRANT ALL ON FUNCTION pgembedd_internal.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.continue_backfill(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.correct_provider_use(provider text, tokens bigint) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.decline_embed_request(id uuid, reason text, worker integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.decline_embed_request(id uuid, reason text, worker integer, keeps_session boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.diagnose(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.due(names text[], poll_s double precision, unserved integer[], lane text, idle boolean, task text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.due_listings() TO pgembedd_worker;
@@ -738,7 +738,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.fail(queue text, msg_id bigint, read_ct 
 GRANT ALL ON FUNCTION pgembedd_internal.fail_answer(answer uuid, attempt integer, message text, permanent boolean, delay_s double precision, max_attempts integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.fail_listing(pipeline_id integer, number integer, problem text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[], worker integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[], worker integer, keeps_session boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_listing(pipeline_id integer, number integer, objects bigint, left_out text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.hear_embed_requests() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.heartbeat(worker integer, place text, sessions integer[], tasks text[], busy_with integer[]) TO pgembedd_worker;
@@ -769,7 +769,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.stop_pipeline(pipeline_id integer, reaso
 GRANT ALL ON FUNCTION pgembedd_internal.store(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], embeddings public.vector[], dropped integer[], recalled integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.store_chunks(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], dropped integer[], chunk_jobs integer[], chunk_indexes integer[], chunks text[], start_offsets integer[], end_offsets integer[], chunk_hashes bytea[], embeddings public.vector[], tokens integer[], tokens_kept integer[], recalled integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.store_pages(queue text, pipeline_id integer, msg_ids bigint[], read_cts integer[], hashes bytea[], states text[], pages json, parser text, file_hashes bytea[], validators text[]) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.take_embed_requests(at_most integer, worker integer) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.take_embed_requests(at_most integer, worker integer, keeps_session boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.use_provider(provider text, tokens bigint, tokens_per_day bigint, requests_per_day bigint) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.write_answers(answers uuid[], attempts integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd.answer_events TO pgembedd;

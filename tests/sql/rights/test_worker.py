@@ -25,7 +25,7 @@ from tests.support.transaction import connection
 __all__ = ["connection"]
 
 WORKER_FUNCTIONS = {
-    "finish_embed_requests(uuid[],vector[],text[],integer)",
+    "finish_embed_requests(uuid[],vector[],text[],integer,boolean)",
     "begin_provider_batch(integer,bigint[])",
     "blocker(integer)",
     "note_provider_batch(uuid,text,text,double precision)",
@@ -38,7 +38,7 @@ WORKER_FUNCTIONS = {
     "claim_changed(jsonb,integer)",
     "claim_pushed(jsonb,integer)",
     "correct_provider_use(text,bigint)",
-    "decline_embed_request(uuid,text,integer)",
+    "decline_embed_request(uuid,text,integer,boolean)",
     "diagnose(integer)",
     "due(text[],double precision,integer[],text,boolean,text)",
     "extend(text,bigint[],integer[],integer)",
@@ -81,7 +81,7 @@ WORKER_FUNCTIONS = {
         "store_chunks(text,integer,bigint[],integer[],bytea[],integer[],integer[],integer[],text[],integer[],integer[],"
         "bytea[],vector[],integer[],integer[],integer)"
     ),
-    "take_embed_requests(integer,integer)",
+    "take_embed_requests(integer,integer,boolean)",
     "tick(double precision,double precision)",
     "allowed_s(integer)",
     "note_slow(integer,double precision,double precision,boolean)",

@@ -37,17 +37,15 @@ def asker(connection: psycopg.Connection) -> None:
 class Hand:
     """A worker that answers when it is told to."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: psycopg.Connection, *, keeps_session: bool = False) -> None:
+        self.connection, self.keeps_session = connection, keeps_session
         connection.execute("select pgembedd_internal.hear_embed_requests()")
         assert value(connection, "select pg_backend_pid() = any (pgembedd_internal._listeners())")
 
     def take(self, at_most: int = 8) -> list[str]:
         """The ids of the questions taken."""
-        return [
-            str(one)
-            for one in column(self.connection, "select id from pgembedd_internal.take_embed_requests(%s)", at_most)
-        ]
+        taken = "select id from pgembedd_internal.take_embed_requests(%s, keeps_session => %s)"
+        return [str(one) for one in column(self.connection, taken, at_most, self.keeps_session)]
 
     def take_one(self) -> str:
         """The id of the only question, once it is there."""
@@ -63,21 +61,27 @@ class Hand:
 
     def answer(self, one: str, vector: str | None = VECTOR, refusal: str | None = None) -> int:
         """Returns 1 if the question was this worker's, else 0."""
-        return int(
-            value(
-                self.connection,
-                "select pgembedd_internal.finish_embed_requests(%s::uuid[], array[%s::vector], %s)",
-                [one],
-                vector,
-                [refusal],
-            )
+        finish = (
+            "select pgembedd_internal.finish_embed_requests(%s::uuid[], array[%s::vector], %s, keeps_session => %s)"
         )
+        return int(value(self.connection, finish, [one], vector, [refusal], self.keeps_session))
+
+    def decline(self, one: str, reason: str) -> None:
+        """Leaves it to another worker."""
+        decline = "select pgembedd_internal.decline_embed_request(%s, %s, keeps_session => %s)"
+        self.connection.execute(decline, [one, reason, self.keeps_session])
 
 
 @pytest.fixture
 def hand(other: psycopg.Connection) -> Hand:
     """The only worker there is."""
     return Hand(other)
+
+
+@pytest.fixture(params=[False, True], ids=["pooled", "keeps its session"])
+def either(other: psycopg.Connection, request: pytest.FixtureRequest) -> Hand:
+    """The only worker there is, on which the caller waits by polling, and then by a lock."""
+    return Hand(other, keeps_session=request.param)
 
 
 class Asking:
@@ -161,7 +165,7 @@ def test_without_a_pipeline_the_model_has_to_be_named(connection: psycopg.Connec
 
 def test_of_several_models_one_has_to_be_named(asker: psycopg.Connection, hand: Hand) -> None:
     create_pipeline(asker, pipeline="second", embedding_column="second", model="another")
-    with refused("The pipelines have several models: another, gte-small.", "pipeline =>"):
+    with refused("The pipelines have several models, such as another and gte-small.", "pipeline =>"):
         asker.execute("select pgembedd.embed('x')")
     with asking(asker, "'hello', pipeline => 'second'") as one:
         question = hand.take_one()
@@ -173,7 +177,7 @@ def test_of_several_models_one_has_to_be_named(asker: psycopg.Connection, hand: 
 def test_of_several_states_of_a_model_one_has_to_be_named(asker: psycopg.Connection) -> None:
     create_pipeline(asker, pipeline="second", embedding_column="second")
     asker.execute("update pgembedd_internal.pipeline set fingerprint = name")
-    with refused("Pipelines hold vectors of several states of gte-small: documents, second.", "pipeline =>"):
+    with refused("Pipelines hold vectors of several states of gte-small, such as documents and second.", "pipeline =>"):
         asker.execute("select pgembedd.embed('x', model => 'gte-small')")
 
 
@@ -418,13 +422,13 @@ def test_no_answer_in_time_is_an_error_and_leaves_nothing(asker: psycopg.Connect
     assert hand.take() == []
 
 
-def test_the_question_of_a_cancelled_caller_is_taken_back(asker: psycopg.Connection, hand: Hand) -> None:
+def test_the_question_of_a_cancelled_caller_is_taken_back(asker: psycopg.Connection, either: Hand) -> None:
     with asking(asker) as one:
-        question = hand.take_one()
+        question = either.take_one()
         asker.cancel_safe(timeout=PATIENCE_S)
     assert isinstance(one.error, psycopg.errors.QueryCanceled)
     assert kept(asker) == 0
-    assert hand.answer(question) == 0
+    assert either.answer(question) == 0
     assert value(asker, "select pgembedd_code.dblink_get_connections()") is None
 
 
@@ -494,21 +498,51 @@ def test_the_question_of_a_session_that_ended_is_not_embedded(
     assert hand.take() == [str(asked)]
 
 
-def test_when_the_only_worker_ends_the_caller_is_told_at_once(asker: psycopg.Connection, hand: Hand) -> None:
+def waits_for_lock(connection: psycopg.Connection) -> bool:
+    """Tells that the session of a caller waits for the lock of a worker."""
+    waiting = "application_name = 'pgembedd embed' and wait_event = 'advisory' and datname = current_database()"
+    return bool(value(connection, f"select exists (select from pg_stat_activity where {waiting})"))
+
+
+def test_the_caller_waits_on_the_lock_of_its_worker(
+    database: Database, asker: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    hand = Hand(other, keeps_session=True)
+    with asking(asker) as one, connected(database) as observer:
+        question = hand.take_one()
+        eventually(lambda: waits_for_lock(observer))
+        hand.answer(question)
+        one.done()
+        assert value(observer, "select count(*) from pg_locks where locktype = 'advisory'") == 0
+    assert one.answer == VECTOR
+
+
+def test_a_caller_whose_lock_another_session_holds_gets_its_vector(
+    database: Database, asker: psycopg.Connection, hand: Hand
+) -> None:
+    with asking(asker) as one, connected(database) as stranger:
+        question = hand.take_one()
+        value(stranger, "select pg_advisory_lock(uuid_hash_extended(%s, 0))", question)
+        hand.answer(question)
+        one.done()
+    assert one.answer == VECTOR
+
+
+def test_when_the_only_worker_ends_the_caller_is_told_at_once(asker: psycopg.Connection, either: Hand) -> None:
     with asking(asker, "'hello', timeout => '10 min'") as one:
-        hand.take_one()
-        hand.connection.close()
+        either.take_one()
+        either.connection.close()
     assert one.error is not None
     assert "The worker ended before it had embedded the text" in str(one.error.diag.message_primary)
 
 
-def test_another_worker_takes_what_a_dead_one_had(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
+def test_another_worker_takes_what_a_dead_one_had(database: Database, asker: psycopg.Connection, either: Hand) -> None:
     with connected(database) as connection:
-        second = Hand(connection)
+        second = Hand(connection, keeps_session=either.keeps_session)
         with asking(asker) as one:
-            question = hand.take_one()
+            question = either.take_one()
             assert second.take() == []
-            hand.connection.close()
+            either.connection.close()
             assert second.take_one() == question
             second.answer(question)
         assert one.answer == VECTOR
@@ -528,16 +562,15 @@ def test_two_workers_share_what_waits(database: Database, asker: psycopg.Connect
         assert hand.answer(first_half[0]) == 1
 
 
-def test_what_one_worker_declines_another_gets(database: Database, asker: psycopg.Connection, hand: Hand) -> None:
-    decline = "select pgembedd_internal.decline_embed_request(%s, %s)"
+def test_what_one_worker_declines_another_gets(database: Database, asker: psycopg.Connection, either: Hand) -> None:
     with connected(database) as connection:
-        second = Hand(connection)
+        second = Hand(connection, keeps_session=either.keeps_session)
         with asking(asker) as one:
-            question = hand.take_one()
-            hand.connection.execute(decline, [question, "Not mine."])
-            assert hand.take() == []
+            question = either.take_one()
+            either.decline(question, "Not mine.")
+            assert either.take() == []
             assert second.take() == [question]
-            second.connection.execute(decline, [question, "Not mine either."])
+            second.decline(question, "Not mine either.")
     assert one.error is not None
     assert one.error.diag.message_primary == "Not mine either."
 

@@ -40,14 +40,18 @@ class EmbedResult:
 
 @dataclass(frozen=True)
 class EmbedRequestRepository:
-    """Takes, finishes and declines requests, as the worker of that number."""
+    """Takes, finishes and declines requests, as the worker of that number.
+
+    `keeps_session` says that no pooler stands in between: its session holds locks, on which the callers wait.
+    """
 
     connection: Connection
     worker: int
+    keeps_session: bool = True
 
     def take(self, at_most: int) -> list[VectorRequest]:
         """Returns requests that this worker is to embed, in the order of arrival."""
-        rows = self.connection.rows("take_embed_requests", at_most=at_most, worker=self.worker)
+        rows = self.connection.rows("take_embed_requests", at_most=at_most, **self._me())
         return [VectorRequest(*row) for row in rows]
 
     def finish(self, results: Sequence[EmbedResult]) -> None:
@@ -58,9 +62,12 @@ class EmbedRequestRepository:
             embeddings=Vectors([result.vector for result in results]),
             # Lists are what takes long to adapt.
             refusals=[result.refusal for result in results] if any(result.refusal for result in results) else None,
-            worker=self.worker,
+            **self._me(),
         )
 
     def decline(self, request: VectorRequest, reason: str) -> None:
         """Leaves the request to another worker; `reason` is the caller's error if there is none."""
-        self.connection.value("decline_embed_request", id=request.id, reason=reason, worker=self.worker)
+        self.connection.value("decline_embed_request", id=request.id, reason=reason, **self._me())
+
+    def _me(self) -> dict[str, int]:
+        return {"worker": self.worker, "keeps_session": self.keeps_session}

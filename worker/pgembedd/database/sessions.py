@@ -64,6 +64,7 @@ class Sessions:
         purpose: str,
         *,
         most: int = 1,
+        prepares: bool = False,
         pooled: bool | None = False,
         limit_s: float | None = None,
         last_wait_s: float = 0.0,
@@ -72,13 +73,14 @@ class Sessions:
     ) -> None:
         """`purpose` is shown in pg_stat_activity.
 
-        `pooled` says that a pooler hands every transaction to another server process, so that nothing may be set for
-        the session; None finds out. Users' code gets `limit_s`. One that is to stop still waits `last_wait_s` for a
+        `prepares` statements: only where no user's code runs, which could put another one under the name. `pooled` says
+        that a pooler hands every transaction to another server process, so that nothing may be set for the session;
+        None finds out. Users' code gets `limit_s`. One that is to stop still waits `last_wait_s` for a
         session that others use. `on_change(purpose, up=…)` is called when one was opened or lost, and when one works
         after a loss. `schema` is shared by the sessions of a process.
         """
         self._conninfo, self.purpose, self._most = conninfo, purpose, most
-        self._pooled, self._on_change = pooled, on_change
+        self._pooled, self._on_change, self._prepares = pooled, on_change, prepares
         self.limit_s = self._given_limit_s = limit_s
         self._last_wait_s = last_wait_s
         self.schema = schema or SchemaWait()
@@ -185,6 +187,8 @@ class Sessions:
 
     def _open(self, wait_s: float) -> Session:
         options: dict[str, Any] = {} if wait_s == inf else {"connect_timeout": max(2, round(wait_s))}
+        if self._prepares and not self._pooled:
+            options["prepare_threshold"] = 0
         opened = connect(
             self._conninfo,
             autocommit=True,

@@ -20,7 +20,7 @@ from pgembedd.model.vector_cache import VectorCache
 BATCH_SIZE = 8
 OWNER = "embed()"  # of the vectors: a request does not say which role asks
 # A NOTIFY comes with each request, again from a caller whose worker is gone, and after the loss of the session.
-POLL_EVERY_S = 30.0
+POLL_EVERY_S = 20.0  # more often than sessions that are not used are closed
 LOADING_POLL_S = 0.25  # while requests wait for their model
 ERROR_PAUSE_S = 5.0
 LONGEST_TIMEOUT_S = 600.0  # that embed() takes
@@ -62,7 +62,7 @@ class EmbedRequests:
                 self._waker.wait(LOADING_POLL_S if self._loading else POLL_EVERY_S)
 
     def embed_waiting(self) -> bool:
-        """Embeds one batch of waiting requests; False when none waits."""
+        """Embeds one batch of waiting requests; False when no others waited: a NOTIFY comes with each later one."""
         waiting = self._requests.take(BATCH_SIZE)
         now = time.monotonic()
         asked = [(request, now + LONGEST_TIMEOUT_S) for request in waiting]
@@ -71,7 +71,7 @@ class EmbedRequests:
         results = [_result(request, pending) for request, pending in started if pending is not None]
         if results:
             self._requests.finish(results)
-        return bool(waiting)
+        return len(waiting) == BATCH_SIZE
 
     def _start(self, request: VectorRequest, until: float) -> EmbeddingsFuture | None:
         """Passes the text to the model; None when the request was declined, or waits for its model."""

@@ -17,7 +17,7 @@ from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import BACKFILL, FRESH, LANES
 from pgembedd.database.schema_check import SchemaWait
 from pgembedd.loop.claimer import Claimer
-from pgembedd.loop.connections import WorkerConnections
+from pgembedd.loop.connections import EMBED, WorkerConnections
 from pgembedd.loop.embed_requests import EmbedRequests
 from pgembedd.loop.embedding import Embedding
 from pgembedd.loop.fair_share import FairShare
@@ -116,7 +116,8 @@ class Parts:
                 answerer = Answerer(settings, language, self._connection, asked, stopping, self.finished)
                 work["fetch answers"] = answerer.run
         if "embed" in tasks:
-            requests = EmbedRequestRepository(self._connection("embed requests", stopping), self._number)
+            connection = self._connection(EMBED, stopping)
+            requests = EmbedRequestRepository(connection, self._number, keeps_session=not self._pooled)
             asked = self._waker(CHANNEL)
             served = self._role.served
             work["embed requests"] = EmbedRequests(requests, self._models, stopping, asked, served, self._cache).run
