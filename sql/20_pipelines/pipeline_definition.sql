@@ -50,8 +50,8 @@ begin
              from _option_names() o where o.by_default is not null) into defaults;
     return case when one.task = 'embed' then defaults else defaults - _vector_options() end || jsonb_build_object(
         'embedding_column', case when one.embedding_table is null then 'embedding' end,
-        'dimensions', _model_dimensions(one.model), 'watch_columns',
-        case when one.asked_watch_columns is null then one.watch_columns else _derived_watch_columns(one) end,
+        'dimensions', _model_dimensions(one.model),
+        'watch_columns', case when one.asked_watch_columns is null then one.watch_columns end,
         'text_config', null);
 end $$;
 
