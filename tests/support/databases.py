@@ -26,6 +26,7 @@ from pgembedd.embedded_postgres.account import account_for
 from pgembedd.embedded_postgres.cluster import ensure_cluster
 from pgembedd.embedded_postgres.home import Home
 from pgembedd.embedded_postgres.installation import Installation, find_installation
+from tests.support.waiting import eventually
 
 SHARED_MEMORY, ENOUGH_BYTES = "/dev/shm", 4 << 30
 
@@ -138,8 +139,15 @@ def fresh_database(server: EmbeddedPostgres, template: str = "template0") -> Ite
     finally:
         if server.running():
             with administrator(server) as admin:
+                _end_sessions(admin, name)
                 drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
                 admin.execute(drop.format(sql.Identifier(name)))
+
+
+def _end_sessions(admin: psycopg.Connection, name: str) -> None:
+    """Ends what is connected to a database, and waits for it: DROP DATABASE looks again only after 100 ms."""
+    end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = %s"
+    eventually(lambda: admin.execute(end, [name]).fetchall() == [(0,)])
 
 
 @contextmanager
