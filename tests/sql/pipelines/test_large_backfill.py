@@ -44,6 +44,11 @@ def take(connection: psycopg.Connection) -> list[Any]:
     )
 
 
+def forget_jobs(connection: psycopg.Connection) -> None:
+    """The queue is empty then, as after the stores of 100,000 rows, and in a hundredth of the time of take()."""
+    connection.execute(f"truncate pgmq.q_{BACKFILL}")
+
+
 def finish(connection: psycopg.Connection) -> list[Any]:
     """All keys that are queued until the end of the backfill, in order."""
     keys = take(connection)
@@ -80,7 +85,7 @@ def test_what_is_not_queued_yet_is_known(large: psycopg.Connection) -> None:
     (figures,) = rows(large, status)
     assert figures[0] == figures[1] == pytest.approx(ROWS, rel=0.3)
     assert figures[2:] == (True, 0)
-    take(large)
+    forget_jobs(large)
     assert rows(large, status) == [(ROWS - AT_ONCE, ROWS - AT_ONCE, True, 0)]
     assert value(large, "select pgembedd.demand('documents')") == pytest.approx((ROWS - AT_ONCE) * 0.1)
     assert rows(large, "select queue from pgembedd_internal.due()") == [(BACKFILL,)]
@@ -93,7 +98,7 @@ def test_what_is_not_queued_yet_is_known(large: psycopg.Connection) -> None:
 
 
 def test_a_wait_does_not_end_before_the_backfill(large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     with pytest.raises(psycopg.errors.QueryCanceled, match='"documents" still has 20005 jobs waiting'):
         large.execute("call pgembedd.wait_for_pipeline('documents', '0.1 s')")
     with pytest.raises(psycopg.errors.QueryCanceled, match=r"The row 120000 .* still waits"):
@@ -101,7 +106,7 @@ def test_a_wait_does_not_end_before_the_backfill(large: psycopg.Connection) -> N
 
 
 def test_rows_that_have_a_vector_are_passed_over(large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     large.execute("set session_replication_role = replica")
     large.execute("update documents set embedding = '[1,2,3]' where id between 100001 and 119999")
     large.execute("set session_replication_role = origin")
@@ -110,7 +115,7 @@ def test_rows_that_have_a_vector_are_passed_over(large: psycopg.Connection) -> N
 
 
 def test_blank_and_dead_rows_and_those_that_are_queued_are_left_out(large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     large.execute(
         "insert into pgembedd_internal.row_state (pipeline_id, key, state) "
         "select p.id, s.key, s.state from pgembedd_internal.pipeline p, "
@@ -121,7 +126,7 @@ def test_blank_and_dead_rows_and_those_that_are_queued_are_left_out(large: psyco
 
 
 def test_the_sweep_goes_on_with_it_and_queues_nothing_twice(large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     assert value(large, "select pgembedd.sweep()") == PART
     assert take(large) == list(range(AT_ONCE + 1, AT_ONCE + PART + 1))
     large.execute("update pgembedd_internal.pipeline set sweep_due_at = '-infinity'")
@@ -129,7 +134,7 @@ def test_the_sweep_goes_on_with_it_and_queues_nothing_twice(large: psycopg.Conne
 
 
 def test_a_pipeline_that_is_paused_or_dropped_queues_none(large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     large.execute("select pgembedd.pause('documents')")
     assert (more(large), rows(large, "select queue from pgembedd_internal.due()")) == (0, [])
     large.execute("select pgembedd.resume('documents')")
@@ -139,10 +144,10 @@ def test_a_pipeline_that_is_paused_or_dropped_queues_none(large: psycopg.Connect
 
 
 def test_force_begins_again_and_less_than_that_does_not(large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     large.execute("select pgembedd.backfill('documents', force => true)")
     assert rows(large, OPEN)[0][:2] == ("anew", AT_ONCE)
-    take(large)
+    forget_jobs(large)
     large.execute("select pgembedd.backfill('documents')")
     assert rows(large, OPEN) == []
     assert take(large) == list(range(AT_ONCE + 1, ROWS + 1))
@@ -165,7 +170,7 @@ def test_with_force_the_chunks_of_the_rows_that_are_queued_are_made_anew(connect
 
 
 def test_a_table_that_is_locked_is_left_for_later(database: Database, large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     with connected(database) as other, other.transaction():
         other.execute("lock table documents in access exclusive mode")
         assert more(large) == 0
@@ -173,7 +178,7 @@ def test_a_table_that_is_locked_is_left_for_later(database: Database, large: psy
 
 
 def test_two_workers_do_not_queue_the_same_rows(database: Database, large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     with connected(database) as other:
         with large.transaction():
             assert more(large) == PART
@@ -183,7 +188,7 @@ def test_two_workers_do_not_queue_the_same_rows(database: Database, large: psyco
 
 
 def test_after_a_change_of_the_key_it_begins_again(large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     large.execute("alter table documents alter id type text")
     large.execute("update pgembedd_internal.pipeline set content_shape = null")  # that alone is the test's subject
     large.execute("select pgembedd_internal._follow(p) from pgembedd_internal.pipeline p")
@@ -215,7 +220,7 @@ def test_each_kind_of_key_has_its_order(connection: psycopg.Connection, key: str
     connection.execute(
         f"create table documents ({KEYS[key]}, title text, content text, primary key ({columns}))".encode()
     )
-    connection.execute("insert into documents (title) select 'title ' || i from generate_series(1, 20500) i")
+    connection.execute("insert into documents (title) select 'title ' || i from generate_series(1, 10500) i")
     create_pipeline(connection, backfill=False, text_config="none")
     connection.execute(
         "insert into pgembedd_internal.open_backfill (pipeline_id, scope) select id, 'lacking' "
@@ -224,11 +229,11 @@ def test_each_kind_of_key_has_its_order(connection: psycopg.Connection, key: str
     key_json = value(connection, "select pgembedd_internal._key_json('documents', 's')")
     found = [row[0] for row in connection.execute(f"select {key_json} from documents s".encode())]
     keys = []
-    for expected in (PART, PART, 500):
+    for expected in (PART, 500):
         assert more(connection) == expected
         keys += take(connection)
     assert rows(connection, OPEN) == []
-    assert len(keys) == len(found) == 20500
+    assert len(keys) == len(found) == 10500
     assert {repr(one) for one in keys} == {repr(one) for one in found}
 
 
@@ -272,7 +277,7 @@ def test_a_part_of_one_large_tenant_begins_where_the_last_one_ended(connection: 
 
 
 def test_what_keeps_it_from_going_on_is_said_by_the_sweep(large: psycopg.Connection) -> None:
-    take(large)
+    forget_jobs(large)
     fails = "create or replace function public.fails() returns boolean immutable language plpgsql as $$ begin {} end $$"
     large.execute(fails.format("return true;").encode())
     large.execute("create index on documents (id) where fails()")
