@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.pages import contracts, read_files, store_pages
+from tests.support.prepared import prepared_for
 from tests.support.sql import BACKFILL, FRESH, claim, create_pipeline, extend, make_documents, release, store, value
 
 ROWS, BATCH = 2000, 100
@@ -83,14 +84,20 @@ STATEMENTS: dict[str, Callable[[psycopg.Connection], object]] = {
 }
 
 
-@pytest.fixture(params=[statistics_of_an_empty_queue, statistics_of_another_pipeline, statistics_of_an_emptied_table])
-def queued(connection: psycopg.Connection, request: pytest.FixtureRequest) -> psycopg.Connection:
+STATISTICS = {
+    made.__name__: made
+    for made in (statistics_of_an_empty_queue, statistics_of_another_pipeline, statistics_of_an_emptied_table)
+}
+
+
+@prepared_for(*STATISTICS)
+def queued(connection: psycopg.Connection, statistics: str) -> None:
     """A table all of whose rows are queued in both lanes, and statistics that know of none of them."""
     make_documents(connection, ROWS)
     create_pipeline(connection, backfill=False)
     for queue in (FRESH, BACKFILL):
         connection.execute(f"alter table pgmq.q_{queue} set (autovacuum_enabled = off)")
-    request.param(connection)
+    STATISTICS[statistics](connection)
     for queue in (FRESH, BACKFILL):
         connection.execute(
             f"insert into pgmq.q_{queue} (vt, message) select clock_timestamp(), jsonb_build_object("
@@ -98,7 +105,6 @@ def queued(connection: psycopg.Connection, request: pytest.FixtureRequest) -> ps
             "from generate_series(1, %s) i",
             (ROWS,),
         )
-    return connection
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
