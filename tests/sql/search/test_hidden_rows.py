@@ -71,20 +71,23 @@ CALLED = """
 def outcome(connection: psycopg.Connection, statement: str) -> tuple[Any, ...]:
     """The rows of a statement, or its refusal, and what it noted."""
     notices: list[str | None] = []
-    connection.add_notice_handler(lambda note: notices.append(note.message_primary))
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        notices.append(notice.message_primary)
+
+    connection.add_notice_handler(note)
     try:
         found: Any = connection.execute(statement).fetchall()
     except psycopg.Error as error:
         found = (error.sqlstate, error.diag.message_primary, error.diag.message_hint)
+    connection.remove_notice_handler(note)
     return found, notices
 
 
 def outcomes(database: Database, role: str) -> dict[str, tuple[Any, ...]]:
-    found = {}
-    for statement in sorted({one for statements in CALLS.values() for one in statements}):
-        with connect_as(database, role) as theirs:
-            found[statement] = outcome(theirs, statement)
     with connect_as(database, role) as theirs:
+        asked = sorted({one for statements in CALLS.values() for one in statements})
+        found = {statement: outcome(theirs, statement) for statement in asked}
         answer = value(theirs, f"select pgembedd.ask('documents', 'common rare', {VECTOR})")
         found["ask"] = outcome(theirs, f"select s::text from pgembedd.answer_sources('{answer}') s")
     return found
