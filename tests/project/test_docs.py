@@ -62,6 +62,9 @@ def test_every_setting_has_its_row(field: "Field[Any]") -> None:
     assert written == (str(default) if default != "" else "none")
 
 
+READ = ast.dump(ast.parse("os.environ.get", mode="eval").body)
+
+
 def environment_variables() -> set[str]:
     """Names that the package reads with os.environ.get, as literals or as constants of their module."""
     names: set[str] = set(LIBPQ_VARIABLES)
@@ -74,7 +77,7 @@ def environment_variables() -> set[str]:
             if isinstance(target, ast.Name)
         }
         for node in ast.walk(module):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.environ.get":
+            if isinstance(node, ast.Call) and ast.dump(node.func) == READ:
                 (name, *_) = node.args
                 value = name.value if isinstance(name, ast.Constant) else constants.get(ast.unparse(name))
                 names |= {value} if isinstance(value, str) else set()
