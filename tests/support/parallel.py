@@ -29,8 +29,8 @@ _TESTS = Path(__file__).parents[1]
 
 
 def processes() -> int:
-    """One more than there are cores: tests of signals and leases wait more than they compute."""
-    return min(MOST_PROCESSES, usable_cores() + 1)
+    """Two more than there are cores: half of the time the tests wait, for signals, leases and other processes."""
+    return min(MOST_PROCESSES, usable_cores() + 2)
 
 
 class Parallel:
