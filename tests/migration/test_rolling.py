@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from pgembedd.database.own_version import HEAD, INTERFACE
+from pgembedd.database.schema_check import MIGRATED
 from pgembedd.model import Session
 from tests.migration.releases import altered, released
 from tests.support.command import pgembedd
@@ -64,8 +65,8 @@ def charged(*workers: WorkerProcess) -> list[str]:
 
 
 def waits(worker: WorkerProcess) -> list[str]:
-    """The reasons for which a worker waits, as its log has them."""
-    return [one["why"] for one in worker.named("schema_waits")]
+    """The reasons for which a worker waits, as its log has them; a statement that a migration hit is only repeated."""
+    return [one["why"] for one in worker.named("schema_waits") if one["why"] != MIGRATED]
 
 
 def doctor(database: Database) -> str:

@@ -113,14 +113,18 @@ class WorkerProcess:
         """The events of that name so far."""
         return [one for one in list(self.events) if one.get("event") == event]
 
-    def await_event(self, event: str, count: int = 1) -> None:
-        """Return when it has logged that event so often."""
+    def await_event(self, event: str, *, after: int = 0) -> None:
+        """Return when it has logged that event, which it had logged `after` times before. One cause may log several."""
 
         def there() -> bool:
-            assert self.process.poll() is None or len(self.named(event)) >= count, (event, self.lines)
-            return len(self.named(event)) >= count
+            ended = self.process.poll() is not None
+            if ended:
+                self._reader.join(PATIENCE_S)  # its last lines may not have been read yet
+            found = len(self.named(event)) > after
+            assert found or not ended, (event, self.lines)
+            return found
 
-        eventually(there, timeout_s=PATIENCE_S)
+        eventually(there)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""

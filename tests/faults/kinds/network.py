@@ -40,8 +40,9 @@ class Blackhole(Fault):
             if number:
                 network.mend()
             scene.await_held()
+            said = len(worker.named("database_away"))
             network.cut()
-            worker.await_event("database_away", len(worker.named("database_away")) + 1)
+            worker.await_event("database_away", after=said)
             scene.writers.await_commits(5)
         return hits
 
