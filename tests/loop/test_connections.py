@@ -100,6 +100,7 @@ def test_a_worker_has_no_more_connections_than_it_may(
     assert stale(connection, model) == []
 
 
+@pytest.mark.usefixtures("heartbeat")
 def test_leases_are_extended_while_owners_code_holds_all_other_sessions(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
@@ -115,7 +116,7 @@ def test_leases_are_extended_while_owners_code_holds_all_other_sessions(
         "while exists (select from gate) loop perform pg_sleep(0.05); end loop; return new; end $$"
     )
     connection.execute("create trigger wait before update on documents for each row execute function wait()")
-    with worker_thread(database, only(Wrapped(model)), max_connections=6, lease_s=1):
+    with worker_thread(database, only(Wrapped(model)), max_connections=6):
         value(connection, "select pgembedd.backfill('documents')")
         insert(connection, range(101, 120))
         eventually(lambda: backends(connection, STORING) == 2)
