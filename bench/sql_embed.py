@@ -1,18 +1,19 @@
 """What pgembedd.embed() costs inside a query, next to the bare model for the same texts in the same run.
 
 The worker is idle otherwise; each text is new, so nothing is remembered. A search orders 10,000 indexed vectors by what
-embed() returns, as it is and as a subquery, which is computed once; then the same search with the vector given. Then
-the same question from several sessions at once: how long each waits.
+embed() returns, as it is and as a subquery, which is computed once; then the same search with the vector given, which
+the model computed just before, so that the processor's caches hold as little of the index as after embed(). Then the
+same question from several sessions at once: how long each waits.
 
 By hand is the least that any way over the server takes, with nothing checked: a row and a NOTIFY, heard by a thread
 that has the model; the vector written and a NOTIFY, heard by the caller, who deletes the row. By hand over dblink is
-the least that a function takes, which cannot hear a NOTIFY: the same posted over a second connection, which looks for
-the vector every millisecond, as pg_sleep() sleeps no shorter.
+the same for a function, which cannot hear a NOTIFY: posted over a second connection, which looks for the vector every
+millisecond, as pg_sleep() sleeps no shorter. embed() waits on a lock, and so not until the next look.
 """
 
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -72,7 +73,7 @@ def questions(rounds: int) -> list[list[str]]:
     return [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]
 
 
-def asked_s(ask: Callable[[str], object], texts: Sequence[str]) -> list[float]:
+def asked_s(ask: Callable[[str], object], texts: Iterable[str]) -> list[float]:
     """Seconds of each text, one after the other."""
     return [timed(partial(ask, text)) for text in texts]
 
@@ -145,8 +146,8 @@ def measure(options: Namespace) -> list[Result]:
             listening = b"select pgembedd_internal._listeners() is not null"
             workers.await_that(lambda: bool(connection.execute(listening).fetchall()[0][0]), "answering questions")
 
-            def vectors(texts: Sequence[str]) -> list[str]:
-                return [str(vector.tolist()) for vector in bare.embed(texts, kind="query").vectors]
+            def vector(text: str) -> str:
+                return str(bare.embed([text], kind="query").vectors[0].tolist())
 
             ways: dict[str, Callable[[Sequence[str]], list[float]]] = {
                 "one question, bare": partial(asked_s, lambda text: bare.embed([text], kind="query")),
@@ -155,7 +156,9 @@ def measure(options: Namespace) -> list[Result]:
                 "embed() in SQL": partial(asked_s, partial(in_sql, connection, EMBED)),
                 "search with embed() in SQL": partial(asked_s, partial(in_sql, connection, SEARCH)),
                 "search with embed() as a subquery": partial(asked_s, partial(in_sql, connection, ONCE)),
-                "search, the vector given": lambda texts: asked_s(partial(in_sql, connection, GIVEN), vectors(texts)),
+                "search, the vector given": lambda texts: asked_s(
+                    partial(in_sql, connection, GIVEN), map(vector, texts)
+                ),
                 f"embed() in SQL, {CALLERS} callers": partial(at_once_s, conninfo),
             }
             texts = questions(options.rounds + 1)

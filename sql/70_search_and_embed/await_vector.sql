@@ -29,12 +29,10 @@ create or replace function pgembedd_internal._await_vector(
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set enable_seqscan = off  -- as in take_embed_requests()
-set extra_float_digits = 1  -- all digits, independent of the defaults of database and role
 as $$
 declare
     ends_at timestamptz := clock_timestamp() + patience;
     first boolean := true;
-    released boolean := false;
     over boolean;
     asked_at timestamptz;
     taken boolean;
@@ -44,30 +42,27 @@ begin
     loop
         over := clock_timestamp() >= ends_at;
         delete from embed_request q where q.id = $1 and num_nonnulls(q.embedding, q.refusal) > 0
-        returning translate(q.embedding::text, '{}', '[]'), q.refusal into embedding, refusal;
-        exit when found or released;
+        returning q.embedding::@extschema:vector@.vector, q.refusal into embedding, refusal;
+        exit when found;
         select q.asked_at, q.taken_by is not null into asked_at, taken from embed_request q where q.id = $1;
         if first or over then
             -- A worker may have deleted it, as its time was over, before this caller saw that.
             refusal := case when asked_at is not null then _no_worker_for(id)
                             when not over then 'The request was lost: the server was restarted.' end;
             exit when over or refusal is not null;
-            first := false;
         end if;
-        released := taken and _await_release(id);
-        continue when released;
+        first := taken and _await_release(id);  -- a worker may have ended, or declined it
+        continue when first;
         -- pg_sleep() counts whole milliseconds, and takes two for 0.001.
         perform pg_sleep(least(greatest(extract(epoch from clock_timestamp() - asked_at) / 20, 0.0009), .02));
     end loop;
 end $$;
 
--- Waits until the worker that holds the lock of a request has released it and has committed, or has ended; false where
--- it takes longer, or none holds the lock. Any role could hold it: that costs a caller the longest sleep. The row is
--- locked afterwards, so that no worker can serve it before the transaction ends.
+-- Waits until the worker that holds the lock of a request has served it or has ended; false where it takes longer, or
+-- none holds the lock. Any role could hold it: that costs a caller the longest sleep.
 create or replace function pgembedd_internal._await_release(request uuid) returns boolean
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set enable_seqscan = off
 set lock_timeout = '20ms'
 as $$
 declare
@@ -75,7 +70,6 @@ declare
 begin
     if pg_try_advisory_xact_lock_shared(lock) then return false; end if;
     perform pg_advisory_xact_lock_shared(lock);
-    perform from embed_request q where q.id = request for update;
     return true;
 exception when lock_not_available then return false;
 end $$;

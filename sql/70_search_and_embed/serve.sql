@@ -68,8 +68,8 @@ exception when index_corrupted or data_corrupted then
     truncate embed_request;
 end $$;
 
--- Stores each request's vector, or a sentence why there is none. Returns how many were still this worker's. The callers
--- wake when the locks are released, and wait for the commit on the rows.
+-- Stores each request's vector, or a sentence why there is none. Returns how many were still this worker's. Its locks
+-- become locks of the transaction, so that the callers wake when that is committed.
 create or replace function pgembedd_internal.finish_embed_requests(
     ids uuid[], embeddings @extschema:vector@.vector[], refusals text[], worker integer default pg_backend_pid(),
     keeps_session boolean default false
@@ -86,7 +86,10 @@ begin
     from unnest(ids, embeddings, refusals) as a(id, embedding, refusal)
     where q.id = a.id and q.taken_by = worker;
     get diagnostics stored = row_count;
-    if keeps_session then perform pg_advisory_unlock_all(); end if;
+    if keeps_session then
+        perform pg_try_advisory_xact_lock(uuid_hash_extended(served.id, 0)) from unnest(ids) as served(id);
+        perform pg_advisory_unlock_all();
+    end if;
     return stored;
 end $$;
 comment on function pgembedd_internal.finish_embed_requests is

@@ -135,6 +135,7 @@ class Listener:
 
     def _hand_on(self, woken: socket.socket, connection: psycopg.Connection, listened: set[str]) -> None:
         """Keeps in `listened` the channels that the session listens to."""
+        connection.add_notify_handler(lambda notice: self._notify(notice.channel, notice.payload))
         readable = select.poll()
         for file in (connection, woken):
             readable.register(file.fileno(), select.POLLIN)
@@ -149,12 +150,16 @@ class Listener:
                 if one.listens_on is not connection:
                     one.listens_on = connection
                     one.notified(None)
-            for notice in connection.notifies(timeout=0):
-                for one in subscriptions:
-                    if one.channel == notice.channel:
-                        one.notified(notice.payload)
-            if any(file == woken.fileno() for file, _ in readable.poll()):
+            if any(number == woken.fileno() for number, _ in readable.poll()):
                 woken.recv(4096)
+            connection.pgconn.consume_input()  # as notifies() does, which takes a tenth of a millisecond more
+            while notice := connection.pgconn.notifies():
+                self._notify(notice.relname.decode(), notice.extra.decode())
+
+    def _notify(self, channel: str, payload: str) -> None:
+        for one in self._subscriptions.copy():
+            if one.channel == channel:
+                one.notified(payload)
 
 
 def within(loop: asyncio.AbstractEventLoop, notified: Notified) -> Notified:
