@@ -13,7 +13,7 @@ of 60, as search() does. Each with no index on the column of the filter, and "in
 as others publish them, with pgvector's defaults: a "match function" with the filter in its WHERE (Supabase's guide,
 LangChain), and the filter around a window of the k nearest (pg_vectorize). Recall@10 and completeness are shares of
 what an exact search by meaning finds. With `--clients`, also searches a second by meaning; with `--parts`, the time of
-each part of a search instead.
+each part of a search instead, and what any function takes that is called with what search() is called with.
 """
 
 import json
@@ -26,7 +26,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from bench.report import Result, averaged, parser, percentiles, publish, timed, versions
-from bench.search_parts import bare, parts_of
+from bench.search_floor import floor
+from bench.search_parts import ASKED, bare, parts_of
 from bench.search_statements import (
     BOTH_BY_HAND,
     BOTH_BY_INDEX,
@@ -207,6 +208,8 @@ class Bench:
         for name, share in list(SHARES.items())[:3]:
             values = [self._values("independent", round(share * self._rows), number) for number in range(QUESTIONS)]
             yield from parts_of(self._connection, f"{self._name}, {name}", values)
+            _, ef_search = self._connection.execute(EXPLAIN.encode(), values[0]).fetchall()[0]
+            yield from floor(self._connection, f"{self._name}, {name}", values[:ASKED], ef_search)
         yield from bare(self._connection, values)
 
     def _time(self, one: Measured, wanted: set[int], statement: str, values: dict[str, object]) -> None:

@@ -89,11 +89,12 @@ as $$
 begin
     return concat_ws(' ', one.source, one.source::oid, one.embedding_table, one.embedding_table::oid,
         one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
-        _holds_pages(one.source),
+        exists (select from pipeline p where p.embedding_table = one.source and p.task = 'parse'),
         (select i.indexrelid from pg_index i where i.indrelid = one.source and i.indisprimary),
-        (select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, case when a.atttypid >= 16384
-                           then (select concat(t.typnamespace::regnamespace, '.', t.typname) from pg_type t
-                                 where t.oid = a.atttypid) end), ',' order by a.attrelid, a.attnum)
+        (select sum(hash_record_extended(row (a.attrelid, a.attnum, a.attname, a.atttypid, case
+                    when a.atttypid >= 16384
+                    then (select concat(t.typnamespace::regnamespace, '.', t.typname) from pg_type t
+                          where t.oid = a.atttypid) end), 0))
          from pg_attribute a
          where a.attrelid in (one.source, one.embedding_table) and a.attnum > 0 and not a.attisdropped));
 end $$;

@@ -39,6 +39,7 @@ create or replace function pgembedd_internal._search_shares(
 ) returns double precision[]
 language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     one record;
@@ -62,9 +63,12 @@ declare
     caller constant name := coalesce(nullif(current_setting('role'), 'none'), session_user);
     found_one record;
 begin
-    select c.relrowsecurity, c.relforcerowsecurity, c.relowner into found_one from pg_class c where c.oid = source;
-    if not coalesce(has_any_column_privilege(caller, relation, 'select'), false) then return false; end if;
-    return not found_one.relrowsecurity
-        or not found_one.relforcerowsecurity and pg_has_role(caller, found_one.relowner, 'usage')
+    select has_any_column_privilege(caller, relation, 'select') as may_read, c.relrowsecurity, c.relforcerowsecurity,
+           c.relowner into found_one
+    from pg_class c where c.oid = source;
+    if found_one.may_read is not true or not found_one.relrowsecurity then  -- without the subquery, which costs more
+        return coalesce(found_one.may_read, false);
+    end if;
+    return not found_one.relforcerowsecurity and pg_has_role(caller, found_one.relowner, 'usage')
         or (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = caller);
 end $$;

@@ -87,6 +87,15 @@ def test_it_says_what_the_paths_were_expected_to_cost(connection: psycopg.Connec
     assert near["path"] == "exact"
 
 
+def test_an_exact_scan_compares_each_match(connection: psycopg.Connection) -> None:
+    make_source(connection, 3000)
+    connection.execute("analyze documents")
+    filtered = explained(connection, """, filter => '{"id": {"$lt": 2500}}'""")["semantic"]
+    plan = value(connection, "explain (format json) select from documents where embedding is not null and id < 2500")
+    compared = filtered["expected_costs"]["exact"] - plan[0]["Plan"]["Total Cost"]
+    assert compared == pytest.approx(0.2 * filtered["expected_matches"], rel=0.05)
+
+
 def test_a_visit_is_dearer_where_a_page_has_few_rows(connection: psycopg.Connection) -> None:
     make_source(connection, 3000)
     connection.execute("analyze documents")
