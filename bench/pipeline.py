@@ -1,16 +1,18 @@
-"""End to end: from the insert of rows to their vectors committed, next to the bare model on the same texts.
+"""End to end: from the insert of rows, or the backfill of a table, to their vectors committed, next to the bare model.
 
 A real worker process (`pgembedd run`) on a private Postgres with its defaults for durability, both on the same cores
-as the bare model, interleaved with it. Then the same with a model that computes nothing (bench/null_worker.py), which
-shows what the plumbing can carry: by number of workers, and by depth of the queue; with `--full` also of workers that
-Ray places on this machine, where `make test-cluster` has installed it.
+as the bare model on the same texts, interleaved with it. Rows that are inserted are claimed a quarter of a second at a
+time, so that those of another table need not wait, and the bare model is given as few texts at a time, too: fewer of
+them have the same length and share a run. A backfill claims four times as much. Then the same with a model that
+computes nothing (bench/null_worker.py), which shows what the plumbing can carry: by number of workers, and by depth of
+the queue; with `--full` also of workers that Ray places on this machine, where `make test-cluster` has installed it.
 """
 
 import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,9 @@ from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = 400
+CLAIMED = 16  # of such texts in a quarter of a second
+BY_CLAIMS = f"model alone, {CLAIMED} texts at a time"
+LOOK_S = 0.005  # at how many are done, of seconds that it takes
 INDEXED_ROWS = 10_000
 NULL_ROWS = 40_000
 WORKERS, MORE_WORKERS, ON_RAY = (1, 2), (1, 2, 4, 8), (1, 2, 4)
@@ -67,15 +72,45 @@ def make_table(connection: psycopg.Connection, table: str, model: str, *, index:
 
 def insert_and_await(connection: psycopg.Connection, workers: Fleet, table: str, texts: Sequence[str]) -> float:
     """Texts a second, from the start of one INSERT to the commit of the last vector. RuntimeError if one lacks."""
+    return done_a_second(connection, workers, table, texts, partial(insert, connection, table, texts))
+
+
+def backfill_and_await(connection: psycopg.Connection, workers: Fleet, table: str, texts: Sequence[str]) -> float:
+    """The same of rows that were there before, from the start of backfill()."""
+    connection.execute("set session_replication_role = replica")  # no trigger queues them
+    insert(connection, table, texts)
+    connection.execute("reset session_replication_role")
+    backfill = partial(connection.execute, "select pgembedd.backfill(%s)", (table,))
+    return done_a_second(connection, workers, table, texts, backfill)
+
+
+def insert(connection: psycopg.Connection, table: str, texts: Sequence[str]) -> None:
+    """One INSERT of all of them."""
+    connection.execute(f"insert into {table} (body) select unnest(%s::text[])".encode(), (list(texts),))
+
+
+def done_a_second(
+    connection: psycopg.Connection, workers: Fleet, table: str, texts: Sequence[str], begin: Callable[[], object]
+) -> float:
+    """Texts a second, from `begin` to the commit of the last vector; the rows are deleted."""
     before = workers.done
     started = time.perf_counter()
-    connection.execute(f"insert into {table} (body) select unnest(%s::text[])".encode(), (list(texts),))
-    finished = workers.await_done(before + len(texts))
+    begin()
+    finished = workers.await_done(before + len(texts), LOOK_S)
     vectors = f"with gone as (delete from {table} where body is not null returning embedding) select count(embedding)"
     ((found,),) = connection.execute(f"{vectors} from gone".encode()).fetchall()
     if found < len(texts):
         raise RuntimeError(f"{len(texts) - found} of {len(texts)} rows have no vector.")
     return len(texts) / (finished - started)
+
+
+def embed_claimed(model: Session, texts: Sequence[str]) -> None:
+    """The bare model on CLAIMED texts at a time, of which it is given some while it computes others, as by a worker."""
+    started = [model.start(texts[:CLAIMED])]
+    for first in range(CLAIMED, len(texts), CLAIMED):
+        started.append(model.start(texts[first : first + CLAIMED]))
+        started.pop(0).result()
+    started.pop().result()
 
 
 def with_the_model(rounds: int) -> list[Result]:
@@ -87,10 +122,16 @@ def with_the_model(rounds: int) -> list[Result]:
         with fleet(conninfo) as workers:
             insert_and_await(connection, workers, "plain", texts[:50])
             bare.embed(texts[:50])
-            cases = {"model alone": lambda: len(texts) / timed(lambda: bare.embed(texts))} | {
-                f"end to end, {name}": partial(insert_and_await, connection, workers, table, texts)
-                for name, table in TABLES.items()
+            cases: dict[str, Callable[[], float]] = {
+                "model alone": lambda: len(texts) / timed(lambda: bare.embed(texts)),
+                f"model alone, {CLAIMED} texts at a time": lambda: (
+                    len(texts) / timed(partial(embed_claimed, bare, texts))
+                ),
             }
+            for name, table in TABLES.items():
+                given = connection, workers, table, texts
+                cases[f"end to end, {name}"] = partial(insert_and_await, *given)
+                cases[f"end to end, backfill, {name}"] = partial(backfill_and_await, *given)
             return compare("pipeline", "texts/s", interleave(cases, rounds), "model alone")
 
 

@@ -134,11 +134,11 @@ class Fleet:
     def done(self) -> int:
         return sum(member.done for member in self.members)
 
-    def await_done(self, count: int) -> float:
+    def await_done(self, count: int, pause_s: float = 0.001) -> float:
         """Return once they have finished `count` jobs; the time on the clock of `time.perf_counter`."""
-        return self.await_that(lambda: self.done >= count, f"{count} jobs")
+        return self.await_that(lambda: self.done >= count, f"{count} jobs", pause_s)
 
-    def await_that(self, condition: Callable[[], bool], what: str) -> float:
+    def await_that(self, condition: Callable[[], bool], what: str, pause_s: float = 0.001) -> float:
         """The same for any condition. RuntimeError when a worker ends before."""
 
         def reached() -> bool:
@@ -146,7 +146,7 @@ class Fleet:
                 member.check()
             return condition()
 
-        return await_that(reached, lambda: f"The workers did not come to {what}; {self.done} jobs are done.")
+        return await_that(reached, lambda: f"The workers did not come to {what}; {self.done} jobs are done.", pause_s)
 
 
 @contextmanager

@@ -65,7 +65,7 @@ PLOTS = (
     Plot("embed", "Texts a second", "(?P<label>.*)", "texts/s"),
     Plot("roofline", "Share of the peak that the whole model reaches", "(?P<label>.*), of the peak", "%"),
     Plot("operators", "Share of the model's time", "(?P<label>(?P<series>fp32|int8), .*)", "%"),
-    Plot("pipeline", "End to end, and the model alone", "(?P<label>model alone|end to end, .*)", "texts/s"),
+    Plot("pipeline", "End to end, and the model alone", "(?P<label>model alone.*|end to end, .*)", "texts/s"),
     Plot("latency", "From commit to vector", "(?P<label>.*, (?P<series>p[0-9]+))", "s"),
     Plot("http", "Requests a second", "(?P<label>(?P<series>.*), [0-9]+ connections?)", "requests/s"),
     Plot("fairness", "From commit to the last vector", "(?P<label>[0-9]+ rows.*)", "s"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgembedd.database.records import FRESH, Due
-from pgembedd.loop.fair_share import CLAIM_S, FIRST_SIZE, LARGEST, SMALLEST, FairShare
+from pgembedd.loop.fair_share import BACKFILL_CLAIM_S, CLAIM_S, FIRST_SIZE, LARGEST, SMALLEST, FairShare
 
 ONE, TWO, THREE = (Due(number, FRESH) for number in (1, 2, 3))
 
@@ -121,11 +121,12 @@ def test_it_stays_in_its_bounds_and_grows_to_its_double_at_most(stores: list[tup
 
 
 @pytest.mark.parametrize("rows_per_s", [1.0, 30.0, 200.0, 1_000.0, 1_000_000.0])
-def test_a_claim_is_what_the_worker_does_in_a_moment(rows_per_s: float) -> None:
-    share = FairShare()
+@pytest.mark.parametrize("claim_s", [CLAIM_S, BACKFILL_CLAIM_S])
+def test_a_claim_is_what_the_worker_does_in_a_moment(rows_per_s: float, claim_s: float) -> None:
+    share = FairShare(claim_s=claim_s)
     for _ in range(20):
         share.stored(ONE, share.size(ONE), share.size(ONE) / rows_per_s)
-    assert share.size(ONE) == pytest.approx(min(max(SMALLEST, rows_per_s * CLAIM_S), LARGEST), abs=1)
+    assert share.size(ONE) == pytest.approx(min(max(SMALLEST, rows_per_s * claim_s), LARGEST), abs=1)
 
 
 @pytest.mark.parametrize("commit_s", [0.3, 1.0])

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from pgembedd.database.records import Due
 from pgembedd.retry_policy import RetryPolicy
 
-# The time that a claim is to take: a new row waits behind one claim of its lane, and one is in the model.
-CLAIM_S = 0.25
+# The time that a claim is to take: a row waits behind one claim of its lane, and one is in the model. In a backfill no
+# one waits for a row, and of many texts more have the same length and share a run of the model.
+CLAIM_S, BACKFILL_CLAIM_S = 0.25, 1.0
 FIRST_SIZE, SMALLEST, LARGEST = 4, 2, 256
 # Statements for up to so many rows are taken to cost the same. If their time were that of the rows, claims would shrink
 # where commits are slow, the database would have more of them, and they would take longer still.
@@ -33,12 +34,14 @@ MOST_TIMES, LONGEST_OUT_S = 32, 600.0
 class FairShare:
     """Shares the time of one lane of a worker. One thread claims, another one reports the time that was taken."""
 
-    def __init__(self, fixed_size: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
-        """`fixed_size` is a constant claim size; 0 fits the size to the time that a job of the pipeline takes.
+    def __init__(
+        self, fixed_size: int = 0, clock: Callable[[], float] = time.monotonic, *, claim_s: float = CLAIM_S
+    ) -> None:
+        """`fixed_size` is a constant claim size; 0 has a claim take `claim_s`, by the time of the pipeline's jobs.
 
         `clock` gives seconds.
         """
-        self._fixed_size, self._clock = fixed_size, clock
+        self._fixed_size, self._clock, self._claim_s = fixed_size, clock, claim_s
         self._used_s: dict[Due, float] = {}
         self._level_s = 0.0
         self._sizes: dict[Due, int] = {}
@@ -112,7 +115,7 @@ class FairShare:
             self._in_vain.pop(due, None)
             self._out_until.pop(due, None)
         each_s -= statements_s / jobs - statements_s / max(jobs, STATEMENT_ROWS)
-        size = min(CLAIM_S / max(each_s, 1e-6), 2 * self.size(due))
+        size = min(self._claim_s / max(each_s, 1e-6), 2 * self.size(due))
         self._sizes[due] = round(min(max(SMALLEST, size), LARGEST))
 
     def _is_left_out(self, due: Due) -> bool:

@@ -20,7 +20,7 @@ from pgembedd.loop.claimer import Claimer
 from pgembedd.loop.connections import EMBED, WorkerConnections
 from pgembedd.loop.embed_requests import EmbedRequests
 from pgembedd.loop.embedding import Embedding
-from pgembedd.loop.fair_share import FairShare
+from pgembedd.loop.fair_share import BACKFILL_CLAIM_S, CLAIM_S, FairShare
 from pgembedd.loop.in_flight import InFlight
 from pgembedd.loop.index_builder import BuildLimits, IndexBuilder
 from pgembedd.loop.job_outcomes import JobOutcomes
@@ -196,7 +196,8 @@ class Parts:
         return {"fetch" + suffix: claimer.run, "deliver" + suffix: Storer(lane, stores).run}
 
     def _lane_of(self, queue: str, task: Task[Any, Any]) -> Lane:
-        share = FairShare(self._settings.claim_size)
+        claim_s = BACKFILL_CLAIM_S if queue == BACKFILL and task is self._embedding else CLAIM_S  # files take memory
+        share = FairShare(self._settings.claim_size, claim_s=claim_s)
         return Lane(
             queue, self._settings, self._role, task, self.in_flight, self._observer, share, listens=self._listens
         )
