@@ -136,6 +136,8 @@ as $$
         -- Not the defaults of role or database: every query must see what was committed before it.
         ('options', E'-c default_transaction_isolation=read\\ committed -c '
                     'default_transaction_read_only=off -c statement_timeout=0 '
+            -- Neither a timeout nor a cancellation waits for a lock on the table of the requests.
+            '-c lock_timeout=1s '
             -- The server closes what a session keeps, and what a caller left who cancelled twice.
             '-c idle_session_timeout=10s')
     ) as o(name, value) where o.value is not null

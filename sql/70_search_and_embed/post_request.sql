@@ -51,7 +51,11 @@ begin
         end if;
         outcome := _await(way.dblink, line, request.id, deadline);
         if way.kept is null or outcome.crowded then perform _disconnect(line); end if;
-    exception when query_canceled or others then
+    exception when lock_not_available then
+        perform _disconnect(line);
+        select null as embedding, 'The requests of pgembedd.embed() are locked by another session.' as refusal
+        into outcome;
+    when query_canceled or others then
         perform _disconnect(line);
         if posted then
             perform _take_back(request.id);
@@ -100,7 +104,8 @@ begin
         request.id, request.model, request.fingerprint, request.kind, request.content, timeout));
 end $$;
 
--- False if the session has kept no connection, or the server has closed it meanwhile: both are errors of dblink.
+-- False if the session has kept no connection, or the server has closed it meanwhile: both are errors of dblink, as a
+-- lock on the table is.
 create or replace function pgembedd_internal._post_over_kept(
     dblink text, kept text, request pgembedd_internal.embed_request, timeout interval
 ) returns boolean
@@ -111,7 +116,8 @@ begin
     if kept is null then return false; end if;
     perform _post(dblink, kept, request, timeout);
     return true;
-exception when others then
+exception when lock_not_available then raise;
+when others then
     return false;
 end $$;
 

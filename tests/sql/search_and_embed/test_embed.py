@@ -449,6 +449,24 @@ def test_a_question_is_taken_back_whose_caller_is_cancelled_while_it_is_posted(
     assert kept(hand.connection) == 0
 
 
+def test_a_lock_on_the_requests_holds_no_caller_and_no_cancelled_one(
+    database: Database, asker: psycopg.Connection, hand: Hand
+) -> None:
+    waiting = "application_name = 'pgembedd embed' and datname = current_database() and wait_event = 'relation'"
+    with connected(database) as admin, connected(database) as observer:
+        for cancels in (False, True):
+            ask_once(asker, hand, "hello")
+            with admin.transaction():
+                admin.execute("lock table pgembedd_internal.embed_request in access exclusive mode")
+                with asking(asker) as one:
+                    if cancels:
+                        eventually(lambda: value(observer, f"select count(*) from pg_stat_activity where {waiting}"))
+                        asker.cancel_safe(timeout=PATIENCE_S)
+            assert one.error is not None
+            assert one.error.sqlstate == ("57014" if cancels else "53000")
+            assert cancels or "are locked by another session" in str(one.error)
+
+
 def test_askers_do_not_see_each_others_questions(asker: psycopg.Connection, hand: Hand) -> None:
     with asking(asker, "'a secret', timeout => '1 min'"):
         question = hand.take_one()
