@@ -16,7 +16,7 @@ comment on function pgembedd_internal.hear_embed_requests is
 -- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined, nor of
 -- callers that are gone: so no role has more of them in the line than sessions. Where none waits, expired requests are
 -- deleted. `known`: a pipeline has that model. A worker that `keeps_session` holds a lock for each request until it has
--- served it, on which the caller waits; where another session has the lock, the caller polls.
+-- served it, or takes others: on that the caller waits. It polls where another session has the lock, or none.
 create or replace function pgembedd_internal.take_embed_requests(
     at_most integer default 8, worker integer default pg_backend_pid(), keeps_session boolean default false)
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
@@ -28,6 +28,7 @@ as $$
 declare
     at_present timestamptz := clock_timestamp();
 begin
+    if keeps_session then perform pg_advisory_unlock_all(); end if;  -- of those that wait for their model
     return query
         with picked as materialized (
             select f.id from embed_request f
@@ -98,7 +99,7 @@ comment on function pgembedd_internal.finish_embed_requests is
 -- This worker cannot serve it, but another might: it has another model, or another precision. When all that are there
 -- have declined, the caller is told the last one's reason.
 create or replace function pgembedd_internal.decline_embed_request(
-    id uuid, reason text, worker integer default pg_backend_pid(), keeps_session boolean default false
+    id uuid, reason text, worker integer default pg_backend_pid()
 ) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -113,7 +114,6 @@ begin
     else
         perform pg_notify('pgembedd_embed_requests', '');
     end if;
-    if keeps_session then perform pg_advisory_unlock_all(); end if;
 end $$;
 comment on function pgembedd_internal.decline_embed_request is
     'Leave a request to another worker; the '

@@ -727,7 +727,7 @@ GRANT ALL ON FUNCTION pgembedd_internal.claim_changed(change jsonb, lease_s inte
 GRANT ALL ON FUNCTION pgembedd_internal.claim_pushed(jobs jsonb, lease_s integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.continue_backfill(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.correct_provider_use(provider text, tokens bigint) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.decline_embed_request(id uuid, reason text, worker integer, keeps_session boolean) TO pgembedd_worker;
+GRANT ALL ON FUNCTION pgembedd_internal.decline_embed_request(id uuid, reason text, worker integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.diagnose(pipeline_id integer) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.due(names text[], poll_s double precision, unserved integer[], lane text, idle boolean, task text) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.due_listings() TO pgembedd_worker;

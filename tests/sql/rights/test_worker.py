@@ -38,7 +38,7 @@ WORKER_FUNCTIONS = {
     "claim_changed(jsonb,integer)",
     "claim_pushed(jsonb,integer)",
     "correct_provider_use(text,bigint)",
-    "decline_embed_request(uuid,text,integer,boolean)",
+    "decline_embed_request(uuid,text,integer)",
     "diagnose(integer)",
     "due(text[],double precision,integer[],text,boolean,text)",
     "extend(text,bigint[],integer[],integer)",

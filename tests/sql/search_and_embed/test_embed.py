@@ -68,8 +68,7 @@ class Hand:
 
     def decline(self, one: str, reason: str) -> None:
         """Leaves it to another worker."""
-        decline = "select pgembedd_internal.decline_embed_request(%s, %s, keeps_session => %s)"
-        self.connection.execute(decline, [one, reason, self.keeps_session])
+        self.connection.execute("select pgembedd_internal.decline_embed_request(%s, %s)", [one, reason])
 
 
 @pytest.fixture
@@ -522,6 +521,14 @@ def waits_for_lock(connection: psycopg.Connection) -> bool:
     return bool(value(connection, f"select exists (select from pg_stat_activity where {waiting})"))
 
 
+def held(connection: psycopg.Connection) -> int:
+    """Counts the locks that workers hold for requests."""
+    where = "locktype = 'advisory' and mode = 'ExclusiveLock' and d.datname = current_database()"
+    return int(
+        value(connection, f"select count(*) from pg_locks l join pg_database d on d.oid = l.database where {where}")
+    )
+
+
 def test_the_caller_waits_on_the_lock_of_its_worker(
     database: Database, asker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
@@ -531,7 +538,20 @@ def test_the_caller_waits_on_the_lock_of_its_worker(
         eventually(lambda: waits_for_lock(observer))
         hand.answer(question)
         one.done()
-        assert value(observer, "select count(*) from pg_locks where locktype = 'advisory'") == 0
+        assert held(observer) == 0
+    assert one.answer == VECTOR
+
+
+def test_a_request_that_waits_for_its_model_takes_no_lock(
+    database: Database, asker: psycopg.Connection, other: psycopg.Connection
+) -> None:
+    hand = Hand(other, keeps_session=True)
+    with asking(asker) as one, connected(database) as observer:
+        question = hand.take_one()
+        assert held(observer) == 1
+        assert hand.take() == []
+        assert held(observer) == 0
+        hand.answer(question)
     assert one.answer == VECTOR
 
 

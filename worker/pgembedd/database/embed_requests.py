@@ -51,7 +51,9 @@ class EmbedRequestRepository:
 
     def take(self, at_most: int) -> list[VectorRequest]:
         """Returns requests that this worker is to embed, in the order of arrival."""
-        rows = self.connection.rows("take_embed_requests", at_most=at_most, **self._me())
+        rows = self.connection.rows(
+            "take_embed_requests", at_most=at_most, worker=self.worker, keeps_session=self.keeps_session
+        )
         return [VectorRequest(*row) for row in rows]
 
     def finish(self, results: Sequence[EmbedResult]) -> None:
@@ -62,12 +64,10 @@ class EmbedRequestRepository:
             embeddings=Vectors([result.vector for result in results]),
             # Lists are what takes long to adapt.
             refusals=[result.refusal for result in results] if any(result.refusal for result in results) else None,
-            **self._me(),
+            worker=self.worker,
+            keeps_session=self.keeps_session,
         )
 
     def decline(self, request: VectorRequest, reason: str) -> None:
         """Leaves the request to another worker; `reason` is the caller's error if there is none."""
-        self.connection.value("decline_embed_request", id=request.id, reason=reason, **self._me())
-
-    def _me(self) -> dict[str, int]:
-        return {"worker": self.worker, "keeps_session": self.keeps_session}
+        self.connection.value("decline_embed_request", id=request.id, reason=reason, worker=self.worker)

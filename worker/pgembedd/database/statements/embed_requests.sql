@@ -12,4 +12,4 @@ where pgembedd_internal.interface({interface} => true)
 
 -- name: decline_embed_request
 -- Leave it to another worker.
-select pgembedd_internal.decline_embed_request(%(id)s, %(reason)s, %(worker)s, %(keeps_session)s)
+select pgembedd_internal.decline_embed_request(%(id)s, %(reason)s, %(worker)s)
