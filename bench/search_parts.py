@@ -26,7 +26,8 @@ PARTS = {
     "|_with_partitions",
     "the query's words": "_search_words_asked|_search_rarest|_search_weighed|_search_shares|_search_each|_search_any",
     "statements put together": "_render|_search_statement|_search_from|_search_kept|_search_placed|_search_parts"
-    "|_search_visited_now|_search_words_(statement|joins|vectors)|_search_candidates|_search_rows_statement",
+    "|_search_visited_now|_search_found|_search_passes|_search_goes_on|_search_words_(statement|joins|vectors)"
+    "|_search_candidates|_search_rows_statement",
     "the scan by meaning": r"_search_\d+_nearest.*|_search_by_index|_search_exactly|_search_set(tings)?|_search_visited"
     "|.*_distance|.*_to_halfvec",
     "the scan by words": "_search_words",

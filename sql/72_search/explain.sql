@@ -31,7 +31,7 @@ begin
         asked.embedding := coalesce(embedding, embed(asked.plain, pipeline => target.name));
     end if;
     asked.wanted := (select max(d) from unnest(_search_depths(asked)) d);  -- of the longest list
-    asked := _search_expected(target, asked);
+    if _search_filtered(target, asked) then asked := _search_expected(target, asked); end if;
     hidden := row_security_active(target.source);
     plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'skip', asked.skip, 'per', per,
         'filter', asked.condition, 'row_security', hidden or row_security_active(target.vectors),

@@ -46,7 +46,9 @@ declare
     near pgembedd_internal._search_hit[];
     by_words pgembedd_internal._search_hit[];
 begin
-    asked := _search_filtered_once(target, _search_expected(target, asked));
+    if _search_filtered(target, asked) then
+        asked := _search_filtered_once(target, _search_expected(target, asked));
+    end if;
     if asked.mode <> 'text' then near := (_search_nearest(target, asked)).hits; end if;
     if asked.mode <> 'semantic' then by_words := (_search_words(target, asked)).hits; end if;
     if asked.mode <> 'hybrid' then return coalesce(near, by_words); end if;

@@ -1,4 +1,4 @@
--- What the planner expects of the filter. Volatile, as only such may EXPLAIN.
+-- What the planner expects of a filter or a policy. Volatile, as only such may EXPLAIN.
 create or replace function pgembedd_internal._search_expected(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns pgembedd_internal._asked
@@ -8,7 +8,6 @@ as $$
 declare
     plan json;
 begin
-    if not _search_filtered(target, asked) then return asked; end if;
     execute concat('explain (format json) select from ', _search_from(target, asked, 'exact'),
         case when not target.chunked then format(' and s.%s is not null', target.embedding) end) into plan;
     asked.matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition: 0
@@ -30,7 +29,7 @@ declare
     places tid[];
 begin
     if asked.mode <> 'hybrid' or asked.near_condition <> asked.words_condition
-       or (asked.matches <= most and asked.exact_cost > 10 * asked.matches) is not true then
+       or asked.matches > most or asked.exact_cost <= 10 * asked.matches then
         return asked;
     elsif (select c.relkind <> 'r' or c.relhassubclass from pg_class c where c.oid = target.source) then
         return asked;

@@ -15,32 +15,37 @@ as $$
 declare
     of_row constant boolean := asked.per = 'row' and target.chunked;
     alias constant text := target.alias;
-    found_in constant text := case when in_parts then 'placed' else 'found' end;
+    read_twice constant boolean := in_parts or of_row;  -- what is found
+    found text;
     part constant text := case when in_parts then format('%%1$s.%s_part, ', target.own) else '' end;
 begin
     if target.kept and path = 'index' and asked.near_condition = 'true' and not in_parts then
         return format('select * from %s($1, $2)',
                       _search_kept(target.id, 'nearest_' || case when target.chunked then asked.per else 'row' end));
     end if;
+    found := _search_found(target, asked, path, in_parts, breadth);
     return _render($q$
-        with found as materialized ({found}) {placed}
-        select coalesce(pg_catalog.array_agg(
+        {with} select coalesce(pg_catalog.array_agg(
                    row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)
                    ::pgembedd_internal._search_hit), '{}'),
-               (select pg_catalog.count(*) from found) {parts}
+               {seen} {parts}
         from (select {key} as key, {chunk_index} as chunk_index, {alias}.{own} as distance, {part}
                      pg_catalog.row_number() over (
                          order by {part} {alias}.{own} operator(pg_catalog.+) 0, {columns}) as nth
               from {ranked} {alias}) o $q$, jsonb_build_object(
         'own', quote_ident(target.own), 'alias', alias, 'columns', format(target.hit_columns, alias),
-        'found', _search_found(target, asked, path, in_parts, breadth),
-        'part', format(part, alias), 'placed', case when in_parts then _search_placed(target) end,
+        'with', case when read_twice then concat('with found as materialized (', found, ')',
+                                              case when in_parts then _search_placed(target) end) end,
+        'seen', case when read_twice then '(select pg_catalog.count(*) from found)' else 'pg_catalog.count(*)' end,
+        'part', format(part, alias),
         'parts', case when in_parts then _search_parts(target) when path = 'index' then ', null, null' end,
         'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from %4$s v '
             'order by %1$s, %3$s v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
-            format(target.key_columns, 'v'), target.own, format(part, 'v'), found_in) else found_in end));
+            format(target.key_columns, 'v'), target.own, format(part, 'v'),
+            case when in_parts then 'placed' else 'found' end)
+            when in_parts then 'placed' else format('(%s)', found) end));
 end $$;
 
 -- What the scan finds. OFFSET keeps an exact scan from the index, and from computing a distance twice; whether a row
