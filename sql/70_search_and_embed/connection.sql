@@ -3,8 +3,7 @@ create or replace function pgembedd_internal._dblink() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace
-    where e.extname = 'dblink'
+    select e.extnamespace::regnamespace::text from pg_extension e where e.extname = 'dblink'
 $$;
 
 -- What sets embed() up, again where its role is not on this server any more, as after a restore.
@@ -73,10 +72,10 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    select quote_ident(n.nspname), case when not has_schema_privilege('public', n.oid, 'usage') then
+    select e.extnamespace::regnamespace, case when not has_schema_privilege('public', e.extnamespace, 'usage') then
         'pgembedd ' || left(encode(sha256(uuid_send(l.secret) || 'line'), 'hex'), 40) end
     into dblink, kept
-    from pg_extension e join pg_namespace n on n.oid = e.extnamespace, loopback l where e.extname = 'dblink';
+    from pg_extension e, loopback l where e.extname = 'dblink';
     if dblink is null then
         raise exception using message = 'pgembedd.embed() is not set up in this database.',
             hint = _embed_remedy(), errcode = 'object_not_in_prerequisite_state';

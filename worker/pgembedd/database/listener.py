@@ -150,11 +150,11 @@ class Listener:
                 if one.listens_on is not connection:
                     one.listens_on = connection
                     one.notified(None)
-            if any(number == woken.fileno() for number, _ in readable.poll()):
-                woken.recv(4096)
-            connection.pgconn.consume_input()  # as notifies() does, which takes a tenth of a millisecond more
-            while notice := connection.pgconn.notifies():
-                self._notify(notice.relname.decode(), notice.extra.decode())
+            while all(number != woken.fileno() for number, _ in readable.poll()):
+                connection.pgconn.consume_input()  # as notifies() does, which takes a tenth of a millisecond more
+                while notice := connection.pgconn.notifies():
+                    self._notify(notice.relname.decode(), notice.extra.decode())
+            woken.recv(4096)
 
     def _notify(self, channel: str, payload: str) -> None:
         for one in self._subscriptions.copy():
