@@ -117,7 +117,8 @@ begin
         before := case when visits is not null then _search_visited(asked.indexes) end;
         settings := _search_set(_search_settings(steps[1], visits[n], rows));
         ignored := set_config('pgembedd.scan_until', (before + gap)::text, true);
-        execute _search_statement(target, asked, 'index', n > 1) into hits, seen, parts, ends
+        execute _search_statement(target, asked, case when gap is null then 'index' else 'watched' end, n > 1)
+        into hits, seen, parts, ends
         using asked.embedding, steps[n], steps[:n], gap, before + visits[n];
         settings := _search_set(settings);
         ends[n] := case when visits is not null then _search_visited(asked.indexes) end;

@@ -49,6 +49,7 @@ end $$;
 -- match: a scan that meets none in a sixth of the time of the exact one, or in five times the rows between two matches
 -- that lie evenly, is far from them. So the index is tried where matches are too few for it, too, as they may be near;
 -- not where that sixth is less than what it gives at once, nor under a policy, as hidden rows are not counted in time.
+-- No gap where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
 -- Without an index there is one way.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
@@ -69,11 +70,11 @@ declare
     tables oid[] := array[target.vectors];
     pages double precision;
     has_parts boolean;
-    per_page double precision;
     visit_cost double precision;
     exact_visits double precision;  -- which cost as much as the exact scan
     per_match double precision;  -- rows
     last_step double precision;  -- with which the index costs less
+    watchable boolean;
     watched boolean;
 begin
     select greatest(c.reltuples, 0), c.relpages, c.relhassubclass into rows, pages, has_parts
@@ -83,19 +84,21 @@ begin
         select sum(greatest(c.reltuples, 0)), sum(c.relpages) into rows, pages
         from pg_class c where c.oid = any (tables) and c.relkind = 'r';
     end if;
-    select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end into indexes, path
+    select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end,
+           asked.near_condition <> 'true' and not has_parts and bool_and(i.indpred is null)
+    into indexes, path, watchable
     from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am a on a.oid = x.relam
     where i.indrelid = any (tables) and a.amname in ('hnsw', 'ivfflat');
     if asked.matches is null or path = 'exact' then return; end if;
-    per_page := rows / greatest(pages, 1);
     per_match := greatest(rows, asked.matches) / asked.matches;
-    visit_cost := 20 * (1 + 0.0125 * per_page) / (1 + 0.2 * per_page);
+    visit_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows);
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
     exact_visits := exact_cost / visit_cost;
     index_cost := visit_cost * steps[1] * per_match;
-    watched := not row_security_active(target.vectors);
+    watched := watchable and not row_security_active(target.vectors);
     last_step := least(exact_visits, most / 2.0) / per_match;
-    gap := least(most, greatest(exact_visits / 6, case when steps[1] <= last_step then 5 * per_match end));
+    gap := case when watchable then
+        least(most, greatest(exact_visits / 6, case when steps[1] <= last_step then 5 * per_match end)) end;
     if steps[1] > last_step and not (watched and gap >= greatest(200, 4 * steps[1])) then path := 'exact'; end if;
     visits := array(select least(most, case when watched then 2 * exact_visits
                                             else greatest(2 * s * per_match, exact_visits / 2) end)

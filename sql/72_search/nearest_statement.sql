@@ -38,7 +38,7 @@ begin
                                               case when in_parts then _search_placed(target) end) end,
         'seen', case when read_twice then '(select pg_catalog.count(*) from found)' else 'pg_catalog.count(*)' end,
         'part', format(part, alias),
-        'parts', case when in_parts then _search_parts(target) when path = 'index' then ', null, null' end,
+        'parts', case when in_parts then _search_parts(target) when path <> 'exact' then ', null, null' end,
         'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from %4$s v '
@@ -49,7 +49,7 @@ begin
 end $$;
 
 -- What the scan finds. OFFSET keeps an exact scan from the index, and from computing a distance twice; whether a row
--- has a vector is asked after the filter, as to find one of its last columns takes a quarter of a scan. A `watched`
+-- has a vector is asked after the filter, as to find one of its last columns takes a quarter of a scan. A 'watched'
 -- index scan stops where it meets no matches: each of them moves the visits until which it goes on, by $4, at most to
 -- $5. Beyond them every row is let through, which fills the list, and is no match.
 create or replace function pgembedd_internal._search_found(
@@ -58,20 +58,17 @@ create or replace function pgembedd_internal._search_found(
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    watched constant boolean := path = 'index' and asked.near_condition <> 'true' and asked.indexes is not null;
 begin
-    return format(case
-        when watched then 'select f.* from (select %1$s, %2$s as %3$s%4$s, (%5$s and %6$s) as %3$s_passes from %7$s '
+    return format(case path
+        when 'watched' then 'select f.* from (select %1$s, %2$s as %3$s%4$s, (%5$s and %6$s) as %3$s_passes from %7$s '
                           'order by %2$s fetch first %8$s rows with ties) f where f.%3$s_passes'
-        when path = 'index'
-        then 'select %1$s, %2$s as %3$s%4$s from %7$s order by %2$s fetch first %8$s rows with ties'
+        when 'index' then 'select %1$s, %2$s as %3$s%4$s from %7$s order by %2$s fetch first %8$s rows with ties'
         else 'select * from (select %1$s, %2$s as %3$s from %7$s offset 0) %9$s where %3$s is not null '
              'order by %3$s, %1$s limit %8$s' end,
         format(target.hit_columns, target.alias), format(target.distance_to, target.alias, 1), target.own,
         case when in_parts then format(', %s as %s_visited', _search_visited_now(asked.indexes), target.own) end,
         _search_goes_on(asked), _search_passes(target, asked),
-        _search_from(target, asked, case when watched then 'watched' else path end), breadth, target.alias);
+        _search_from(target, asked, path), breadth, target.alias);
 end $$;
 
 -- What these indexes' scans have led to, as an expression, which tells it for each row of a scan.

@@ -108,17 +108,50 @@ def test_without_an_index_it_is_exact(connection: psycopg.Connection) -> None:
     assert len(search(connection, k=1000)) == 500
 
 
-@pytest.mark.slow
-def test_partitions_are_searched_together(connection: psycopg.Connection) -> None:
+def make_partitions(connection: psycopg.Connection, count: int) -> None:
     connection.execute(
         "create table documents (id int, part int, title text, content text, primary key (part, id))"
         " partition by list (part);"
         "create table one partition of documents for values in (1);"
         "create table two partition of documents for values in (2)"
     )
-    connection.execute("insert into documents select i, i % 2 + 1, 'x', 'y' from generate_series(1, 400) i")
+    connection.execute(f"insert into documents select i, i % 2 + 1, 'x', 'y' from generate_series(1, {count}) i")
     create_pipeline(connection, index_type="hnsw", backfill=False)
-    fill(connection, 400)
+    fill(connection, count)
+
+
+@pytest.mark.slow
+def test_partitions_are_searched_together(connection: psycopg.Connection) -> None:
+    make_partitions(connection, 400)
     exact = column(connection, "select id from documents order by (embedding <=> %s) + 0 limit 30", QUERY)
     assert [hit.key["id"] for hit in search(connection, k=30)] == exact
     assert {hit.key["part"] for hit in search(connection, k=30, filter={"part": 2})} == {2}
+
+
+VISITED = "select pg_stat_get_xact_tuples_returned(%s::regclass)"
+
+
+@pytest.mark.slow
+def test_a_filter_keeps_partitions_out_of_an_index_scan(connection: psycopg.Connection) -> None:
+    """A scan of all of them begins with a match of each."""
+    make_partitions(connection, 6000)
+    connection.execute("set local seq_page_cost = 40")
+    exact = "select id from documents where part = %s order by (embedding <=> %s) + 0 limit 10"
+    for part, other in ((1, "two"), (2, "one")):
+        before = value(connection, VISITED, f"{other}_embedding_idx")
+        found = [hit.key["id"] for hit in search(connection, filter={"part": part})]
+        assert len(set(found) & set(column(connection, exact, part, QUERY))) >= 9
+        assert value(connection, VISITED, f"{other}_embedding_idx") == before
+    assert before > 0  # the index was used
+
+
+@pytest.mark.slow
+def test_an_index_of_what_a_filter_keeps_is_used(connection: psycopg.Connection) -> None:
+    make_source(connection, 6000)
+    connection.execute("drop index documents_embedding_hnsw")
+    connection.execute("create index few on documents using hnsw (embedding halfvec_cosine_ops) where share < 300")
+    connection.execute("set local seq_page_cost = 40")
+    exact = column(connection, "select id from documents where share < 300 order by (embedding <=> %s) + 0", QUERY)
+    found = [hit.key for hit in search(connection, filter={"share": {"$lt": 300}})]
+    assert len(set(found) & set(exact[:10])) >= 9
+    assert value(connection, VISITED, "few") > 0
