@@ -111,16 +111,18 @@ declare
     seen integer;
     before bigint;
     reached integer;
+    outer_until constant text := current_setting('pgembedd.scan_until', true);  -- of a scan whose policy searches
     ignored text;
 begin
     loop
         before := case when visits is not null then _search_visited(asked.indexes) end;
         settings := _search_set(_search_settings(steps[1], visits[n], rows));
-        ignored := set_config('pgembedd.scan_until', (before + gap)::text, true);
+        ignored := case when gap is not null then set_config('pgembedd.scan_until', (before + gap)::text, true) end;
         execute _search_statement(target, asked, case when gap is null then 'index' else 'watched' end, n > 1)
         into hits, seen, parts, ends
         using asked.embedding, steps[n], steps[:n], gap, before + visits[n];
         settings := _search_set(settings);
+        ignored := case when gap is not null then set_config('pgembedd.scan_until', outer_until, true) end;
         ends[n] := case when visits is not null then _search_visited(asked.indexes) end;
         reached := 0;
         while reached < n and steps[reached + 1] <= seen

@@ -17,6 +17,7 @@ __all__ = ["connection"]
 ROWS = 4000
 KEPT = {"100 %": 1024, "10 %": 102, "1 %": 10, "0.1 %": 1, "nothing": 0}
 
+VISITED = "select pg_stat_get_xact_tuples_returned(%s::regclass)"
 EXACT = {
     "column": "select id from documents where share < %s order by (embedding <=> %s) + 0 limit %s",
     "table": "select id from chunks join documents using (id) where share < %s group by id"
@@ -71,14 +72,14 @@ def test_few_matches_are_looked_for_in_the_index_while_it_meets_them(connection:
         connection.execute("update documents set share = %s where id = any(%s)", [share, ids])
     connection.execute("analyze documents; set local seq_page_cost = 40")
     explain = "select pgembedd.explain_search('documents', null, filter => %s, embedding => %s::vector) -> 'semantic'"
-    visited = "select pg_stat_get_xact_tuples_returned('documents_embedding_hnsw'::regclass)"
+    index = "documents_embedding_hnsw"
     for share, path, most in ((-1, "index", 100), (-2, "index, then exact", 600)):
         plan = value(connection, explain, f'{{"share": {share}}}', QUERY)
         assert plan["expected_costs"]["exact"] < plan["expected_costs"]["index"]
         assert plan["path"] == path
-        before = value(connection, visited)
+        before = value(connection, VISITED, index)
         found = [hit.key for hit in search(connection, filter={"share": share})]
-        assert 10 < value(connection, visited) - before < most
+        assert 10 < value(connection, VISITED, index) - before < most
         assert len(set(found) & set(few[share][:10])) >= 9, path
     assert found == few[-2][:10]
 
@@ -100,6 +101,34 @@ def test_policies_leave_it_complete(roles: Roles, database: Database, source: ps
         assert [hit.key for hit in search(theirs, k=10)] == exact
         connection.execute("drop policy few on documents")
         assert search(theirs, k=10) == []
+
+
+@pytest.mark.slow
+def test_a_policy_may_search(roles: Roles, database: Database, connection: psycopg.Connection) -> None:
+    """The scan under way finds its own settings again."""
+    make_source(connection, 2000)
+    reader = roles.make("reader")
+    connection.execute(
+        "create table topics (id int primary key, title text, content text);"
+        "insert into topics select i, 'x', 'y' from generate_series(1, 100) i"
+    )
+    create_pipeline(connection, pipeline="topics", source="topics", index_type="hnsw", backfill=False)
+    connection.execute("update topics set embedding = '[1,0,0]'")
+    connection.execute(
+        "create function has_topics(int) returns boolean language plpgsql stable set search_path = public as $$ begin"
+        " return exists (select from pgembedd.search('topics', null, mode => 'semantic', embedding => '[1,0,0]'));"
+        " end $$;"
+        f"grant select on documents, topics to {reader}; alter table documents enable row level security;"
+        "create policy topical on documents using (has_topics(id) and share < 900)"
+    )
+    connection.execute("select pgembedd.tick(0, 0), pgembedd.grant_search(%s)", [reader])
+    exact = column(connection, EXACT["column"], 500, QUERY, 10)
+    with connect_as(database, reader) as theirs, theirs.transaction():
+        theirs.execute("set local pgembedd.scan_until = 'a caller''s own'")
+        found = [hit.key for hit in search(theirs, filter={"share": {"$lt": 500}})]
+        assert len(set(found) & set(exact)) >= 9
+        assert 10 <= value(theirs, VISITED, "documents_embedding_hnsw") < 100  # the index was used
+        assert value(theirs, "show pgembedd.scan_until") == "a caller's own"
 
 
 def test_without_an_index_it_is_exact(connection: psycopg.Connection) -> None:
@@ -126,9 +155,6 @@ def test_partitions_are_searched_together(connection: psycopg.Connection) -> Non
     exact = column(connection, "select id from documents order by (embedding <=> %s) + 0 limit 30", QUERY)
     assert [hit.key["id"] for hit in search(connection, k=30)] == exact
     assert {hit.key["part"] for hit in search(connection, k=30, filter={"part": 2})} == {2}
-
-
-VISITED = "select pg_stat_get_xact_tuples_returned(%s::regclass)"
 
 
 @pytest.mark.slow
