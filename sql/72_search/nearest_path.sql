@@ -88,7 +88,8 @@ begin
            asked.near_condition <> 'true' and not has_parts and bool_and(i.indpred is null)
     into indexes, path, watchable
     from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am a on a.oid = x.relam
-    where i.indrelid = any (tables) and a.amname in ('hnsw', 'ivfflat');
+    where i.indrelid = any (tables) and a.amname in ('hnsw', 'ivfflat')
+      and (has_parts or i.indkey[0] = target.embedding_no);  -- parts may have other numbers
     if asked.matches is null or path = 'exact' then return; end if;
     per_match := greatest(rows, asked.matches) / asked.matches;
     visit_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows);

@@ -137,6 +137,15 @@ def test_without_an_index_it_is_exact(connection: psycopg.Connection) -> None:
     assert len(search(connection, k=1000)) == 500
 
 
+def test_an_index_of_other_vectors_is_none_of_these(connection: psycopg.Connection) -> None:
+    make_source(connection, 500)
+    create_pipeline(connection, pipeline="others", embedding_column="other", backfill=False)
+    explain = "select pgembedd.explain_search(%s, null, filter => %s, embedding => %s::vector) #> %s"
+    for pipeline, has in (("documents", True), ("others", False)):
+        cost = value(connection, explain, pipeline, '{"share": 1}', QUERY, ["semantic", "expected_costs", "index"])
+        assert (cost is not None) == has
+
+
 def make_partitions(connection: psycopg.Connection, count: int) -> None:
     connection.execute(
         "create table documents (id int, part int, title text, content text, primary key (part, id))"
