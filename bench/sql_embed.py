@@ -1,6 +1,7 @@
 """What pgembedd.embed() costs inside a query, next to the bare model for the same texts in the same run.
 
-The worker is idle otherwise; each text is new, so nothing is remembered. A search orders 10,000 indexed vectors by what
+The worker is idle otherwise; each text is new, so nothing is remembered. The first call of a session opens a
+connection of the server with itself, which the next ones use. A search orders 10,000 indexed vectors by what
 embed() returns, as it is and as a subquery, which is computed once; then the same search with the vector given, which
 the model computed just before, so that the processor's caches hold as little of the index as after embed(). Then the
 same question from several sessions at once: how long each waits.
@@ -124,6 +125,15 @@ def by_hand(conninfo: str, model: Session) -> Iterator[tuple[Callable[[str], obj
             answering.result()
 
 
+def first_s(conninfo: str, texts: Sequence[str]) -> list[float]:
+    """Seconds of each text, asked as the first in a session of its own that is open already."""
+    seconds = []
+    for text in texts:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            seconds.append(timed(partial(in_sql, connection, EMBED, text)))
+    return seconds
+
+
 def at_once_s(conninfo: str, texts: Sequence[str]) -> list[float]:
     """Seconds of each text, asked by several sessions that begin together."""
     together = threading.Barrier(CALLERS)
@@ -154,6 +164,7 @@ def measure(options: Namespace) -> list[Result]:
                 "one question by hand over the server": partial(asked_s, ask),
                 "one question by hand over dblink": partial(asked_s, ask_function),
                 "embed() in SQL": partial(asked_s, partial(in_sql, connection, EMBED)),
+                "embed() in SQL, the first of a session": partial(first_s, conninfo),
                 "search with embed() in SQL": partial(asked_s, partial(in_sql, connection, SEARCH)),
                 "search with embed() as a subquery": partial(asked_s, partial(in_sql, connection, ONCE)),
                 "search, the vector given": lambda texts: asked_s(
