@@ -52,6 +52,19 @@ def test_an_idle_worker_has_four_sessions(
     assert stale(connection, model) == []
 
 
+def test_a_worker_whose_sessions_are_all_ended_is_known_by_new_ones_before_its_next_beat(
+    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgembedd.loop.lease_heartbeat.BEAT_S", 2 * PATIENCE_S)
+    known = "select sessions from pgembedd_internal.worker"
+    with worker_thread(database, only(Wrapped(model)), lease_s=6 * round(PATIENCE_S)):
+        eventually(lambda: len(column(connection, known)) == 1)
+        before = set(value(connection, known))
+        connection.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where {OURS}")
+        eventually(lambda: value(connection, "select pgembedd_internal._listeners() is not null"))
+        assert set(value(connection, known)) - before
+
+
 def test_the_first_thread_that_has_a_session_again_wakes_the_others(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +201,7 @@ def test_the_jobs_in_flight_get_a_session_while_the_worker_drains(database: Data
     """Others have all sessions at the moment of SIGTERM: what was claimed is read, and what is left released, after."""
     stopping = threading.Event()
     stopping.set()
-    made = WorkerConnections(database.conninfo, brisk(max_connections=6), SchemaWait(), SILENT)
+    made = WorkerConnections(database.conninfo, brisk(max_connections=6), SchemaWait(), SILENT.connection)
     for purpose, most in (("release", 1), ("claim backfill", 3)):
         last, tried = made.connection(purpose, stopping), threading.Event()
         with ThreadPoolExecutor(1) as pool, ExitStack() as held:

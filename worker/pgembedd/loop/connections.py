@@ -1,12 +1,12 @@
 """The connections of a worker: few sessions, which its threads share."""
 
 import threading
+from collections.abc import Callable
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.schema_check import SchemaWait
 from pgembedd.database.sessions import Sessions
 from pgembedd.settings import Settings
-from pgembedd.telemetry.observer import Observer
 
 # What no owner's code can hold up: leases are extended and jobs are released over a session that runs none.
 LEASES = frozenset({"heartbeat", "release", "ask"})
@@ -18,7 +18,9 @@ LAST_WAIT_S = 1.0  # for a session that others use, where there is no time left 
 class WorkerConnections:
     """Makes the connections of one worker, which has `PGEMBEDD_MAX_CONNECTIONS` sessions at most."""
 
-    def __init__(self, conninfo: str, settings: Settings, schema: SchemaWait, observer: Observer) -> None:
+    def __init__(self, conninfo: str, settings: Settings, schema: SchemaWait, on_change: Callable[..., None]) -> None:
+        """`on_change` is that of Sessions."""
+
         def sessions(purpose: str, most: int, *, prepares: bool = False) -> Sessions:
             return Sessions(
                 conninfo,
@@ -28,7 +30,7 @@ class WorkerConnections:
                 pooled=settings.wait == "poll",
                 limit_s=settings.owner_timeout_s,
                 last_wait_s=max(settings.grace_s, LAST_WAIT_S),
-                on_change=observer.connection,
+                on_change=on_change,
                 schema=schema,
             )
 

@@ -58,13 +58,14 @@ class Parts:
         self.in_flight = InFlight() if role.pushed is None else role.pushed.in_flight
         self.batches: list[Queue[Batch[Any] | None]] = []
         self._pooled = settings.wait == "poll"
-        self._listener = role.listener or Listener(conninfo, pooled=self._pooled, on_change=observer.connection)
+        self._beats = Waker(self.finished)
+        self._listener = role.listener or Listener(conninfo, pooled=self._pooled, on_change=self._note_session)
         self._listens = self._listener.hears
-        self.connections = WorkerConnections(conninfo, settings, self.schema, observer)
+        self.connections = WorkerConnections(conninfo, settings, self.schema, self._note_session)
         self._connection = self.connections.connection
         self._number = LEAST_NUMBER + secrets.randbelow(LEAST_NUMBER)
         self._wakers: list[Waker] = []
-        self._beats, self._builds = Waker(self.finished), self._waker()
+        self._builds = self._waker()
         look_s = SETTLED_LOOK_S if self._listens else LOOK_EVERY_S
         self.pinned = PinnedModels(models, role.pipelines, pulls=role.pulls, settled_look_s=look_s, worker=self._number)
         self._files = FileParsers(settings, role.pipelines, settled_look_s=look_s, worker=self._number)
@@ -92,6 +93,12 @@ class Parts:
         if self._role.listener is None:
             self._listener.close()
         self.connections.close()
+
+    def _note_session(self, purpose: str, *, up: bool) -> None:
+        """Has a new session told to the database at once: where all others are lost, the worker is known by it."""
+        self._observer.connection(purpose, up=up)
+        if up:
+            self._beats.wake()
 
     def _waker(self, channel: str = "") -> Waker:
         """Makes what ends the waits of a thread that works until `stopping`, as each NOTIFY on a channel does."""
