@@ -25,7 +25,7 @@ from bench.workers import Fleet, WorkerProcess, await_that, database, fleet, hel
 from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
-TEXTS = 400
+TEXTS = 1_000  # of which one statement is no backfill
 CLAIMED = 16  # of such texts in a quarter of a second
 BY_CLAIMS = f"model alone, {CLAIMED} texts at a time"
 LOOK_S = 0.005  # at how many are done, of seconds that it takes
