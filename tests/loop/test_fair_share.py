@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgembedd.database.records import FRESH, Due
+from pgembedd.database.records import BACKFILL, FRESH, Due
 from pgembedd.loop.fair_share import BACKFILL_CLAIM_S, CLAIM_S, FIRST_SIZE, LARGEST, SMALLEST, FairShare
+from pgembedd.loop.lane import Lane
+from pgembedd.loop.parts import Parts
+from pgembedd.loop.role import Role
+from pgembedd.model import Session
+from pgembedd.model.registry import ModelRegistry
+from pgembedd.settings import Settings
+from pgembedd.telemetry.observer import SILENT
+from tests.support.embedders import Wrapped, only
 
 ONE, TWO, THREE = (Due(number, FRESH) for number in (1, 2, 3))
 
@@ -240,3 +249,20 @@ def test_a_batch_that_is_sent_is_no_wait_in_vain() -> None:
     share.claimed(ONE, 8)
     share.released(ONE, 8, 60.0)
     assert share.next([ONE]) is None, "of that batch alone"
+
+
+def test_only_a_backfill_of_texts_is_claimed_for_longer(monkeypatch: pytest.MonkeyPatch, model: Session) -> None:
+    """Rows of another table wait behind a claim of a lane, and files of a claim are held in memory."""
+    claims_s = {}
+
+    def recorded(queue: str, given: Any, role: Any, task: Any, *others: Any, **options: Any) -> Lane:
+        lane = Lane(queue, given, role, task, *others, **options)
+        claims_s[task.name, queue] = lane.share.claim_s
+        return lane
+
+    monkeypatch.setattr("pgembedd.loop.parts.Lane", recorded)
+    Parts("", Settings(), ModelRegistry(only(Wrapped(model))), Role(), SILENT)
+    assert {name: claims_s[name] for name in claims_s if claims_s[name] != CLAIM_S} == {
+        ("embed", BACKFILL): BACKFILL_CLAIM_S
+    }
+    assert set(claims_s) == {(task, queue) for task in ("embed", "parse") for queue in (FRESH, BACKFILL)}

@@ -41,7 +41,7 @@ class FairShare:
 
         `clock` gives seconds.
         """
-        self._fixed_size, self._clock, self._claim_s = fixed_size, clock, claim_s
+        self._fixed_size, self._clock, self.claim_s = fixed_size, clock, claim_s
         self._used_s: dict[Due, float] = {}
         self._level_s = 0.0
         self._sizes: dict[Due, int] = {}
@@ -115,7 +115,7 @@ class FairShare:
             self._in_vain.pop(due, None)
             self._out_until.pop(due, None)
         each_s -= statements_s / jobs - statements_s / max(jobs, STATEMENT_ROWS)
-        size = min(self._claim_s / max(each_s, 1e-6), 2 * self.size(due))
+        size = min(self.claim_s / max(each_s, 1e-6), 2 * self.size(due))
         self._sizes[due] = round(min(max(SMALLEST, size), LARGEST))
 
     def _is_left_out(self, due: Due) -> bool:
