@@ -18,7 +18,7 @@ from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, missing, stale, waiting
 from tests.support.roles import Roles, conninfo_as
-from tests.support.sql import value
+from tests.support.sql import end_sessions, value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
@@ -91,11 +91,7 @@ def test_a_second_sigterm_ends_at_once(connection: psycopg.Connection, slow_work
 
 def cut_off(connection: psycopg.Connection) -> None:
     """End the worker's connections until none is left."""
-    end = (
-        "select count(pg_terminate_backend(pid)) from pg_stat_activity "
-        "where application_name like 'pgembedd%' and datname = current_database()"
-    )
-    eventually(lambda: value(connection, end) == 0)
+    eventually(lambda: end_sessions(connection, "application_name like 'pgembedd%'") == 0)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from tests.support.databases import Database
 from tests.support.forking import Process, start
 from tests.support.owners import IMPORTABLE
 from tests.support.roles import Roles, conninfo_as
-from tests.support.sql import call, value
+from tests.support.sql import call, end_sessions, value
 from tests.support.waiting import PATIENCE_S, eventually
 
 LISTENING = """
@@ -105,7 +105,7 @@ def test_filters_and_json(database: Database, documents: psycopg.Connection) -> 
 @pytest.mark.slow
 def test_a_lost_connection_is_a_gap(database: Database, documents: psycopg.Connection) -> None:
     with following(database, documents, "--event", "paused") as follower:
-        documents.execute(LISTENING.replace("count(*)", "pg_terminate_backend(pid, 30000)"))
+        assert end_sessions(documents, "application_name = 'pgembedd listen'") == 1
         assert follower.line().split("  ")[1:] == ["-", "gap\n"]
         call(documents, "pause", pipeline="documents")
         assert "paused" in follower.line()

@@ -23,6 +23,7 @@ from tests.support.indexes import (
     outstanding,
 )
 from tests.support.roles import conninfo_as, temporary_roles
+from tests.support.sql import end_sessions
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, WorkerProcess
 
@@ -103,7 +104,7 @@ def test_a_build_that_died_with_the_server_is_done_again(database: Database, bui
     with old_snapshot(database), WorkerProcess(database.conninfo) as worker:
         builder = await_builder(built_up)
         worker.kill()
-        built_up.execute("select pg_terminate_backend(%s)", (builder,))
+        assert end_sessions(built_up, f"pid = {builder}") == 1
         eventually(lambda: index_state(built_up) == "invalid")
     make_due(built_up)
     with WorkerProcess(database.conninfo) as worker:

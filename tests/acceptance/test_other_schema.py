@@ -19,7 +19,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, waiting
 from tests.support.http import PLAIN
 from tests.support.schemas import without
-from tests.support.sql import column, rows
+from tests.support.sql import column, end_sessions, rows
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
@@ -98,10 +98,7 @@ def test_no_function_that_is_missing_is_charged_to_a_job(
             with without(connection, name):
                 insert(connection, range(10 * number, 10 * number + 10))
                 if name == "schema_version":
-                    connection.execute(
-                        "select pg_terminate_backend(pid) from pg_stat_activity where application_name "
-                        "like 'pgembedd %' and datname = current_database()"
-                    )
+                    assert end_sessions(connection, "application_name like 'pgembedd %'")
                 await_reason(worker, SENTENCES.get(name, LACKING), after=said)
                 assert {one.attempts for one in waiting(connection)} <= {0}, name
             eventually(lambda: not waits(worker))

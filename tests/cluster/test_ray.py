@@ -23,7 +23,7 @@ from tests.support.documents import backends, insert, make_documents, missing, s
 from tests.support.embedders import MODEL
 from tests.support.owners import IMPORTABLE, REPOSITORY
 from tests.support.silent_network import SilentNetwork, silent_network
-from tests.support.sql import LANES, rows, value
+from tests.support.sql import LANES, end_sessions, rows, value
 from tests.support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.cluster
@@ -237,7 +237,7 @@ def test_a_worker_ends_between_store_and_commit(
         eventually(lambda: backends(documents, "wait_event = 'advisory'"))
         os.kill(pid, signal.SIGKILL)
         # As the server does once it notices; it would not before it has the lock.
-        documents.execute("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'advisory'")
+        assert end_sessions(documents, "wait_event = 'advisory'") == 1
         holder.execute("select pg_advisory_unlock(29)")
         assert len(placed.started(2)) == 2
         assert placed.end() == 0, placed.lines

@@ -28,7 +28,7 @@ from tests.support.databases import Database
 from tests.support.documents import insert, make_documents
 from tests.support.embedders import Wrapped, only
 from tests.support.http import PLAIN, TOKEN, serving
-from tests.support.sql import value
+from tests.support.sql import end_sessions, value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
@@ -205,7 +205,7 @@ def test_a_reader_that_comes_too_late_is_told_of_the_gap(
 @pytest.mark.slow
 def test_a_gap_is_told_after_the_database_was_away(service: httpx.Client, connection: psycopg.Connection) -> None:
     with following(service, "?event=stored") as opened:
-        connection.execute(LISTENS.replace("count(*)", "pg_terminate_backend(pid, 30000)"))
+        assert end_sessions(connection, "application_name = 'pgembedd listen'") == 1
         assert opened.event()["event"] == "gap"
         tell(connection, "stored", n=1)
         assert opened.event()["n"] == 1

@@ -22,7 +22,7 @@ from tests.http.asked import Asked, asked
 from tests.support.command import pgembedd
 from tests.support.http import PLAIN, TOKEN
 from tests.support.roles import PASSWORD, conninfo_as
-from tests.support.sql import value
+from tests.support.sql import end_sessions, value
 from tests.support.user_tokens import signed
 from tests.support.waiting import eventually
 
@@ -39,11 +39,7 @@ def logged(asked: Asked, server: EmbeddedPostgres) -> Iterator[Callable[[], str]
     with asked.database.connect() as connection:
         for name, setting in EVERYTHING.items():
             connection.execute(f"alter database {asked.database.name} set {name} = '{setting}'")
-        connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
-            " and usename = %s",
-            [asked.role],
-        )
+        end_sessions(connection, f"usename = '{asked.role}'")
         begins = server.log_path.stat().st_size
 
         def text() -> str:

@@ -22,7 +22,7 @@ from pgembedd.telemetry.observer import SILENT
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, stale
 from tests.support.embedders import Wrapped, only
-from tests.support.sql import column, value
+from tests.support.sql import column, end_sessions, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, brisk, worker_thread
 
@@ -60,9 +60,9 @@ def test_a_worker_whose_sessions_are_all_ended_is_known_by_new_ones_before_its_n
     with worker_thread(database, only(Wrapped(model)), lease_s=6 * round(PATIENCE_S)):
         eventually(lambda: len(column(connection, known)) == 1)
         before = set(value(connection, known))
-        connection.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where {OURS}")
+        assert end_sessions(connection, OURS)
+        eventually(lambda: set(value(connection, known)) - before)
         eventually(lambda: value(connection, "select pgembedd_internal._listeners() is not null"))
-        assert set(value(connection, known)) - before
 
 
 def test_the_first_thread_that_has_a_session_again_wakes_the_others(
@@ -162,10 +162,7 @@ def test_all_sessions_are_opened_again_after_a_loss(database: Database, connecti
         for _ in range(3):
             stack.enter_context(sessions.session(stopping))
     assert backends(connection, "application_name = 'pgembedd test'") == 3
-    value(
-        connection,
-        "select count(pg_terminate_backend(pid, 30000)) from pg_stat_activity where application_name = 'pgembedd test'",
-    )
+    assert end_sessions(connection, "application_name = 'pgembedd test'") == 3
     tries = []
     made = Connection(sessions, stopping)
     made.call(lambda session: tries.append(session.execute("select 1")))
@@ -224,7 +221,7 @@ def test_a_session_that_the_server_ended_is_not_taken(database: Database, connec
     sessions, stopping = Sessions(database.conninfo, "test"), threading.Event()
     with sessions.session(stopping) as session:
         process = session.process
-    value(connection, "select pg_terminate_backend(%s, 30000)", process)
+    assert end_sessions(connection, f"pid = {process}") == 1
     with sessions.session(stopping) as session:
         assert session.process != process
         assert session.connection.execute("select 1").fetchall() == [(1,)]
@@ -250,7 +247,7 @@ def test_after_the_loss_of_one_session_the_others_are_up(database: Database, con
     with sessions.session(stopping) as kept:
         process = made.value("process")
         assert process != kept.process
-        value(connection, "select pg_terminate_backend(%s, 30000)", process)
+        assert end_sessions(connection, f"pid = {process}") == 1
         sessions.lost()
     assert made.value("process") == kept.process
     assert changes == [True, True, False, True]

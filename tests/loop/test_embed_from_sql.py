@@ -23,7 +23,7 @@ from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.embedders import MODEL, Gate, Wrapped, only
 from tests.support.roles import Roles, connect_as, conninfo_as
 from tests.support.schemas import without
-from tests.support.sql import column, value
+from tests.support.sql import column, end_sessions, value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import WorkerProcess, brisk, running, worker_thread
 
@@ -226,7 +226,7 @@ def test_a_worker_whose_connection_is_cut_hears_again(
 ) -> None:
     make_documents(connection)
     with worker_thread(database, only(Wrapped(model))), hearing(connection):
-        value(connection, f"select pg_terminate_backend(pid, 30000) from pg_stat_activity where {HEARS}")
+        assert end_sessions(connection, HEARS) == 1
         with hearing(connection):
             embed(connection, "x")
 

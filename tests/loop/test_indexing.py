@@ -30,7 +30,7 @@ from tests.support.indexes import (
     outstanding,
 )
 from tests.support.roles import Roles, conninfo_as
-from tests.support.sql import call, rows, value
+from tests.support.sql import call, end_sessions, rows, value
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, worker_thread
 
@@ -196,7 +196,7 @@ def test_a_build_whose_backend_is_killed_is_done_again(
     with worker_thread(database, only(Wrapped(model))):
         with old_snapshot(database):
             builder = await_builder(built_up)
-            built_up.execute("select pg_terminate_backend(%s)", (builder,))
+            assert end_sessions(built_up, f"pid = {builder}") == 1
             eventually(lambda: builder != await_builder(built_up))
         eventually(lambda: outstanding(built_up) == [], timeout_s=PATIENCE_S)
     assert hnsw_indexes(built_up) == {NAME: True}

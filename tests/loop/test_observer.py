@@ -13,7 +13,7 @@ from pgembedd.telemetry.observer import Observer
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.sql import claim, let_leases_run_out
+from tests.support.sql import claim, end_sessions, let_leases_run_out
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, worker_thread
 
@@ -78,10 +78,7 @@ def test_a_connection_that_breaks_and_comes_back(
     ear = Ear()
     with worker_thread(database, only(Wrapped(model)), observer=ear):
         eventually(lambda: ("connection", "listen", True) in ear.heard, timeout_s=PATIENCE_S)
-        connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where application_name = 'pgembedd listen' and datname = current_database()"
-        )
+        assert end_sessions(connection, "application_name = 'pgembedd listen'") == 1
         eventually(lambda: ear.heard.count(("connection", "listen", True)) == 2, timeout_s=PATIENCE_S)
     assert ("connection", "listen", False) in ear.heard
     assert ear.heard.index(("connection", "listen", False)) > ear.heard.index(("connection", "listen", True))

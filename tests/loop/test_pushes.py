@@ -19,7 +19,7 @@ from tests.support.databases import Database
 from tests.support.documents import insert, make_documents, missing, waiting
 from tests.support.embedders import Gate, Wrapped
 from tests.support.prepared import prepared
-from tests.support.sql import claim, column, value
+from tests.support.sql import claim, column, end_sessions, value
 from tests.support.waiting import PATIENCE_S, eventually
 
 
@@ -186,9 +186,6 @@ def test_a_connection_that_is_lost_is_opened_again(
     insert(connection, [1])
     with pushing(database, connection, Wrapped(model)) as pusher:
         assert pusher.post().result() == [Outcome("written")]
-        connection.execute(
-            "select pg_terminate_backend(pid, 30000) from pg_stat_activity "
-            "where datname = current_database() and application_name like 'pgembedd%'"
-        )
+        assert end_sessions(connection, "application_name like 'pgembedd%'")
         insert(connection, [2])
         assert pusher.post().result() == [Outcome("written")]

@@ -18,7 +18,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_embedded, insert, make_documents, put_off_upkeep, waiting
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.roles import Roles, connect_as, conninfo_as
-from tests.support.sql import let_leases_run_out, value
+from tests.support.sql import end_sessions, let_leases_run_out, value
 from tests.support.waiting import eventually
 from tests.support.worker import worker_thread
 
@@ -236,4 +236,4 @@ def test_no_owner_is_blamed_where_the_database_is_away(database: Database, conne
     process = limited.info.backend_pid
     with pytest.raises(DatabaseUnavailableError), limit.over(limited, 0.1):
         limited.execute(f"do $$ begin {ENDLESS['catches']} end $$".encode())
-    connection.execute("select pg_terminate_backend(%s)", [process])
+    assert end_sessions(connection, f"pid = {process}") == 1

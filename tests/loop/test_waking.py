@@ -13,7 +13,7 @@ from pgembedd.model import Session
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, missing, stale
 from tests.support.embedders import Gate, Wrapped, only
-from tests.support.sql import value
+from tests.support.sql import end_sessions, value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
@@ -37,8 +37,7 @@ def asleep(connection: psycopg.Connection) -> bool:
 
 def end_of_listener(connection: psycopg.Connection) -> None:
     """Terminate the connection that a worker listens on, and return when it is gone."""
-    pid = value(connection, f"select pid from pg_stat_activity where {LISTENING}")
-    value(connection, "select pg_terminate_backend(%s, 30000)", pid)
+    assert end_sessions(connection, LISTENING) == 1
 
 
 @pytest.fixture

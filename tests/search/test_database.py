@@ -24,7 +24,7 @@ from tests.support.planted import caught, plant
 from tests.support.roles import Roles, conninfo_as
 from tests.support.schemas import without
 from tests.support.search import make_source
-from tests.support.sql import connected, create_pipeline, value, work
+from tests.support.sql import connected, create_pipeline, end_sessions, value, work
 from tests.support.waiting import PATIENCE_S, eventually
 
 NEAR = [1.0, 0.5, 0.25]
@@ -214,7 +214,7 @@ def test_a_database_that_is_away_is_the_same_exception() -> None:
 def test_a_lost_connection_is_opened_again(source: Database, searches: Searches) -> None:
     assert len(searches.pipelines()) == 1
     with source.connect() as other:
-        other.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgembedd'")
+        assert end_sessions(other, "application_name = 'pgembedd'")
     assert len(searches.pipelines()) == 1
 
 
@@ -276,9 +276,7 @@ def test_the_same_for_asyncio(source: Database) -> None:
             with pytest.raises(SearchError, match=r"k 0 is out of range\. "):
                 await searches.search("documents", "words", k=0)
             with source.connect() as other:
-                other.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity where application_name='pgembedd'"
-                )
+                assert end_sessions(other, "application_name = 'pgembedd'")
             assert len(await searches.search("documents", None, embedding=NEAR, k=1)) == 1
         with pytest.raises(SearchError, match="cannot be reached"):
             await AsyncDatabase("host=127.0.0.1 port=1").pipelines()

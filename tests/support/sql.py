@@ -91,6 +91,20 @@ def column(connection: psycopg.Connection, statement: str, *values: Any) -> list
     return [row[0] for row in rows(connection, statement, *values)]
 
 
+def end_sessions(connection: psycopg.Connection, condition: str) -> int:
+    """Ends the other sessions of this database that fulfil a condition on pg_stat_activity; returns their number.
+
+    They are gone on return: pg_terminate_backend() without a timeout is done once the signal is sent.
+    """
+    ended = column(
+        connection,
+        "select pg_terminate_backend(pid, 30000) from pg_stat_activity "
+        f"where datname = current_database() and pid <> pg_backend_pid() and ({condition})",
+    )
+    assert all(ended), "a session did not end within 30 s"
+    return len(ended)
+
+
 @contextmanager
 def connected(database: Database) -> Iterator[psycopg.Connection]:
     """An autocommit connection that knows pgvector's types, whatever schema they live in."""

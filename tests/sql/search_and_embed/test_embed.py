@@ -18,7 +18,7 @@ from tests.support.prepared import prepared
 from tests.support.presence import beat
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, connect_as
-from tests.support.sql import column, connected, create_pipeline, make_documents, rows, value
+from tests.support.sql import column, connected, create_pipeline, end_sessions, make_documents, rows, value
 from tests.support.transaction import connection
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -379,8 +379,7 @@ def test_a_session_keeps_its_connection(asker: psycopg.Connection, hand: Hand) -
 def test_a_connection_that_the_server_closed_is_opened_again(asker: psycopg.Connection, hand: Hand) -> None:
     ask_once(asker, hand, "one")
     (first,) = lines(asker)
-    value(asker, "select pg_terminate_backend(%s)", first)
-    eventually(lambda: lines(asker) == [])
+    assert end_sessions(asker, f"pid = {first}") == 1
     ask_once(asker, hand, "two")
     assert kept(asker) == 0
     (second,) = lines(asker)
