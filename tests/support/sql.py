@@ -101,6 +101,7 @@ def end_sessions(connection: psycopg.Connection, condition: str) -> int:
     pids = column(connection, f"select pid from pg_stat_activity where {theirs}")
     for pid in pids:
         value(connection, "select pg_terminate_backend(%s, 30000)", pid)
+    connection.execute("select pg_stat_clear_snapshot()")
     assert not set(pids) & set(column(connection, f"select pid from pg_stat_activity where {theirs}"))
     return len(pids)
 
