@@ -67,6 +67,7 @@ declare
     target pgembedd_internal._search_target := _made_search_target(one);
 begin
     if target.embedding_no is null then return; end if;
+    target.words_view := _words_view(one.words_table);
     if one.task = 'embed' and has_table_privilege(target.source, 'select') then
         select r.row_expression, r.content into target.row_expression, target.content
         from _search_row_parts(target, _most('row')) r;
@@ -75,7 +76,8 @@ begin
     end if;
     insert into prepared_search as s (pipeline_id, basis, target)
     values (one.id, basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
-        'source', target.source::oid, 'vectors', target.vectors::oid)))  -- a name takes a right on its schema
+        -- A name takes a right on its schema.
+        'source', target.source::oid, 'vectors', target.vectors::oid, 'words_view', target.words_view::oid)))
     on conflict (pipeline_id) do update set basis = excluded.basis, target = excluded.target;
 end $$;
 
@@ -91,10 +93,10 @@ begin
         one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
         exists (select from pipeline p where p.embedding_table = one.source and p.task = 'parse'),
         (select i.indexrelid from pg_index i where i.indrelid = one.source and i.indisprimary),
-        (select sum(hash_record_extended(row (a.attrelid, a.attnum, a.attname, a.atttypid, case
-                    when a.atttypid >= 16384
-                    then (select concat(t.typnamespace::regnamespace, '.', t.typname) from pg_type t
-                          where t.oid = a.atttypid) end), 0))
+        (select sum(hashnameextended(a.attname, hashint8extended((a.attrelid::bigint << 32) + a.atttypid::bigint,
+                    a.attnum)) + case when a.atttypid >= 16384 then (
+                    select hashtextextended(concat(t.typnamespace::regnamespace, '.', t.typname), a.attnum)::numeric
+                    from pg_type t where t.oid = a.atttypid) else 0 end)
          from pg_attribute a
          where a.attrelid in (one.source, one.embedding_table) and a.attnum > 0 and not a.attisdropped));
 end $$;
@@ -217,21 +219,26 @@ as $$
 declare
     one record;
 begin
-    select p.source, p.key_columns, p.text_config, p.words_table, w.configs, w.documents, w.average_length into one
-    from pipeline p left join word_statistics w on w.pipeline_id = p.id where p.id = target.id;
-    target.text_configs := array(
-        select distinct o from unnest(one.text_config || one.configs) c, _text_config_oid(c) o where o is not null);
+    select p.source, p.key_columns, p.text_config, p.words_table, w.documents, w.average_length,
+           array(select distinct o from unnest(p.text_config || w.configs) c, _text_config_oid(c) o
+                 where o is not null) as text_configs,
+           exists (select from pg_class c where c.oid = p.words_table) as has_words,
+           _sees_all_rows(p.source, p.words_table) as sees_all
+    into one from pipeline p left join word_statistics w on w.pipeline_id = p.id where p.id = target.id;
+    target.text_configs := one.text_configs;
     target.no_words := case
         when one.text_config is null then format('The pipeline "%s" has no search by words.', target.name)
         when target.text_configs = '{}' then format('The text search configuration %s of "%s" is gone.',
                                                     one.text_config, target.name)
         when one.key_columns <> target.key_names then _other_key(one.source, target.name)
-        when not coalesce(_exists(one.words_table), false)
+        when not one.has_words
         then format('The words'' table of "%s" was dropped; the next sweep makes it again.', target.name) end;
     if target.no_words is null then
         target.words := one.words_table;
-        target.words_view := coalesce(_words_view(one.words_table), one.words_table);
-        if _sees_all_rows(one.source, one.words_table) then
+        if has_table_privilege(target.words_view, 'select') is null then  -- it is not prepared, or was dropped
+            target.words_view := coalesce(_words_view(one.words_table), one.words_table);
+        end if;
+        if one.sees_all then
             target.documents := coalesce(one.documents, 0);
             target.average_length := coalesce(one.average_length, 'infinity');
         end if;

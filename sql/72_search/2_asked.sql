@@ -52,11 +52,11 @@ begin
     ignored := _check_search(target, asked);
     ignored := _check_search_rights(target);
     asked.skip := coalesce(asked.skip, 0);
-    asked.condition := _search_filter(target.source, asked.filter);
+    asked.condition := case when asked.filter is null then 'true' else _search_filter(target.source, asked.filter) end;
     asked.words_condition := asked.condition;
     asked.near_condition := asked.condition;
-    asked.mode := _search_mode(target, asked);
     asked.plain := asked.query;
+    asked.mode := case when asked.mode = 'semantic' then asked.mode else _search_mode(target, asked) end;
     if asked.mode = 'semantic' then return asked; end if;
     asked.words_table := case when row_security_active(target.source) then target.words else target.words_view end;
     asked := _search_words_asked(target, asked);
@@ -99,9 +99,7 @@ as $$
 declare
     readable constant boolean := coalesce(has_table_privilege(target.words, 'select'), false);
 begin
-    if asked.mode = 'semantic' then
-        return asked.mode;
-    elsif asked.mode is null or asked.mode not in ('hybrid', 'text') then
+    if asked.mode is null or asked.mode not in ('hybrid', 'text') then
         raise exception using message = format('The mode %L is not known.', asked.mode),
             hint = 'There are hybrid, semantic and text.', errcode = 'invalid_parameter_value';
     elsif asked.mode = 'text' and target.words is null then

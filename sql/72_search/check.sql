@@ -1,3 +1,4 @@
+-- What is wrong is one expression, here and below: Postgres initialises each expression in each transaction anew.
 create or replace function pgembedd_internal._check_search(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns void
@@ -6,46 +7,41 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     vector constant real[] := asked.embedding::real[];
-    ignored text;
+    ignored constant text := _check_texts('{query,mode,per}', array[asked.query, asked.mode, asked.per]);
+    wrong constant text := case
+        when asked.k is null or asked.k not between 1 and 1000 then 'k'
+        when asked.per is null or asked.per not in ('row', 'chunk') then 'per'
+        when asked.skip not between 0 and 1000 then 'skip'
+        when (vector is null or asked.mode = 'text') and (asked.query is null or _blank(asked.query)) then 'query'
+        when _search_similarity_range(target.distance, asked.min_similarity) is not null then 'min_similarity'
+        when asked.mode = 'text' and asked.min_similarity is not null then 'mode'
+        when cardinality(vector) <> target.dimensions then 'dimensions'
+        when target.distance = 'cosine' and 0 = all (vector) then 'zeros' end;
 begin
-    ignored := _check_texts('{query,mode,per}', array[asked.query, asked.mode, asked.per]);
-    if asked.k is null or asked.k not between 1 and 1000 then
-        raise exception using message = format('k %s is out of range.', coalesce(asked.k::text, 'NULL')),
-            hint = 'It is how many hits are wanted, 1 to 1000.', errcode = 'invalid_parameter_value';
-    elsif asked.per is null or asked.per not in ('row', 'chunk') then
-        raise exception using message = format('per %L is not known.', asked.per),
-            hint = 'row gives each row once, with its best chunk; chunk gives every chunk.',
-            errcode = 'invalid_parameter_value';
-    elsif asked.skip not between 0 and 1000 then
-        raise exception using message = format('skip %s is out of range.', asked.skip),
-            hint = 'It is how many hits to leave out, of an order of 1000: 0 for the first page.',
-            errcode = 'invalid_parameter_value';
-    elsif (vector is null or asked.mode = 'text') and (asked.query is null or _blank(asked.query)) then
-        raise exception using message = 'The query is empty.',
-            hint = 'Say in some words what is searched; pgembedd.search() takes its vector, too, as embedding.',
-            errcode = 'invalid_parameter_value';
-    elsif asked.min_similarity is not null
-          and _search_similarity_range(target.distance, asked.min_similarity) is not null then
-        raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),
-            hint = _search_similarity_range(target.distance, asked.min_similarity), errcode = 'invalid_parameter_value';
-    elsif asked.mode = 'text' and asked.min_similarity is not null then
-        raise exception using message = 'min_similarity needs the query''s vector, and the mode text asks for none.',
-            hint = 'Take mode => ''hybrid'' with options => ''{"semantic_weight": 0}''.',
-            errcode = 'invalid_parameter_value';
-    elsif cardinality(vector) <> target.dimensions then
-        raise exception using message = format('The vector has %s, and those of the pipeline "%s" have %s.',
-                _counted(cardinality(vector), 'dimension'), target.name, target.dimensions),
-            hint = 'Give a vector of the pipeline''s model.', errcode = 'invalid_parameter_value';
-    elsif target.distance = 'cosine' and 0 = all (vector) then
-        raise exception using message = 'The vector has zeros alone, and the cosine of that is not defined.',
-            hint = 'Give a vector of the pipeline''s model.', errcode = 'invalid_parameter_value';
-    end if;
+    if wrong is null then return; end if;
+    raise exception using errcode = 'invalid_parameter_value', message = case wrong
+        when 'k' then format('k %s is out of range.', coalesce(asked.k::text, 'NULL'))
+        when 'per' then format('per %L is not known.', asked.per)
+        when 'skip' then format('skip %s is out of range.', asked.skip)
+        when 'query' then 'The query is empty.'
+        when 'min_similarity' then format('min_similarity %s is out of range.', asked.min_similarity)
+        when 'mode' then 'min_similarity needs the query''s vector, and the mode text asks for none.'
+        when 'dimensions' then format('The vector has %s, and those of the pipeline "%s" have %s.',
+            _counted(cardinality(vector), 'dimension'), target.name, target.dimensions)
+        when 'zeros' then 'The vector has zeros alone, and the cosine of that is not defined.' end, hint = case wrong
+        when 'k' then 'It is how many hits are wanted, 1 to 1000.'
+        when 'per' then 'row gives each row once, with its best chunk; chunk gives every chunk.'
+        when 'skip' then 'It is how many hits to leave out, of an order of 1000: 0 for the first page.'
+        when 'query' then 'Say in some words what is searched; pgembedd.search() takes its vector, too, as embedding.'
+        when 'min_similarity' then _search_similarity_range(target.distance, asked.min_similarity)
+        when 'mode' then 'Take mode => ''hybrid'' with options => ''{"semantic_weight": 0}''.'
+        else 'Give a vector of the pipeline''s model.' end;
 end $$;
 
 -- A similarity that no two vectors have would find nothing, or leave out nothing. Says what there is; null for others.
 create or replace function pgembedd_internal._search_similarity_range(distance text, min_similarity double precision)
 returns text
-language sql immutable
+language sql immutable strict
 set search_path = pg_catalog, pg_temp
 as $$
     select case when distance = 'cosine' and min_similarity not between -1 and 1
@@ -63,23 +59,26 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     hidden text;
-    -- An expression, which costs less than a query.
-    closed constant regnamespace := case
-        when not has_schema_privilege(target.source_schema, 'usage') then target.source_schema
-        when not has_schema_privilege(target.vectors_schema, 'usage') then target.vectors_schema
-    end;
+    closed regnamespace;
+    lacking constant text := case
+        when not has_schema_privilege(target.source_schema, 'usage') then 'source schema'
+        when not has_schema_privilege(target.vectors_schema, 'usage') then 'vectors schema'
+        when not has_table_privilege(target.source, 'select') and _unreadable_columns(target, false) is not null
+        then 'columns'
+        when target.chunked and not has_table_privilege(target.vectors, 'select') then 'vectors' end;
 begin
-    if closed is not null then
+    if lacking is null then return; end if;
+    if lacking in ('source schema', 'vectors schema') then
+        closed := case lacking when 'source schema' then target.source_schema else target.vectors_schema end;
         raise exception 'The role % may not use the schema %, without which it cannot search.',
             quote_ident(current_user), closed using errcode = 'insufficient_privilege',
             hint = format('Have its owner GRANT USAGE ON SCHEMA %s TO %I.', closed, current_user);
-    end if;
-    hidden := _unreadable_columns(target, false);
-    if hidden is not null then
+    elsif lacking = 'columns' then
+        hidden := _unreadable_columns(target, false);
         raise exception 'The role % may not read % of %, without which it cannot search.', quote_ident(current_user),
             hidden, target.source using errcode = 'insufficient_privilege',
             hint = format('Have its owner GRANT SELECT (%s) ON %s TO %I.', hidden, target.source, current_user);
-    elsif target.chunked and not has_table_privilege(target.vectors, 'select') then
+    else
         raise exception 'The role % may not read %, without which it cannot search.', quote_ident(current_user),
             target.vectors using errcode = 'insufficient_privilege',
             hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target.source);
@@ -91,7 +90,8 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    hidden constant text := _unreadable_columns(target, true);
+    hidden constant text := case when not has_table_privilege(target.source, 'select')
+                                 then _unreadable_columns(target, true) end;
 begin
     if hidden is not null then
         raise exception 'The role % may not read % of %, so it cannot have whole rows.', quote_ident(current_user),
@@ -100,7 +100,8 @@ begin
     end if;
 end $$;
 
--- The columns of the row, or those that a search needs, that the caller may not read; null where there are none.
+-- The columns of the row, or those that a search needs, that a caller without the right on the table may not read; null
+-- where there are none.
 create or replace function pgembedd_internal._unreadable_columns(
     target pgembedd_internal._search_target, whole boolean
 ) returns text
@@ -108,7 +109,6 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if has_table_privilege(target.source, 'select') then return null; end if;
     return (select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
             where a.attrelid = target.source and a.attnum > 0 and not a.attisdropped
               and (whole or a.attname = any (target.key_names)
@@ -134,18 +134,18 @@ end $$;
 
 -- A change of the model renames: what was looked up at the beginning may hold other vectors by now. A backfill under
 -- way is told of: of its rows some may have no vector yet, and others the one of what they were before.
-create or replace function pgembedd_internal._check_search_target(target pgembedd_internal._search_target) returns void
+create or replace function pgembedd_internal._check_search_target(id integer, name text) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     waiting bigint;
 begin
-    waiting := _search_waiting(target.id, target.name);
+    waiting := _search_waiting(id, name);
     if waiting > 0 then
         raise notice '% in the backfill: rows without a vector are not found yet, others by their old one.',
             case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
-                format('job of "%s" waits', target.name), format('jobs of "%s" wait', target.name));
+                format('job of "%s" waits', name), format('jobs of "%s" wait', name));
     end if;
 end $$;
 

@@ -30,8 +30,9 @@ begin
     if asked.mode <> 'text' then
         asked.embedding := coalesce(embedding, embed(asked.plain, pipeline => target.name));
     end if;
-    asked.wanted := (select max(d) from unnest(_search_depths(asked)) d);  -- of the longest list
-    if _search_filtered(target, asked) then asked := _search_expected(target, asked); end if;
+    asked.wanted := (  -- of the longest list
+        select max(d) from unnest(_search_depths(asked.mode, least(1000, asked.skip + asked.k))) d);
+    if _search_filtered(asked.near_condition, target.vectors) then asked := _search_expected(target, asked); end if;
     hidden := row_security_active(target.source);
     plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'skip', asked.skip, 'per', per,
         'filter', asked.condition, 'row_security', hidden or row_security_active(target.vectors),
@@ -86,7 +87,7 @@ begin
         'expected_costs', (
             select jsonb_build_object('exact', round(coalesce(p.exact_cost, asked.exact_cost)),
                                       'index', round(p.index_cost))
-            from _search_path(target, asked, _search_steps(target, asked)) p where asked.matches is not null),
+            from _search_path(target, asked, leg.steps) p where asked.matches is not null),
         'hits', (
             select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key,
                                                          'chunk_index', h.chunk_index, 'similarity', h.similarity)

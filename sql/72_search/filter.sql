@@ -32,17 +32,26 @@ create or replace function pgembedd_internal._search_conditions(source oid, filt
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
+declare
+    members jsonb;
+    member jsonb;
+    conditions text;
 begin
     if jsonb_typeof(filter) <> 'object' then
         raise exception using message = format('The filter %s is no object.', _shortened(filter)),
             hint = 'For example {"section": "faq", "year": {"$gte": 2020}}.', errcode = 'invalid_parameter_value';
     end if;
-    return coalesce((
-        select string_agg(format('(%s)', case
-            when m.key in ('$and', '$or') then _search_filter_list(source, m.key, m.value)
-            when m.key = '$not' then format('(%s) is not true', _search_conditions(source, m.value))
-            else _search_filter_column(source, m.key, m.value) end), ' and ')
-        from jsonb_each(filter) m), 'true');
+    members := jsonb_path_query_array(filter, 'strict $.keyvalue()');  -- of which expressions make no query
+    for nth in 0 .. jsonb_array_length(members) - 1 loop
+        member := members -> nth;
+        conditions := concat_ws(' and ', conditions, format('(%s)', case
+            when member ->> 'key' in ('$and', '$or')
+            then _search_filter_list(source, member ->> 'key', member -> 'value')
+            when member ->> 'key' = '$not'
+            then format('(%s) is not true', _search_conditions(source, member -> 'value'))
+            else _search_filter_column(source, member ->> 'key', member -> 'value') end));
+    end loop;
+    return coalesce(conditions, 'true');
 end $$;
 
 create or replace function pgembedd_internal._search_filter_list(source oid, word text, filters jsonb) returns text
@@ -67,6 +76,8 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     operand pgembedd_internal._search_operand;
+    members jsonb;
+    conditions text;
 begin
     if starts_with(name, '$') then
         raise exception using message = format('The filter''s operator %s is not known here.', name),
@@ -80,7 +91,12 @@ begin
         raise exception using message = format('The filter says nothing about "%s".', name),
             hint = 'Give a value, or an operator with a value: {"$gte": 2020}.', errcode = 'invalid_parameter_value';
     end if;
-    return (select string_agg(_search_condition(operand, m.key, m.value), ' and ') from jsonb_each(condition) m);
+    members := jsonb_path_query_array(condition, 'strict $.keyvalue()');
+    for nth in 0 .. jsonb_array_length(members) - 1 loop
+        conditions := concat_ws(' and ', conditions,
+            _search_condition(operand, members -> nth ->> 'key', members -> nth -> 'value'));
+    end loop;
+    return conditions;
 end $$;
 
 -- A value for an error's sentence. What is large is not written out: a number of ten bytes may have 100,000 digits.

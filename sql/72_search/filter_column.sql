@@ -61,18 +61,18 @@ as $$
 declare
     operand pgembedd_internal._search_operand;
 begin
-    operand.name := name;
-    select a.atttypid, format('pg_catalog.%I', t.typname) into operand.base, operand.written
+    select a.atttypid, 'plain', format_type(a.atttypid, null), a.atttypid in (25, 1043),
+           format('pg_catalog.%I', t.typname),
+           case a.atttypid when 1043 then 'pg_catalog.text' else format('pg_catalog.%I', t.typname) end,
+           '{operator(pg_catalog.<),operator(pg_catalog.<=),operator(pg_catalog.=),operator(pg_catalog.>=),'
+           'operator(pg_catalog.>)}'
+    into operand.base, operand.kind, operand.type_name, operand.is_text, operand.written, operand.type,
+         operand.operators
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     where a.attrelid = source and a.attname = $2 and a.attnum > 0 and a.atttypid = any (_plain_types())
       and has_column_privilege(source, a.attnum, 'select');
-    operand.kind := 'plain';
-    operand.type_name := format_type(operand.base, null);
-    operand.is_text := operand.base in (25, 1043);
-    operand.type := case operand.base when 1043 then 'pg_catalog.text' else operand.written end;
+    operand.name := name;
     operand.expression := format('s.%I::%s', name, operand.type);
-    operand.operators := '{operator(pg_catalog.<),operator(pg_catalog.<=),operator(pg_catalog.=),'
-        'operator(pg_catalog.>=),operator(pg_catalog.>)}';
     return operand;
 end $$;
 

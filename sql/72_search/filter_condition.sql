@@ -38,35 +38,40 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    wanted text := case when operator in ('$in', '$nin') then 'array' when operator = '$between' then 'pair'
-                        when operator in ('$like', '$ilike') then 'string' when operator = '$exists' then 'boolean'
-                        when operator in ('$lt', '$lte', '$gt', '$gte') then 'value' end;
+    wanted text := case when operator in ('$lt', '$lte', '$gt', '$gte') then 'value'
+        when operator in ('$in', '$nin') then 'array' when operator = '$between' then 'pair'
+        when operator in ('$like', '$ilike') then 'string' when operator = '$exists' then 'boolean' end;
     known constant text[] := '{$eq,$ne,$gt,$gte,$lt,$lte,$in,$nin,$between,$like,$ilike,$exists,$contains}';
+    wrong constant text := case
+        when operator <> all (known) then 'operator'
+        when operator in ('$like', '$ilike') and operand.kind <> 'json' and not operand.is_text
+            or operator = '$contains' and operand.kind = 'plain'
+            or operand.kind <> 'json' and operand.operators is null
+               and operator not in ('$exists', '$like', '$ilike') and (value <> 'null' or operator = '$contains')
+        then 'column'
+        when wanted = 'value' and jsonb_typeof(value) = 'null'
+          or wanted = 'pair' and (jsonb_typeof(value) <> 'array' or jsonb_array_length(value) <> 2 or value @> '[null]')
+            or wanted in ('array', 'string', 'boolean') and jsonb_typeof(value) <> wanted then 'value'
+        when wanted = 'string' and value #>> '{}' ~ E'(^|[^\\\\])(\\\\\\\\)*\\\\$' then 'pattern' end;
 begin
-    if operator <> all (known) then
+    if wrong is null then return;
+    elsif wrong = 'operator' then
         raise exception using message = format('The filter''s operator %s is not known.', operator),
             hint = format('There are %s.', array_to_string(known, ', ')), errcode = 'invalid_parameter_value';
-    elsif operator in ('$like', '$ilike') and operand.kind <> 'json' and not operand.is_text
-        or operator = '$contains' and operand.kind = 'plain'
-        or operand.kind <> 'json' and operand.operators is null
-           and operator not in ('$exists', '$like', '$ilike') and (value <> 'null' or operator = '$contains')
-    then
+    elsif wrong = 'column' then
         raise exception using message = format('%s does not go with "%s", which is %s.', operator, operand.name,
             operand.type_name),
             hint =
                 '$like and $ilike are for texts, $contains for arrays and jsonb, comparisons for types with an order.',
             errcode = 'datatype_mismatch';
-    elsif wanted = 'value' and jsonb_typeof(value) = 'null'
-        or wanted = 'pair' and (jsonb_typeof(value) <> 'array' or jsonb_array_length(value) <> 2 or value @> '[null]')
-        or wanted in ('array', 'string', 'boolean') and jsonb_typeof(value) <> wanted
-    then
+    elsif wrong = 'value' then
         raise exception using message = format('%s takes %s, not %s.', operator, case wanted when 'value' then 'a value'
             when 'pair' then 'an array of two values' when 'array' then 'an array'
             when 'string' then 'a string' else 'true or false' end, _shortened(value)),
             hint = format('For example {%s: {"%s": %s}}.', to_jsonb(operand.name), operator, case wanted
                 when 'value' then '2020' when 'pair' then '[1, 2]' when 'array' then '["a", "b"]'
                 when 'string' then '"a%"' else 'true' end), errcode = 'invalid_parameter_value';
-    elsif wanted = 'string' and value #>> '{}' ~ E'(^|[^\\\\])(\\\\\\\\)*\\\\$' then
+    else
         raise exception using
             message = format('The pattern %s for "%s" ends with a backslash.', _shortened(value), operand.name),
             hint = 'Write it twice, as one has what follows taken as it is.', errcode = 'invalid_parameter_value';

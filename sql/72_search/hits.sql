@@ -12,8 +12,8 @@ declare
     hits pgembedd_internal._search_hit[] := '{}';
 begin
     if asked.skip >= wanted then return hits; end if;
-    foreach asked.wanted in array _search_depths(asked) loop
-        hits := _search_joined(hits, _search_list(target, asked), asked, asked.mode);
+    foreach asked.wanted in array _search_depths(asked.mode, wanted) loop
+        hits := _search_joined(hits, _search_list(target, asked), asked.wanted, asked.per, asked.mode);
         exit when cardinality(hits) < asked.wanted or cardinality(hits) >= wanted;
     end loop;
     return hits[asked.skip + 1:wanted];
@@ -21,13 +21,12 @@ end $$;
 
 -- The depths of the lists down to the end of the page. A list by words is the beginning of every longer one, so it is
 -- as long as the page needs; so is one of an exact scan, and one of an index for up to 100 hits. A fused list is not.
-create or replace function pgembedd_internal._search_depths(asked pgembedd_internal._asked) returns integer[]
-language plpgsql stable
+create or replace function pgembedd_internal._search_depths(mode text, wanted integer) returns integer[]
+language plpgsql immutable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    wanted constant integer := least(1000, asked.skip + asked.k);
-    depths constant integer[] := case asked.mode when 'text' then array[greatest(wanted, 10)]
+    depths constant integer[] := case mode when 'text' then array[greatest(wanted, 10)]
         when 'hybrid' then '{60,240,1000}' else array[least(wanted, 100), 250, 1000] end;
 begin
     return depths[:1 + width_bucket(wanted - 1, depths)];
@@ -46,8 +45,9 @@ declare
     near pgembedd_internal._search_hit[];
     by_words pgembedd_internal._search_hit[];
 begin
-    if _search_filtered(target, asked) then
-        asked := _search_filtered_once(target, _search_expected(target, asked));
+    if _search_filtered(asked.near_condition, target.vectors) then
+        asked := _search_expected(target, asked);
+        if asked.mode = 'hybrid' then asked := _search_filtered_once(target, asked); end if;
     end if;
     if asked.mode <> 'text' then near := (_search_nearest(target, asked)).hits; end if;
     if asked.mode <> 'semantic' then by_words := (_search_words(target, asked)).hits; end if;
@@ -70,14 +70,14 @@ end $$;
 -- The hits, and after them those of a longer list that are not among them, `wanted` in all, or more by meaning, where
 -- the list has them. In the order of one leg the rank of each is its place.
 create or replace function pgembedd_internal._search_joined(
-    hits pgembedd_internal._search_hit[], list pgembedd_internal._search_hit[], asked pgembedd_internal._asked, leg text
+    hits pgembedd_internal._search_hit[], list pgembedd_internal._search_hit[], wanted integer, per text, leg text
 ) returns pgembedd_internal._search_hit[]
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     before constant integer := cardinality(hits);
-    most constant integer := case leg when 'semantic' then 1000 else asked.wanted end;
+    most constant integer := case leg when 'semantic' then 1000 else wanted end;
 begin
     if before = 0 then return list[:most]; end if;
     return hits || array(
@@ -89,6 +89,6 @@ begin
         from unnest(list) with ordinality
              as l(key, chunk_index, similarity, score, semantic_rank, text_rank, held, nth)
         where not exists (select from unnest(hits) h where h.key = l.key
-                          and (asked.per = 'row' or h.chunk_index is not distinct from l.chunk_index))
+                          and (per = 'row' or h.chunk_index is not distinct from l.chunk_index))
         order by l.nth limit most - before);
 end $$;

@@ -1,6 +1,7 @@
 -- What most searches execute stands in functions of the pipeline, as there Postgres keeps the plans: the semantic leg
--- where nothing filters, and what is shown of the hits. They are made with the pipeline's other code, from the same
--- statements that any other search is put together of, and run as the caller, as search() does.
+-- where nothing filters, what is shown of the hits, and both in one call, for most pages by meaning. They are made with
+-- the pipeline's other code, from the same statements that any other search is put together of, and run as the caller,
+-- as search() does.
 create or replace function pgembedd_internal._keep_search(target pgembedd_internal._search_target) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -25,6 +26,24 @@ begin
         '(hits pgembedd_internal._search_hit[], embedding %s, words tsquery, marks text[], length integer, config oid) '
         'returns pgembedd_internal._similar_hit[]', _vector_type('vector')),
         format('return (%s);', _search_rows_statement(target, false)));
+    perform _keep_statement(target.id, 'page', format(
+        '(embedding %s, vectors oid, breadth integer, skip integer, k integer, marks text[], length integer) '
+        'returns pgembedd_internal._similar_hit[]', _vector_type('vector')), format($q$
+            declare
+                settings text[];
+                hits pgembedd_internal._search_hit[];
+            begin
+                select _search_settings(breadth, null, greatest(c.reltuples, 0)) into settings
+                from pg_class c where c.oid = vectors and not c.relhassubclass;
+                if settings is null then return null; end if;
+                settings := _search_set(settings);
+                hits := (%s(embedding, breadth)).hits;
+                settings := _search_set(settings);
+                if cardinality(hits) < breadth then return null; end if;
+                return %s(hits[skip + 1:skip + k], embedding, null, marks, length, null);
+            end;
+        $q$, _search_kept(target.id, case when target.chunked then 'nearest_chunk' else 'nearest_row' end),
+             _search_kept(target.id, 'rows')));
 end $$;
 
 -- Makes one of these functions, which is the installer's, for the roles that may search. Not with our schemas in the
@@ -56,6 +75,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return format('pgembedd_internal._search_%s_%s', pipeline_id, verb);
+end $$;
+
+-- The least of these lengths that suffices.
+create or replace function pgembedd_internal._search_length(wanted integer) returns integer
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return (_search_lengths())[1 + width_bucket(wanted - 1, _search_lengths())];
 end $$;
 
 -- How long the lists are that have a plan, in hits.

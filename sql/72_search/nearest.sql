@@ -11,31 +11,36 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     wanted integer := asked.wanted;
+    of_row constant boolean := asked.per = 'row' and target.chunked;  -- the chunks of one row come together
     plan record;
     found_all boolean;
 begin
-    steps := _search_steps(target, asked);
+    steps := _search_steps(asked.mode, asked.wanted, of_row, asked.matches is not null);
     plan := _search_path(target, asked, steps);
     path := plan.path;
     rows := plan.rows;
-    asked.indexes := plan.indexes;
-    visits := plan.visits[1];
     hits := '{}';
-    if path = 'index' then
+    if path = 'index' and asked.matches is null and not of_row then
+        breadth := steps[1];
+        hits := _search_at_once(target, asked, breadth, rows);
+        path := case when hits <> '{}' then path else 'index, then exact' end;
+    elsif path = 'index' then
+        asked.indexes := plan.indexes;
         select n.* into hits, found_all, visits, steps
         from _search_by_index(target, asked, steps, plan.visits, plan.gap, rows) n;
         breadth := steps[cardinality(steps)];
         path := case when found_all then path else 'index, then exact' end;
     end if;
     if path <> 'index' then
+        visits := coalesce(visits, plan.visits[1]);
         if asked.mode = 'semantic' then  -- an exact list is right at every length, so it is as long as the page needs
             wanted := greatest(wanted, least(1000, asked.skip + asked.k));
         end if;
-        breadth := greatest(coalesce(breadth, steps[_search_step(steps, target, asked)]), wanted);
+        breadth := greatest(breadth, steps[_search_step(steps, asked.wanted, of_row)], wanted);
         asked.wanted := wanted;
         plan := _search_exactly(target, asked, breadth);
         breadth := plan.breadth;
-        hits := _search_joined(hits, plan.hits, asked, 'semantic');
+        hits := _search_joined(hits, plan.hits, wanted, asked.per, 'semantic');
     end if;
     if asked.min_similarity is not null then  -- what comes after the first that is too far is no part of any page
         wanted := least(wanted, (select min(n) - 1 from generate_subscripts(hits, 1) n
@@ -49,45 +54,54 @@ end $$;
 -- list. What an index gives at once, without a filter, is in order and has one part, as a list that is fused; it is of
 -- one of the lengths whose plans are kept.
 create or replace function pgembedd_internal._search_steps(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+    mode text, wanted integer, of_row boolean, filtered boolean
 ) returns integer[]
-language plpgsql stable
+language plpgsql immutable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    of_row constant boolean := asked.per = 'row' and target.chunked;  -- the chunks of one row come together
-    filtered constant boolean := _search_filtered(target, asked);
 begin
-    if asked.mode = 'semantic' and asked.wanted <= 100 and (of_row or filtered) then
-        return case when of_row then '{40,80,200,400}' else '{10,20,50,100}' end;
-    elsif not filtered then
-        asked.wanted := (_search_lengths())[1 + width_bucket(asked.wanted - 1, _search_lengths())];
-    end if;
-    return array[case when of_row then 4 else 1 end * asked.wanted];
+    return case when mode = 'semantic' and wanted <= 100 and of_row then '{40,80,200,400}'
+                when mode = 'semantic' and wanted <= 100 and filtered then '{10,20,50,100}'
+                else array[case when of_row then 4 else 1 end
+                           * case when filtered then wanted else _search_length(wanted) end] end;
 end $$;
 
 -- Whether an index scan meets rows that are no hits.
-create or replace function pgembedd_internal._search_filtered(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked
-) returns boolean
+create or replace function pgembedd_internal._search_filtered(condition text, vectors regclass) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return asked.near_condition <> 'true' or row_security_active(target.vectors);
+    return condition <> 'true' or row_security_active(vectors);
 end $$;
 
 -- The first of the steps with which a list can be as long as it is wanted.
 create or replace function pgembedd_internal._search_step(
-    steps integer[], target pgembedd_internal._search_target, asked pgembedd_internal._asked
+    steps integer[], wanted integer, of_row boolean
 ) returns integer
+language plpgsql immutable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return least(cardinality(steps), 1 + width_bucket(case when of_row then 4 else 1 end * wanted - 1, steps));
+end $$;
+
+-- What the index gives at once, where nothing filters and each hit is a row or chunk of its own; none where these are
+-- less than the breadth.
+create or replace function pgembedd_internal._search_at_once(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, breadth integer, rows double precision
+) returns pgembedd_internal._search_hit[]
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    breadth constant integer := case when asked.per = 'row' and target.chunked then 4 else 1 end * asked.wanted;
+    hits pgembedd_internal._search_hit[];
+    settings text[];
 begin
-    return least(cardinality(steps), 1 + width_bucket(breadth - 1, steps));
+    settings := _search_set(_search_settings(breadth, null, rows));
+    execute _search_statement(target, asked, 'index', false) into hits using asked.embedding, breadth;
+    settings := _search_set(settings);
+    return case when cardinality(hits) >= breadth then hits else '{}' end;
 end $$;
 
 -- The hits of an index scan down to the step that is needed, and further where chunks are of fewer rows. `found_all`:
@@ -103,7 +117,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    needed constant integer := _search_step(steps, target, asked);
+    needed constant integer := _search_step(steps, asked.wanted, asked.per = 'row' and target.chunked);
     n integer := least(needed, cardinality(visits));
     settings text[];
     parts integer[];

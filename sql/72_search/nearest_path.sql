@@ -6,13 +6,16 @@ language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    plan json;
+    plan text;
+    figures text[];
 begin
-    execute concat('explain (format json) select from ', _search_from(target, asked, 'exact'),
+    execute concat('explain select from ', _search_from(target, asked.near_condition),
         case when not target.chunked then format(' and s.%s is not null', target.embedding) end) into plan;
-    asked.matches := greatest((plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision, 1);  -- of a false condition: 0
-    asked.exact_cost := plan -> 0 -> 'Plan' ->> 'Total Cost';
-    asked.by_index := plan -> 0 -> 'Plan' ->> 'Node Type' in ('Bitmap Heap Scan', 'Index Scan');
+    -- Of the first line, which is of the whole plan.
+    figures := regexp_match(plan, '[.][.]([0-9.]+) rows=([0-9]+) width=[0-9]+[)]$');
+    asked.exact_cost := figures[1];
+    asked.matches := greatest(figures[2]::double precision, 1);  -- of a false condition: 0
+    asked.by_index := plan ~ '^(Bitmap Heap|Index) Scan';
     return asked;
 end $$;
 
@@ -28,7 +31,7 @@ declare
     most constant integer := 5000;
     places tid[];
 begin
-    if asked.mode <> 'hybrid' or asked.near_condition <> asked.words_condition
+    if asked.near_condition <> asked.words_condition
        or asked.matches > most or asked.exact_cost <= 10 * asked.matches then
         return asked;
     elsif (select c.relkind <> 'r' or c.relhassubclass from pg_class c where c.oid = target.source) then
@@ -70,38 +73,37 @@ declare
     tables oid[] := array[target.vectors];
     pages double precision;
     has_parts boolean;
-    visit_cost double precision;
     exact_visits double precision;  -- which cost as much as the exact scan
     per_match double precision;  -- rows
     last_step double precision;  -- with which the index costs less
     watchable boolean;
     watched boolean;
 begin
-    select greatest(c.reltuples, 0), c.relpages, c.relhassubclass into rows, pages, has_parts
-    from pg_class c where c.oid = target.vectors;
-    if has_parts then
+    for round in 1 .. 2 loop  -- the second is of a table with parts
+        select t.*, i.* into rows, pages, has_parts, indexes, path, watchable
+        from (select sum(greatest(c.reltuples, 0)), sum(c.relpages), bool_or(c.relhassubclass)
+              from pg_class c where c.oid = any (tables) and (round = 1 or c.relkind = 'r')) t,
+             (select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end,
+                     round = 1 and asked.near_condition <> 'true' and bool_and(i.indpred is null)
+              from pg_index i  -- not joined, for which the planner may read all of pg_class
+              where i.indrelid = any (tables) and (select a.amname from pg_class x join pg_am a on a.oid = x.relam
+                                                   where x.oid = i.indexrelid) in ('hnsw', 'ivfflat')
+                and (round = 2 or i.indkey[0] = target.embedding_no)) i;  -- parts may have other numbers
+        exit when not has_parts;
         tables := array(select _with_partitions(target.vectors));
-        select sum(greatest(c.reltuples, 0)), sum(c.relpages) into rows, pages
-        from pg_class c where c.oid = any (tables) and c.relkind = 'r';
-    end if;
-    select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end,
-           asked.near_condition <> 'true' and not has_parts and bool_and(i.indpred is null)
-    into indexes, path, watchable
-    from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am a on a.oid = x.relam
-    where i.indrelid = any (tables) and a.amname in ('hnsw', 'ivfflat')
-      and (has_parts or i.indkey[0] = target.embedding_no);  -- parts may have other numbers
+    end loop;
     if asked.matches is null or path = 'exact' then return; end if;
     per_match := greatest(rows, asked.matches) / asked.matches;
-    visit_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows);
+    index_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows) * steps[1] * per_match;
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
-    exact_visits := exact_cost / visit_cost;
-    index_cost := visit_cost * steps[1] * per_match;
+    exact_visits := exact_cost / index_cost * steps[1] * per_match;
     watched := watchable and not row_security_active(target.vectors);
     last_step := least(exact_visits, most / 2.0) / per_match;
     gap := case when watchable then
         least(most, greatest(exact_visits / 6, case when steps[1] <= last_step then 5 * per_match end)) end;
     if steps[1] > last_step and not (watched and gap >= greatest(200, 4 * steps[1])) then path := 'exact'; end if;
-    visits := array(select least(most, case when watched then 2 * exact_visits
-                                            else greatest(2 * s * per_match, exact_visits / 2) end)
-                    from unnest(steps) s where s <= greatest(last_step, steps[1]) order by s);
+    for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop
+        visits[n] := least(most, case when watched then 2 * exact_visits
+                                      else greatest(2 * steps[n] * per_match, exact_visits / 2) end);
+    end loop;
 end $$;

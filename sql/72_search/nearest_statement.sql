@@ -14,16 +14,15 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     of_row constant boolean := asked.per = 'row' and target.chunked;
-    alias constant text := target.alias;
-    read_twice constant boolean := in_parts or of_row;  -- what is found
     found text;
-    part constant text := case when in_parts then format('%%1$s.%s_part, ', target.own) else '' end;
+    part text;
 begin
     if target.kept and path = 'index' and asked.near_condition = 'true' and not in_parts then
         return format('select * from %s($1, $2)',
                       _search_kept(target.id, 'nearest_' || case when target.chunked then asked.per else 'row' end));
     end if;
     found := _search_found(target, asked, path, in_parts, breadth);
+    part := case when in_parts then format('%%1$s.%s_part, ', target.own) else '' end;
     return _render($q$
         {with} select coalesce(pg_catalog.array_agg(
                    row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)
@@ -33,13 +32,14 @@ begin
                      pg_catalog.row_number() over (
                          order by {part} {alias}.{own} operator(pg_catalog.+) 0, {columns}) as nth
               from {ranked} {alias}) o $q$, jsonb_build_object(
-        'own', quote_ident(target.own), 'alias', alias, 'columns', format(target.hit_columns, alias),
-        'with', case when read_twice then concat('with found as materialized (', found, ')',
+        'own', quote_ident(target.own), 'alias', target.alias, 'columns', format(target.hit_columns, target.alias),
+        'with', case when in_parts or of_row then concat('with found as materialized (', found, ')',
                                               case when in_parts then _search_placed(target) end) end,
-        'seen', case when read_twice then '(select pg_catalog.count(*) from found)' else 'pg_catalog.count(*)' end,
-        'part', format(part, alias),
+        'seen', case when in_parts or of_row then '(select pg_catalog.count(*) from found)'
+                     else 'pg_catalog.count(*)' end,
+        'part', format(part, target.alias),
         'parts', case when in_parts then _search_parts(target) when path <> 'exact' then ', null, null' end,
-        'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, alias),
+        'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, target.alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from %4$s v '
             'order by %1$s, %3$s v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
@@ -58,17 +58,37 @@ create or replace function pgembedd_internal._search_found(
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
+declare
+    columns constant text := format(target.hit_columns, target.alias);
+    distance constant text := format(target.distance_to, target.alias, 1);
+    visited text;
+    goes_on text;
+    passes text;
+    condition text;
 begin
+    if path = 'exact' then
+        return format('select * from (select %1$s, %2$s as %3$s from %4$s offset 0) %5$s where %3$s is not null '
+                      'order by %3$s, %1$s limit %6$s', columns, distance, target.own,
+                      _search_from(target, asked.near_condition), target.alias, breadth);
+    end if;
+    visited := case when in_parts or path = 'watched' then _search_visited_now(asked.indexes) end;
+    passes := format(case when target.chunked then 'exists (select from %2$s s where %3$s and (%1$s) offset 0)'
+                          else '(%1$s)' end, asked.near_condition, target.source, format(target.key_match, 's', 'v'));
+    condition := passes;
+    if path = 'watched' then
+        goes_on := format('((%s) operator(pg_catalog.<=) '
+                          'pg_catalog.current_setting(''pgembedd.scan_until'')::pg_catalog.int8)', visited);
+        condition := format($q$case when not %s then true when %s then pg_catalog.set_config('pgembedd.scan_until',
+            least($5, %s operator(pg_catalog.+) $4)::pg_catalog.text, true) is not null end$q$,
+            goes_on, passes, visited);
+    end if;
     return format(case path
         when 'watched' then 'select f.* from (select %1$s, %2$s as %3$s%4$s, (%5$s and %6$s) as %3$s_passes from %7$s '
                           'order by %2$s fetch first %8$s rows with ties) f where f.%3$s_passes'
-        when 'index' then 'select %1$s, %2$s as %3$s%4$s from %7$s order by %2$s fetch first %8$s rows with ties'
-        else 'select * from (select %1$s, %2$s as %3$s from %7$s offset 0) %9$s where %3$s is not null '
-             'order by %3$s, %1$s limit %8$s' end,
-        format(target.hit_columns, target.alias), format(target.distance_to, target.alias, 1), target.own,
-        case when in_parts then format(', %s as %s_visited', _search_visited_now(asked.indexes), target.own) end,
-        _search_goes_on(asked), _search_passes(target, asked),
-        _search_from(target, asked, path), breadth, target.alias);
+        else 'select %1$s, %2$s as %3$s%4$s from %7$s order by %2$s fetch first %8$s rows with ties' end,
+        columns, distance, target.own, case when in_parts then format(', %s as %s_visited', visited, target.own) end,
+        goes_on, passes, format('%s %s where %s%s', target.vectors, target.alias, case
+            when not target.chunked then format('s.%s is not null and ', target.embedding) end, condition), breadth);
 end $$;
 
 -- What these indexes' scans have led to, as an expression, which tells it for each row of a scan.
@@ -107,45 +127,17 @@ begin
             from numbered n) $q$, jsonb_build_object('own', target.own));
 end $$;
 
+-- The rows that an exact scan compares. Within an index scan each row of the source is looked up by its key instead:
+-- OFFSET keeps the planner from reading them all.
 create or replace function pgembedd_internal._search_from(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text
-) returns text
-language plpgsql stable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-declare
-    passes text := _search_passes(target, asked);
-begin
-    if target.chunked and path = 'exact' then
-        return format('%s v join %s s on %s where (%s)', target.vectors, target.source,
-                      format(target.key_match, 's', 'v'), asked.near_condition);
-    elsif path = 'watched' then
-        passes := format($q$case when not %s then true when %s then pg_catalog.set_config('pgembedd.scan_until',
-            least($5, %s operator(pg_catalog.+) $4)::pg_catalog.text, true) is not null end$q$,
-            _search_goes_on(asked), passes, _search_visited_now(asked.indexes));
-    end if;
-    return format('%s %s where %s', target.vectors, target.alias, concat_ws(' and ', case
-        when not target.chunked and path <> 'exact' then format('s.%s is not null', target.embedding) end, passes));
-end $$;
-
-create or replace function pgembedd_internal._search_goes_on(asked pgembedd_internal._asked) returns text
-language plpgsql stable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-begin
-    return format('((%s) operator(pg_catalog.<=) pg_catalog.current_setting(''pgembedd.scan_until'')::pg_catalog.int8)',
-                  _search_visited_now(asked.indexes));
-end $$;
-
--- The condition of an index scan. Each row of the source is looked up by its key: OFFSET keeps the planner from reading
--- them all.
-create or replace function pgembedd_internal._search_passes(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+    target pgembedd_internal._search_target, condition text
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return format(case when target.chunked then 'exists (select from %2$s s where %3$s and (%1$s) offset 0)'
-                       else '(%1$s)' end, asked.near_condition, target.source, format(target.key_match, 's', 'v'));
+    return case when target.chunked
+                then format('%s v join %s s on %s where (%s)', target.vectors, target.source,
+                            format(target.key_match, 's', 'v'), condition)
+                else format('%s s where (%s)', target.source, condition) end;
 end $$;

@@ -8,14 +8,28 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set plan_cache_mode = force_generic_plan
 set client_min_messages = 'warning'  -- stop words and long words are no news to the caller
 as $$
+begin
+    asked.plain := left(asked.query, 10000);
+    if asked.plain ~* E'"|(^|\\s)(-|or(\\s|$))' then asked := _search_syntax(target, asked); end if;
+    asked.words := array(select distinct u.lexeme from unnest(target.text_configs) c,
+                                unnest(to_tsvector(c::regconfig, asked.plain)) u);
+    if asked.required is null then asked.plain := asked.query; end if;
+    return _search_rarest(target, asked);
+end $$;
+
+create or replace function pgembedd_internal._search_syntax(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._asked
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
 declare
     token record;
     either tsquery;  -- terms joined by `or`
     is_required boolean := false;
     is_alternative boolean := false;
-    has_syntax constant boolean := left(asked.query, 10000) ~* E'"|(^|\\s)(-|or(\\s|$))';
 begin
-    asked.plain := case when has_syntax then '' else left(asked.query, 10000) end;
+    asked.plain := '';
     for token in
         select coalesce(m.parts[2], m.parts[4]) as content, m.parts[2] is not null as phrase,
                coalesce(m.parts[1], m.parts[3]) = '-' as excluded, t.term
@@ -23,7 +37,7 @@ begin
              with ordinality as m(parts, nth)
         cross join lateral (  -- as any of the configurations reads it
             select string_agg(nullif(phraseto_tsquery(c::regconfig, coalesce(m.parts[2], m.parts[4]))::text, ''), ' | ')
-                   ::tsquery as term from unnest(target.text_configs) c) t where has_syntax order by m.nth
+                   ::tsquery as term from unnest(target.text_configs) c) t order by m.nth
     loop
         if token.excluded then
             asked.excluded := coalesce(asked.excluded || token.term, token.term, asked.excluded);
@@ -43,10 +57,7 @@ begin
     end loop;
     if is_required then asked.required := coalesce(asked.required && either, either); end if;
     asked.required := coalesce(asked.required && !!asked.excluded, asked.required, !!asked.excluded);
-    asked.words := array(select distinct u.lexeme from unnest(target.text_configs) c,
-                                unnest(to_tsvector(c::regconfig, asked.plain)) u);
-    if asked.required is null then asked.plain := asked.query; end if;
-    return _search_rarest(target, asked);
+    return asked;
 end $$;
 
 -- The rarest 32 words, with the share of rows that hold each. Of a long query, such as a trace of calls with addresses,

@@ -33,9 +33,9 @@ begin
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
     -- Not within unnest(), for whose number of rows the planner would search, too.
-    hits := _search_rows(target, asked, _search_hits(target, asked));
+    hits := coalesce(_search_page(target, asked), _search_rows(target, asked, _search_hits(target, asked)));
     return query select h.* from unnest(hits) h;
-    ignored := _check_search_target(target);
+    ignored := _check_search_target(target.id, target.name);
 end $$;
 comment on function pgembedd.search(
     text, text, integer, jsonb, integer, text, double precision, text, @extschema:vector@.vector, jsonb) is
@@ -76,12 +76,35 @@ begin
     return query execute _search_rows_statement(target, true)
     using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks,
           asked.snippet_length, target.text_configs[1];
-    ignored := _check_search_target(target);
+    ignored := _check_search_target(target.id, target.name);
 end $$;
 comment on function pgembedd.search(
     anyelement, text, integer, jsonb, integer, text, double precision, text, @extschema:vector@.vector, text,
     jsonb) is
     'Search a table, given as null::some_table: as search() by name, with each hit''s record in the table''s own type.';
+
+-- The page where it is the beginning of what the index gives at once, with what is shown, by the statements that are
+-- kept; null of any other.
+create or replace function pgembedd_internal._search_page(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._similar_hit[]
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    hits pgembedd_internal._similar_hit[];
+begin
+    if asked.mode <> 'semantic' or target.kept is not true or target.chunked and asked.per = 'row'
+       or asked.skip + asked.k > 100 or asked.min_similarity is not null
+       or not has_table_privilege(target.source, 'select')
+       or _search_filtered(asked.near_condition, target.vectors) then
+        return null;
+    end if;
+    execute format('select %s($1, $2, $3, $4, $5, $6, $7)', _search_kept(target.id, 'page')) into hits
+    using asked.embedding, target.vectors, _search_length(asked.skip + asked.k), asked.skip, asked.k,
+          asked.snippet_marks, asked.snippet_length;
+    return hits;
+end $$;
 
 -- What is shown of the hits, in their order.
 create or replace function pgembedd_internal._search_rows(

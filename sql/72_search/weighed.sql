@@ -41,16 +41,14 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
-declare
-    one record;
 begin
-    select s.documents into one from pipeline p join word_statistics s on s.pipeline_id = p.id
-    where p.id = $1 and _sees_all_rows(p.source, p.words_table);
     return array(
         select coalesce((select f.share from word_frequency f
                          where f.pipeline_id = $1 and f.word = w.word and one.documents is not null),
                         2.5 / greatest(least(one.documents, 5000), 5))
-        from unnest(words) with ordinality as w(word, nth) order by w.nth);
+        from (select (select s.documents from pipeline p join word_statistics s on s.pipeline_id = p.id
+                      where p.id = $1 and _sees_all_rows(p.source, p.words_table)) as documents offset 0) one,
+             unnest(words) with ordinality as w(word, nth) order by w.nth);
 end $$;
 
 -- Whether no policy of the source hides a row of that table from the role that the session has taken, which a function

@@ -17,7 +17,7 @@ set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
 as $$
 declare
     taken integer;
-    expected double precision;
+    expected double precision[];  -- rows with these words, and with any
     -- Which the planner decides by all rows; from a caller from whom policies hide some, nothing may depend on those.
     -- What is required is no part of the filter, and found by the words.
     by_filter constant boolean := asked.matches <= 5000 and asked.words_condition <> 'true' and asked.required is null
@@ -29,13 +29,13 @@ begin
     hits := '{}'; candidates := '{0,0}'; most := 1000;
     if asked.words = '{}' then return; end if;
     loop
-        select greatest(count(*), 1), coalesce(max(e.expected), most) into taken, expected
-        from (select sum(s.share) over (order by s.nth) * asked.documents as expected
-              from unnest(asked.shares) with ordinality as s(share, nth)) e where e.expected <= most;
-        at_once := way is null and by_filter and expected * asked.matches < 10 * asked.documents;
-        way := case when at_once and asked.exact_cost + asked.matches
-                         < asked.documents * (select sum(s) from unnest(asked.shares) s) then 'filter'
-                    when at_once or most = 1000 and expected < most then 'few'
+        select greatest(count(*) filter (where sum <= most), 1),
+               array[coalesce(max(sum) filter (where sum <= most), most), max(sum)] into taken, expected
+        from (select sum(share) over (order by nth) * asked.documents
+              from unnest(asked.shares) with ordinality as s(share, nth)) e(sum);
+        at_once := way is null and by_filter and expected[1] * asked.matches < 10 * asked.documents;
+        way := case when at_once and asked.exact_cost + asked.matches < expected[2] then 'filter'
+                    when at_once or most = 1000 and expected[1] < most then 'few'
                     when most > 1000 and taken < cardinality(asked.words) then 'others' else 'rare' end;
         any_of := _search_any(case when at_once then asked.words else asked.words[:taken] end);
         others := case way when 'others' then _search_any(asked.words[taken + 1:]) end;
@@ -43,12 +43,12 @@ begin
         using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words), asked.idfs,
               asked.embedding, asked.min_similarity;
         if at_once then
-            hits := list;
+            hits := case when candidates[1] < 5 * most then list else '{}' end;
             exit when candidates[1] < 5 * most;
-            hits := '{}';
             continue;
         end if;
-        hits := case when cardinality(hits) < 10 then list else _search_joined(hits, list, asked, 'text') end;
+        hits := case when cardinality(hits) < 10 then list
+                     else _search_joined(hits, list, asked.wanted, asked.per, 'text') end;
         exit when cardinality(hits) >= enough
                or (others is not null or taken = cardinality(asked.words))
                   and candidates[1] < 5 * most and candidates[2] < most;
@@ -58,17 +58,16 @@ end $$;
 
 -- Each of these lexemes as a tsquery, and any of them as one; null of none.
 create or replace function pgembedd_internal._search_each(words text[]) returns tsquery[]
-language plpgsql immutable
+language plpgsql immutable strict
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if words is null then return null; end if;
     return array(select ('''' || replace(replace(w, E'\\', E'\\\\'), '''', '''''') || '''')::tsquery
                  from unnest(words) with ordinality as u(w, nth) order by nth);
 end $$;
 
 create or replace function pgembedd_internal._search_any(words text[]) returns tsquery
-language plpgsql immutable
+language plpgsql immutable strict
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin

@@ -45,7 +45,7 @@ def test_what_is_prepared_is_used(connection: psycopg.Connection) -> None:
     assert search(connection, k=1)[0].record == {"prepared": 1}
 
 
-@pytest.mark.parametrize("verb", ["nearest_row", "rows"])
+@pytest.mark.parametrize("verb", ["nearest_row", "rows", "page"])
 def test_statements_with_a_plan_are_used(connection: psycopg.Connection, verb: str) -> None:
     make_source(connection, 3)
     definition = value(
@@ -112,7 +112,7 @@ def test_the_functions_belong_to_the_installer_whoever_makes_the_pipeline(
         "select f.proowner, has_function_privilege(%s, f.oid, 'execute') from pg_proc f where f.proname ~ '^_search_1_'"
     )
     installer = value(connection, "select nspowner from pg_namespace where nspname = 'pgembedd'")
-    assert rows(connection, made, reader) == [(installer, True)] * 2
+    assert rows(connection, made, reader) == [(installer, True)] * 3
     connection.execute(f"set role {reader}")
     assert len(search(connection, k=3)) == 3
     connection.execute("reset role")
