@@ -1,77 +1,146 @@
-"""What a worker does to rows, by hand in one session: pgmq's read, the texts, their vectors and words, pgmq's delete.
+"""What a worker does to rows, by hand: pgmq's read, the texts, their vectors and words, pgmq's delete.
 
-Each batch is two transactions, as the lease has to be committed before a model would run. There is one table and one
-session, and nothing is checked: not that the lease is still held, nor that a text is the one that was embedded. The
-same with these two `checked` is the least that any worker takes that keeps both promises.
+Each batch is two transactions, as the lease has to be committed before a model would run. There is one table, and
+nothing is checked: not that the lease is still held, nor that a text is the one that was embedded. In one session
+(`by_hand_s`) the same with these two `checked` is the least that any worker takes that keeps both promises. With a
+model (`embed_by_hand`) one thread claims and reads, and another one writes, so that the model is never waited for.
 """
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+from typing import Any
 
 import numpy as np
 import psycopg
 
 from bench.null_worker import DIMS
 from pgembedd.database.vector_codec import Vectors, find_vector_type
+from pgembedd.model import Session
 
 BATCH, LEASE_S = 256, 60
+INDEXED_ROWS = 10_000
 SETUP = """
-    create table by_hand (id bigint generated always as identity primary key, body text, embedding halfvec(384));
-    create table by_hand_words (id bigint primary key, words tsvector not null);
-    select pgmq.create('by_hand');
+    create table {table}_words (id bigint primary key, words tsvector not null);
+    select pgmq.create('{table}');
 """
-CLAIM = "select msg_id, read_ct, (message ->> 'id')::bigint from pgmq.read('by_hand', %s, %s)"
-READ = "select id, body from by_hand where id = any (%s)"
-READ_HASHED = "select id, body, sha256(convert_to(body, 'UTF8')) from by_hand where id = any (%s)"
+QUEUE = """
+    select pgmq.send_batch('{table}', array_agg(jsonb_build_object('id', id))) from {table} where embedding is null
+"""
+CLAIM = "select msg_id, read_ct, (message ->> 'id')::bigint from pgmq.read('{table}', %s, %s)"
+READ = "select id, body from {table} where id = any (%s)"
+READ_HASHED = "select id, body, sha256(convert_to(body, 'UTF8')) from {table} where id = any (%s)"
 LOCK = """
-    select q.msg_id from pgmq.q_by_hand q join unnest(%s::bigint[], %s::integer[]) as h(msg_id, read_ct)
+    select q.msg_id from pgmq.q_{table} q join unnest(%s::bigint[], %s::integer[]) as h(msg_id, read_ct)
     using (msg_id, read_ct) order by q.msg_id for update of q
 """
 UPDATE = """
-    update by_hand s set embedding = i.embedding::halfvec(384)
+    update {table} s set embedding = i.embedding::halfvec(384)
     from unnest(%s::bigint[], %s) as i(id, embedding) where s.id = i.id
 """
 UPDATE_CHECKED = """
     with input as materialized (select * from unnest(%s::bigint[], %s::bytea[], %s) as i(id, hash, embedding)),
     locked as materialized (
         select s.id, sha256(convert_to(s.body, 'UTF8')) = i.hash as current
-        from by_hand s join input i using (id) for no key update of s skip locked)
-    update by_hand s set embedding = i.embedding::halfvec(384)
+        from {table} s join input i using (id) for no key update of s skip locked)
+    update {table} s set embedding = i.embedding::halfvec(384)
     from input i join locked l using (id) where l.current and s.id = i.id
 """
 WORDS = """
-    insert into by_hand_words (id, words)
-    select id, to_tsvector('pg_catalog.english', body) from by_hand where id = any (%s)
+    insert into {table}_words (id, words)
+    select id, to_tsvector('pg_catalog.english', body) from {table} where id = any (%s)
     on conflict (id) do update set words = excluded.words
 """
-DELETE = "select pgmq.delete('by_hand', %s::bigint[])"
+DELETE = "select pgmq.delete('{table}', %s::bigint[])"
 
 
-def set_up(connection: psycopg.Connection) -> None:
+def make_bare_table(connection: psycopg.Connection, table: str, *, index: bool) -> None:
+    """A table without a pipeline; with `index` it has an HNSW index, which holds INDEXED_ROWS random vectors."""
+    run(
+        connection,
+        "create table {table} (id bigint generated always as identity primary key, body text, embedding halfvec(384))",
+        table,
+    )
+    if index:
+        run(
+            connection,
+            "insert into {table} (embedding) select (select array_agg(random() - 0.5) from generate_series(1, 384)"
+            " where g > 0)::halfvec(384) from generate_series(1, %s) g",
+            table,
+            INDEXED_ROWS,
+        )
+        run(connection, "create index on {table} using hnsw (embedding halfvec_cosine_ops)", table)
+
+
+def set_up(connection: psycopg.Connection, table: str = "by_hand", *, index: bool = False) -> None:
     """Makes the tables and the queue; the vectors of this connection are binary then."""
-    connection.execute(SETUP)
+    make_bare_table(connection, table, index=index)
+    run(connection, SETUP, table)
+    if index:
+        run(connection, "create index on {table}_words using gin (words)", table)
+    run(connection, "vacuum analyze {table}", table)
     find_vector_type(connection)
+
+
+def run(connection: psycopg.Connection, statement: str, table: str, *values: object) -> psycopg.Cursor[Any]:
+    """Executes a statement on a table and its queue, which has the same name."""
+    return connection.execute(statement.format(table=table).encode(), values or None)
+
+
+def claim(connection: psycopg.Connection, table: str, size: int) -> list[list[int]]:
+    """Up to `size` messages, how often each was read, and the ids of their rows; nothing where none is queued."""
+    return [list(each) for each in zip(*run(connection, CLAIM, table, LEASE_S, size).fetchall(), strict=True)]
 
 
 def by_hand_s(connection: psycopg.Connection, rows: int, body: str, *, words: bool, checked: bool = False) -> float:
     """Seconds in which so many rows, all queued before, get vector and words; `body` is SQL that makes a text of g."""
-    connection.execute("truncate by_hand, by_hand_words, pgmq.q_by_hand")
-    connection.execute(f"insert into by_hand (body) select {body} from generate_series(1, %s) g".encode(), (rows,))
-    connection.execute("select pgmq.send_batch('by_hand', array_agg(jsonb_build_object('id', id))) from by_hand")
+    table = "by_hand"
+    run(connection, "truncate {table}, {table}_words, pgmq.q_{table}", table)
+    run(connection, f"insert into {{table}} (body) select {body} from generate_series(1, %s) g", table, rows)
+    run(connection, QUEUE, table)
     connection.execute("checkpoint")
     vector = np.full(DIMS, DIMS**-0.5, np.float32)
     started = time.perf_counter()
-    while claimed := connection.execute(CLAIM, (LEASE_S, BATCH)).fetchall():
-        messages, reads, ids = (list(each) for each in zip(*claimed, strict=True))
+    while claimed := claim(connection, table, BATCH):
+        messages, reads, ids = claimed
         with connection.transaction():
             if checked:
-                read = connection.execute(READ_HASHED, (ids,)).fetchall()
-                connection.execute(LOCK, (messages, reads)).fetchall()
+                read = run(connection, READ_HASHED, table, ids).fetchall()
+                run(connection, LOCK, table, messages, reads).fetchall()
                 ids, hashes = [id for id, _, _ in read], [digest for _, _, digest in read]
-                connection.execute(UPDATE_CHECKED, (ids, hashes, Vectors([vector] * len(ids))))
+                run(connection, UPDATE_CHECKED, table, ids, hashes, Vectors([vector] * len(ids)))
             else:
-                connection.execute(READ, (ids,)).fetchall()
-                connection.execute(UPDATE, (ids, Vectors([vector] * len(ids))))
+                run(connection, READ, table, ids).fetchall()
+                run(connection, UPDATE, table, ids, Vectors([vector] * len(ids)))
             if words:
-                connection.execute(WORDS, (ids,))
-            connection.execute(DELETE, (messages,))
+                run(connection, WORDS, table, ids)
+            run(connection, DELETE, table, messages)
     return time.perf_counter() - started
+
+
+def embed_by_hand(sessions: Sequence[psycopg.Connection], table: str, model: Session, size: int) -> None:
+    """The rows that have no vector get vector and words, claimed `size` at a time, two claims ahead of the model."""
+    reader, writer = sessions
+    started: Queue[Any] = Queue(1)
+
+    def read() -> None:
+        try:
+            while claimed := claim(reader, table, size):
+                messages, _, queued = claimed
+                ids, texts = zip(*run(reader, READ, table, queued).fetchall(), strict=True)
+                started.put((messages, list(ids), model.start(texts)))
+        finally:
+            started.put(None)
+
+    run(reader, QUEUE, table)
+    with ThreadPoolExecutor(1) as reading:
+        ended = reading.submit(read)
+        while batch := started.get():
+            messages, ids, pending = batch
+            vectors = pending.result().vectors
+            with writer.transaction():
+                run(writer, UPDATE, table, ids, Vectors(vectors))
+                run(writer, WORDS, table, ids)
+                run(writer, DELETE, table, messages)
+        ended.result()

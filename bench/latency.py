@@ -75,11 +75,12 @@ def rate(connection: psycopg.Connection, work: Callable[[], object]) -> float:
     return (read_chars(connection) - before) / (time.perf_counter() - started)
 
 
-def change(connection: psycopg.Connection, texts: Sequence[str]) -> None:
-    """Inserts the texts, EVERY_S apart, and looks for no vector."""
+def change(connection: psycopg.Connection, workers: Fleet, texts: Sequence[str]) -> None:
+    """Inserts the texts, EVERY_S apart, and looks for no vector; ends with a claim of the backfill, as it began."""
     for text in texts:
         connection.execute("insert into plain (body) values (%s)", (text,))
         time.sleep(EVERY_S)
+    workers.await_done(workers.done + 2)  # at most one of them is a change
 
 
 def under_backfill(
@@ -92,7 +93,7 @@ def under_backfill(
 
     connection.execute("insert into indexed (body) select unnest(%s::text[])", (list(load),))
     workers.await_done(workers.done + 50)
-    rates = [alone(), rate(connection, lambda: change(connection, texts[:CHANGES])), alone()]
+    rates = [alone(), rate(connection, lambda: change(connection, workers, texts[:CHANGES])), alone()]
     waits = latencies_s(conninfo, texts)
     if connection.execute("select count(*) = 0 from pgmq.q_pgembedd_backfill").fetchall()[0][0]:
         raise RuntimeError("The backfill was over too soon; give it more texts.")

@@ -3,9 +3,13 @@
 A real worker process (`pgembedd run`) on a private Postgres with its defaults for durability, both on the same cores
 as the bare model on the same texts, interleaved with it. Rows that are inserted are claimed a quarter of a second at a
 time, so that those of another table need not wait, and the bare model is given as few texts at a time, too: fewer of
-them have the same length and share a run. A backfill claims four times as much. Then the same with a model that
-computes nothing (bench/null_worker.py), which shows what the plumbing can carry: by number of workers, and by depth of
-the queue; with `--full` also of workers that Ray places on this machine, where `make test-cluster` has installed it.
+them have the same length and share a run. A backfill claims four times as much. Both also by hand (bench/by_hand.py),
+with the same model and the same words, where nothing is checked and no other table waits: as the server shares the
+cores with the model, and the index takes most of what it uses, that is the limit of this machine.
+
+Then with a model that computes nothing (bench/null_worker.py), which shows what the plumbing can carry: by number of
+workers, and by depth of the queue; with `--full` also of workers that Ray places on this machine, where
+`make test-cluster` has installed it.
 """
 
 import subprocess
@@ -19,17 +23,17 @@ from pathlib import Path
 
 import psycopg
 
+from bench.by_hand import BATCH, embed_by_hand, make_bare_table, set_up
 from bench.corpus import load_corpus, sample
 from bench.report import Result, compare, interleave, main, timed
 from bench.workers import Fleet, WorkerProcess, await_that, database, fleet, held_back
+from pgembedd.database.vector_codec import find_vector_type
+from pgembedd.loop.fair_share import CLAIM_S
 from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = 1_000  # of which one statement is no backfill
-CLAIMED = 16  # of such texts in a quarter of a second
-BY_CLAIMS = f"model alone, {CLAIMED} texts at a time"
 LOOK_S = 0.005  # at how many are done, of seconds that it takes
-INDEXED_ROWS = 10_000
 NULL_ROWS = 40_000
 WORKERS, MORE_WORKERS, ON_RAY = (1, 2), (1, 2, 4, 8), (1, 2, 4)
 RAY, RAY_ADDRESS = Path(".venv-cluster/bin"), ("127.0.0.1", "6399")
@@ -41,20 +45,8 @@ TABLES = {"no index": "plain", "HNSW index": "indexed"}
 
 
 def make_table(connection: psycopg.Connection, table: str, model: str, *, index: bool, words: bool = True) -> None:
-    """A table with a pipeline; with `index` its HNSW index exists already and holds INDEXED_ROWS random vectors.
-
-    With `words` the worker writes the words of each row, too, for searches by words.
-    """
-    connection.execute(
-        f"create table {table} (id bigint generated always as identity primary key, body text,"
-        " embedding halfvec(384))".encode()
-    )
-    if index:
-        connection.execute(
-            f"insert into {table} (embedding) select (select array_agg(random() - 0.5) from generate_series(1, 384)"
-            f" where g > 0)::halfvec(384) from generate_series(1, {INDEXED_ROWS}) g".encode()
-        )
-        connection.execute(f"create index on {table} using hnsw (embedding halfvec_cosine_ops)".encode())
+    """A table with a pipeline; with `words` the worker writes the words of each row, too, for searches by words."""
+    make_bare_table(connection, table, index=index)
     connection.execute(
         "select pgembedd.create_pipeline(%s, %s, array['body'], model => %s, backfill => false, index_type => %s,"
         " existing_vectors => %s, text_config => %s)",
@@ -72,7 +64,8 @@ def make_table(connection: psycopg.Connection, table: str, model: str, *, index:
 
 def insert_and_await(connection: psycopg.Connection, workers: Fleet, table: str, texts: Sequence[str]) -> float:
     """Texts a second, from the start of one INSERT to the commit of the last vector. RuntimeError if one lacks."""
-    return done_a_second(connection, workers, table, texts, partial(insert, connection, table, texts))
+    begin = partial(insert, connection, table, texts)
+    return done_a_second(connection, table, texts, partial(await_workers, workers, len(texts), begin))
 
 
 def backfill_and_await(connection: psycopg.Connection, workers: Fleet, table: str, texts: Sequence[str]) -> float:
@@ -80,8 +73,15 @@ def backfill_and_await(connection: psycopg.Connection, workers: Fleet, table: st
     connection.execute("set session_replication_role = replica")  # no trigger queues them
     insert(connection, table, texts)
     connection.execute("reset session_replication_role")
-    backfill = partial(connection.execute, "select pgembedd.backfill(%s)", (table,))
-    return done_a_second(connection, workers, table, texts, backfill)
+    begin = partial(connection.execute, "select pgembedd.backfill(%s)", (table,))
+    return done_a_second(connection, table, texts, partial(await_workers, workers, len(texts), begin))
+
+
+def await_workers(workers: Fleet, rows: int, begin: Callable[[], object]) -> None:
+    """Begins, and returns when the workers have done so many rows more."""
+    before = workers.done
+    begin()
+    workers.await_done(before + rows, LOOK_S)
 
 
 def insert(connection: psycopg.Connection, table: str, texts: Sequence[str]) -> None:
@@ -90,25 +90,34 @@ def insert(connection: psycopg.Connection, table: str, texts: Sequence[str]) -> 
 
 
 def done_a_second(
-    connection: psycopg.Connection, workers: Fleet, table: str, texts: Sequence[str], begin: Callable[[], object]
+    connection: psycopg.Connection, table: str, texts: Sequence[str], work: Callable[[], object]
 ) -> float:
-    """Texts a second, from `begin` to the commit of the last vector; the rows are deleted."""
-    before = workers.done
-    started = time.perf_counter()
-    begin()
-    finished = workers.await_done(before + len(texts), LOOK_S)
+    """Texts a second that get their vectors by `work`; the rows are deleted."""
+    seconds = timed(work)
     vectors = f"with gone as (delete from {table} where body is not null returning embedding) select count(embedding)"
     ((found,),) = connection.execute(f"{vectors} from gone".encode()).fetchall()
     if found < len(texts):
         raise RuntimeError(f"{len(texts) - found} of {len(texts)} rows have no vector.")
-    return len(texts) / (finished - started)
+    return len(texts) / seconds
 
 
-def embed_claimed(model: Session, texts: Sequence[str]) -> None:
-    """The bare model on CLAIMED texts at a time, of which it is given some while it computes others, as by a worker."""
-    started = [model.start(texts[:CLAIMED])]
-    for first in range(CLAIMED, len(texts), CLAIMED):
-        started.append(model.start(texts[first : first + CLAIMED]))
+def by_hand_a_second(
+    sessions: Sequence[psycopg.Connection], table: str, model: Session, texts: Sequence[str], size: int
+) -> float:
+    """The same by hand, from the start of one INSERT."""
+
+    def work() -> None:
+        insert(sessions[0], table, texts)
+        embed_by_hand(sessions, table, model, size)
+
+    return done_a_second(sessions[0], table, texts, work)
+
+
+def embed_claimed(model: Session, texts: Sequence[str], size: int) -> None:
+    """The bare model on `size` texts at a time, of which it is given some while it computes others, as by a worker."""
+    started = [model.start(texts[:size])]
+    for first in range(size, len(texts), size):
+        started.append(model.start(texts[first : first + size]))
         started.pop(0).result()
     started.pop().result()
 
@@ -116,22 +125,32 @@ def embed_claimed(model: Session, texts: Sequence[str]) -> None:
 def with_the_model(rounds: int) -> list[Result]:
     """The share of the bare model's rate that is left end to end."""
     texts = sample(load_corpus().texts, TEXTS)
-    with database() as (connection, conninfo), Session(MODEL) as bare:
+    with (
+        database() as (connection, conninfo),
+        psycopg.connect(conninfo, autocommit=True) as writer,
+        Session(MODEL) as bare,
+    ):
+        find_vector_type(writer)
         for name, table in TABLES.items():
             make_table(connection, table, MODEL, index=name != "no index")
+            set_up(connection, f"{table}_by_hand", index=name != "no index")
         with fleet(conninfo) as workers:
             insert_and_await(connection, workers, "plain", texts[:50])
             bare.embed(texts[:50])
+            claimed = round(CLAIM_S * 100 / timed(partial(bare.embed, texts[:100])))
             cases: dict[str, Callable[[], float]] = {
-                "model alone": lambda: len(texts) / timed(lambda: bare.embed(texts)),
-                f"model alone, {CLAIMED} texts at a time": lambda: (
-                    len(texts) / timed(partial(embed_claimed, bare, texts))
+                "model alone": lambda: len(texts) / timed(partial(bare.embed, texts)),
+                f"model alone, {CLAIM_S} s at a time": lambda: (
+                    len(texts) / timed(partial(embed_claimed, bare, texts, claimed))
                 ),
             }
             for name, table in TABLES.items():
                 given = connection, workers, table, texts
+                by_hand = partial(by_hand_a_second, (connection, writer), f"{table}_by_hand", bare, texts)
                 cases[f"end to end, {name}"] = partial(insert_and_await, *given)
+                cases[f"end to end, by hand, {CLAIM_S} s at a time, {name}"] = partial(by_hand, claimed)
                 cases[f"end to end, backfill, {name}"] = partial(backfill_and_await, *given)
+                cases[f"end to end, by hand, {BATCH} texts at a time, {name}"] = partial(by_hand, BATCH)
             return compare("pipeline", "texts/s", interleave(cases, rounds), "model alone")
 
 

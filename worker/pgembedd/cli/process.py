@@ -1,5 +1,6 @@
 """Composes the process of `run`, `serve` and `up`, and runs it until a signal."""
 
+import gc
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pgembedd.loop.worker import Worker
 
 LOOK_EVERY_S = 1.0
+ALLOCATED = 10_000  # objects, between collections of garbage: a claim makes thousands of them, and no cycles
 
 
 def run_process(
@@ -38,6 +40,7 @@ def run_process(
     `stops` is given what ends it, instead of the signals. The service answers before the models are loaded and until
     the worker has drained. A second signal ends the process at once.
     """
+    gc.set_threshold(ALLOCATED)
     from pgembedd.cli.http_service import build_service
     from pgembedd.database.provider_use import ProviderUse
     from pgembedd.log import configure_logging
@@ -84,6 +87,7 @@ def _run_until_stopped(
     from pgembedd.cli.http_service import serve_http
     from pgembedd.loop.shutdown import stop_on_signals
 
+    gc.freeze()  # what is imported is no garbage
     ended = threading.Event()
     stop = ended.set if worker is None else worker.stop
     (stops or stop_on_signals)(stop)
