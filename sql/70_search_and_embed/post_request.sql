@@ -53,8 +53,8 @@ begin
         if way.kept is null or outcome.crowded then perform _disconnect(line); end if;
     exception when lock_not_available then
         perform _disconnect(line);
-        select null as embedding, 'The requests of pgembedd.embed() are locked by another session.' as refusal
-        into outcome;
+        select coalesce(_own_lock(), 'The requests of pgembedd.embed() are locked by another session.') as refusal,
+            null as embedding into outcome;
     when query_canceled or others then
         perform _disconnect(line);
         if posted then
@@ -128,6 +128,8 @@ create or replace function pgembedd_internal._await(
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
+declare
+    is_first boolean := true;
 begin
     loop
         -- In short turns, so that a cancelled caller is not kept for long: before Postgres 17 dblink ignores signals.
@@ -135,12 +137,31 @@ begin
             dblink) into embedding, refusal, crowded
         using line, _hidden(format('select * from pgembedd_internal._await_vector(%L, %L)', id,
             least(interval '200 ms', deadline - clock_timestamp())));
-        exit when num_nonnulls(embedding, refusal) > 0 or clock_timestamp() >= deadline;
+        exit when num_nonnulls(embedding, refusal) > 0;
+        if is_first then refusal := _own_lock(); end if;
+        exit when refusal is not null or clock_timestamp() >= deadline;
+        is_first := false;
     end loop;
-    if num_nonnulls(embedding, refusal) = 0 then
+    if embedding is null then
         perform _run_over(line, format('select pgembedd_internal._forget_embed_request(%L)', id));
     end if;
 end $$;
+
+-- Why no vector will come to a caller whose own transaction locks what is read and written for it; null where it does
+-- not. To be asked after a while, as a look at all locks takes longer than most requests.
+create or replace function pgembedd_internal._own_lock() returns text
+language sql volatile
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select format('No worker can embed the text, as this transaction holds %s on pgembedd_internal.%s: call '
+                  'pgembedd.embed() before that, or in another transaction.', l.mode, c.relname)
+    from pg_locks l join pg_class c on c.oid = l.relation
+    where l.pid = pg_backend_pid() and l.granted
+      and case when c.oid = 'embed_request'::regclass
+               then l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+               else l.mode = 'AccessExclusiveLock' and c.oid in ('pipeline'::regclass, 'worker'::regclass) end
+    limit 1
+$$;
 
 -- Takes the request back of a caller who does not wait for it any more, over another connection. Returns the error, or
 -- null: a request that is left expires, and the next worker that looks throws it away.

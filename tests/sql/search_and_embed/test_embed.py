@@ -465,6 +465,53 @@ def test_a_lock_on_the_requests_holds_no_caller_and_no_cancelled_one(
             assert cancels or "are locked by another session" in str(one.error)
 
 
+READ = ["AccessExclusiveLock"]
+WRITTEN = ["ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"]
+NEEDED = {"pipeline": READ, "worker": READ, "embed_request": WRITTEN}
+TABLES = "select relname from pg_class where relnamespace = 'pgembedd_internal'::regnamespace and relkind = 'r'"
+
+
+def own_lock(mode: str, relation: str) -> str:
+    return (
+        f"No worker can embed the text, as this transaction holds {mode} on pgembedd_internal.{relation}: call "
+        "pgembedd.embed() before that, or in another transaction."
+    )
+
+
+def test_a_caller_is_told_which_lock_of_its_own_it_waits_for(
+    database: Database, asker: psycopg.Connection, hand: Hand
+) -> None:
+    """Of all locks on our tables those that a request needs, and no others, keep its vector away."""
+    asked = "select pgembedd.embed('hello', timeout => '10 min')"
+    ended = threading.Event()
+
+    def serve() -> None:
+        while not ended.is_set():
+            for question in hand.take():
+                hand.answer(question)
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    try:
+        for table in column(asker, TABLES):
+            for mode in ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"):
+                lock = " ".join(re.findall("[A-Z][a-z]+", mode.removesuffix("Lock")))
+                with asker.transaction(force_rollback=True):
+                    asker.execute(f"lock table pgembedd_internal.{table} in {lock} mode")
+                    told = None
+                    try:
+                        asker.execute(asked)
+                    except psycopg.Error as error:
+                        told = error.diag.message_primary
+                needed = mode in NEEDED.get(table, [])
+                # A vector that is there at the first look needs no other: then no worker is looked for.
+                assert told == (own_lock(mode, table) if needed else None) or (table, told) == ("worker", None)
+        assert value(asker, f"{asked} is not null")
+    finally:
+        ended.set()
+        serving.join(PATIENCE_S)
+
+
 def test_askers_do_not_see_each_others_questions(asker: psycopg.Connection, hand: Hand) -> None:
     with asking(asker, "'a secret', timeout => '1 min'"):
         question = hand.take_one()
