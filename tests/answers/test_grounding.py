@@ -140,7 +140,7 @@ def test_any_unit_is_noticed_wherever_it_is_cut(unit: str, before: str, cut: int
 
 def test_a_text_without_repetition_is_looked_through_in_no_time() -> None:
     nearly = ("ab" * 2000 + "c") * 3
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not repeats_itself(nearly[:-1] + "d")
     assert not repeats_itself("x" * 20_000 + "y" + "x" * 599)
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1

@@ -16,8 +16,8 @@ from pgembedd.database.migrate import migrate
 from tests.faults.ledger import Place
 from tests.faults.oracle import Findings, Oracle, drained
 from tests.faults.subjects import APPLICATION, PASSWORD, SUBJECTS, WORKER, Row, Subject, make_roles, make_subjects
-from tests.faults.writers import AUTHORS, Writers
-from tests.support.sql import LANES, value
+from tests.faults.writers import AUTHORS, THREADS, Writers
+from tests.support.sql import FRESH, LANES, value
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
 
@@ -141,6 +141,15 @@ class Scene:
         )
         eventually(lambda: value(connection, f"select {leased}") > 0)
         return None
+
+    def await_worked(self) -> None:
+        """Returns when a row that is written from now on was claimed and stored."""
+        self.writers.await_commits(THREADS)
+        last = f"select coalesce(max(msg_id), 0) from pgmq.q_{FRESH}"
+        left = f"select count(*) from pgmq.q_{FRESH} where msg_id <= %s"
+        with self.admin() as connection:
+            newest = value(connection, last)
+            eventually(lambda: value(connection, left, newest) == 0)
 
     def await_drained(self, bound_s: float, conninfo: str = "") -> bool:
         """Waits until no job is queued; False when some are after `bound_s`."""

@@ -105,14 +105,15 @@ def await_refusals(answers: Sequence[Future[httpx.Response]], count: int) -> lis
 def test_a_request_that_waited_in_vain_is_due_again(
     database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushed_jobs, "GRACE_S", PATIENCE_S)  # for which the first one holds its place
     (first, second), gate = posts(connection, 6, batch_size=3), Gate()
     embedder = Wrapped(model, on_result=gate)
     with (
-        serving(only(embedder), database.conninfo, http_push_at_once=1, http_push_timeout_s=2.0) as client,
+        serving(only(embedder), database.conninfo, http_push_at_once=1) as client,
         posting(client, PATH, first) as answer,
     ):
         assert gate.reached.wait(PATIENCE_S)
+        # However long it had: the first one keeps its place until the gate is opened.
+        monkeypatch.setattr(pushed_jobs, "Deadline", lambda stopping, _: deadline.Deadline(stopping, 0.1))
         refused = client.post(PATH, json=second)
         assert (refused.status_code, refused.json()["error"]) == (503, "busy")
         assert value(connection, SOON) >= 3

@@ -24,24 +24,19 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 0.2)
 
 
-def test_a_head_that_does_not_end_is_refused(brief: None, model: Session) -> None:
-    with serving(only(model)) as client, connected(client) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ")
-
-        assert refusal(rest(connection)) == (408, "too_slow")
-
-
 def test_who_says_nothing_is_left(brief: None, model: Session) -> None:
     with serving(only(model)) as client, connected(client) as connection:
         assert rest(connection) == b""
 
 
-def test_empty_lines_are_no_sign_of_life(model: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("head", [b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ", b"\r\n\r\n"], ids=["head", "lines"])
+def test_a_head_that_does_not_end_is_refused(model: Session, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    """Empty lines are no sign of life. As the second of a connection: the time begins with its first bytes."""
     with serving(only(model)) as client, connected(client) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert whole_answer(connection).startswith(b"HTTP/1.1 200")
         monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 0.2)
-        connection.sendall(b"\r\n\r\n")
+        connection.sendall(head)
 
         assert refusal(rest(connection)) == (408, "too_slow")
 
