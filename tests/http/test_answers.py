@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -139,7 +138,7 @@ def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller
         with closing(SearchRoles(timeout_s=PATIENCE_S)) as roles:
             for user, seen in [("ann", ["status", "sources"]), ("it's \\ 'bob", []), ("ann", ["status", "sources"])]:
                 caller = Caller(frozenset(), url, {"sub": user})
-                found = Questions(as_caller(roles, caller), partial(roles.rows, caller)).events({answer: 0})
+                found = Questions(as_caller(roles, caller), partial(roles.rows, caller)).events({str(answer): 0})
                 assert [event.name for _, event in found] == seen, (pooled, user)
             with pytest.raises(SearchRoleError):
                 roles.rows(Caller(frozenset(), asked.database.conninfo), "select 1", {})
@@ -186,7 +185,7 @@ def test_one_viewer_s_lost_right_ends_the_answer_for_no_other(asked: Asked, monk
         answer = UUID(first.event()[1]["answer"])
     real, lost = Questions.events, threading.Event()
 
-    def read(questions: Questions, after: dict[UUID, int]) -> Any:
+    def read(questions: Questions, after: dict[str, int]) -> Any:
         if "bob" in questions.rights and lost.is_set():
             raise SearchError("permission denied for table answer_events", None, "42501")
         return real(questions, after)
@@ -331,12 +330,10 @@ def test_a_question_that_no_worker_takes_says_so_and_stays_queued(asked: Asked) 
         "PGEMBEDD_LANGUAGE_HOST)."
     )
     asked.forget_all()
-    began = time.monotonic()
     with opened(asked, "POST", "/api/v1/answers", json={"pipeline": "documents", "question": QUESTION}) as first:
         answer = UUID(first.event()[1]["answer"])
         first.event()
         word, data = first.event()
-        assert time.monotonic() - began < 8
         assert (word, data["status"], data["reason"]) == ("status", "queued", sentence)
         assert len(first.ids) == 2  # it has no number, so that nothing is missed later
         plain: Any = {"base_url": asked.client.base_url, "trust_env": False, "verify": PLAIN, "timeout": 60}

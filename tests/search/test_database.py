@@ -364,7 +364,7 @@ def test_with_the_path_of_the_role_no_name_is_looked_up_in_public(roles: Roles, 
         searches.explain("documents", None, embedding=NEAR)
         questions = Questions(in_transactions(theirs))
         answer = questions.ask(Question("documents", "a question", filter={"id": 1}, k=3, embedding=NEAR)).id
-        questions.events({answer: 0})
+        questions.events({str(answer): 0})
         questions.sources(answer)
         questions.is_untaken(answer)
         questions.pipelines()

@@ -1,25 +1,27 @@
 """The viewers of answers that are being made: each answer's events are read once, for all who watch it.
 
 A NOTIFY says that there is something to read; behind a pooler the tables are polled. Events are read with the rights of
-one of the viewers, each of whom was allowed to see the answer when it began to watch.
+one of the viewers, each of whom was allowed to see the answer when it began to watch. A thread of its own reads: what
+it is told of goes from the thread that listens straight to it, and from there to the event loop.
 """
 
 import asyncio
-import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from functools import partial
+from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from pgembedd.answers.progress import Progress
+from pgembedd.answers.feed import Feed
 from pgembedd.answers.questions import AnswerState, Questions
 from pgembedd.database.answers import AnswerEvent
-from pgembedd.database.listener import Listener, within
+from pgembedd.database.listener import Listener
 from pgembedd.log import get_logger
 
 POLL_S = 0.25  # without LISTEN
@@ -29,71 +31,9 @@ READERS = 4  # at a time, as many as a role has connections
 LOOKERS = 3  # at a time: the last connection is left to the role's searches
 STOP_CHECK_S = 0.25
 
-Result = TypeVar("Result")
-
-
-async def is_set(changed: asyncio.Event, timeout_s: float | None) -> bool:
-    """Waits for something new; returns False where nothing came for so long."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            return await changed.wait()
-    return False
-
-
-class Feed(Progress):
-    """The events of one answer so far, for its viewers, who each go through `events` at their own pace."""
-
-    def __init__(self, answer: UUID, lookers: CapacityLimiter) -> None:
-        """`lookers` bounds the threads that ask for single viewers."""
-        super().__init__()
-        self.answer, self._lookers = answer, lookers
-        self.viewers: list[Questions] = []
-        self.unreadable: set[str] = set()  # the rights with which it could not be read
-        self.changed = asyncio.Event()  # replaced each time that it is set
-        self._asked: dict[str, dict[Any, tuple[float, asyncio.Future[Any]]]] = {}  # by rights and method
-
-    async def once(
-        self, viewer: Questions, method: Callable[[Questions, UUID], Result | None], within_s: float
-    ) -> Result | None:
-        """Calls the method for this answer, in a thread; once in so many seconds for all viewers of the same rights."""
-        asked = self._asked.setdefault(viewer.rights, {})
-        at, result = asked.get(method, (-math.inf, None))
-        if result is None or time.monotonic() >= at + within_s:
-            result = asyncio.ensure_future(run_sync(method, viewer, self.answer, limiter=self._lookers))
-            result.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            asked[method] = time.monotonic(), result
-        found: Result | None = None
-        try:
-            found = await asyncio.shield(result)
-        finally:
-            if found is None:  # an error, or nothing that they may see: the next one asks again
-                self.forget(viewer)
-        return found
-
-    def forget(self, viewer: Questions) -> None:
-        """Forgets what viewers of these rights were told."""
-        self._asked.pop(viewer.rights, None)
-
-    def add(self, events: Iterable[AnswerEvent]) -> list[AnswerEvent]:
-        """Appends those that are new and wakes the viewers."""
-        new = super().add(events)
-        self.wake()
-        return new
-
-    def fail(self, sentence: str) -> None:
-        """Ends with an error that the database does not have: without a number, which another event will have."""
-        self.events.append(AnswerEvent("error", {"message": sentence}))
-        self.over = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Has the viewers look for news."""
-        self.changed.set()
-        self.changed = asyncio.Event()
-
 
 class AnswerHub:
-    """All viewers of a service. Everything is called in the event loop."""
+    """All viewers of a service. What viewers call is called in the event loop."""
 
     def __init__(
         self,
@@ -107,102 +47,124 @@ class AnswerHub:
         `sentence_of` returns what viewers are told of an error, None for a defect; one that `passes` is not told.
         """
         self._listener, self.stopping, self.sentence_of, self._passes = listener, stopping, sentence_of, passes
-        self._feeds: dict[UUID, Feed] = {}
-        self._hinted: set[UUID] = set()
-        self._news = asyncio.Event()
-        self._readers, self._lookers = CapacityLimiter(READERS), CapacityLimiter(LOOKERS)
-        self._relay: asyncio.Task[None] | None = None
+        self._hears = listener is not None and listener.hears
+        self._feeds: dict[str, Feed] = {}  # by the answer's id, as a NOTIFY has it
+        self._lock = threading.Lock()  # of these, and of the viewers of each
+        self._heard: SimpleQueue[str | None] = SimpleQueue()
+        """What may have something new; None for all. Any role may send a NOTIFY, so it is no more than a hint."""
+        self._thread: threading.Thread | None = None
+        self._readers, self._lookers = ThreadPoolExecutor(READERS, "answer reader"), CapacityLimiter(LOOKERS)
 
     async def state(self, answer: UUID, viewer: Questions, within_s: float) -> AnswerState | None:
         """Returns the answer as it was within so many seconds; None for one that the viewer may not see."""
-        if (feed := self._feeds.get(answer)) is None:
+        if (feed := self._feeds.get(str(answer))) is None:
             return await run_sync(viewer.state, answer)
         return await feed.once(viewer, Questions.state, within_s)
 
     def join(self, answer: UUID, viewer: Questions) -> Feed:
         """Adds a viewer of an answer that it may see."""
-        feed = self._feeds.setdefault(answer, Feed(answer, self._lookers))
-        feed.viewers.append(viewer)
-        self._hint([answer])
-        self._start()
+        with self._lock:
+            feed = self._feeds.setdefault(str(answer), Feed(answer, self._lookers))
+            feed.viewers.append(viewer)
+            if self._thread is None:
+                loop = asyncio.get_running_loop()
+                self._thread = threading.Thread(target=self._run, args=(loop,), name="answer events", daemon=True)
+                self._thread.start()
+        self._heard.put(feed.key)
         return feed
 
     def leave(self, feed: Feed, viewer: Questions) -> None:
         """Removes a viewer; the feed of the last one is forgotten."""
-        feed.viewers.remove(viewer)
+        with self._lock:
+            feed.viewers.remove(viewer)
+            if not feed.viewers:
+                self._feeds.pop(feed.key, None)
         feed.forget(viewer)
-        if not feed.viewers:
-            self._feeds.pop(feed.answer, None)
 
-    def _start(self) -> None:
-        if self._relay is None or self._relay.done():
-            self._relay = asyncio.create_task(self._run())
+    # -- in the thread -----------------------------------------------------------------------------------
 
-    def _hear(self, payload: str | None) -> None:
-        """Takes the id of an answer from a NOTIFY; any role may send one, so it is no more than a hint."""
-        with suppress(ValueError):
-            self._hint(self._feeds if payload is None else [UUID(payload)])
-
-    def _hint(self, answers: Iterable[UUID]) -> None:
-        self._hinted |= self._feeds.keys() & set(answers)
-        if self._hinted:
-            self._news.set()
-
-    async def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         """Reads and hands on until there is no viewer."""
-        hears = self._listener is not None and self._listener.hears
-        leave = None
-        if self._listener is not None:
-            leave = self._listener.subscribe("pgembedd_answers", within(asyncio.get_running_loop(), self._hear))
-        read_at = time.monotonic()
+        leave = None if self._listener is None else self._listener.subscribe("pgembedd_answers", self._heard.put)
+        poll_s, read_at = MISSED_POLL_S if self._hears else POLL_S, time.monotonic()
         try:
-            while self._feeds and not self.stopping.is_set():
-                await is_set(self._news, STOP_CHECK_S)
-                await asyncio.sleep(max(0.0, read_at + PAUSE_S - time.monotonic()))
-                self._news.clear()
-                wanted, self._hinted = self._hinted, set()
-                if not wanted and time.monotonic() < read_at + (MISSED_POLL_S if hears else POLL_S):
-                    continue
-                await self._read([self._feeds[one] for one in wanted or set(self._feeds) if one in self._feeds])
-                read_at = time.monotonic()
+            while self._is_needed():
+                heard = self._news(read_at + PAUSE_S)
+                if not heard and time.monotonic() >= read_at + poll_s:
+                    heard.add(None)
+                if groups := self._groups(heard):
+                    self._read(loop, groups)
+                    read_at = time.monotonic()
         finally:
-            for feed in self._feeds.values():
-                feed.wake()
             if leave is not None:
                 leave()
+            for feed in list(self._feeds.values()):
+                _call(loop, feed.wake)
 
-    async def _read(self, feeds: list[Feed]) -> None:
-        """Reads the answers of one role and user in one statement."""
+    def _is_needed(self) -> bool:
+        """Returns False at the end of the thread; the next viewer then starts another one."""
+        with self._lock:
+            if self._feeds and not self.stopping.is_set():
+                return True
+            self._thread = None
+            return False
+
+    def _news(self, not_before: float) -> set[str | None]:
+        """Waits for something new, and returns all of it."""
+        heard = set[str | None]()
+        with suppress(Empty):
+            heard.add(self._heard.get(timeout=STOP_CHECK_S))
+            if (pause_s := not_before - time.monotonic()) > 0:
+                time.sleep(pause_s)
+            for _ in range(self._heard.qsize()):
+                heard.add(self._heard.get_nowait())
+        return heard
+
+    def _groups(self, heard: set[str | None]) -> list[tuple[Questions, list[Feed]]]:
+        """Returns the answers to read, those of one role and user together."""
         groups: dict[str, tuple[Questions, list[Feed]]] = {}
-        for feed in feeds:
-            if feed.viewers and not feed.over:
-                feed.viewers.append(feed.viewers.pop(0))  # one who may not see it any more keeps it from no other
-                viewer = next((one for one in feed.viewers if one.rights not in feed.unreadable), feed.viewers[0])
-                groups.setdefault(viewer.rights, (viewer, []))[1].append(feed)
-        readings = [self._read_group(*group) for group in groups.values()]
-        if len(readings) == 1:  # as nearly always: to gather takes a task
-            await readings[0]
-        else:
-            await asyncio.gather(*readings)
+        with self._lock:
+            for answer in list(self._feeds) if None in heard else heard:
+                if (feed := self._feeds.get(answer or "")) is not None and not feed.over:
+                    feed.viewers.append(feed.viewers.pop(0))  # one who may not see it any more keeps it from no other
+                    viewer = next((one for one in feed.viewers if one.rights not in feed.unreadable), feed.viewers[0])
+                    groups.setdefault(viewer.rights, (viewer, []))[1].append(feed)
+        return list(groups.values())
 
-    async def _read_group(self, viewer: Questions, feeds: list[Feed]) -> None:
+    def _read(self, loop: asyncio.AbstractEventLoop, groups: list[tuple[Questions, list[Feed]]]) -> None:
+        """Reads each group in one statement."""
+        if len(groups) == 1:  # as nearly always
+            self._read_group(loop, *groups[0])
+        else:
+            list(self._readers.map(lambda group: self._read_group(loop, *group), groups))
+
+    def _read_group(self, loop: asyncio.AbstractEventLoop, viewer: Questions, feeds: list[Feed]) -> None:
         try:
-            after = {feed.answer: feed.seq for feed in feeds}
-            found = await run_sync(viewer.events, after, limiter=self._readers)
+            found = viewer.events({feed.key: feed.read for feed in feeds})
         except Exception as error:
             if not self._passes(error):
                 get_logger().error("answers_not_read", error=type(error).__name__)
                 for feed in feeds:
-                    self._fail(feed, viewer, self.sentence_of(error) or "The answer cannot be read any more.")
+                    self._fail(loop, feed, viewer, self.sentence_of(error) or "The answer cannot be read any more.")
             return
+        new: dict[str, list[AnswerEvent]] = {}
+        for answer, event in found:
+            new.setdefault(answer, []).append(event)
         for feed in feeds:
-            if events := [event for answer, event in found if answer == feed.answer]:
-                feed.add(events)
+            if events := new.get(feed.key):
+                feed.read = events[-1].seq
+                _call(loop, partial(feed.add, events))
 
-    def _fail(self, feed: Feed, viewer: Questions, sentence: str) -> None:
+    def _fail(self, loop: asyncio.AbstractEventLoop, feed: Feed, viewer: Questions, sentence: str) -> None:
         """Has the answer read as another of its viewers, and ends it where there is none whose rights suffice."""
-        feed.unreadable.add(viewer.rights)
-        if all(one.rights in feed.unreadable for one in feed.viewers):
-            feed.fail(sentence)
-        else:
-            self._hint([feed.answer])
+        with self._lock:
+            feed.unreadable.add(viewer.rights)
+            if all(one.rights in feed.unreadable for one in feed.viewers):
+                _call(loop, partial(feed.fail, sentence))
+            else:
+                self._heard.put(feed.key)
+
+
+def _call(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop is closed, and the process is about to be
+        loop.call_soon_threadsafe(work)

@@ -1,5 +1,6 @@
 """Questions about a table, and what becomes of them: asked and read with the rights of one role."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from pgembedd.search.engine import SearchEngine
 from pgembedd.search.run import AsCaller, raise_search_error, run
 
 FINISHED = frozenset({"complete", "refused", "failed", "stopped"})
-Rows = Callable[[LiteralString, dict[str, Any]], list[tuple[Any, ...]]]
+Rows = Callable[[LiteralString, dict[str, str]], list[tuple[str, ...]]]
 Named = list[dict[str, Any]]
 
 
@@ -83,7 +84,7 @@ class Questions:
     def __init__(self, run_as: AsCaller, rows: Rows | None = None, rights: str = "") -> None:
         """`run_as` runs work as the role, in a transaction, so that no error leaves a question.
 
-        `rows` returns those of a statement that runs no code of users, where that can be had in fewer round trips.
+        `rows` returns those of a statement that runs no code of users, in texts, where that takes fewer round trips.
         `rights` identifies what the role may see.
         """
         self._run_as, self.rights = run_as, rights
@@ -126,15 +127,15 @@ class Questions:
         """Returns True for a question that has waited for some seconds without any worker that answers."""
         return bool(self._named("answer_is_untaken", id=answer)[0]["untaken"])
 
-    def events(self, after: Mapping[UUID, int]) -> list[tuple[UUID, AnswerEvent]]:
+    def events(self, after: Mapping[str, int]) -> list[tuple[str, AnswerEvent]]:
         """Returns what happened since these events, by answer and in order."""
-        # Arrays as text, which takes psycopg a tenth of the time: this runs for each delta.
-        values = {"answers": f"{{{','.join(map(str, after))}}}", "after": f"{{{','.join(map(str, after.values()))}}}"}
+        # All of it as text, which takes psycopg a tenth of the time: this runs for each delta.
+        values = {"answers": f"{{{','.join(after)}}}", "after": f"{{{','.join(map(str, after.values()))}}}"}
         try:
             found = self._rows(query("answer_events"), values)
         except psycopg.Error as error:
             raise_search_error(error)
-        return [(answer, AnswerEvent(event, data, seq)) for answer, seq, event, data in found]
+        return [(answer, AnswerEvent(event, json.loads(data), int(seq))) for answer, seq, event, data in found]
 
     def sources(self, answer: UUID) -> Named:
         """Returns the sources that the role may still read: n, pipeline, key, title, url, excerpt, score, place."""
@@ -152,7 +153,7 @@ def _call(name: str, values: dict[str, Any]) -> Call[Named]:
     return Call(sql.SQL(query(name)).format(), values, list)
 
 
-def _fetch(statement: LiteralString, values: dict[str, Any], connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+def _fetch(statement: LiteralString, values: dict[str, str], connection: psycopg.Connection) -> list[tuple[str, ...]]:
     return connection.execute(statement, values).fetchall()
 
 

@@ -10,7 +10,8 @@ from uuid import UUID
 import psycopg
 from anyio.to_thread import run_sync
 
-from pgembedd.answers.hub import AnswerHub, Feed, is_set
+from pgembedd.answers.feed import Feed
+from pgembedd.answers.hub import AnswerHub
 from pgembedd.answers.progress import REMEDY, UNTAKEN, UNTAKEN_EVENT, Progress, WorkerCheck
 from pgembedd.answers.questions import AnswerState, Question, Questions
 from pgembedd.database.answers import AnswerEvent
@@ -89,7 +90,7 @@ def _followed(questions: Questions, answer: UUID, pause: Callable[[], None]) -> 
     """Yields the events as they come, UNTAKEN_EVENT where no worker takes the question, and None before each pause."""
     progress, check = Progress(), WorkerCheck(first_s=0.0, again_s=0.0)
     while True:
-        yield from progress.add([event for _, event in questions.events({answer: progress.seq})])
+        yield from progress.add([event for _, event in questions.events({str(answer): progress.seq})])
         if progress.over:
             return
         if check.is_due(progress) and check.tells(is_untaken=questions.is_untaken(answer)):
@@ -146,7 +147,7 @@ class Viewer:
             return
         at, idle = 0, False
         while True:
-            changed, known = feed.changed, feed.events[at:]
+            changes, known = feed.changes, feed.events[at:]
             if (known or idle) and not await self._may_see(feed):
                 yield [NOT_SHARED]
                 return
@@ -156,7 +157,7 @@ class Viewer:
             if (feed.over and at == len(feed.events)) or self._hub.stopping.is_set():
                 return
             untaken_in_s = self._check.wait_s(feed)
-            idle = not await is_set(changed, IDLE_LOOK_S if untaken_in_s is None else untaken_in_s)
+            idle = not await feed.news(changes, IDLE_LOOK_S if untaken_in_s is None else untaken_in_s)
             if idle and await self._is_untaken(feed):
                 yield [UNTAKEN_EVENT]
 
@@ -191,7 +192,7 @@ class Viewer:
                 raise GenerationUnavailableError(f"{UNTAKEN}: {REMEDY}, and ask again.")
             if time.monotonic() > until:
                 return
-            await is_set(feed.changed, STOP_CHECK_S)
+            await feed.news(feed.changes, STOP_CHECK_S)
 
     async def has_seen_all(self) -> bool:
         """Returns True where the answer is finished and no event is left."""
@@ -199,7 +200,7 @@ class Viewer:
 
     async def _past(self) -> list[AnswerEvent]:
         if self._told is None:
-            found = await run_sync(self._questions.events, {self.state.id: self._after})
+            found = await run_sync(self._questions.events, {str(self.state.id): self._after})
             self._told = [event for _, event in found]
         return self._told
 

@@ -94,21 +94,29 @@ class Sessions:
 
     @contextmanager
     def session(self, until: threading.Event, wait_s: float = inf) -> Iterator[Session]:
-        """Yields a session that no other thread uses, opened if needed.
+        """Yields a session that no other thread uses; errors as of `take`."""
+        session = self.take(until, wait_s)
+        try:
+            yield session
+        finally:
+            self.give_back(session)
+
+    def take(self, until: threading.Event, wait_s: float = inf) -> Session:
+        """Returns a session that no other thread uses, opened if needed; to be given back.
 
         DatabaseUnavailableError where it cannot be opened, or where none was given back in `wait_s` seconds, or in time
         once `until` was set.
         """
         taken = self._take(until, wait_s)
         try:
-            session = taken or self._open(wait_s)
+            return taken or self._open(wait_s)
         except BaseException:
-            self._give_back(None)
+            self.give_back(None)
             raise
-        try:
-            yield session
-        finally:
-            self._give_back(session)
+
+    def are_wanted_by(self, threads: int) -> bool:
+        """Tells that all are in use, and that so many threads wait for one."""
+        return self._taken >= self._most and len(self._line) >= threads
 
     def processes(self) -> list[int]:
         """Returns the ids of the server's processes for its sessions; none behind a pooler."""
@@ -149,7 +157,8 @@ class Sessions:
     def _take(self, until: threading.Event, wait_s: float) -> Session | None:
         """Takes the session that was used last, or the place of one that is to be opened."""
         with self._changed:
-            self._wait_for_turn(until, time.monotonic() + wait_s)
+            if self._line or self._taken >= self._most:
+                self._wait_for_turn(until, time.monotonic() + wait_s)
             self._taken += 1
             while self._unused:
                 session = self._unused.pop()
@@ -175,7 +184,8 @@ class Sessions:
             self._line.remove(turn)
             self._changed.notify_all()
 
-    def _give_back(self, session: Session | None) -> None:
+    def give_back(self, session: Session | None) -> None:
+        """Leaves a session to other threads; None where it could not be opened."""
         if session is not None and session.connection.info.transaction_status != TransactionStatus.IDLE:
             session.connection.close()
         with self._changed:

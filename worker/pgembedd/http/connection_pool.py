@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import psycopg
 
@@ -39,39 +39,39 @@ class DatabasePool:
             schema=SchemaWait(each=lambda _: None),  # a search needs what its role may call, and no revision
         )
         self._cleaned, self._remedy = cleaned, remedy
-        self._places = threading.Semaphore(MAX_CONNECTIONS + MAX_WAITING)
         self._closed = threading.Event()
         self._trusted = self._is_refused = False
 
     @contextmanager
     def connection(self, wait_s: float = WAIT_S) -> Iterator[PinnedConnection]:
         """Yields a connection within `wait_s` seconds. Refusal 503 without one, or when too many requests wait."""
-        with ExitStack() as stack:
-            session = self._take(stack, wait_s)
+        session = self._take(wait_s)
+        try:
+            if not self._trusted:
+                self._check(session.connection)
+            yield session.connection
+        except (psycopg.Error, SearchError) as error:
+            cause = error.__cause__ or error if isinstance(error, SearchError) else error
+            if lacks_function(cause):
+                self._trusted = False
+            if is_connection_error(cause):
+                session.connection.close()
+                self._sessions.lost()
+                raise Refusal(503, UNAVAILABLE, "database_unavailable") from error
+            raise
+        finally:
             try:
-                if not self._trusted:
-                    self._check(session.connection)
-                yield session.connection
-            except (psycopg.Error, SearchError) as error:
-                cause = error.__cause__ or error if isinstance(error, SearchError) else error
-                if lacks_function(cause):
-                    self._trusted = False
-                if is_connection_error(cause):
-                    session.connection.close()
-                    self._sessions.lost()
-                    raise Refusal(503, UNAVAILABLE, "database_unavailable") from error
-                raise
-            finally:
                 if self._cleaned:  # policies and functions of users ran in it
                     session.limit.clean(session.connection)
+            finally:
+                self._sessions.give_back(session)
+                self._sessions.close(0.0 if self._closed.is_set() else IDLE_S)
 
-    def _take(self, stack: ExitStack, wait_s: float) -> Session:
-        if not self._places.acquire(blocking=False):
+    def _take(self, wait_s: float) -> Session:
+        if self._sessions.are_wanted_by(MAX_WAITING):
             raise Refusal(503, "Too many requests want the database at once; try again.", "busy")
-        stack.callback(self._places.release)
-        stack.callback(lambda: self._sessions.close(0.0 if self._closed.is_set() else IDLE_S))
         try:
-            session = stack.enter_context(self._sessions.session(self._closed, wait_s))
+            session = self._sessions.take(self._closed, wait_s)
         except DatabaseRefusedError as error:
             if not self._is_refused:
                 get_logger().error("database_refused", purpose=self._sessions.purpose, tries=1, error=str(error))

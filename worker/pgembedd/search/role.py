@@ -26,9 +26,10 @@ def begin_search(connection: psycopg.Connection, claims: dict[str, Any] | None, 
     check_role(connection.execute(query("search_session"), session_values(claims, timeout_s)).fetchone())
 
 
-def session_values(claims: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
-    """Returns the values of the statement `search_session`."""
-    return {"claims": "" if claims is None else json.dumps(claims), "milliseconds": str(round(timeout_s * 1000))}
+def session_values(claims: dict[str, Any] | None, timeout_s: float, *, local: bool = True) -> dict[str, Any]:
+    """Returns the values of the statement `search_session`; `local` for this transaction, else for the session."""
+    milliseconds = str(round(timeout_s * 1000))
+    return {"claims": "" if claims is None else json.dumps(claims), "milliseconds": milliseconds, "local": local}
 
 
 def check_role(found: tuple[Any, ...] | None) -> None:

@@ -69,8 +69,8 @@ select pgembedd.stop_answer(%(id)s) as stopped
 select pgembedd_internal._is_untaken(%(id)s) as untaken
 
 -- name: answer_events
--- What happened to some answers since an event of each.
-select e.answer, e.seq, e.event, e.data
+-- What happened to some answers since an event of each, in texts.
+select e.answer::pg_catalog.text, e.seq::pg_catalog.text, e.event, e.data::pg_catalog.text
 from rows from (pg_catalog.unnest(%(answers)s::pg_catalog.uuid[]),
                 pg_catalog.unnest(%(after)s::pg_catalog.int4[])) as w(answer, after)
 join pgembedd.answer_events e on e.answer operator(pg_catalog.=) w.answer and e.seq operator(pg_catalog.>) w.after

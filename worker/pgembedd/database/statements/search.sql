@@ -26,7 +26,8 @@ select s.* from pgembedd.similar({arguments}) s
 select e from pgembedd.explain_search({arguments}) e
 
 -- name: search_session
--- For this transaction: the claims that policies ask for and the limit of time. And what is wrong with the role.
+-- For this transaction, or the session: the claims that policies ask for and the limit of time. And what is wrong with
+-- the role, and the process.
 select r.rolname,
        case when r.rolsuper then 'is a superuser' when r.rolbypassrls then 'has BYPASSRLS'
             when r.rolcreaterole then 'has CREATEROLE' when r.rolreplication then 'has REPLICATION'
@@ -37,8 +38,9 @@ select r.rolname,
                          where d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass
                            and d.refobjid operator(pg_catalog.=) r.oid and d.deptype operator(pg_catalog.=) 'o')
             then 'owns tables or other objects' end,
-       pg_catalog.set_config('request.jwt.claims', %(claims)s, true),
-       pg_catalog.set_config('statement_timeout', %(milliseconds)s, true)
+       pg_catalog.set_config('request.jwt.claims', %(claims)s, %(local)s),
+       pg_catalog.set_config('statement_timeout', %(milliseconds)s, %(local)s),
+       pg_catalog.pg_backend_pid()
 from pg_catalog.pg_roles r where r.rolname operator(pg_catalog.=) session_user
 
 -- name: search_row

@@ -1,13 +1,16 @@
 """The roles whose rights searches have: a pool of connections for each, and what is checked of a role."""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, LiteralString
+from weakref import WeakKeyDictionary
 
 import psycopg
 
 from pgembedd.database.queries import query
+from pgembedd.database.text_rows import text_rows
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.connection_pool import DatabasePool
 from pgembedd.http.errors.refusals import Refusal
@@ -21,6 +24,7 @@ REMEDY = (
     "Correct the URL of the role that searches (PGEMBEDD_SEARCH_URL, or search=URL in the file of tokens), or what the "
     "server allows that role."
 )
+ROLE_LOOK_S = 5.0  # between two looks at what the role of a session may do, where it reads for the same caller
 
 
 class SearchRoles:
@@ -30,6 +34,8 @@ class SearchRoles:
         self._timeout_s = timeout_s
         self._pools: dict[tuple[str, str], DatabasePool] = {}
         self._lock = threading.Lock()
+        self._kept: WeakKeyDictionary[psycopg.Connection, tuple[dict[str, Any], float]] = WeakKeyDictionary()
+        """What the sessions of `rows` have set, and until when their role needs no other look."""
 
     @contextmanager
     def transaction(self, caller: Caller) -> Iterator[psycopg.Connection]:
@@ -41,22 +47,28 @@ class SearchRoles:
             begin_search(connection, caller.claims, self._timeout_s)
             yield connection
 
-    def rows(self, caller: Caller, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Returns the rows of a statement that runs no code of users, in one such transaction and two round trips.
+    def rows(self, caller: Caller, statement: LiteralString, values: Mapping[str, str]) -> list[tuple[str, ...]]:
+        """Returns the rows of a statement that runs no code of users, with the claims of the caller, in one round trip.
 
+        Its values and columns are texts.
         Refusal 501, 503; SearchRoleError; psycopg.Error.
         """
-        # Sent together they are one transaction in autocommit; behind a pooler each would have its own. Claims are
-        # parameters, as the text of a statement may be kept in the server's log.
-        with (
-            self._pool(caller, "answers").connection() as connection,
-            connection.pipeline(),
-            nullcontext() if connection.keeps_session else connection.transaction(),
-        ):
-            session = connection.execute(query("search_session"), session_values(caller.claims, self._timeout_s))
-            found = connection.execute(statement, values)
-            check_role(session.fetchone())
-            return found.fetchall()
+        with self._pool(caller, "answers").connection() as connection:
+            wanted = session_values(caller.claims, self._timeout_s, local=not connection.keeps_session)
+            kept, until = self._kept.get(connection, (None, 0.0))
+            if kept == wanted and time.monotonic() < until:
+                return text_rows(connection, statement, values)
+            self._kept.pop(connection, None)
+            # Sent together they are one transaction in autocommit; behind a pooler each would have its own. Claims are
+            # parameters, as the text of a statement may be kept in the server's log.
+            with connection.pipeline(), nullcontext() if connection.keeps_session else connection.transaction():
+                setting = connection.execute(query("search_session"), wanted)
+                found = connection.execute(statement, values)
+                check_role(session := setting.fetchone())
+                rows = found.fetchall()
+            if connection.keeps_session and session and session[-1] == connection.info.backend_pid:  # no pooler
+                self._kept[connection] = wanted, time.monotonic() + ROLE_LOOK_S
+            return rows
 
     def _pool(self, caller: Caller, name: str) -> DatabasePool:
         """Returns a pool of the caller's role; the sessions of `search` are cleaned, as code of users runs in them."""
