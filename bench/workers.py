@@ -63,6 +63,12 @@ def rss_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def peak_bytes(pid: int) -> int:
+    """The most memory that was resident of a process, with what it shares."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
 class WorkerProcess:
     """`pgembedd run` as its users start it, or with the null model; `done` counts the jobs it has finished."""
 

@@ -424,6 +424,19 @@ create table pgembedd_internal.listed_object (
 );
 comment on table pgembedd_internal.listed_object is 'The objects of a listing that is not complete yet.';
 """
+# What the code of each pipeline is, so that a migration makes again only what is not as it made it.
+CODE = """
+alter table pgembedd_internal.pipeline add column code_version text;
+comment on column pgembedd_internal.pipeline.code_version is
+    'The versions of the rows of the catalog that its code and its triggers are, as they were made.';
+"""
+
+# By them a search finds the pipeline that fills a table, and what it stands on, among thousands.
+BY_TABLE = """
+create index pipeline_source_idx on pgembedd_internal.pipeline (source);
+create index pipeline_embedding_table_idx on pgembedd_internal.pipeline (embedding_table);
+create index pipeline_shadow_of_idx on pgembedd_internal.pipeline (shadow_of);
+"""
 
 # Functions that take or return the rows of views, which 0001 drops before the functions.
 DROP_ROUTINES_OF_ROWS = """
@@ -489,9 +502,10 @@ end $$;
 DOWNGRADE = """
 delete from pgembedd.pipeline where task <> 'embed';
 alter table pgembedd.pipeline drop column uri_prefixes, drop column recheck_interval,
-    drop column objects_uri;
+    drop column objects_uri, drop column code_version;
 alter table pgembedd.pipeline drop column task, alter column model set not null, alter column dimensions set not null;
-drop index pgembedd.row_state_state_idx;
+drop index pgembedd.row_state_state_idx, pgembedd.pipeline_source_idx, pgembedd.pipeline_embedding_table_idx,
+    pgembedd.pipeline_shadow_of_idx;
 alter table pgembedd.activity drop column workers, drop column recalled;
 alter table pgembedd.push drop column batch_size, drop column requests, drop column problem;
 comment on table pgembedd.push is
@@ -558,7 +572,8 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 def upgrade() -> None:
     for statements in (
         *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, GRAPHS),
-        *(BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES, TASKS, URIS),
+        *(BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES, TASKS, URIS, CODE),
+        BY_TABLE,
     ):
         raw(op.get_bind()).execute(statements)
 

@@ -75,6 +75,18 @@ as $$
           and f.proname >= format('_search_%s_', $1)::name and f.proname < format('_search_%s`', $1)::name
 $$;
 
+-- The triggers that call functions; by what they depend on, as pg_trigger has no index by function. OFFSET keeps the
+-- planner from reading what all triggers depend on, where no ANALYZE has seen that they are many.
+create or replace function pgembedd_internal._triggers_of(functions oid[]) returns table (oid oid)
+language sql stable rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+    select d.objid from unnest(functions) as f(oid)
+    cross join lateral (select d.* from pg_depend d
+                        where d.refclassid = 'pg_proc'::regclass and d.refobjid = f.oid offset 0) d
+    where d.classid = 'pg_trigger'::regclass
+$$;
+
 create or replace function pgembedd_internal._drop_triggers(functions oid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -83,8 +95,9 @@ declare
     item record;
 begin
     for item in
-        select t.tgname, t.tgrelid::regclass as relation from pg_trigger t
-        where t.tgfoid = any (functions) and not t.tgisinternal and t.tgparentid = 0
+        select t.tgname, t.tgrelid::regclass as relation from _triggers_of(functions) f
+        join pg_trigger t on t.oid = f.oid
+        where not t.tgisinternal and t.tgparentid = 0
         order by t.tgrelid desc  -- a hypertable takes what it copied to its chunks along
     loop
         execute format('drop trigger %I on %s', item.tgname, item.relation);

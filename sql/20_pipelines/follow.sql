@@ -89,8 +89,9 @@ declare
 begin
     -- A partition that was detached is nothing to us any more; another version may have had other triggers.
     for item in
-        select g.tgname as name, g.tgrelid::regclass as relation from pg_trigger g
-        where g.tgfoid = any (before) and not g.tgisinternal and g.tgparentid = 0
+        select g.tgname as name, g.tgrelid::regclass as relation from _triggers_of(before) t
+        join pg_trigger g on g.oid = t.oid
+        where not g.tgisinternal and g.tgparentid = 0
           and not (_is_trigger(pipeline, g) and g.tgrelid in (select _with_partitions(pipeline.source)))
         order by g.tgrelid desc
     loop
@@ -103,11 +104,27 @@ begin
     exception when invalid_function_definition or wrong_object_type then  -- another version's, of other parameters
         perform _drop_generated(array(
             select f.oid from _generated(pipeline.id) f
-            where not exists (select from pg_trigger g where g.tgfoid = f.oid)));
+            where not exists (select from _triggers_of(array[f.oid]))));
         perform _generate(pipeline);
     end;
     -- What is still as it was has not been made again: this version has no such function.
     perform _drop_generated(array(
         select f.oid from _generated(pipeline.id) f
         join unnest(before, versions) as b(oid, version) using (oid, version)));
+    update pipeline p set code_version = _code_version(p.id) where p.id = _remake.pipeline.id;
 end $$;
+
+-- Which versions of the catalog's rows the code and the triggers of a pipeline are, by which sql/ they were made, and
+-- for which roles: what was made again, altered, granted or restored since has another text.
+create or replace function pgembedd_internal._code_version(pipeline_id integer) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    with made as (select array_agg(f.oid) as functions from _generated($1) f)
+    select md5(concat_ws(' ', (select i.sql_digest from installation i), _runner()::oid, _owner_of_schema()::oid,
+        (select string_agg(concat_ws('.', f.oid, f.xmin, f.ctid), ' ' order by f.oid)
+         from pg_proc f where f.oid = any (m.functions)),
+        (select string_agg(concat_ws('.', g.oid, g.xmin, g.ctid), ' ' order by g.oid)
+         from _triggers_of(m.functions) t join pg_trigger g on g.oid = t.oid)))
+    from made m
+$$;

@@ -81,10 +81,7 @@ begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer
                     set search_path = pg_catalog, pg_temp %s as %L', function, _key_settings(pipeline.source), body);
     perform _set_owner(function || '()', _runner());
-    -- Who makes a trigger must be able to call its function.
-    if _runner() <> _owner_of_schema() then
-        execute format('grant execute on function %s() to %s', function, _owner_of_schema());
-    end if;
+    perform _let_call(_owner_of_schema(), function || '()');  -- as who makes a trigger must be able to
 end $$;
 
 -- Most updates touch one row, and no column of ours in it: they must get by with one look. Of several rows some pair

@@ -7,9 +7,10 @@ as $$
 declare
     function record;
 begin
-    execute format('revoke all on function %s from public', signature);
-    select p.proowner as owner, p.pronamespace::regnamespace as schema into function from pg_proc p
-    where p.oid = signature::regprocedure;
+    select p.proowner as owner, p.pronamespace::regnamespace as schema,
+           p.proacl is null or 0 = any (array(select a.grantee from aclexplode(p.proacl) a)) as is_public
+    into function from pg_proc p where p.oid = signature::regprocedure;
+    if function.is_public then execute format('revoke all on function %s from public', signature); end if;
     if function.owner = owner then
         return;
     elsif has_schema_privilege(owner, function.schema, 'create')
@@ -24,10 +25,10 @@ begin
 end $$;
 
 -- Makes a function of a pipeline's code that runs as the owner of the source table, under the search_path of the role
--- that created the pipeline: so the types of its parameters are qualified. No other role stands in for the owner: the
--- owner's content function and triggers would run with that role's rights. One role may call it: _runner(), of which
--- the installer is a member, where its statements are `fixed`, else the installer: one that takes a statement would
--- give _runner() all that the owner may.
+-- that created the pipeline: so the types of its parameters and of its result are qualified. No other role stands in
+-- for the owner: the owner's content function and triggers would run with that role's rights. One role may call it:
+-- _runner(), of which the installer is a member, where its statements are `fixed`, else the installer: one that takes a
+-- statement would give _runner() all that the owner may.
 create or replace function pgembedd_internal._generate_for_owner(
     pipeline pgembedd_internal.pipeline, verb text, parameters text, result text, settings text, body text,
     fixed boolean default true
@@ -39,18 +40,28 @@ declare
     signature constant text := format('%s(%s)', _pipeline_function(coalesce(pipeline.id, 0), verb), parameters);
     caller constant regrole := case when fixed then _runner() else _owner_of_schema() end;
 begin
-    execute format('create or replace function %s returns %s language plpgsql security definer
-                    set row_security = off %s as %L', signature, result, settings, body);
     -- What search_path may hold is not always what SET takes: a connection's options need no quotes.
     perform set_config('search_path', pipeline.search_path, true);
-    execute pg_catalog.format('alter function %s set search_path from current', signature);
+    execute pg_catalog.format('create or replace function %s returns %s language plpgsql security definer
+        set row_security = off %s set search_path from current as %L', signature, result, settings, body);
     perform pg_catalog.set_config('search_path', 'pg_catalog, pgembedd_internal, pgembedd, pg_temp', true);
     perform _set_owner(signature, _owner(pipeline.source));
     -- Our rows carry no content, but these functions do: no other role may call them.
     perform _revoke_from_others('function ' || signature, f.proacl, array[f.proowner, caller::oid])
     from pg_proc f where f.oid = signature::regprocedure;
-    if caller <> _owner(pipeline.source) then
-        execute format('grant execute on function %s to %s', signature, caller);
+    perform _let_call(caller, signature);
+end $$;
+
+-- Lets a role, or all with 0, call a function, where it may not.
+create or replace function pgembedd_internal._let_call(role oid, signature text) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    if not exists (select from pg_proc f cross join aclexplode(f.proacl) a
+                   where f.oid = signature::regprocedure and a.grantee = role) then
+        execute format('grant execute on function %s to %s', signature,
+            case role when 0 then 'public' else role::regrole::text end);
     end if;
 end $$;
 
@@ -75,10 +86,11 @@ create or replace function pgembedd_internal._generate_as_owner(pipeline pgembed
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select _generate_for_owner(pipeline, 'as_owner', 'pg_catalog.text', 'setof jsonb', _key_settings(pipeline.source),
+    select _generate_for_owner(pipeline, 'as_owner', 'pg_catalog.text', 'setof pg_catalog.jsonb',
+        _key_settings(pipeline.source),
         'begin return query execute $1; set constraints all immediate; end', fixed => false),
-        _generate_for_owner(pipeline, 'gone', 'pg_catalog.jsonb[]', 'setof jsonb', _key_settings(pipeline.source),
-        format($body$
+        _generate_for_owner(pipeline, 'gone', 'pg_catalog.jsonb[]', 'setof pg_catalog.jsonb',
+        _key_settings(pipeline.source), format($body$
 declare
     id jsonb;
 begin
@@ -198,7 +210,7 @@ declare
     called constant text := _pipeline_function(coalesce(made.id, 0), verb) || '()';
     answer jsonb;
 begin
-    perform _generate_for_owner(made, verb, '', 'jsonb', '', format(
+    perform _generate_for_owner(made, verb, '', 'pg_catalog.jsonb', '', format(
         'declare answer pg_catalog.jsonb;
          begin execute %L %s; set constraints all immediate; return answer; end', statement,
         case when is_query then 'into answer' end), fixed => false);

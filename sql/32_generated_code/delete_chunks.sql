@@ -37,15 +37,16 @@ create or replace function pgembedd_internal._generate_chunks_forget(pipeline pg
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select _generate_for_owner(pipeline, 'forget', 'pg_catalog.jsonb[]', 'void', '', _if_table_exists(pipeline, format(
+    select _generate_for_owner(pipeline, 'forget', 'pg_catalog.jsonb[]', 'pg_catalog.void', '',
+        _if_table_exists(pipeline, format(
             'delete from %s e using pg_catalog.unnest($1) i(id) cross join lateral %s where %s',
             pipeline.embedding_table, _key_record(pipeline.source, 'i.id'), _key_match(pipeline.source, 'e', 'k')),
             'using $1', '')),
-        _generate_for_owner(pipeline, 'on_delete', '', 'trigger', '', _if_table_exists(pipeline, format(
+        _generate_for_owner(pipeline, 'on_delete', '', 'pg_catalog.trigger', '', _if_table_exists(pipeline, format(
             'delete from %s e using old_rows o where %s',
             pipeline.embedding_table, _key_match(pipeline.source, 'e', 'o')), '', 'return null;')),
         -- One partition alone may have been emptied, so what is left decides.
-        _generate_for_owner(pipeline, 'on_truncate', '', 'trigger', '', format($body$
+        _generate_for_owner(pipeline, 'on_truncate', '', 'pg_catalog.trigger', '', format($body$
 declare
     emptied boolean;
 begin
@@ -57,8 +58,8 @@ end $body$, _is_own_table(pipeline.embedding_table::text), _is_own_table(pipelin
             format('select not exists (select from %s)', pipeline.source),
             format('truncate %s', pipeline.embedding_table), _delete_orphans(pipeline),
             _ignore_schema_errors(pipeline))),
-        _generate_for_owner(pipeline, 'tidy', '', 'void', '', format('begin %s %s; set constraints all immediate; end',
-            _refuse_others(pipeline), _delete_orphans(pipeline)))
+        _generate_for_owner(pipeline, 'tidy', '', 'pg_catalog.void', '', format(
+            'begin %s %s; set constraints all immediate; end', _refuse_others(pipeline), _delete_orphans(pipeline)))
 $$;
 
 create or replace function pgembedd_internal._delete_orphans(pipeline pgembedd_internal.pipeline) returns text

@@ -5,7 +5,7 @@ returns table (name text, statement text)
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select q.name, _render(q.template, jsonb_build_object(
+    with parts as materialized (select jsonb_build_object(  -- once, not for each statement
         'source', pipeline.source, 'target', _target(pipeline), 'vector', quote_ident(_vector_column(pipeline)),
         'key', _key_json(pipeline.source, 's'), 'lacking', _lacks_vector(pipeline),
         'version', case when pipeline.task = 'parse' then _file_hash(_file(pipeline, 's'))
@@ -21,7 +21,8 @@ as $$
         'after', _key_record(pipeline.source, $k$($1 operator(pg_catalog.->) 'after')$k$), 'by_key', o.by_key,
         'later', o.later, 'given_key', _key_json(pipeline.source, 'k'), 'given_columns', (
             select string_agg(format('%I %s', k.name, k.type), ', ' order by k.nth)
-            from _key_columns(pipeline.source) k)))
+            from _key_columns(pipeline.source) k)) as parts from _key_order(pipeline.source) o)
+    select q.name, _render(q.template, p.parts)
     from (values
         -- The keys of the rows of some partitions, and of those that have no vector.
         ('attached', $q$select {key} from {source} s where s.tableoid operator(pg_catalog.=) any (array(
@@ -55,7 +56,7 @@ as $$
             where i.hash is null or i.hash operator(pg_catalog.=) {texts_hash}::pg_catalog.text$q$),
         -- The key of a row that was posted, as our jobs have it.
         ('key', 'select {given_key} from pg_catalog.jsonb_to_record($1) as k({given_columns})'))
-        as q(name, template) cross join _key_order(pipeline.source) o
+        as q(name, template) cross join parts p
     union all
     select 'invalidate', _invalidate_statement(pipeline) where pipeline.embedding_table is not null
     union all
@@ -112,7 +113,7 @@ create or replace function pgembedd_internal._generate_named_statements(
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select _generate_for_owner(pipeline, 'named', 'pg_catalog.text, pg_catalog.jsonb', 'setof jsonb',
+    select _generate_for_owner(pipeline, 'named', 'pg_catalog.text, pg_catalog.jsonb', 'setof pg_catalog.jsonb',
         _key_settings(pipeline.source), format(
             'begin %s return query execute case %s end using $2; set constraints all immediate; end',
             _refuse_others(pipeline), (

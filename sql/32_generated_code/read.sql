@@ -2,7 +2,7 @@ create or replace function pgembedd_internal._generate_read(pipeline pgembedd_in
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[]', 'table (n bigint, content text)',
+    select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[]', 'table (n bigint, content pg_catalog.text)',
         'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1; end', _refuse_others(pipeline),
         _render($q$
         select i.n, {content} from pg_catalog.unnest($1) with ordinality as i(id, n)
@@ -18,7 +18,8 @@ language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[], pg_catalog.text',
-        'table (n bigint, content text, hash bytea, before text, after text, known bytea[])',
+        'table (n bigint, content pg_catalog.text, hash pg_catalog.bytea, before pg_catalog.text, '
+        'after pg_catalog.text, known pg_catalog.bytea[])',
         'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1, $2; end',
         _refuse_others(pipeline), _render($q$
         select r.n, r.content, {row_hash}, r.before, r.after, r.known
@@ -44,7 +45,7 @@ language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[], pg_catalog.text, pg_catalog.int8',
-        'table (n bigint, size bigint, hash bytea, same boolean, file bytea)',
+        'table (n bigint, size bigint, hash pg_catalog.bytea, same boolean, file pg_catalog.bytea)',
         'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1, $2, $3; end',
         _refuse_others(pipeline), _render($q$
         select r.n, r.size, h.hash, h.same, case when h.hash is not null and not h.same then {file} end
@@ -77,7 +78,7 @@ language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[], pg_catalog.text',
-        'table (n bigint, uri text, hash bytea, known bytea[])',
+        'table (n bigint, uri pg_catalog.text, hash pg_catalog.bytea, known pg_catalog.bytea[])',
         'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1, $2; end',
         _refuse_others(pipeline), _render($q$
         select i.n, pg_catalog."left"(s.{column}::pg_catalog.text, 8001), {hash},

@@ -8,7 +8,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'write',
         format('pg_catalog.jsonb[], pg_catalog.bytea[], %s[]', _vector_type('vector')),
-        'table (n bigint, outcome text)', 'set lock_timeout = ''2s''', format($body$
+        'table (n bigint, outcome pg_catalog.text)', 'set lock_timeout = ''2s''', format($body$
 begin
     %s
     return query execute %L using $1, $2, $3;

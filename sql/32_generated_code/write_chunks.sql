@@ -11,7 +11,7 @@ as $$
     select _generate_for_owner(pipeline, 'write', format(
         'pg_catalog.jsonb[], pg_catalog.bytea[], integer[], integer[], integer[], pg_catalog.text[], integer[],
          integer[], pg_catalog.bytea[], %s[], integer[], integer[], pg_catalog.text', _vector_type('vector')),
-        'table (n bigint, outcome text)', 'set lock_timeout = ''2s''', format($body$
+        'table (n bigint, outcome pg_catalog.text)', 'set lock_timeout = ''2s''', format($body$
 begin
     %s
     return query execute %L using $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13;

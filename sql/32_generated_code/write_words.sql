@@ -6,7 +6,7 @@ create or replace function pgembedd_internal._generate_words(pipeline pgembedd_i
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select _generate_for_owner(pipeline, 'words', 'pg_catalog.jsonb[], boolean', 'void',
+    select _generate_for_owner(pipeline, 'words', 'pg_catalog.jsonb[], boolean', 'pg_catalog.void',
         'set lock_timeout = ''2s'' set client_min_messages = ''error''', format($body$
 declare
     one jsonb;

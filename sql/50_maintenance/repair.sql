@@ -1,7 +1,7 @@
--- After an upgrade or a restore: generates the code of all pipelines again, and queues rows that lost their jobs. A
--- pipeline that cannot be repaired is stopped with its reason; the others go on.
+-- After an upgrade or a restore: generates the code of all pipelines again that is not as this version made it. A
+-- pipeline that cannot be repaired is stopped with its reason; the others go on. The migration sweeps afterwards.
 
-create or replace function pgembedd_internal._repair() returns bigint
+create or replace function pgembedd_internal._repair() returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
@@ -15,8 +15,11 @@ begin
     perform _drop_generated(array(
         select f.oid from pg_proc f where f.pronamespace = 'pgembedd_code'::regnamespace
         and f.proname like E'pipeline\\_%'
-        and not exists (select from pipeline p, _generated(p.id) g where g.oid = f.oid)));
-    for one in select p.* from pipeline p order by p.id loop
+        and not exists (select from pipeline p where p.id::text = split_part(f.proname, '_', 2))));
+    for one in
+        select p.* from pipeline p where p.code_version is distinct from _code_version(p.id) order by p.id
+    loop
+        delete from prepared_search s where s.pipeline_id = one.id;  -- it names functions that may be another version's
         begin
             problem := _problem(one);
             if problem is null then
@@ -32,5 +35,4 @@ begin
                     'The repair failed; pgembedd.status says of what.');
         end;
     end loop;
-    return sweep(within_s => 600);  -- the upkeep goes on
 end $$;

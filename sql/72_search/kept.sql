@@ -56,17 +56,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     name constant text := pgembedd_internal._search_kept(pipeline_id, verb);
-    grantee text;
+    made text;
 begin
     execute format('create or replace function %s%s language plpgsql stable '
                    'set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp as %L', name, signature,
                    E'#variable_conflict use_column\nbegin ' || body || ' end');
-    perform pgembedd_internal._set_owner(name::regproc::regprocedure::text, pgembedd_internal._owner_of_schema());
-    for grantee in select case when a.grantee = 0 then 'public' else a.grantee::regrole::text end
-                   from pg_proc f cross join aclexplode(f.proacl) a
-                   where f.oid = 'pgembedd_internal._search_hits'::regproc and a.grantee <> f.proowner loop
-        execute format('grant execute on function %s to %s', name, grantee);
-    end loop;
+    made := name::regproc::regprocedure;
+    perform pgembedd_internal._set_owner(made, pgembedd_internal._owner_of_schema());
+    perform pgembedd_internal._let_call(a.grantee, made) from pg_proc f cross join aclexplode(f.proacl) a
+    where f.oid = 'pgembedd_internal._search_hits'::regproc;
 end $$;
 
 create or replace function pgembedd_internal._search_kept(pipeline_id integer, verb text) returns text

@@ -52,7 +52,12 @@ declare
     ignored text := _check_role(role);
 begin
     perform _grant_names(role);
-    for privilege in select p from _privileges(granted) p loop
+    for privilege in
+        select p from _privileges(granted) p
+        except
+        select format('execute on routine %s', f.oid::regprocedure) from pg_proc f cross join aclexplode(f.proacl) a
+        where f.pronamespace = any (_schemas()) and a.grantee = role
+    loop
         execute format('grant %s to %s', privilege, role);
     end loop;
 end $$;
@@ -162,16 +167,3 @@ set search_path = pg_catalog, pg_temp
 as $$
     select e.extnamespace::regnamespace from pg_extension e where e.extname = 'vector'
 $$;
-
-create or replace function pgembedd_internal._grant_functions(role regrole, functions regprocedure[]) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set quote_all_identifiers = off
-as $$
-declare
-    function regprocedure;
-begin
-    foreach function in array functions loop
-        execute format('grant execute on routine %s to %s', function, role);
-    end loop;
-end $$;

@@ -109,13 +109,6 @@ declare
 begin
     revoke all on all tables in schema pgembedd, pgembedd_internal from pgembedd;
     revoke all on all sequences in schema pgembedd, pgembedd_internal from pgembedd;
-    for item in
-        select f.oid::regprocedure::text from pg_proc f
-        where f.pronamespace = any (_schemas()) and f.proowner <> 'pgembedd'::regrole
-          and exists (select from aclexplode(f.proacl) a where a.grantee = 'pgembedd'::regrole)
-    loop
-        execute format('revoke all on routine %s from pgembedd', item);
-    end loop;
     grant usage on schema pgembedd, pgembedd_internal, pgembedd_code to pgembedd;
     perform _grant_tables();
     grant update (fingerprint, state, state_reason, state_since, unserved_reason, unserved_since, unserved_at,
@@ -134,10 +127,15 @@ begin
     perform _grant_queues('pgembedd'::regrole);
     -- What our functions call. Those that roles are granted by name are left out: a restore grants one function in one
     -- statement, which fails where a role is missing.
-    perform _grant_functions('pgembedd', array(
-        select f.oid from pg_proc f
-        where f.pronamespace = any (_schemas()) and f.prokind = 'f'
-          and f.proname like E'\\_%'));
+    for item in
+        select format(case when c.called then 'grant execute on routine %s to pgembedd'
+                                         else 'revoke all on routine %s from pgembedd' end, f.oid::regprocedure)
+        from pg_proc f cross join lateral (select f.prokind = 'f' and f.proname like E'\\_%' as called) c
+        where f.pronamespace = any (_schemas()) and f.proowner <> 'pgembedd'::regrole
+          and c.called <> exists (select from aclexplode(f.proacl) a where a.grantee = 'pgembedd'::regrole)
+    loop
+        execute item;
+    end loop;
 end $$;
 
 -- Not with `pgembedd` in the path: so the names are written in full.

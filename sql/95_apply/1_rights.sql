@@ -3,7 +3,14 @@ declare
     role regrole;
     granting text;
 begin
-    revoke all on all routines in schema pgembedd, pgembedd_internal from public;
+    -- What is granted already, or revoked, is left as it is: each statement makes a new version of the catalog's row.
+    for granting in
+        select f.oid::regprocedure from pg_proc f
+        where f.pronamespace = any (_schemas())
+          and exists (select from aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a where a.grantee = 0)
+    loop
+        execute format('revoke all on routine %s from public', granting);
+    end loop;
     -- A restore grants on the schema in one statement, which fails where one role does not exist, as embed()'s own role
     -- never does on another server. A role that may call a function was named by one of our functions.
     for role in

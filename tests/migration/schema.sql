@@ -97,6 +97,7 @@ CREATE TABLE pgembedd_internal.pipeline (
     uri_prefixes text[],
     recheck_interval interval,
     objects_uri text,
+    code_version text,
     CONSTRAINT pipeline_check CHECK ((num_nonnulls(embedding_column, embedding_table) = 1)),
     CONSTRAINT pipeline_check1 CHECK ((num_nonnulls(shadow_of, shadow) = ANY (ARRAY[0, 2]))),
     CONSTRAINT pipeline_check2 CHECK ((num_nonnulls(content_columns, content_function) = 1)),
@@ -145,6 +146,7 @@ COMMENT ON COLUMN pgembedd_internal.pipeline.task IS 'What it makes: vectors of 
 COMMENT ON COLUMN pgembedd_internal.pipeline.uri_prefixes IS 'What the URIs in its content column may begin with; null where that holds texts or files.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.recheck_interval IS 'After which a fetched file is looked at again.';
 COMMENT ON COLUMN pgembedd_internal.pipeline.objects_uri IS 'The URI below which each object has its row in the source; null where others write that.';
+COMMENT ON COLUMN pgembedd_internal.pipeline.code_version IS 'The versions of the rows of the catalog that its code and its triggers are, as they were made.';
 CREATE TABLE pgembedd_internal.answer_settings (
     pipeline text NOT NULL,
     language_model text,
@@ -605,6 +607,9 @@ CREATE INDEX embed_request_expires_at_idx ON pgembedd_internal.embed_request USI
 CREATE INDEX fetched_file_checked_at_idx ON pgembedd_internal.fetched_file USING btree (pipeline_id, checked_at);
 CREATE UNIQUE INDEX fetched_file_key_idx ON pgembedd_internal.fetched_file USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));
 CREATE INDEX missed_pipeline_id_idx ON pgembedd_internal.missed USING btree (pipeline_id);
+CREATE INDEX pipeline_embedding_table_idx ON pgembedd_internal.pipeline USING btree (embedding_table);
+CREATE INDEX pipeline_shadow_of_idx ON pgembedd_internal.pipeline USING btree (shadow_of);
+CREATE INDEX pipeline_source_idx ON pgembedd_internal.pipeline USING btree (source);
 CREATE INDEX provider_batch_msg_ids_idx ON pgembedd_internal.provider_batch USING gin (msg_ids);
 CREATE INDEX provider_batch_pipeline_id_idx ON pgembedd_internal.provider_batch USING btree (pipeline_id);
 CREATE UNIQUE INDEX row_state_key_idx ON pgembedd_internal.row_state USING btree (pipeline_id, jsonb_hash_extended(key, (0)::bigint), jsonb_hash_extended(key, (1)::bigint));

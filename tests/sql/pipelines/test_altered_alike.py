@@ -75,7 +75,8 @@ def alter(connection: psycopg.Connection, definition: Mapping[str, Any]) -> None
 def catalog(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     """All that is there of the pipeline, but for times and numbers of the catalog."""
     look = """
-        select 'pipeline', 'documents', to_jsonb(p) - '{created_at,state_since,shape,content_shape}'::text[]
+        select 'pipeline', 'documents',
+            to_jsonb(p) - '{created_at,state_since,shape,content_shape,code_version}'::text[]
         from pgembedd_internal.pipeline p
         union all select 'function', f.proname,
             jsonb_build_array(pg_get_functiondef(f.oid), f.proowner::regrole, f.proacl)

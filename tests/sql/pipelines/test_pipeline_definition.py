@@ -19,7 +19,7 @@ from tests.support.transaction import connection
 __all__ = ["connection"]
 
 # What became of a pipeline, and what is another number or moment each time.
-BECAME = "{id,created_at,state_since,shape,content_shape,sweep_due_at,index_due_at}"
+BECAME = "{id,created_at,state_since,shape,content_shape,code_version,sweep_due_at,index_due_at}"
 ROW = "select to_jsonb(p) - %s::text[] from pgembedd_internal.pipeline p where name = %s"
 TEXTS = {"content_columns": ["title", "content"]}
 CHUNKS = {"content_columns": ["content"], "embedding_table": "chunks"}

@@ -187,7 +187,7 @@ def test_the_upkeep_outlives_a_broken_pipeline(two: psycopg.Connection, kind: st
 
 
 def test_a_pipeline_that_the_repair_cannot_mend_stops_alone(two: psycopg.Connection) -> None:
-    two.execute("update pgembedd_internal.pipeline set search_path = 'no list' where id = 1")
+    two.execute("update pgembedd_internal.pipeline set search_path = 'no list', code_version = null where id = 1")
     two.execute("select pgembedd_internal._repair()")
     assert reason(two).startswith("The repair failed: ")
     assert reason(two).endswith("Mend that, then call pgembedd.resume('documents').")

@@ -58,6 +58,7 @@ class Definitions:
         exposed = [(schema, name) for _, _, schema, name in installed if schema not in OURS]
         self._run("clear_comments", before)
         superseded, unfollowed = self._compare(before, script, exposed)
+        self._run("drop_code_on_definitions", superseded)
         bound = {row[:3]: row for row in self._bound(superseded, unfollowed)}
         self._run("set_definitions_aside", superseded)
         self._load(script, exposed)

@@ -87,6 +87,10 @@ def run_migrations(context: Any, conninfo: str | None, models: list[dict[str, An
     )
     with _explain_errors():
         migrate_patiently(conninfo, lambda watch: _attempt(context, engine, watch, models))
+        # Not before the commit: until then writers of the tables of an upgrade wait.
+        with connect(conninfo, autocommit=True) as connection:
+            if has_schema(connection):
+                connection.execute(query("sweep_migrated"))
 
 
 def _attempt(context: Any, engine: "Engine", watch: LockWatch, models: list[dict[str, Any]]) -> None:
@@ -203,8 +207,8 @@ def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
     connection.execute("set local check_function_bodies to off")
     vector_schema = sql.Identifier(schema[0]).as_string(connection)
     definitions.apply(_script(vector_schema, applied_last=False))
-    execute_script(connection, _script(vector_schema, applied_last=True))
-    connection.execute("set local check_function_bodies to default")
     connection.execute(
         "update pgembedd_internal.installation set sql_digest = %s, sql_applied_at = now()", (sql_digest(),)
     )
+    execute_script(connection, _script(vector_schema, applied_last=True))
+    connection.execute("set local check_function_bodies to default")

@@ -1,11 +1,12 @@
 -- name: our_definitions
 -- The routines and views of the schema, and the functions that expose_search() made elsewhere: kind, oid, schema, name.
--- What belongs to an extension is not ours. Of the functions elsewhere those that this role may replace; another role
--- could give its own the comment, so only those of our owner or of a superuser.
+-- What belongs to an extension is not ours, and what is a pipeline's code (72_search/kept.sql) is in no file of sql/.
+-- Of the functions elsewhere those that this role may replace; another role could give its own the comment, so only
+-- those of our owner or of a superuser.
 select o.* from (
     select 'routine' as kind, p.oid, n.nspname::text, p.proname::text
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where n.nspname in ('pgembedd', 'pgembedd_internal')
+    where n.nspname in ('pgembedd', 'pgembedd_internal') and p.proname !~ '^_search_[0-9]+_'
        or pg_catalog.obj_description(p.oid, 'pg_proc') = 'Made by pgembedd.expose_search().'
           and pg_catalog.pg_has_role(p.proowner, 'usage') and pg_catalog.has_schema_privilege(n.oid, 'create')
           and p.proowner in (select s.nspowner from pg_catalog.pg_namespace s where s.nspname = 'pgembedd'
@@ -136,6 +137,17 @@ left join pg_catalog.pg_attribute a on a.attrelid = e.adrelid and a.attnum = e.a
 left join pg_catalog.pg_proc f on b.classid = 'pg_catalog.pg_proc'::regclass and f.oid = b.objid
 where v.oid is null or v.oid <> all (%(views)s)
 order by b.classid, b.objid, b.objsubid
+
+-- name: drop_code_on_definitions
+-- The statements that drop the functions of a pipeline's code whose parameters are of rows of these views: the repair,
+-- which follows, makes them again.
+select distinct pg_catalog.format('drop routine %%s;', p.oid::regprocedure)
+from pg_catalog.pg_depend d join pg_catalog.pg_proc p on p.oid = d.objid
+where d.classid = 'pg_catalog.pg_proc'::regclass and d.refclassid = 'pg_catalog.pg_type'::regclass
+  and d.refobjid = any (array(select unnest(array[r.oid, r.typarray])
+                              from pg_catalog.pg_class c join pg_catalog.pg_type r on r.oid = c.reltype
+                              where c.oid = any (%(views)s)))
+  and p.pronamespace = to_regnamespace('pgembedd_internal') and p.proname ~ '^_search_[0-9]+_'
 
 -- name: drop_definitions
 -- The statements that drop them.

@@ -3,6 +3,10 @@
 insert into pgembedd_internal.model
 select m.* from pg_catalog.jsonb_populate_recordset(null::pgembedd_internal.model, %(models)s) m
 
+-- name: sweep_migrated
+-- Rows that lost their jobs, as in a restore; the upkeep goes on.
+select pgembedd.sweep(within_s => 600)
+
 -- name: foreign_owner
 -- What in these schemas belongs to a role that this one does not trust, and that role; then the schemas that are
 -- missing, in the same snapshot, as any role could have made and dropped one between two statements. Trusted are the
