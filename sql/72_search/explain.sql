@@ -120,6 +120,7 @@ create or replace function pgembedd_internal._explain_words(
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set synchronize_seqscans = off set max_parallel_workers_per_gather = 0 set enable_seqscan = off  -- as _search_words()
 as $$
 declare
     leg record;

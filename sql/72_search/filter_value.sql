@@ -88,13 +88,14 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    literal text := format('%L::%s', case
-        when operand.kind = 'array' and jsonb_typeof(value) = 'array'
-        then array(select e from jsonb_array_elements_text(value) with ordinality as t(e, nth) order by nth)::text
-        when jsonb_typeof(value) = 'number' then trim_scale((value #>> '{}')::numeric)::text
-        else value #>> '{}' end, operand.written);
+    literal text := format('%L::%s', case when jsonb_typeof(value) = 'number'
+        then trim_scale((value #>> '{}')::numeric)::text else value #>> '{}' end, operand.written);
     refusal text;
 begin
+    if operand.kind = 'array' and jsonb_typeof(value) = 'array' then
+        literal := format('%L::%s', array(select e from jsonb_array_elements_text(value) with ordinality as t(e, nth)
+                                          order by nth), operand.written);
+    end if;
     if jsonb_typeof(value) = 'array' and operand.kind <> 'array' or jsonb_typeof(value) = 'object' then
         refusal := 'Several values go with $in, $nin and $between.';
     elsif jsonb_typeof(value) = 'array'

@@ -14,6 +14,7 @@ create or replace function pgembedd_internal._search_words(
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
+set enable_seqscan = off  -- to find words in all rows takes more than the planner thinks
 as $$
 declare
     taken integer;
@@ -35,7 +36,7 @@ begin
               from unnest(asked.shares) with ordinality as s(share, nth)) e(sum);
         at_once := way is null and by_filter and expected[1] * asked.matches < 10 * asked.documents;
         way := case when at_once and asked.exact_cost + asked.matches < expected[2] then 'filter'
-                    when at_once or most = 1000 and expected[1] < most then 'few'
+                    when at_once or most = 1000 and expected[1] < most and asked.by_index is not true then 'few'
                     when most > 1000 and taken < cardinality(asked.words) then 'others' else 'rare' end;
         any_of := _search_any(case when at_once then asked.words else asked.words[:taken] end);
         others := case way when 'others' then _search_any(asked.words[taken + 1:]) end;
@@ -130,7 +131,7 @@ end $$;
 -- The rows with a word of $1, then those with one of the others alone; or all at once, those of $1 before the others:
 -- where a filter leaves few, to read them once takes half as long. In the way 'filter' the rows that pass it are read,
 -- and of each its words: OFFSET keeps the planner from reading those of all rows. In the way 'few' the row of each is
--- looked up by its key. `late`: rows are looked up later.
+-- looked up by its key, where no index leads to those that pass. `late`: rows are looked up later.
 create or replace function pgembedd_internal._search_candidates(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, columns text,
     way text, late boolean
