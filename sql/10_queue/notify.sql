@@ -58,8 +58,9 @@ as $$
 begin
     perform _notify('stored', pipeline_id, jsonb_build_object(
         'queue', queue, 'lag_s', round(extract(epoch from lag)::numeric, 3))
-        || jsonb_object_agg(w.word, (select count(*) from unnest(outcomes) o where o = w.word)))
-    from unnest('{written,cleared,unchanged,gone,changed,rewritten,locked,refused}'::text[]) as w(word);
+        || jsonb_object_agg(w.word, coalesce(n.rows, 0)))
+    from unnest('{written,cleared,unchanged,gone,changed,rewritten,locked,refused}'::text[]) as w(word)
+    left join (select o.word, count(*) as rows from unnest(outcomes) as o(word) group by o.word) n using (word);
 end $$;
 
 create or replace function pgembedd_internal._notify_created(

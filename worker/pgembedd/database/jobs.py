@@ -70,7 +70,7 @@ class JobRepository:
             rows = self.connection.rows_once(
                 "read_chunks" if chunked else "read", values, allowed_s=jobs[0].allowed_s, binary=True
             )
-        return [_content(*row) for row in rows]
+        return [_of_chunks(*row) if chunked else Content(*row) for row in rows]
 
     def store(self, results: Sequence[Result]) -> list[str]:
         """Writes and acknowledges; returns an outcome per result. RowFailure if the table refuses, Deferred if busy."""
@@ -153,14 +153,10 @@ def job_of(row: Sequence[Any]) -> Job:
     return Job(queue, msg_id, read_ct, id, suspect, pipeline, traceparent, waited_s or 0.0, attempt, allowed_s)
 
 
-def _content(
-    state: State,
-    text: str | None,
-    digest: bytes,
-    before: str | None = None,
-    after: str | None = None,
-    known: Sequence[bytes] | None = None,
+def _of_chunks(
+    state: State, text: str | None, digest: bytes, before: str | None, after: str | None, known: Sequence[bytes] | None
 ) -> Content:
+    """Returns the content of a row that is split, NULL where it has none."""
     return Content(state, text, digest, before or "", after or "", frozenset(known or ()))
 
 

@@ -169,7 +169,7 @@ class Result:
     @property
     def dropped(self) -> int:
         """The number of tokens that the model did not read."""
-        return sum(vector.dropped for vector in self.vectors)
+        return sum([vector.dropped for vector in self.vectors])
 
 
 FileState = Literal["ok", "unchanged", "large", "later", "blank", "gone"]

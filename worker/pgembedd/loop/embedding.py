@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.jobs import JobRepository
@@ -69,8 +70,7 @@ class Embedding:
                 embedded = batch.pending.result()
                 recalled = [False] * len(embedded.tokens) if embedded.recalled is None else embedded.recalled.tolist()
                 counts = (embedded.tokens.tolist(), embedded.dropped.tolist(), recalled)
-                parts = zip(embedded.vectors, *counts, strict=True)
-                vectors = (Vector(*part) for part in parts)
+                vectors = starmap(Vector, zip(embedded.vectors, *counts, strict=True))
         except ProviderBusyError as busy:
             raise Deferred(str(busy), busy.retry_after_s) from busy
         except ProviderRefusedError as refused:
