@@ -19,6 +19,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -33,7 +34,8 @@ from pgembedd.model import Session
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = 1_000  # of which one statement is no backfill
-LOOK_S = 0.005  # at how many are done, of seconds that it takes
+NUMBERS = count(100)  # of three digits, which are one token
+LOOK_S = 0.02  # at how many are done, of seconds that it takes
 NULL_ROWS = 40_000
 WORKERS, MORE_WORKERS, ON_RAY = (1, 2), (1, 2, 4, 8), (1, 2, 4)
 RAY, RAY_ADDRESS = Path(".venv-cluster/bin"), ("127.0.0.1", "6399")
@@ -86,7 +88,13 @@ def await_workers(workers: Fleet, rows: int, begin: Callable[[], object]) -> Non
 
 def insert(connection: psycopg.Connection, table: str, texts: Sequence[str]) -> None:
     """One INSERT of all of them."""
-    connection.execute(f"insert into {table} (body) select unnest(%s::text[])".encode(), (list(texts),))
+    connection.execute(f"insert into {table} (body) select unnest(%s::text[])".encode(), (anew(texts),))
+
+
+def anew(texts: Sequence[str]) -> list[str]:
+    """The texts, behind a number that no other call gives: an HNSW index that has a vector already takes it at once."""
+    number = next(NUMBERS)
+    return [f"{number} {text}" for text in texts]
 
 
 def done_a_second(
@@ -139,9 +147,9 @@ def with_the_model(rounds: int) -> list[Result]:
             bare.embed(texts[:50])
             claimed = round(CLAIM_S * 100 / timed(partial(bare.embed, texts[:100])))
             cases: dict[str, Callable[[], float]] = {
-                "model alone": lambda: len(texts) / timed(partial(bare.embed, texts)),
+                "model alone": lambda: len(texts) / timed(partial(bare.embed, anew(texts))),
                 f"model alone, {CLAIM_S} s at a time": lambda: (
-                    len(texts) / timed(partial(embed_claimed, bare, texts, claimed))
+                    len(texts) / timed(partial(embed_claimed, bare, anew(texts), claimed))
                 ),
             }
             for name, table in TABLES.items():
