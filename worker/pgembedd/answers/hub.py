@@ -10,9 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from anyio import CapacityLimiter
@@ -21,7 +19,7 @@ from anyio.to_thread import run_sync
 from pgembedd.answers.feed import Feed
 from pgembedd.answers.questions import AnswerState, Questions
 from pgembedd.database.answers import AnswerEvent
-from pgembedd.database.listener import Listener
+from pgembedd.database.listener import Heard, Listener, call_within
 from pgembedd.log import get_logger
 
 POLL_S = 0.25  # without LISTEN
@@ -50,7 +48,7 @@ class AnswerHub:
         self._hears = listener is not None and listener.hears
         self._feeds: dict[str, Feed] = {}  # by the answer's id, as a NOTIFY has it
         self._lock = threading.Lock()  # of these, and of the viewers of each
-        self._heard: SimpleQueue[str | None] = SimpleQueue()
+        self._heard = Heard()
         """What may have something new; None for all. Any role may send a NOTIFY, so it is no more than a hint."""
         self._thread: threading.Thread | None = None
         self._readers, self._lookers = ThreadPoolExecutor(READERS, "answer reader"), CapacityLimiter(LOOKERS)
@@ -89,7 +87,7 @@ class AnswerHub:
         poll_s, read_at = MISSED_POLL_S if self._hears else POLL_S, time.monotonic()
         try:
             while self._is_needed():
-                heard = self._news(read_at + PAUSE_S)
+                heard = set(self._heard.drain(STOP_CHECK_S, read_at + PAUSE_S))
                 if not heard and time.monotonic() >= read_at + poll_s:
                     heard.add(None)
                 if groups := self._groups(heard):
@@ -99,7 +97,7 @@ class AnswerHub:
             if leave is not None:
                 leave()
             for feed in list(self._feeds.values()):
-                _call(loop, feed.wake)
+                call_within(loop, feed.wake)
 
     def _is_needed(self) -> bool:
         """Returns False at the end of the thread; the next viewer then starts another one."""
@@ -108,17 +106,6 @@ class AnswerHub:
                 return True
             self._thread = None
             return False
-
-    def _news(self, not_before: float) -> set[str | None]:
-        """Waits for something new, and returns all of it."""
-        heard = set[str | None]()
-        with suppress(Empty):
-            heard.add(self._heard.get(timeout=STOP_CHECK_S))
-            if (pause_s := not_before - time.monotonic()) > 0:
-                time.sleep(pause_s)
-            for _ in range(self._heard.qsize()):
-                heard.add(self._heard.get_nowait())
-        return heard
 
     def _groups(self, heard: set[str | None]) -> list[tuple[Questions, list[Feed]]]:
         """Returns the answers to read, those of one role and user together."""
@@ -153,18 +140,13 @@ class AnswerHub:
         for feed in feeds:
             if events := new.get(feed.key):
                 feed.read = events[-1].seq
-                _call(loop, partial(feed.add, events))
+                call_within(loop, partial(feed.add, events))
 
     def _fail(self, loop: asyncio.AbstractEventLoop, feed: Feed, viewer: Questions, sentence: str) -> None:
         """Has the answer read as another of its viewers, and ends it where there is none whose rights suffice."""
         with self._lock:
             feed.unreadable.add(viewer.rights)
             if all(one.rights in feed.unreadable for one in feed.viewers):
-                _call(loop, partial(feed.fail, sentence))
+                call_within(loop, partial(feed.fail, sentence))
             else:
                 self._heard.put(feed.key)
-
-
-def _call(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
-    with suppress(RuntimeError):  # the loop is closed, and the process is about to be
-        loop.call_soon_threadsafe(work)

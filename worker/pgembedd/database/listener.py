@@ -8,10 +8,12 @@ import asyncio
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, SimpleQueue
 
 import psycopg
 from psycopg import sql
@@ -48,6 +50,31 @@ class Waker:
         if woken:  # else what comes just after the timeout ends the next wait
             self._woken.clear()
         return woken
+
+
+class Heard:
+    """What was heard, for one thread that waits for it; `put` is called for each NOTIFY."""
+
+    def __init__(self) -> None:
+        self._told: SimpleQueue[str | None] = SimpleQueue()
+        self.put: Notified = self._told.put
+        self.over = False
+
+    def end(self) -> None:
+        """Ends the wait for good."""
+        self.over = True
+        self.put(None)
+
+    def drain(self, timeout_s: float, not_before: float = 0.0) -> list[str | None]:
+        """Waits for something, at most so long; returns all that is there, at `not_before` of the monotonic clock."""
+        told = list[str | None]()
+        with suppress(Empty):
+            told.append(self._told.get(timeout=timeout_s))
+            if (pause_s := not_before - time.monotonic()) > 0:
+                time.sleep(pause_s)
+            for _ in range(self._told.qsize()):
+                told.append(self._told.get_nowait())
+        return told
 
 
 @dataclass(eq=False)
@@ -162,11 +189,7 @@ class Listener:
                 one.notified(payload)
 
 
-def within(loop: asyncio.AbstractEventLoop, notified: Notified) -> Notified:
-    """Returns what has `notified` called in an event loop."""
-
-    def hand_over(payload: str | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed, and the process is about to be
-            loop.call_soon_threadsafe(notified, payload)
-
-    return hand_over
+def call_within(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+    """Has `work` called in an event loop, unless that is closed, as when the process is about to end."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(work)

@@ -1,6 +1,6 @@
 """The readers of `/api/v1/events`: each event is read once for all of them, and only while there is one.
 
-Everything but the statements happens in the event loop. No reader is waited for: one whose queue is full is dropped.
+A thread reads; all else happens in the event loop. No reader is waited for: one whose queue is full is dropped.
 """
 
 import asyncio
@@ -8,15 +8,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
-from fastapi.concurrency import run_in_threadpool
 
 from pgembedd.database.connection import Connection
 from pgembedd.database.event_channel import CHANNEL, GAP, Event, EventFilter, EventLog, gap
-from pgembedd.database.listener import Listener, within
+from pgembedd.database.listener import Heard, Listener, call_within
 from pgembedd.database.sessions import Sessions
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.http.errors.refusals import Refusal
@@ -24,7 +23,7 @@ from pgembedd.http.streams.sse import framed
 from pgembedd.log import get_logger
 
 HISTORY = 500  # newest events, for a reader that comes back; as many may wait for a reader
-POLL_S = 0.5  # between two looks at whether there is a reader
+POLL_S = 0.5  # between two looks at whether the service stops
 LINGER_S = 30.0  # after the last reader has left: one that lost its connection comes back in a few seconds
 LISTENING = b": listening\n\n"
 TOO_SLOW = framed('{"event": "too_slow", "pipeline": null, "pipeline_id": null}', "too_slow")
@@ -90,16 +89,14 @@ class EventHub:
 
     def __init__(self, listener: Listener, conninfo: str, stopping: threading.Event, max_readers: int) -> None:
         """At most `max_readers` at a time."""
-        self._listener, self._stopping, self._max_readers = listener, stopping, max_readers
-        self._log = EventLog(Connection(Sessions(conninfo, "events"), stopping))
+        self._listener, self._conninfo, self._stopping = listener, conninfo, stopping
+        self._max_readers = max_readers
         self._readers: set[EventReader] = set()
         self._history: deque[NumberedEvent] = deque(maxlen=HISTORY)
         self._epoch = ""  # identifies an unbroken time of listening; "" without one
         self._nth = 0
-        self._heard: list[str | None] = []
-        self._news = asyncio.Event()
-        self._relay: asyncio.Task[None] | None = None
-        self._unused_since = 0.0
+        self._heard: Heard | None = None  # of the thread that reads, where there is one
+        self._joined = 0
 
     def join(self, wanted: EventFilter, last_id: str | None = None) -> EventReader:
         """Adds a reader whose last event was `last_id`. Refusal 503 when there are too many."""
@@ -109,8 +106,11 @@ class EventHub:
             raise Refusal(503, f"{self._max_readers} clients follow the events already; try again later.", "busy")
         reader = EventReader(wanted)
         self._readers.add(reader)
-        if self._relay is None or self._relay.done():
-            self._relay = asyncio.create_task(self._run())
+        self._joined += 1
+        if self._heard is None:
+            self._heard = Heard()
+            values = (self._heard, asyncio.get_running_loop())
+            threading.Thread(target=self._run, args=values, name="events", daemon=True).start()
         if last_id is not None:
             self._catch_up(reader, last_id)
         reader.listening = self._epoch != ""
@@ -119,7 +119,21 @@ class EventHub:
     def leave(self, reader: EventReader) -> None:
         """Removes a reader whose connection has ended."""
         self._readers.discard(reader)
-        self._unused_since = time.monotonic()
+        if not self._readers:
+            asyncio.get_running_loop().call_later(LINGER_S, self._end_unless_used, self._joined)
+
+    def _end_unless_used(self, joined: int) -> None:
+        if self._heard is not None and not self._readers and joined == self._joined:
+            self._heard.end()
+            self._end(self._heard)
+
+    def _end(self, heard: Heard) -> None:
+        """Has what this thread read come to its end."""
+        if heard is self._heard:
+            for reader in self._readers:
+                reader.over = True
+                reader.news.set()
+            self._epoch, self._heard = "", None
 
     def _catch_up(self, reader: EventReader, last_id: str) -> None:
         """Gives the reader the events since then if all of them are in the history, else a gap."""
@@ -145,7 +159,11 @@ class EventHub:
             reader.listening = True
             reader.news.set()
 
-    def _deliver(self, events: Iterable[Event]) -> None:
+    def _deliver(self, heard: Heard, events: Iterable[Event]) -> None:
+        if heard is not self._heard:
+            return
+        if not self._epoch:
+            self._begin()
         for event in events:
             if event.word == GAP:
                 self._begin()
@@ -155,26 +173,16 @@ class EventHub:
             for reader in self._readers:
                 reader.put(numbered)
 
-    def _hear(self, payload: str | None) -> None:
-        self._heard.append(payload)
-        self._news.set()
-
-    async def _run(self) -> None:
-        """Listens and hands on until there was no reader for a while."""
+    def _run(self, heard: Heard, loop: asyncio.AbstractEventLoop) -> None:
+        """Listens and hands on, in a thread, until there is no reader, or the service stops."""
+        log = EventLog(Connection(Sessions(self._conninfo, "events"), self._stopping))
         try:
-            await run_in_threadpool(self._log.begin)
-            leave = self._listener.subscribe(CHANNEL, within(asyncio.get_running_loop(), self._hear))
+            log.begin()
+            leave = self._listener.subscribe(CHANNEL, heard.put)
             try:
-                while self._is_needed():
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._news.wait(), POLL_S)
-                    self._news.clear()
-                    heard, self._heard = self._heard, []
-                    if not heard:
-                        continue
-                    if not self._epoch:
-                        self._begin()
-                    self._deliver(await run_in_threadpool(self._log.read, heard))
+                while not self._stopping.is_set() and not heard.over:
+                    if (told := heard.drain(POLL_S)) and not heard.over:
+                        call_within(loop, partial(self._deliver, heard, log.read(told)))
             finally:
                 leave()
         except (psycopg.Error, DatabaseUnavailableError) as error:
@@ -182,13 +190,5 @@ class EventHub:
             if not self._stopping.is_set():
                 get_logger().error("events_ended", error=type(error).__name__)
         finally:
-            for reader in self._readers:
-                reader.over = True
-                reader.news.set()
-            self._epoch, self._heard = "", []
-            self._log.close()
-
-    def _is_needed(self) -> bool:
-        """Returns false when there was no reader for a while; the next one then starts another relay."""
-        unused = not self._readers and time.monotonic() - self._unused_since > LINGER_S
-        return not unused and not self._stopping.is_set()
+            log.close()
+            call_within(loop, partial(self._end, heard))
