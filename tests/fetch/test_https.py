@@ -11,6 +11,7 @@ import pytest
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.fetch import fetcher as fetching
+from pgembedd.fetch.deadline import Deadline
 from pgembedd.fetch.errors import FetchError
 from pgembedd.fetch.fetched import Fetched
 from pgembedd.fetch.fetcher import Fetcher
@@ -111,19 +112,27 @@ def test_what_is_shorter_than_it_says_or_encoded_is_no_file(web: FileServer) -> 
 
 @pytest.mark.parametrize("part", ["headers", "body"])
 def test_one_that_sends_a_byte_at_a_time_is_left(web: FileServer, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = Event()
+    left, deadlines = Event(), list[Deadline]()
+
+    class Known(Deadline):
+        """One whose time is over when the test says so."""
+
+        def __init__(self, seconds: float) -> None:
+            super().__init__(seconds)
+            deadlines.append(self)
 
     def slow(request: BaseHTTPRequestHandler) -> None:
         try:
             request.wfile.write(
                 b"HTTP/1.1 200 OK\r\ncontent-length: 1000000" + (b"" if part == "headers" else b"\r\n\r\n")
             )
+            deadlines[0].end()
             while not left.wait(0.02):
                 request.wfile.write(b"x")
         except OSError:
             left.set()
 
-    monkeypatch.setattr(fetching, "LONGEST_S", 0.1)
+    monkeypatch.setattr(fetching, "Deadline", Known)
     web.files["/x"] = slow
     assert refusal(web, "x") == (f"The host localhost:{web.port} did not send the file in time.", False)
     assert left.wait(PATIENCE_S)
