@@ -503,6 +503,7 @@ DOWNGRADE = """
 delete from pgembedd.pipeline where task <> 'embed';
 alter table pgembedd.pipeline drop column uri_prefixes, drop column recheck_interval,
     drop column objects_uri, drop column code_version;
+drop view pgembedd._search_basis;
 alter table pgembedd.pipeline drop column task, alter column model set not null, alter column dimensions set not null;
 drop index pgembedd.row_state_state_idx, pgembedd.pipeline_source_idx, pgembedd.pipeline_embedding_table_idx,
     pgembedd.pipeline_shadow_of_idx;

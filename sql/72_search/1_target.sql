@@ -23,6 +23,26 @@ create or replace view pgembedd_internal._search_target as
 comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
 
+-- What the parts of a target follow from: the names of the tables, names and types of their columns, the index of the
+-- key, and what the pipeline is. A view, as a function of it would be one more statement of each search.
+create or replace view pgembedd_internal._search_basis as
+    select one.id as pipeline_id, one.name, one.task,
+           concat_ws(' ', one.source, one.source::oid, one.embedding_table, one.embedding_table::oid,
+               one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
+               exists (select from pgembedd_internal.pipeline p
+                       where p.embedding_table = one.source and p.task = 'parse'),
+               (select i.indexrelid from pg_index i where i.indrelid = one.source and i.indisprimary),
+               (select sum(hashnameextended(a.attname, hashint8extended(
+                           (a.attrelid::bigint << 32) + a.atttypid::bigint, a.attnum)) + case
+                           when a.atttypid >= 16384
+                           then (select hashtextextended(concat(t.typnamespace::regnamespace, '.', t.typname), a.attnum)
+                                 from pg_type t where t.oid = a.atttypid)::numeric else 0 end)
+                from pg_attribute a
+                where a.attrelid in (one.source, one.embedding_table) and a.attnum > 0 and not a.attisdropped)) as basis
+    from pgembedd_internal.pipeline one;
+comment on view pgembedd_internal._search_basis is
+    'What a prepared search follows from: where it is another, what a search has to know is looked up.';
+
 -- Made by our owner, because callers may not read `pipeline`; it reads our tables and catalogs alone, runs no code of a
 -- table's owner, and what it returns gives no right. The statements run as the caller. Where `with_words` is null it
 -- is asked for the key alone, as of a pipeline without vectors.
@@ -30,6 +50,7 @@ create or replace function pgembedd_internal._search_target(name text, source re
 returns pgembedd_internal._search_target
 language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off  -- as in what was prepared
 as $$
 declare
     one pgembedd_internal.pipeline;
@@ -38,9 +59,10 @@ declare
     ignored text;
 begin
     if source is not null then name := (_searched(name, source)).name; end if;
-    select s.target into prepared  -- in a subquery, lest a hash join call the function twice
-    from pipeline p cross join lateral (select s.* from prepared_search s where s.pipeline_id = p.id offset 0) s
-    where p.name = $1 and (p.task = 'embed' or with_words is null) and s.basis = _search_basis(p);
+    select s.target into prepared  -- in a subquery, lest a hash join make the basis twice
+    from _search_basis b
+    cross join lateral (select s.* from prepared_search s where s.pipeline_id = b.pipeline_id offset 0) s
+    where b.name = $1 and (b.task = 'embed' or with_words is null) and s.basis = b.basis;
     if prepared is not null then
         target := jsonb_populate_record(null::_search_target, prepared);
     else
@@ -61,9 +83,9 @@ end $$;
 create or replace function pgembedd_internal._prepare_search(one pgembedd_internal.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
-    basis constant text := _search_basis(one);
     target pgembedd_internal._search_target := _made_search_target(one);
 begin
     if target.embedding_no is null then return; end if;
@@ -75,30 +97,11 @@ begin
         target.kept := true;
     end if;
     insert into prepared_search as s (pipeline_id, basis, target)
-    values (one.id, basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
+    select b.pipeline_id, b.basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
         -- A name takes a right on its schema.
-        'source', target.source::oid, 'vectors', target.vectors::oid, 'words_view', target.words_view::oid)))
+        'source', target.source::oid, 'vectors', target.vectors::oid, 'words_view', target.words_view::oid))
+    from _search_basis b where b.pipeline_id = one.id
     on conflict (pipeline_id) do update set basis = excluded.basis, target = excluded.target;
-end $$;
-
--- What these parts follow from: the names of the tables, names and types of their columns, the index of the key, and
--- what the pipeline is.
-create or replace function pgembedd_internal._search_basis(one pgembedd_internal.pipeline) returns text
-language plpgsql stable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set quote_all_identifiers = off
-as $$
-begin
-    return concat_ws(' ', one.source, one.source::oid, one.embedding_table, one.embedding_table::oid,
-        one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
-        exists (select from pipeline p where p.embedding_table = one.source and p.task = 'parse'),
-        (select i.indexrelid from pg_index i where i.indrelid = one.source and i.indisprimary),
-        (select sum(hashnameextended(a.attname, hashint8extended((a.attrelid::bigint << 32) + a.atttypid::bigint,
-                    a.attnum)) + case when a.atttypid >= 16384 then (
-                    select hashtextextended(concat(t.typnamespace::regnamespace, '.', t.typname), a.attnum)::numeric
-                    from pg_type t where t.oid = a.atttypid) else 0 end)
-         from pg_attribute a
-         where a.attrelid in (one.source, one.embedding_table) and a.attnum > 0 and not a.attisdropped));
 end $$;
 
 create or replace function pgembedd_internal._made_search_target(

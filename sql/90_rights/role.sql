@@ -94,8 +94,8 @@ begin
         answer_source, answer_events, provider_use, provider_probe, provider_batch, fetched_file, object_listing,
         listed_object to pgembedd;
     grant truncate on embed_request to pgembedd;
-    grant select on pipeline, prepared_search, installation, schema_revision, _figures, answer_settings, model
-        to pgembedd;
+    grant select on pipeline, prepared_search, _search_basis, installation, schema_revision, _figures, answer_settings,
+        model to pgembedd;
 end $$;
 
 -- Grants the role what our functions need, and takes back what else another version granted. Of `pipeline` it may not

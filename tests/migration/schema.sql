@@ -789,6 +789,7 @@ GRANT SELECT,UPDATE ON SEQUENCE pgembedd_internal.worker_idle TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_code.worker_idle TO pgembedd;
 GRANT SELECT ON TABLE pgembedd_internal._figures TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.answer_source TO pgembedd;
+GRANT SELECT ON TABLE pgembedd_internal._search_basis TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.activity TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.event TO pgembedd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE pgembedd_internal.fetched_file TO pgembedd;

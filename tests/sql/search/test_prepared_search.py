@@ -28,12 +28,14 @@ ALTERED = {
 
 
 def known(connection: psycopg.Connection) -> Any:
-    """Whether what was prepared is what a search uses."""
-    return value(
+    """Whether what was prepared is what a search uses; names are written as under its search_path."""
+    connection.execute("set search_path to pg_catalog, pgembedd_internal, pgembedd, pg_temp")
+    prepared = value(
         connection,
-        "select s.basis = pgembedd_internal._search_basis(p) from pgembedd_internal.prepared_search s"
-        " join pgembedd_internal.pipeline p on p.id = s.pipeline_id",
+        "select s.basis = b.basis from prepared_search s join _search_basis b on b.pipeline_id = s.pipeline_id",
     )
+    connection.execute("reset search_path")
+    return prepared
 
 
 def test_what_is_prepared_is_used(connection: psycopg.Connection) -> None:
