@@ -71,6 +71,18 @@ def test_what_is_not_as_it_was_made_is_made_again(
     assert again == (change == CHANGES["by another version"])
 
 
+def test_code_follows_the_extension_to_another_schema(database: Database, documents: psycopg.Connection) -> None:
+    documents.execute("create schema elsewhere; alter extension vector set schema elsewhere")
+    migrate(database.conninfo)
+    named = """
+        select count(*) filter (where f.prosrc like '%elsewhere.halfvec%'),
+               count(*) filter (where f.prosrc like '%public.halfvec%')
+        from pg_proc f where f.pronamespace = 'pgembedd_code'::regnamespace
+    """
+    ((new, old),) = rows(documents, named)
+    assert (new > 0, old) == (True, 0)
+
+
 def test_searches_follow_a_view_of_other_columns(database: Database, connection: psycopg.Connection) -> None:
     """The functions of a pipeline's searches take and return rows of our views."""
     make_source(connection, 3)
