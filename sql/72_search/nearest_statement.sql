@@ -2,9 +2,9 @@
 -- from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan goes on with nearer
 -- ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an exact scan compares.
 -- Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order of their keys,
--- whatever the breadth: an index scan, which has no order of theirs, ends with the last of them. `in_parts`: also the
--- part of each hit, which is the first of the steps $3 that has it, and what the scan had visited when it met the first
--- of a further part. Those that came together at one distance are of one part.
+-- whatever the breadth: an index scan, which has no order of theirs, ends with the last of them. An exact list of rows
+-- is in order. `in_parts`: also the part of each hit, which is the first of the steps $3 that has it, and what the scan
+-- had visited when it met the first of a further part. Those that came together at one distance are of one part.
 create or replace function pgembedd_internal._search_statement(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean,
     breadth text default '($2)'
@@ -29,8 +29,7 @@ begin
                    ::pgembedd_internal._search_hit), '{}'),
                {seen} {parts}
         from (select {key} as key, {chunk_index} as chunk_index, {alias}.{own} as distance, {part}
-                     pg_catalog.row_number() over (
-                         order by {part} {alias}.{own} operator(pg_catalog.+) 0, {columns}) as nth
+                     pg_catalog.row_number() over ({order}) as nth
               from {ranked} {alias}) o $q$, jsonb_build_object(
         'own', quote_ident(target.own), 'alias', target.alias, 'columns', format(target.hit_columns, target.alias),
         'with', case when in_parts or of_row then concat('with found as materialized (', found, ')',
@@ -38,6 +37,9 @@ begin
         'seen', case when in_parts or of_row then '(select pg_catalog.count(*) from found)'
                      else 'pg_catalog.count(*)' end,
         'part', format(part, target.alias),
+        'order', case when path <> 'exact' or of_row then format(
+            'order by %s %s.%I operator(pg_catalog.+) 0, %s', format(part, target.alias), target.alias, target.own,
+            format(target.hit_columns, target.alias)) end,
         'parts', case when in_parts then _search_parts(target) when path <> 'exact' then ', null, null' end,
         'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, target.alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
