@@ -19,6 +19,7 @@ from pgembedd.answers import watch
 from pgembedd.answers.questions import Questions
 from pgembedd.database import connect
 from pgembedd.errors import SearchError, SearchRoleError
+from pgembedd.http.auth import search_roles
 from pgembedd.http.auth.search_roles import SearchRoles
 from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.searches import as_caller
@@ -138,10 +139,27 @@ def test_events_are_read_in_one_message_with_the_rights_and_claims_of_the_caller
         with closing(SearchRoles(timeout_s=PATIENCE_S)) as roles:
             for user, seen in [("ann", ["status", "sources"]), ("it's \\ 'bob", []), ("ann", ["status", "sources"])]:
                 caller = Caller(frozenset(), url, {"sub": user})
-                found = Questions(as_caller(roles, caller), partial(roles.rows, caller)).events({str(answer): 0})
-                assert [event.name for _, event in found] == seen, (pooled, user)
+                questions = Questions(as_caller(roles, caller), partial(roles.rows, caller))
+                for _ in range(2):  # the second time the session has the claims already
+                    found = questions.events({str(answer): 0})
+                    assert [event.name for _, event in found] == seen, (pooled, user)
             with pytest.raises(SearchRoleError):
                 roles.rows(Caller(frozenset(), asked.database.conninfo), "select 1", {})
+
+
+def test_a_role_that_came_to_more_rights_is_refused_at_the_next_look(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_roles, "ROLE_LOOK_S", 0.0)
+    caller = Caller(frozenset(), conninfo_as(asked.database, asked.role))
+    with closing(SearchRoles(timeout_s=PATIENCE_S)) as roles, asked.database.connect() as connection:
+        assert roles.rows(caller, "select 'x'", {}) == [("x",)]
+        connection.execute(f"alter role {asked.role} createrole")
+        try:
+            with pytest.raises(SearchRoleError, match="has CREATEROLE"):
+                roles.rows(caller, "select 'x'", {})
+        finally:
+            connection.execute(f"alter role {asked.role} nocreaterole")
 
 
 def test_a_viewer_with_whom_a_thread_is_not_shared_any_more_sees_no_further_and_keeps_it_from_no_other(
