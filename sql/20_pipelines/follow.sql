@@ -114,9 +114,9 @@ begin
     update pipeline p set code_version = _code_version(p.id) where p.id = _remake.pipeline.id;
 end $$;
 
--- Which versions of the catalog's rows the code and the triggers of a pipeline are, which view they come with, by which
--- sql/ they were made, for which roles, and where pgvector is: what was made again, altered, granted or restored since
--- has another text.
+-- Which versions of the catalog's rows the code and the triggers of a pipeline are, by which sql/ they were made, for
+-- which roles, and with vector in which schema: what was made again, altered, granted or restored since has another
+-- text. The tables are followed by their shape.
 create or replace function pgembedd_internal._code_version(pipeline_id integer) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -124,7 +124,6 @@ as $$
     with made as (select array_agg(f.oid) as functions from _generated($1) f)
     select md5(concat_ws(' ', (select i.sql_digest from installation i), _runner()::oid, _owner_of_schema()::oid,
         _schema_of_vector()::oid,
-        (select concat_ws('.', v.oid, v.relowner) from pipeline p join pg_class v on v.oid = _view(p) where p.id = $1),
         (select string_agg(concat_ws('.', f.oid, f.xmin, f.ctid), ' ' order by f.oid)
          from pg_proc f where f.oid = any (m.functions)),
         (select string_agg(concat_ws('.', g.oid, g.xmin, g.ctid), ' ' order by g.oid)

@@ -1,6 +1,5 @@
--- After an upgrade or a restore: generates the code of all pipelines again that is not as this version made it, or was
--- made for tables as they are no more. A pipeline that cannot be repaired is stopped with its reason; the others go on.
--- The migration sweeps afterwards.
+-- After an upgrade or a restore: generates the code of all pipelines again that is not as this version made it. A
+-- pipeline that cannot be repaired is stopped with its reason; the others go on. The migration sweeps afterwards.
 
 create or replace function pgembedd_internal._repair() returns void
 language plpgsql
@@ -18,8 +17,7 @@ begin
         and f.proname like E'pipeline\\_%'
         and not exists (select from pipeline p where p.id::text = split_part(f.proname, '_', 2))));
     for one in
-        select p.* from pipeline p
-        where p.code_version is distinct from _code_version(p.id) or p.shape is distinct from _shape(p) order by p.id
+        select p.* from pipeline p where p.code_version is distinct from _code_version(p.id) order by p.id
     loop
         delete from prepared_search s where s.pipeline_id = one.id;  -- it names functions that may be another version's
         begin

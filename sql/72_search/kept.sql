@@ -26,6 +26,15 @@ begin
         '(hits pgembedd_internal._search_hit[], embedding %s, words tsquery, marks text[], length integer, config oid) '
         'returns pgembedd_internal._similar_hit[]', _vector_type('vector')),
         format('return (%s);', _search_rows_statement(target, false)));
+    perform _keep_search_page(target);
+end $$;
+
+-- Where there is no index the statement for one would sort all rows, so the page is not by this.
+create or replace function pgembedd_internal._keep_search_page(target pgembedd_internal._search_target) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
     perform _keep_statement(target.id, 'page', format(
         '(embedding %s, vectors oid, breadth integer, skip integer, k integer, marks text[], length integer) '
         'returns pgembedd_internal._similar_hit[]', _vector_type('vector')), format($q$
@@ -34,7 +43,10 @@ begin
                 hits pgembedd_internal._search_hit[];
             begin
                 select _search_settings(breadth, null, greatest(c.reltuples, 0)) into settings
-                from pg_class c where c.oid = vectors and not c.relhassubclass;
+                from pg_class c where c.oid = vectors and not c.relhassubclass and exists (
+                    select from pg_index i where i.indrelid = vectors and i.indisvalid and i.indkey[0] = %s
+                    and (select a.amname from pg_class x join pg_am a on a.oid = x.relam where x.oid = i.indexrelid)
+                        in ('hnsw', 'ivfflat'));
                 if settings is null then return null; end if;
                 settings := _search_set(settings);
                 hits := (%s(embedding, breadth)).hits;
@@ -42,7 +54,8 @@ begin
                 if cardinality(hits) < breadth then return null; end if;
                 return %s(hits[skip + 1:skip + k], embedding, null, marks, length, null);
             end;
-        $q$, _search_kept(target.id, case when target.chunked then 'nearest_chunk' else 'nearest_row' end),
+        $q$, target.embedding_no, _search_kept(target.id, case when target.chunked then 'nearest_chunk'
+                                                               else 'nearest_row' end),
              _search_kept(target.id, 'rows')));
 end $$;
 

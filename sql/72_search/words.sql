@@ -13,10 +13,10 @@ create or replace function pgembedd_internal._search_words(
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
-set enable_seqscan = off  -- to find words in all rows takes more than the planner thinks
+set synchronize_seqscans = off set max_parallel_workers_per_gather = 0 set enable_seqscan = off
 as $$
 declare
+    ignored constant text := _search_words_setting(target, asked);
     taken integer;
     expected double precision[];  -- rows with these words, and with any
     -- Which the planner decides by all rows; from a caller from whom policies hide some, nothing may depend on those.
@@ -45,8 +45,7 @@ begin
               asked.embedding, asked.min_similarity;
         if at_once then
             hits := case when candidates[1] < 5 * most then list else '{}' end;
-            exit when candidates[1] < 5 * most;
-            continue;
+            exit when candidates[1] < 5 * most; continue;
         end if;
         hits := case when cardinality(hits) < 10 then list
                      else _search_joined(hits, list, asked.wanted, asked.per, 'text') end;
@@ -55,6 +54,33 @@ begin
                   and candidates[1] < 5 * most and candidates[2] < most;
         most := 5 * most;
     end loop;
+end $$;
+
+-- To find words in all rows takes more than the planner thinks. It decides by itself of a word that nearly all rows
+-- have, of which the first rows suffice; of words that a policy keeps the index from; and where no index leads to the
+-- rows that pass the filter: by their keys all rows would be read, in disorder.
+create or replace function pgembedd_internal._search_words_setting(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return case when row_security_active(target.source) or asked.shares[1] > 0.9
+                     or not _search_late(target, asked) and asked.by_index is not true
+                then set_config('enable_seqscan', 'on', true) end;
+end $$;
+
+-- Whether rows are looked up in the order of the hits.
+create or replace function pgembedd_internal._search_late(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return asked.words_condition = 'true' and asked.min_similarity is null
+           and not (asked.per = 'row' and target.chunked);
 end $$;
 
 -- Each of these lexemes as a tsquery, and any of them as one; null of none.
@@ -90,7 +116,7 @@ as $$
 declare
     columns constant text := format(target.hit_columns, 'v');
     of_row constant boolean := asked.per = 'row' and target.chunked;
-    late constant boolean := asked.words_condition = 'true' and asked.min_similarity is null and not of_row;
+    late constant boolean := _search_late(target, asked);
     ranks constant text := (
         select string_agg(format('($7[%1$s] operator(pg_catalog.*) pg_catalog.ts_rank(''{0.5,0.5,0.5,1}'', '
                                  'v.pgembedd_words, $6[%1$s]))', n), ' operator(pg_catalog.+) ')

@@ -58,6 +58,19 @@ def test_statements_with_a_plan_are_used(connection: psycopg.Connection, verb: s
         search(connection, k=1, mode="semantic")
 
 
+@pytest.mark.parametrize("index", ["none", "invalid"])
+def test_a_page_without_an_index_is_found_by_an_exact_scan(connection: psycopg.Connection, index: str) -> None:
+    """Which keeps the first hits; the statement for an index sorts all rows where there is none."""
+    make_source(connection, 30, index_type="hnsw" if index == "invalid" else "none")
+    invalid = "update pg_index set indisvalid = false where indexrelid = to_regclass('documents_embedding_hnsw')"
+    connection.execute(invalid)
+    definition = value(
+        connection, "select pg_get_functiondef(f.oid) from pg_proc f where f.proname = '_search_1_nearest_row'"
+    )
+    connection.execute(definition.replace("\nbegin ", "\nbegin raise 'called'; ", 1).encode())
+    assert len(search(connection, k=10)) == 10
+
+
 def test_statements_are_for_all_roles_where_search_is(connection: psycopg.Connection) -> None:
     connection.execute("grant execute on all functions in schema pgembedd_internal to public")
     make_source(connection, 3)

@@ -43,6 +43,26 @@ def test_rows_with_a_rare_word_are_first_however_many_are_wanted(entries: psycop
     assert {hit.key for hit in hybrid(connection, "login kerberos", k=1000) if (hit.text_rank or 99) <= 6} == set(RARE)
 
 
+def test_rows_of_a_filter_without_an_index_are_read_in_the_order_of_the_table(entries: psycopg.Connection) -> None:
+    """By their keys, all rows would be read in disorder."""
+    entries.execute("analyze documents")
+    read = "select pg_stat_get_xact_tuples_returned('documents_pkey'::regclass)"
+    for words in ("login", "login kerberos"):
+        before = value(entries, read)
+        assert len(by_words(entries, words, filter={"content": {"$like": "%7"}}, k=20)) == 20
+        assert value(entries, read) - before < 1000
+
+
+def test_of_a_word_in_all_rows_the_first_rows_are_read(entries: psycopg.Connection) -> None:
+    entries.execute("create index by_word on documents_words using gin (pgembedd_words)")
+    read = "select pg_stat_get_xact_tuples_returned('by_word'::regclass)"
+    before = value(entries, read)
+    assert len(by_words(entries, "login", k=20)) == 20
+    assert value(entries, read) == before
+    assert by_words(entries, "kerberos", k=20) == [*RARE]
+    assert value(entries, read) == before + len(RARE)
+
+
 @pytest.mark.slow
 def test_pages_are_cut_from_one_list(entries: psycopg.Connection) -> None:
     whole = by_words(entries, "login kerberos", k=200)

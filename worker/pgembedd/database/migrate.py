@@ -90,9 +90,7 @@ def run_migrations(context: Any, conninfo: str | None, models: list[dict[str, An
         # Not before the commit: until then writers of the tables of an upgrade wait.
         with connect(conninfo, autocommit=True) as connection:
             if has_schema(connection):
-                with connection.transaction():
-                    connection.execute(query("statement_timeout"), {"milliseconds": "0"})  # it ends by itself
-                    connection.execute(query("sweep_migrated"))
+                connection.execute(query("sweep_migrated"))
 
 
 def _attempt(context: Any, engine: "Engine", watch: LockWatch, models: list[dict[str, Any]]) -> None:
