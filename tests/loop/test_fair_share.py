@@ -261,7 +261,7 @@ def test_only_a_backfill_of_texts_is_claimed_for_longer(monkeypatch: pytest.Monk
         return lane
 
     monkeypatch.setattr("pgembedd.loop.parts.Lane", recorded)
-    Parts("", Settings(), ModelRegistry(only(Wrapped(model))), Role(), SILENT)
+    Parts("", Settings(), ModelRegistry(only(Wrapped(model))), Role(), SILENT).close()
     assert {name: claims_s[name] for name in claims_s if claims_s[name] != CLAIM_S} == {
         ("embed", BACKFILL): BACKFILL_CLAIM_S
     }
