@@ -62,12 +62,13 @@ class AnswerHub:
     def join(self, answer: UUID, viewer: Questions) -> Feed:
         """Adds a viewer of an answer that it may see."""
         with self._lock:
-            feed = self._feeds.setdefault(str(answer), Feed(answer, self._lookers))
-            feed.viewers.append(viewer)
             if self._thread is None:
                 loop = asyncio.get_running_loop()
-                self._thread = threading.Thread(target=self._run, args=(loop,), name="answer events", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, args=(loop,), name="answer events", daemon=True)
+                thread.start()  # where that fails, there is no viewer, and the next one tries again
+                self._thread = thread
+            feed = self._feeds.setdefault(str(answer), Feed(answer, self._lookers))
+            feed.viewers.append(viewer)
         self._heard.put(feed.key)
         return feed
 
@@ -123,7 +124,10 @@ class AnswerHub:
         if len(groups) == 1:  # as nearly always
             self._read_group(loop, *groups[0])
         else:
-            list(self._readers.map(lambda group: self._read_group(loop, *group), groups))
+            try:
+                list(self._readers.map(lambda group: self._read_group(loop, *group), groups))
+            except RuntimeError as error:  # no thread can be started now: the next poll reads
+                get_logger().error("answers_not_read", error=type(error).__name__)
 
     def _read_group(self, loop: asyncio.AbstractEventLoop, viewer: Questions, feeds: list[Feed]) -> None:
         try:
