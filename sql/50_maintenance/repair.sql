@@ -19,7 +19,11 @@ begin
     for one in
         select p.* from pipeline p where p.code_version is distinct from _code_version(p.id) order by p.id
     loop
-        delete from prepared_search s where s.pipeline_id = one.id;  -- it names functions that may be another version's
+        -- The code of searches may be another version's, of other parameters.
+        delete from prepared_search s where s.pipeline_id = one.id;
+        perform _drop_generated(array(
+            select f.oid from _generated(one.id) g join pg_proc f on f.oid = g.oid
+            where f.pronamespace = 'pgembedd_internal'::regnamespace));
         begin
             problem := _problem(one);
             if problem is null then
