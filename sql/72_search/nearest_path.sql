@@ -6,13 +6,17 @@ language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
+    line text;
     plan text;
     figures text[];
 begin
-    execute concat('explain select from ', _search_from(target, asked.near_condition),
-        case when not target.chunked then format(' and s.%s is not null', target.embedding) end) into plan;
-    -- Of the first line, which is of the whole plan.
-    figures := regexp_match(plan, '[.][.]([0-9.]+) rows=([0-9]+) width=[0-9]+[)]$');
+    for line in execute concat('explain select from ', _search_from(target, asked.near_condition),
+        case when not target.chunked then format(' and s.%s is not null', target.embedding) end)
+    loop  -- to the figures of the whole plan, which are in the first line, or further where a name has a line break
+        plan := concat(plan, line);
+        figures := regexp_match(plan, '[.][.]([0-9.]+) rows=([0-9]+) width=[0-9]+[)]$');
+        exit when figures is not null;
+    end loop;
     asked.exact_cost := figures[1];
     asked.matches := greatest(figures[2]::double precision, 1);  -- of a false condition: 0
     asked.by_index := plan ~ '^(Bitmap Heap|Index) Scan';

@@ -87,6 +87,15 @@ def test_it_says_what_the_paths_were_expected_to_cost(connection: psycopg.Connec
     assert near["path"] == "exact"
 
 
+def test_a_line_break_in_the_name_of_a_table_hides_no_cost(connection: psycopg.Connection) -> None:
+    make_source(connection, 3000)
+    connection.execute("analyze documents")
+    filtered = """, filter => '{"id": {"$lt": 2500}}'"""
+    before = explained(connection, filtered)["semantic"]
+    connection.execute('alter table documents rename to "two\nlines"')
+    assert explained(connection, filtered)["semantic"] == before
+
+
 def test_an_exact_scan_compares_each_match(connection: psycopg.Connection) -> None:
     make_source(connection, 3000)
     connection.execute("analyze documents")

@@ -55,10 +55,7 @@ def run_process(
     if conninfo is not None:
         settings = _settings_for(settings, check_database(conninfo, pipelines, pulls=pulls))
     ledger = None if conninfo is None else ProviderUse(conninfo, pooled=settings.wait == "poll")
-    with (
-        closing(observer_of(with_metrics=http is not None)) as observer,
-        nullcontext() if ledger is None else closing(ledger),
-    ):
+    with closing(observer_of(with_metrics=http is not None)) as observer, closing(ledger) if ledger else nullcontext():
         models = ModelRegistry(loader(settings, observer, ledger))
         service = None if http is None else build_service(settings, http, models, conninfo, observer)
         role = _role(service, pipelines, pulls=pulls, language=language)

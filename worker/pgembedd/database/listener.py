@@ -53,7 +53,7 @@ class Waker:
 
 
 class Heard:
-    """What was heard, for one thread that waits for it; `put` is called for each NOTIFY."""
+    """Notifications for one thread that waits for them; `put` is called for each NOTIFY."""
 
     def __init__(self) -> None:
         self._told: SimpleQueue[str | None] = SimpleQueue()
