@@ -1,11 +1,12 @@
 """End to end: from the insert of rows, or the backfill of a table, to their vectors committed, next to the bare model.
 
-A real worker process (`pgembedd run`) on a private Postgres with its defaults for durability, both on the same cores
-as the bare model on the same texts, interleaved with it. Rows that are inserted are claimed a quarter of a second at a
-time, so that those of another table need not wait, and the bare model is given as few texts at a time, too: fewer of
-them have the same length and share a run. A backfill claims four times as much. Both also by hand (bench/by_hand.py),
-with the same model and the same words, where nothing is checked and no other table waits: as the server shares the
-cores with the model, and the index takes most of what it uses, that is the limit of this machine.
+A real worker process (`pgembedd run`) on a private Postgres with its defaults for durability, both on the same cores as
+the bare model on the same texts, interleaved with it. It looks for equal texts, as by default, and finds none: each
+text is new. Rows that are inserted are claimed a quarter of a second at a time, so that those of another table need not
+wait, and the bare model is given as few texts at a time, too: fewer of them have the same length and share a run. A
+backfill claims four times as much. Both also by hand (bench/by_hand.py), with the same model and the same words, where
+nothing is checked and no other table waits: as the server shares the cores with the model, and the index takes most of
+what it uses, that is the limit of this machine.
 
 Then with a model that computes nothing (bench/null_worker.py), which shows what the plumbing can carry: by number of
 workers, and by depth of the queue; with `--full` also of workers that Ray places on this machine, where
@@ -42,7 +43,8 @@ RAY, RAY_ADDRESS = Path(".venv-cluster/bin"), ("127.0.0.1", "6399")
 DEPTHS, MORE_DEPTHS = (1_000, 100_000), (1_000, 100_000, 1_000_000)
 SHORTEST_RUN_ROWS = 20_000
 SOME_WORDS = "random() || repeat(' some words', 62)"  # 700 characters, each time others
-null_fleet = partial(fleet, module="bench.null_worker", PGEMBEDD_VECTOR_CACHE_MB="64")  # looks for equal texts, too
+looking_fleet = partial(fleet, PGEMBEDD_VECTOR_CACHE_MB="64")  # for equal texts, as by default; each text is new here
+null_fleet = partial(looking_fleet, module="bench.null_worker")
 TABLES = {"no index": "plain", "HNSW index": "indexed"}
 
 
@@ -143,7 +145,7 @@ def with_the_model(rounds: int) -> list[Result]:
         for name, table in TABLES.items():
             make_table(connection, table, MODEL, index=name != "no index")
             set_up(connection, f"{table}_by_hand", index=name != "no index")
-        with fleet(conninfo) as workers:
+        with looking_fleet(conninfo) as workers:
             insert_and_await(connection, workers, "plain", texts[:50])
             bare.embed(texts[:50])
             claimed = round(CLAIM_S * 100 / timed(partial(bare.embed, texts[:100])))
