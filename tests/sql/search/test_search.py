@@ -11,8 +11,8 @@ from pgvector import Vector
 from psycopg.types.json import Jsonb
 
 from pgembedd.database.migrate import migrate
-from tests.sql.search_and_embed.test_embed import Hand
 from tests.support.databases import Database
+from tests.support.embed_requests import Hand
 from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.search import QUERY, Hit, make_source, search
