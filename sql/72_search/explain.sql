@@ -130,7 +130,7 @@ declare
     ignored text;
 begin
     leg := _search_words(target, asked);
-    ignored := _search_words_setting(target, asked);
+    ignored := _search_words_set(target, asked, leg.way);
     if leg.any_of is not null then
         execute 'explain (analyze, format json) ' || _search_words_statement(target, asked, leg.way)
         into plan using leg.any_of, leg.others, asked.required, leg.most, asked.wanted, _search_each(asked.words),

@@ -47,7 +47,7 @@ declare
 begin
     if _search_filtered(asked.near_condition, target.vectors) then
         asked := _search_expected(target, asked);
-        if asked.mode = 'hybrid' then asked := _search_filtered_once(target, asked); end if;
+        if asked.mode = 'hybrid' then asked := _search_filtered_once(target, asked, 0); end if;
     end if;
     if asked.mode <> 'text' then near := (_search_nearest(target, asked)).hits; end if;
     if asked.mode <> 'semantic' then by_words := (_search_words(target, asked)).hits; end if;

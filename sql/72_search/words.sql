@@ -13,14 +13,14 @@ create or replace function pgembedd_internal._search_words(
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set synchronize_seqscans = off set max_parallel_workers_per_gather = 0 set enable_seqscan = off
+set synchronize_seqscans = off set enable_seqscan = off
 as $$
 declare
-    ignored constant text := _search_words_setting(target, asked);
+    workers constant text := current_setting('max_parallel_workers_per_gather');
+    ignored text;
     taken integer;
     expected double precision[];  -- rows with these words, and with any
-    -- Which the planner decides by all rows; from a caller from whom policies hide some, nothing may depend on those.
-    -- What is required is no part of the filter, and found by the words.
+    -- Not where policies hide rows, of which the planner knows, nor where words are required, which no filter finds.
     by_filter constant boolean := asked.matches <= 5000 and asked.words_condition <> 'true' and asked.required is null
         and not row_security_active(target.source);
     at_once boolean;
@@ -40,35 +40,37 @@ begin
                     when most > 1000 and taken < cardinality(asked.words) then 'others' else 'rare' end;
         any_of := _search_any(case when at_once then asked.words else asked.words[:taken] end);
         others := case way when 'others' then _search_any(asked.words[taken + 1:]) end;
+        if way = 'filter' then asked := _search_filtered_once(target, asked, 10000); end if;
+        ignored := _search_words_set(target, asked, way);
         execute _search_words_statement(target, asked, way) into list, candidates
         using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words), asked.idfs,
               asked.embedding, asked.min_similarity;
-        if at_once then
-            hits := case when candidates[1] < 5 * most then list else '{}' end;
-            exit when candidates[1] < 5 * most; continue;
-        end if;
+        ignored := set_config('max_parallel_workers_per_gather', workers, true);
+        continue when at_once and candidates[1] >= 5 * most;
         hits := case when cardinality(hits) < 10 then list
                      else _search_joined(hits, list, asked.wanted, asked.per, 'text') end;
-        exit when cardinality(hits) >= enough
+        exit when at_once or cardinality(hits) >= enough
                or (others is not null or taken = cardinality(asked.words))
                   and candidates[1] < 5 * most and candidates[2] < most;
         most := 5 * most;
     end loop;
 end $$;
 
--- To find words in all rows takes more than the planner thinks. It decides by itself of a word that nearly all rows
--- have, of which the first rows suffice; of words that a policy keeps the index from; and where no index leads to the
--- rows that pass the filter: by their keys all rows would be read, in disorder.
-create or replace function pgembedd_internal._search_words_setting(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+-- Rows are read in the order of the table, by one process. To find words in all rows takes more than the planner
+-- thinks. It decides by itself of a word that nearly all rows have, of which the first rows suffice; of words that a
+-- policy keeps the index from; and where no index leads to the rows that pass the filter, unless each is looked up: by
+-- their keys all rows would be read, in disorder.
+create or replace function pgembedd_internal._search_words_set(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, way text
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return case when row_security_active(target.source) or asked.shares[1] > 0.9
-                     or not _search_late(target, asked) and asked.by_index is not true
-                then set_config('enable_seqscan', 'on', true) end;
+    return concat(set_config('max_parallel_workers_per_gather', '0', true), set_config('enable_seqscan', case
+        when row_security_active(target.source) or asked.shares[1] > 0.9
+             or way <> 'few' and not _search_late(target, asked) and asked.by_index is not true then 'on'
+        else 'off' end, true));
 end $$;
 
 -- Whether rows are looked up in the order of the hits.
