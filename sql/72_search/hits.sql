@@ -42,16 +42,17 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    near pgembedd_internal._search_hit[];
-    by_words pgembedd_internal._search_hit[];
+    near record;
+    words record;
 begin
     if _search_filtered(asked.near_condition, target.vectors) then
         asked := _search_expected(target, asked);
-        if asked.mode = 'hybrid' then asked := _search_filtered_once(target, asked, 0); end if;
+        if asked.mode = 'hybrid' then asked := _search_filtered_once(target, asked); end if;
     end if;
-    if asked.mode <> 'text' then near := (_search_nearest(target, asked)).hits; end if;
-    if asked.mode <> 'semantic' then by_words := (_search_words(target, asked)).hits; end if;
-    if asked.mode <> 'hybrid' then return coalesce(near, by_words); end if;
+    if asked.mode = 'semantic' then return (_search_nearest(target, asked)).hits; end if;
+    if asked.mode = 'text' then return (_search_words(target, asked)).hits; end if;
+    near := _search_nearest(target, asked, asked.matches <= 5000 and asked.words <> '{}');
+    words := _search_words(target, asked, near.passing);
     return array(
         select row (f.*, null)::_search_hit
         from (select coalesce(n.key, w.key) as key,
@@ -62,7 +63,7 @@ begin
                      coalesce(asked.semantic_weight / (asked.rrf_k + n.semantic_rank), 0)
                      + coalesce(asked.text_weight * w.held / (asked.rrf_k + w.text_rank), 0) as score,
                      n.semantic_rank, w.text_rank
-              from unnest(near) n full join unnest(by_words) w
+              from unnest(coalesce(near.hits, words.near)) n full join unnest(words.hits) w
               on n.key = w.key and (asked.per = 'row' or n.chunk_index is not distinct from w.chunk_index)) f
         order by f.score desc, least(f.semantic_rank, f.text_rank), f.semantic_rank, f.key, f.chunk_index);
 end $$;

@@ -23,11 +23,11 @@ begin
     return asked;
 end $$;
 
--- Where no index leads to the few rows that a filter keeps, and to read the table costs as much as that is `worth`,
--- where they are takes the place of the filter: so both legs read it once, and from some 40,000 rows on by several
--- processes. For the planner three processes take as long for the pages as one, and in memory they do not.
+-- Where no index leads to the few rows that a filter keeps, and to read the table takes long, where they are takes the
+-- place of the filter: so both legs read it once, and from some 40,000 rows on by several processes. For the planner
+-- three processes take as long for the pages as one, and in memory they do not.
 create or replace function pgembedd_internal._search_filtered_once(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, worth double precision
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns pgembedd_internal._asked
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -37,7 +37,7 @@ declare
     most constant integer := 5000;
     places tid[];
 begin
-    if asked.near_condition <> asked.words_condition or asked.exact_cost < worth
+    if asked.near_condition <> asked.words_condition or asked.exact_cost < 10000
        or asked.matches > most or asked.exact_cost <= 10 * asked.matches then
         return asked;
     elsif (select c.relkind <> 'r' or c.relhassubclass from pg_class c where c.oid = target.source) then

@@ -3,8 +3,9 @@
 -- ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an exact scan compares.
 -- Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order of their keys,
 -- whatever the breadth: an index scan, which has no order of theirs, ends with the last of them. An exact list of rows
--- is in order. `in_parts`: also the part of each hit, which is the first of the steps $3 that has it, and what the scan
--- had visited when it met the first of a further part. Those that came together at one distance are of one part.
+-- is in order; the path 'passing' is an exact one within a statement that has read the rows. `in_parts`: also the part
+-- of each hit, which is the first of the steps $3 that has it, and what the scan had visited when it met the first of a
+-- further part. Those that came together at one distance are of one part.
 create or replace function pgembedd_internal._search_statement(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean,
     breadth text default '($2)'
@@ -37,10 +38,11 @@ begin
         'seen', case when in_parts or of_row then '(select pg_catalog.count(*) from found)'
                      else 'pg_catalog.count(*)' end,
         'part', format(part, target.alias),
-        'order', case when path <> 'exact' or of_row then format(
+        'order', case when path not in ('exact', 'passing') or of_row then format(
             'order by %s %s.%I operator(pg_catalog.+) 0, %s', format(part, target.alias), target.alias, target.own,
             format(target.hit_columns, target.alias)) end,
-        'parts', case when in_parts then _search_parts(target) when path <> 'exact' then ', null, null' end,
+        'parts', case when in_parts then _search_parts(target)
+                      when path not in ('exact', 'passing') then ', null, null' end,
         'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, target.alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from %4$s v '
@@ -68,10 +70,9 @@ declare
     passes text;
     condition text;
 begin
-    if path = 'exact' then
-        return format('select * from (select %1$s, %2$s as %3$s from %4$s offset 0) %5$s where %3$s is not null '
-                      'order by %3$s, %1$s limit %6$s', columns, distance, target.own,
-                      _search_from(target, asked.near_condition), target.alias, breadth);
+    if path in ('exact', 'passing') then
+        return format('%s order by %s, %s limit %s', case path when 'exact' then _search_passing(target, asked, 1)
+                          else 'select * from passing ' || target.alias end, target.own, columns, breadth);
     end if;
     visited := case when in_parts or path = 'watched' then _search_visited_now(asked.indexes) end;
     passes := format(case when target.chunked then 'exists (select from %2$s s where %3$s and (%1$s) offset 0)'
@@ -91,6 +92,20 @@ begin
         columns, distance, target.own, case when in_parts then format(', %s as %s_visited', visited, target.own) end,
         goes_on, passes, format('%s %s where %s%s', target.vectors, target.alias, case
             when not target.chunked then format('s.%s is not null and ', target.embedding) end, condition), breadth);
+end $$;
+
+-- The rows that an exact scan compares and that have a vector, with their distances to the vector in that parameter.
+create or replace function pgembedd_internal._search_passing(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, embedding integer
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    return format('select * from (select %1$s, %2$s as %3$s from %4$s offset 0) %5$s where %3$s is not null',
+                  format(target.hit_columns, target.alias), format(target.distance_to, target.alias, embedding),
+                  target.own,
+                  _search_from(target, asked.near_condition), target.alias);
 end $$;
 
 -- What these indexes' scans have led to, as an expression, which tells it for each row of a scan.

@@ -5,11 +5,12 @@
 -- To a list that is fused, no row of common words is added to make it longer. Rows of common words are taken in the
 -- order of the table. Where the filter keeps so few rows that those with the rarest words would hardly be ten, all
 -- that pass it are candidates, as long as they are no more than the planner expects by far: by the filter, or by all of
--- the words where less is read so. To look a row up by its key costs about one of the planner's units.
+-- the words where less is read so. To look a row up by its key costs about one of the planner's units. `passing` reads
+-- the rows that pass with their distances to the vector $8, of which the nearest are found, too.
 create or replace function pgembedd_internal._search_words(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked,
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, passing text default null,
     out hits pgembedd_internal._search_hit[], out candidates bigint[], out any_of tsquery,
-    out others tsquery, out most integer, out way text
+    out others tsquery, out most integer, out way text, out near pgembedd_internal._search_hit[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -40,9 +41,9 @@ begin
                     when most > 1000 and taken < cardinality(asked.words) then 'others' else 'rare' end;
         any_of := _search_any(case when at_once then asked.words else asked.words[:taken] end);
         others := case way when 'others' then _search_any(asked.words[taken + 1:]) end;
-        if way = 'filter' then asked := _search_filtered_once(target, asked, 10000); end if;
+        if way = 'filter' and passing is null then asked := _search_filtered_once(target, asked); end if;
         ignored := _search_words_set(target, asked, way);
-        execute _search_words_statement(target, asked, way) into list, candidates
+        execute _search_words_statement(target, asked, way, passing) into list, candidates, near
         using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words), asked.idfs,
               asked.embedding, asked.min_similarity;
         ignored := set_config('max_parallel_workers_per_gather', workers, true);
@@ -109,7 +110,7 @@ end $$;
 -- be read out of line for each word. OPERATOR() has one precedence, so every term has its parentheses. Where nothing
 -- filters, rows are looked up in the order of the hits, until these suffice, instead of all that have a word.
 create or replace function pgembedd_internal._search_words_statement(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, way text
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, way text, passing text default null
 ) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -125,7 +126,7 @@ declare
         from generate_series(1, cardinality(asked.words)) n);
 begin
     return _render($q$
-        with candidates as materialized ({candidates}),
+        with {passing} candidates as materialized ({candidates}),
         found as materialized (select v.*, ({ranks}) operator(pg_catalog./) (
                 0.7::float8 operator(pg_catalog.+) (0.3::float8
                 operator(pg_catalog.*) (pg_catalog.length(v.pgembedd_words) operator(pg_catalog./) {length}))
@@ -138,7 +139,7 @@ begin
                    row (o.key, o.chunk_index, null, o.score, null, o.nth, least(o.held, 1))
                    ::pgembedd_internal._search_hit), '{}'),
                (select array[pg_catalog.count(*) filter (where not c.{own}_other),
-                             pg_catalog.count(*) filter (where c.{own}_other)] from candidates c)
+                             pg_catalog.count(*) filter (where c.{own}_other)] from candidates c), {near}
         from (select {key} as key, {chunk_index} as chunk_index, v.{own}_score as score,
                      (select pg_catalog.sum(w.weight) filter (where v.pgembedd_words operator(pg_catalog.@@) w.word)
                              operator(pg_catalog./) pg_catalog.sum(w.weight)
@@ -146,9 +147,11 @@ begin
                      pg_catalog.row_number() over (order by v.{own}_score desc, {columns}) as nth
               from (select v.* from (select v.* from {ranked} v order by v.{own}_score desc, {columns}) v {exists}
                     order by v.{own}_score desc, {columns} limit $5) v) o $q$, jsonb_build_object(
+        'passing', 'passing as materialized (' || passing || '),', 'near', case when passing is null then 'null' else
+            format('(select n.hits from (%s) n(hits))', _search_statement(target, asked, 'passing', false, '($5)')) end,
         'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'), 'chunk_index', target.chunk_index,
         'ranks', ranks, 'length', format('%L::float8', asked.average_length),
-        'candidates', _search_candidates(target, asked, columns, way, late),
+        'candidates', _search_candidates(target, asked, columns, way, late, passing is not null),
         'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_index)',
             format(target.key_columns, 'v'), target.own) else 'found' end,
@@ -162,7 +165,7 @@ end $$;
 -- looked up by its key, where no index leads to those that pass. `late`: rows are looked up later.
 create or replace function pgembedd_internal._search_candidates(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, columns text,
-    way text, late boolean
+    way text, late boolean, passing boolean
 ) returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -173,12 +176,16 @@ as $$
          where v.pgembedd_words operator(pg_catalog.@@) {has}
            and ($3 is null or v.pgembedd_words operator(pg_catalog.@@) $3) and ({condition}) {similar} {most})
         $q$, jsonb_build_object(
-        'own', target.own, 'columns', columns, 'condition', asked.words_condition,
+        'own', target.own, 'columns', columns,
+        'condition', case when passing then 'true' else asked.words_condition end,
         'from', case when part = 'filter' then format(
-                         '%s s join lateral (select v.* from %s v where %s offset 0) v on true %s', target.source,
-                         asked.words_table, format(target.key_match, 'v', 's'), _search_words_vectors(target))
-                     else concat(asked.words_table, ' v ',
-                                 case when not late then _search_words_joins(target, part = 'few') end) end,
+                         '%s s join lateral (select v.* from %s v where %s offset 0) v on true %s',
+                         case when passing then 'passing' else target.source::text end, asked.words_table,
+                         format(target.key_match, 'v', 's'),
+                         case when not passing then _search_words_vectors(target) end)
+                     else concat(asked.words_table, ' v ', case
+                         when passing then format('join passing s on %s', format(target.key_match, 's', 'v'))
+                         when not late then _search_words_joins(target, part = 'few') end) end,
         'other', case part when 'others' then 'true' when 'all' then 'not v.pgembedd_words operator(pg_catalog.@@) $1'
                            else 'false' end,
         'has', case part when 'others' then '$2 and not v.pgembedd_words operator(pg_catalog.@@) $1'
