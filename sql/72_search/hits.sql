@@ -51,7 +51,9 @@ begin
     end if;
     if asked.mode = 'semantic' then return (_search_nearest(target, asked)).hits; end if;
     if asked.mode = 'text' then return (_search_words(target, asked)).hits; end if;
-    near := _search_nearest(target, asked, asked.matches <= 5000 and asked.words <> '{}');
+    near := _search_nearest(target, asked, asked.matches <= 5000 and asked.words <> '{}' and not target.chunked
+        and asked.near_condition = asked.words_condition and asked.min_similarity is null
+        and not row_security_active(target.source));
     words := _search_words(target, asked, near.passing);
     return array(
         select row (f.*, null)::_search_hit

@@ -20,11 +20,7 @@ begin
     plan := _search_path(target, asked, steps);
     path := plan.path;
     rows := plan.rows;
-    if with_words and path = 'exact' and not target.chunked and asked.near_condition = asked.words_condition
-       and asked.min_similarity is null and not row_security_active(target.source) then
-        passing := _search_passing(target, asked, 8);
-        return;
-    end if;
+    if with_words and path = 'exact' then passing := _search_passing(target, asked, 8); return; end if;
     hits := '{}';
     if path = 'index' and asked.matches is null and not of_row then
         breadth := steps[1];

@@ -23,9 +23,9 @@ begin
     return asked;
 end $$;
 
--- Where no index leads to the few rows that a filter keeps, and to read the table takes long, where they are takes the
--- place of the filter: so both legs read it once, and from some 40,000 rows on by several processes. For the planner
--- three processes take as long for the pages as one, and in memory they do not.
+-- Where no index leads to the few rows that a filter keeps, where they are takes the place of the filter, if the table
+-- is large or the legs have no scan in common: it is read once, from some 40,000 rows on by several processes. For the
+-- planner three processes take as long for the pages as one, and in memory they do not.
 create or replace function pgembedd_internal._search_filtered_once(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked
 ) returns pgembedd_internal._asked
@@ -37,7 +37,8 @@ declare
     most constant integer := 5000;
     places tid[];
 begin
-    if asked.near_condition <> asked.words_condition or asked.exact_cost < 10000
+    if asked.near_condition <> asked.words_condition
+       or asked.exact_cost < 10000 and (asked.mode = 'text' or not target.chunked)
        or asked.matches > most or asked.exact_cost <= 10 * asked.matches then
         return asked;
     elsif (select c.relkind <> 'r' or c.relhassubclass from pg_class c where c.oid = target.source) then

@@ -128,16 +128,14 @@ begin
     return _render($q$
         with {passing} candidates as materialized ({candidates}),
         found as materialized (select v.*, ({ranks}) operator(pg_catalog./) (
-                0.7::float8 operator(pg_catalog.+) (0.3::float8
-                operator(pg_catalog.*) (pg_catalog.length(v.pgembedd_words) operator(pg_catalog./) {length}))
-            ) as {own}_score
+                0.7::float8 operator(pg_catalog.+) (0.3::float8 operator(pg_catalog.*)
+                    (pg_catalog.length(v.pgembedd_words) operator(pg_catalog./) {length}))) as {own}_score
             from (select {columns}, case when pg_catalog.pg_column_size(v.pgembedd_words) operator(pg_catalog.>) 1000
                                          then v.pgembedd_words operator(pg_catalog.||) ''::pg_catalog.tsvector
                                          else v.pgembedd_words end as pgembedd_words
                   from candidates v offset 0) v)
-        select coalesce(pg_catalog.array_agg(
-                   row (o.key, o.chunk_index, null, o.score, null, o.nth, least(o.held, 1))
-                   ::pgembedd_internal._search_hit), '{}'),
+        select coalesce(pg_catalog.array_agg(row (o.key, o.chunk_index, null, o.score, null, o.nth, least(o.held, 1))
+                                             ::pgembedd_internal._search_hit), '{}'),
                (select array[pg_catalog.count(*) filter (where not c.{own}_other),
                              pg_catalog.count(*) filter (where c.{own}_other)] from candidates c), {near}
         from (select {key} as key, {chunk_index} as chunk_index, v.{own}_score as score,
