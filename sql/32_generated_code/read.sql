@@ -3,13 +3,30 @@ language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select _generate_for_owner(pipeline, 'read', 'pg_catalog.jsonb[]', 'table (n bigint, content pg_catalog.text)',
-        'set lock_timeout = ''2s''', format('begin %s return query execute %L using $1; end', _refuse_others(pipeline),
-        _render($q$
+        'set lock_timeout = ''2s''', format(E'#variable_conflict use_column\nbegin %s %s end', _refuse_others(pipeline),
+        _return_by_key(pipeline, _render($q$
         select i.n, {content} from pg_catalog.unnest($1) with ordinality as i(id, n)
         cross join lateral {key_record}
         join {source} s on {is_source_row} $q$, jsonb_build_object(
             'content', _content(pipeline, 's'), 'key_record', _key_record(pipeline.source, 'i.id'),
-            'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'k')))))
+            'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'k'))), '$1')))
+$$;
+
+-- Returns the rows of a query over the source by key. To parse and to plan it takes longer than to run it for some
+-- rows, so its plan is kept, where that cannot be one that scans the table: one from when the table was small would
+-- still do so when it is large, and so would one of what a content function reads.
+create or replace function pgembedd_internal._return_by_key(
+    pipeline pgembedd_internal.pipeline, query text, arguments text
+) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select concat(
+        case when pipeline.content_function is null then format(
+            'if pg_catalog.pg_relation_size(%L) operator(pg_catalog.>) %s then return query %s; else ',
+            pipeline.source, 4 * 1024 * 1024, query) end,
+        format('return query execute %L using %s;', query, arguments),
+        case when pipeline.content_function is null then ' end if;' end)
 $$;
 
 -- With the content, the text to put around each chunk and the hashes of the chunks that are stored already.

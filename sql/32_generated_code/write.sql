@@ -1,7 +1,6 @@
 -- The compare-and-set. Rows are locked without waiting; a vector is written only where the content is still the one it
 -- was made from, and only if it differs; the content is compared again after the write, because a BEFORE trigger of the
--- user's may have changed it. EXECUTE plans afresh each time: a
--- plan kept from when the table was small would scan it when it is large.
+-- user's may have changed it.
 create or replace function pgembedd_internal._generate_write(pipeline pgembedd_internal.pipeline) returns void
 language sql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -9,12 +8,13 @@ as $$
     select _generate_for_owner(pipeline, 'write',
         format('pg_catalog.jsonb[], pg_catalog.bytea[], %s[]', _vector_type('vector')),
         'table (n bigint, outcome pg_catalog.text)', 'set lock_timeout = ''2s''', format($body$
+#variable_conflict use_column
 begin
     %s
-    return query execute %L using $1, $2, $3;
+    %s
     -- Deferred triggers as well run here and as the owner: until version 18 a COMMIT runs them as the session's user.
     set constraints all immediate;
-end $body$, _refuse_others(pipeline), _write_query(pipeline)))
+end $body$, _refuse_others(pipeline), _return_by_key(pipeline, _write_query(pipeline), '$1, $2, $3')))
 $$;
 
 create or replace function pgembedd_internal._write_query(pipeline pgembedd_internal.pipeline) returns text

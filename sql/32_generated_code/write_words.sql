@@ -108,12 +108,14 @@ language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    ids constant jsonb[] := array(select t.key from unnest(keys, outcomes) as t(key, outcome)
-                                  where t.outcome in ('written', 'unchanged', 'cleared', 'gone'));
+    ids jsonb[];
 begin
-    if ids <> '{}' and exists (
-        select from pipeline p where p.id = _store_words.pipeline_id and p.words_table is not null)
-    then
+    if not exists (select from pipeline p where p.id = _store_words.pipeline_id and p.words_table is not null) then
+        return;
+    end if;
+    ids := array(select t.key from unnest(keys, outcomes) as t(key, outcome)
+                 where t.outcome in ('written', 'unchanged', 'cleared', 'gone'));
+    if ids <> '{}' then
         execute format('select %s($1, true)', _pipeline_function(pipeline_id, 'words')) using ids;
     end if;
 end $$;

@@ -5,6 +5,7 @@ create or replace function pgembedd_internal._acknowledge(
 ) returns interval
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set enable_seqscan = off set plan_cache_mode = force_generic_plan  -- as in _lock_jobs
 as $$
 declare
     lag interval;
@@ -14,13 +15,16 @@ begin
     select array_agg(o.msg_id), array_agg(o.msg_id) filter (where o.outcome = 'gone') into done, gone
     from unnest(msg_ids, outcomes) as o(msg_id, outcome)
     where o.outcome in ('written', 'unchanged', 'cleared', 'gone');
-    execute format($q$
-        with done as (delete from %s q where q.msg_id = any ($1) returning q.msg_id, q.message, q.enqueued_at)
-        select avg(clock_timestamp() - case when d.message ? 'pgembedd'  -- the usual message gets by without a call
-                                            then pgembedd_internal._changed_at(d.message, d.enqueued_at)
-                                            else d.enqueued_at end)
-               filter (where d.msg_id <> all ($2)) from done d
-        $q$, _queue_table(queue)) into lag using done, coalesce(gone, '{}');
+    with fresh as (
+        delete from pgmq.q_pgembedd_fresh q where queue = 'pgembedd_fresh' and q.msg_id = any (done)
+        returning q.msg_id, q.message, q.enqueued_at),
+    backfill as (
+        delete from pgmq.q_pgembedd_backfill q where queue = 'pgembedd_backfill' and q.msg_id = any (done)
+        returning q.msg_id, q.message, q.enqueued_at)
+    select avg(clock_timestamp() - case when d.message ? 'pgembedd'  -- the usual message gets by without a call
+                                        then _changed_at(d.message, d.enqueued_at) else d.enqueued_at end)
+           filter (where d.msg_id <> all (coalesce(gone, '{}')))
+    into lag from (table fresh union all table backfill) d;
     if outcomes && array['changed', 'rewritten', 'locked'] then
         -- A row that stays locked is looked at ever less often, up to once a minute.
         execute format($q$
@@ -76,16 +80,22 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    perform _forget_exceptions(_record_outcomes.pipeline_id, array(
-        select o.key from unnest(keys, outcomes) as o(key, outcome)
-        where o.outcome in ('written', 'unchanged', 'cleared', 'gone')));
-    insert into row_state (pipeline_id, key, state, dropped_tokens)
-    select _record_outcomes.pipeline_id, o.key,
-           case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
-    from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
-    where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
-    on conflict (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1)) do update
-    set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
+    if exists (select from row_state r where r.pipeline_id = _record_outcomes.pipeline_id)
+        or exists (select from dead_letter d where d.pipeline_id = _record_outcomes.pipeline_id)
+    then
+        perform _forget_exceptions(_record_outcomes.pipeline_id, array(
+            select o.key from unnest(keys, outcomes) as o(key, outcome)
+            where o.outcome in ('written', 'unchanged', 'cleared', 'gone')));
+    end if;
+    if true = any (_record_outcomes.blank) or 0 < any (_record_outcomes.dropped) then
+        insert into row_state (pipeline_id, key, state, dropped_tokens)
+        select _record_outcomes.pipeline_id, o.key,
+               case when o.blank then 'blank' else 'truncated' end, nullif(o.dropped, 0)
+        from unnest(keys, outcomes, blank, dropped) as o(key, outcome, blank, dropped)
+        where o.outcome in ('written', 'unchanged', 'cleared') and (o.blank or o.dropped > 0)
+        on conflict (pipeline_id, jsonb_hash_extended(key, 0), jsonb_hash_extended(key, 1)) do update
+        set state = excluded.state, dropped_tokens = excluded.dropped_tokens, since = excluded.since;
+    end if;
     insert into activity (pipeline_id, written, cleared, unchanged, gone, lag, recalled, workers)
     select _record_outcomes.pipeline_id,
            count(*) filter (where o.outcome = 'written'), count(*) filter (where o.outcome = 'cleared'),

@@ -161,31 +161,40 @@ $$;
 -- latest message brings: `keys` are the rows, `jobs` says for each of them where in `of_ids` that message stands, and
 -- `positions` for each of `msg_ids` where in `keys` its row stands. All null when no message is left. A standby that is
 -- promoted without the primary's last transactions gives their numbers to other messages, also of other pipelines.
--- The planner expects one message of the pipeline: a nested loop would compare each with each.
+-- Both queues stand in one statement, whose plan is kept: to plan takes longer than to lock some jobs.
 create or replace function pgembedd_internal._lock_jobs(
     queue text, pipeline_id integer, of_ids bigint[], read_cts integer[],
     out msg_ids bigint[], out positions integer[], out keys jsonb[], out jobs integer[]
 )
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set enable_nestloop = off
+-- By the index on msg_id, whatever is known of the queues: a nested loop would compare each message with each.
+set enable_nestloop = off set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
 begin
-    execute format($q$
-        with held as materialized (
-            select q.msg_id, q.message -> 'id' as id, c.job
-            from rows from (unnest($1), unnest($2)) with ordinality as c(msg_id, read_ct, job)
-            join %s q using (msg_id, read_ct) where q.msg_id = any ($1) and q.message ->> 'pipeline' = $3
-            order by q.msg_id for update of q),
-        ranked as (
-            select h.*, dense_rank() over (order by h.id) as row_no,
-                   lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
-            from held h)
-        select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
-               array_agg(r.id order by r.row_no) filter (where not r.older),
-               array_agg(r.job order by r.row_no) filter (where not r.older)
-        from ranked r
-        $q$, _queue_table(queue)) into msg_ids, positions, keys, jobs using of_ids, read_cts, pipeline_id::text;
+    perform _queue_table(queue);  -- no other queue
+    with claimed as materialized (
+        select * from rows from (unnest(of_ids), unnest(read_cts)) with ordinality as c(msg_id, read_ct, job)),
+    fresh as materialized (
+        select q.msg_id, q.message -> 'id' as id, c.job
+        from claimed c join pgmq.q_pgembedd_fresh q using (msg_id, read_ct)
+        where queue = 'pgembedd_fresh' and q.msg_id = any (of_ids)
+          and q.message ->> 'pipeline' = _lock_jobs.pipeline_id::text
+        order by q.msg_id for update of q),
+    backfill as materialized (
+        select q.msg_id, q.message -> 'id' as id, c.job
+        from claimed c join pgmq.q_pgembedd_backfill q using (msg_id, read_ct)
+        where queue = 'pgembedd_backfill' and q.msg_id = any (of_ids)
+          and q.message ->> 'pipeline' = _lock_jobs.pipeline_id::text
+        order by q.msg_id for update of q),
+    ranked as (
+        select h.*, dense_rank() over (order by h.id) as row_no,
+               lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
+        from (table fresh union all table backfill) h)
+    select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
+           array_agg(r.id order by r.row_no) filter (where not r.older),
+           array_agg(r.job order by r.row_no) filter (where not r.older)
+    into msg_ids, positions, keys, jobs from ranked r;
 end $$;
 
 -- Acknowledges the messages and records the outcomes of their rows. Returns an outcome for each of `msg_ids`.
@@ -208,7 +217,8 @@ begin
         perform _stop_if_rewriting(queue, pipeline_id, held_ids, held_outcomes);
         perform _fail_nondeterministic(queue, pipeline_id, held_ids, held_outcomes);
     end if;
-    return query
-        select c.id, coalesce(h.outcome, 'lost') from unnest(msg_ids) as c(id)
-        left join unnest(held_ids, held_outcomes) as h(id, outcome) on h.id = c.id;
+    return query select h.id, h.outcome from unnest(held_ids, held_outcomes) as h(id, outcome);
+    if coalesce(cardinality(held_ids), 0) < cardinality(msg_ids) then
+        return query select c.id, 'lost' from unnest(msg_ids) as c(id) where c.id <> all (coalesce(held_ids, '{}'));
+    end if;
 end $$;
