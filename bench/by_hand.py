@@ -1,9 +1,9 @@
 """What a worker does to rows, by hand: pgmq's read, the texts, their vectors and words, pgmq's delete.
 
 Each batch is two transactions, as the lease has to be committed before a model would run. There is one table, and
-nothing is checked: not that the lease is still held, nor that a text is the one that was embedded. In one session
-(`by_hand_s`) the same with these two `checked` is the least that any worker takes that keeps both promises. With a
-model (`embed_by_hand`) one thread claims and reads, and another one writes, so that the model is never waited for.
+nothing is checked. In one session (`by_hand_s`) the same `checked` is the least that any worker takes that keeps the
+promises of bench/carry.py. With a model (`embed_by_hand`) one thread claims and reads, and another one writes, so that
+the model is never waited for.
 """
 
 import time
@@ -13,10 +13,13 @@ from queue import Queue
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
+from psycopg import sql
 
 from bench.null_worker import DIMS
-from pgembedd.database.vector_codec import Vectors, find_vector_type
+from pgembedd.database.queries import query
+from pgembedd.database.vector_codec import BigIntegers, Blobs, Vectors, find_vector_type
 from pgembedd.model import Session
 
 BATCH, LEASE_S = 256, 60
@@ -30,7 +33,8 @@ QUEUE = """
 """
 CLAIM = "select msg_id, read_ct, (message ->> 'id')::bigint from pgmq.read('{table}', %s, %s)"
 READ = "select id, body from {table} where id = any (%s)"
-READ_HASHED = "select id, body, sha256(convert_to(body, 'UTF8')) from {table} where id = any (%s)"
+HASH = "int8send(hashtextextended(coalesce(s.body, '') collate \"C\", 0))"
+READ_HASHED = f"select id, body, {HASH} from {{table}} s where id = any (%s)"
 LOCK = """
     select q.msg_id from pgmq.q_{table} q join unnest(%s::bigint[], %s::integer[]) as h(msg_id, read_ct)
     using (msg_id, read_ct) order by q.msg_id for update of q
@@ -39,13 +43,23 @@ UPDATE = """
     update {table} s set embedding = i.embedding::halfvec(384)
     from unnest(%s::bigint[], %s) as i(id, embedding) where s.id = i.id
 """
-UPDATE_CHECKED = """
-    with input as materialized (select * from unnest(%s::bigint[], %s::bytea[], %s) as i(id, hash, embedding)),
+UPDATE_CHECKED = f"""
+    with input as materialized (
+        select i.msg_id, i.id, i.hash, i.embedding::halfvec(384)
+        from unnest(%s::bigint[], %s::bigint[], %s::bytea[], %s) as i(msg_id, id, hash, embedding)),
     locked as materialized (
-        select s.id, sha256(convert_to(s.body, 'UTF8')) = i.hash as current
-        from {table} s join input i using (id) for no key update of s skip locked)
-    update {table} s set embedding = i.embedding::halfvec(384)
-    from input i join locked l using (id) where l.current and s.id = i.id
+        select s.id, {HASH} = i.hash as current, row(s.embedding)::record *<> row(i.embedding)::record as differs
+        from {{table}} s join input i using (id) for no key update of s skip locked),
+    written as (
+        update {{table}} s set embedding = i.embedding
+        from input i join locked l using (id) where l.current and l.differs and s.id = i.id
+        returning s.id, {HASH} = i.hash and s.embedding is not null as current)
+    select i.msg_id, case
+        when l.id is null and exists (select from {{table}} s where s.id = i.id) then 'locked'
+        when l.id is null then 'gone'
+        when not l.current or not w.current then 'changed'
+        when w.id is null and l.differs then 'refused' else 'written' end
+    from input i left join locked l using (id) left join written w using (id)
 """
 WORDS = """
     insert into {table}_words (id, words)
@@ -94,7 +108,10 @@ def claim(connection: psycopg.Connection, table: str, size: int) -> list[list[in
 
 
 def by_hand_s(connection: psycopg.Connection, rows: int, body: str, *, words: bool, checked: bool = False) -> float:
-    """Seconds in which so many rows, all queued before, get vector and words; `body` is SQL that makes a text of g."""
+    """Seconds in which so many rows, all queued before, get vector and words; `body` is SQL that makes a text of g.
+
+    A connection on which it is `checked` prepares no statement.
+    """
     table = "by_hand"
     run(connection, "truncate {table}, {table}_words, pgmq.q_{table}", table)
     run(connection, f"insert into {{table}} (body) select {body} from generate_series(1, %s) g", table, rows)
@@ -103,20 +120,40 @@ def by_hand_s(connection: psycopg.Connection, rows: int, body: str, *, words: bo
     vector = np.full(DIMS, DIMS**-0.5, np.float32)
     started = time.perf_counter()
     while claimed := claim(connection, table, BATCH):
-        messages, reads, ids = claimed
+        if checked:
+            _store_checked(connection, table, claimed, vector, words=words)
+            continue
+        messages, _, ids = claimed
         with connection.transaction():
-            if checked:
-                read = run(connection, READ_HASHED, table, ids).fetchall()
-                run(connection, LOCK, table, messages, reads).fetchall()
-                ids, hashes = [id for id, _, _ in read], [digest for _, _, digest in read]
-                run(connection, UPDATE_CHECKED, table, ids, hashes, Vectors([vector] * len(ids)))
-            else:
-                run(connection, READ, table, ids).fetchall()
-                run(connection, UPDATE, table, ids, Vectors([vector] * len(ids)))
+            run(connection, READ, table, ids).fetchall()
+            run(connection, UPDATE, table, ids, Vectors([vector] * len(ids)))
             if words:
                 run(connection, WORDS, table, ids)
             run(connection, DELETE, table, messages)
     return time.perf_counter() - started
+
+
+def _store_checked(
+    connection: psycopg.Connection,
+    table: str,
+    claimed: Sequence[list[int]],
+    vector: npt.NDArray[np.float32],
+    *,
+    words: bool,
+) -> None:
+    messages, reads, ids = claimed
+    hashes = {id: digest for id, _, digest in run(connection, READ_HASHED, table, ids).fetchall()}
+    with connection.transaction():
+        held = {message for (message,) in run(connection, LOCK, table, messages, reads).fetchall()}
+        jobs = [(message, id) for message, id in zip(messages, ids, strict=True) if message in held]
+        of_messages, ids = [message for message, _ in jobs], [id for _, id in jobs]
+        digests = Blobs([hashes.get(id, b"") for id in ids])
+        given = BigIntegers(of_messages), BigIntegers(ids), digests, Vectors([vector] * len(ids))
+        outcomes = dict(run(connection, UPDATE_CHECKED, table, *given).fetchall())
+        if words:
+            run(connection, WORDS, table, [id for message, id in jobs if outcomes[message] == "written"])
+        run(connection, DELETE, table, [one for one in of_messages if outcomes[one] in ("written", "gone")])
+    connection.execute(sql.SQL(f"{query('clean_session')}; reset search_path").format(limit_ms=sql.Literal(None)))
 
 
 def embed_by_hand(sessions: Sequence[psycopg.Connection], table: str, model: Session, size: int) -> None:

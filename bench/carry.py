@@ -1,7 +1,21 @@
 """What it costs to carry a row: one worker with a model that computes nothing, next to the same work by hand.
 
-By the clock, and the processor time of the client and of the server, with and without the words that a search by words
-needs; the hand is one session (bench/by_hand.py), taking turns with the worker, also with what a worker has to check.
+By the clock, and the processor time of the client, of the server and of both, with and without the words that a search
+by words needs; the hand is one session (bench/by_hand.py), taking turns with the worker, also with what the promises of
+a worker take:
+
+- no transaction is open while a model runs: the texts are read in one of their own, with a hash of each
+- a worker whose lease is over does nothing: the jobs are locked, those alone that were not read again meanwhile
+- no writer is waited for: the rows are locked unless another transaction holds them
+- no vector is stale: it is written only where the hash is the one of the text that was embedded, and where it still is
+  after the write, which a trigger may change
+- a row that has its vector is not written
+- nothing is lost: a job is deleted only where its row is written, or gone, which is not the same as locked
+- code of a table's owner ran in the session: no statement is prepared, and what may be left is removed each time
+
+What else a worker takes is for tables, keys and queues of any kind, what it counts and tells of each store
+(`pgembedd.status`, events), its cache of vectors, and its threads.
+
 Then where the time of the server goes, by statement, as pg_stat_statements has it; that of the nested ones, which are
 indented, is part of what calls them.
 """
@@ -11,10 +25,13 @@ from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 
+import psycopg
+
 from bench.by_hand import by_hand_s, set_up
 from bench.pipeline import SOME_WORDS, make_table, null_fleet, queued_run_s
 from bench.report import Result, compare, interleave, main
 from bench.workers import cpu_s, database
+from pgembedd.database.vector_codec import find_vector_type
 
 ROWS = 10_240
 TABLES = {"with words": "plain", "no words": "wordless"}
@@ -38,8 +55,13 @@ TIME = """
 def beside_by_hand(rounds: int) -> list[Result]:
     """Microseconds a row of one worker, and of the same by hand: by the clock, and of processor time on both sides."""
     sessions = "select pid from pg_stat_activity where application_name like 'pgembedd %'"
-    with database() as (connection, conninfo), null_fleet(conninfo) as workers:
+    with (
+        database() as (connection, conninfo),
+        null_fleet(conninfo) as workers,
+        psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as checking,
+    ):
         set_up(connection)
+        find_vector_type(checking)
         for table in TABLES.values():
             make_table(connection, table, "null", index=False, words=table == "plain")
             queued_run_s(connection, workers, 2_000, table)
@@ -56,21 +78,24 @@ def beside_by_hand(rounds: int) -> list[Result]:
             figures |= {
                 "CPU of the server": sum(used - before[pid] for pid, used in of_server().items() if pid in before)
             }
+            figures |= {"CPU of both": figures["CPU of the client"] + figures["CPU of the server"]}
             return {name: seconds / ROWS * 1e6 for name, seconds in figures.items()}
+
+        def by_hand(session: psycopg.Connection, **how: bool) -> Callable[[], dict[str, float]]:
+            run = partial(by_hand_s, session, ROWS, SOME_WORDS, words=table == "plain", **how)
+            return partial(cost, run, os.getpid(), f"select {session.info.backend_pid}")
 
         cases: dict[str, Callable[[], dict[str, float]]] = {}
         for name, table in TABLES.items():
-            by_hand = partial(by_hand_s, connection, ROWS, SOME_WORDS, words=table == "plain")
-            checked = partial(by_hand, checked=True)
             worker = partial(queued_run_s, connection, workers, ROWS, table)
-            cases[f"by hand, {name}"] = partial(cost, by_hand, os.getpid(), "select pg_backend_pid()")
-            cases[f"by hand and checked, {name}"] = partial(cost, checked, os.getpid(), "select pg_backend_pid()")
+            cases[f"by hand, {name}"] = by_hand(connection)
+            cases[f"by hand and checked, {name}"] = by_hand(checking, checked=True)
             cases[f"1 worker, {name}"] = partial(cost, worker, workers.members[0].process.pid, sessions)
         values = interleave(cases, rounds)
     return [
         result
         for name in TABLES
-        for figure in ("by the clock", "CPU of the client", "CPU of the server")
+        for figure in ("by the clock", "CPU of the client", "CPU of the server", "CPU of both")
         for result in compare(
             "carry",
             "us/row",

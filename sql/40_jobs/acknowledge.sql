@@ -26,29 +26,40 @@ begin
            filter (where d.msg_id <> all (coalesce(gone, '{}')))
     into lag from (table fresh union all table backfill) d;
     if outcomes && array['changed', 'rewritten', 'locked'] then
-        -- A row that stays locked is looked at ever less often, up to once a minute.
-        execute format($q$
-            update %s q set
-                vt = clock_timestamp() + case o.outcome when 'locked'
-                    then pgembedd_internal._backoff(pgembedd_internal._note(q.message, 'deferrals') + 1,
-                                                    '250 ms', '1 min')
-                    -- Content that is never twice the same, because it holds the time or a random number.
-                    when 'changed' then case when pgembedd_internal._note(q.message, 'changed') >= 3
-                        then pgembedd_internal._backoff(pgembedd_internal._note(q.message, 'changed') - 2,
-                                                        '250 ms', '1 min') else '0' end
-                    else '0' end,
-                message = pgembedd_internal._with_notes(q.message, jsonb_build_object(
-                    'deferrals', pgembedd_internal._note(q.message, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
-                    'why', case o.outcome when 'locked' then 'their rows are locked by another transaction' end,
-                    'changed', case o.outcome when 'changed' then pgembedd_internal._note(q.message, 'changed') + 1
-                                    else 0 end,
-                    'rewritten', case o.outcome when 'rewritten'
-                                      then pgembedd_internal._note(q.message, 'rewritten') + 1 else 0 end))
-            from unnest($1, $2) as o(msg_id, outcome)
-            where q.msg_id = any ($1) and q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
-            $q$, _queue_table(queue)) using msg_ids, outcomes;
+        perform _release_unwritten(queue, msg_ids, outcomes);
     end if;
     return lag;
+end $$;
+
+-- Releases jobs that were not done for another read.
+create or replace function pgembedd_internal._release_unwritten(
+    queue text, msg_ids bigint[], outcomes text[]
+) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    -- A row that stays locked is looked at ever less often, up to once a minute.
+    execute format($q$
+        update %s q set
+            vt = clock_timestamp() + case o.outcome when 'locked'
+                then pgembedd_internal._backoff(pgembedd_internal._note(q.message, 'deferrals') + 1,
+                                                '250 ms', '1 min')
+                -- Content that is never twice the same, because it holds the time or a random number.
+                when 'changed' then case when pgembedd_internal._note(q.message, 'changed') >= 3
+                    then pgembedd_internal._backoff(pgembedd_internal._note(q.message, 'changed') - 2,
+                                                    '250 ms', '1 min') else '0' end
+                else '0' end,
+            message = pgembedd_internal._with_notes(q.message, jsonb_build_object(
+                'deferrals', pgembedd_internal._note(q.message, 'deferrals') + 1, 'alone', 0, 'answered', q.read_ct,
+                'why', case o.outcome when 'locked' then 'their rows are locked by another transaction' end,
+                'changed', case o.outcome when 'changed' then pgembedd_internal._note(q.message, 'changed') + 1
+                                else 0 end,
+                'rewritten', case o.outcome when 'rewritten'
+                                  then pgembedd_internal._note(q.message, 'rewritten') + 1 else 0 end))
+        from unnest($1, $2) as o(msg_id, outcome)
+        where q.msg_id = any ($1) and q.msg_id = o.msg_id and o.outcome in ('changed', 'rewritten', 'locked')
+        $q$, _queue_table(queue)) using msg_ids, outcomes;
 end $$;
 
 -- Deletes what is noted of rows as exceptions; returns of how many.

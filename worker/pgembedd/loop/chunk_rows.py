@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from dataclasses import replace
 
 from pgembedd.database.records import Content, Job, Piece
 from pgembedd.model.embedder import Embedder
@@ -31,7 +30,7 @@ def chunk_row(job: Job, content: Content, model: Embedder) -> Content:
         before=_under(headings.longest(), content.before),
         after=_under(headings.longest(), content.after),
     )
-    return replace(content, pieces=tuple(_piece(content, chunk, headings.at(chunk.start)) for chunk in chunks))
+    return content._replace(pieces=tuple(_piece(content, chunk, headings.at(chunk.start)) for chunk in chunks))
 
 
 def _under(headings: str, text: str) -> str:
