@@ -9,8 +9,10 @@ Each question is asked, in an order by chance, of search() by meaning, by words 
 given, and of statements by hand that return the same columns: by meaning, ORDER BY … LIMIT through the index with the
 settings of search() and past the index, of which the quicker one counts whose recall is that of search(), or 0.98; by
 words the ranking of search() as one static statement over the same candidates; by both, one statement that fuses lists
-of 60, as search() does. Each with no index on the column of the filter, and "indexed", with one. By meaning there is
-also the least function that is called as search() is (see `bench.search_floor`), by index and exactly as by hand.
+of 60, as search() does, with the settings of a list of 60; what these two find is told as a share of the hits of
+search(). Each with no index on the column of the filter, and "indexed", with one. By meaning and by
+both there is also the least function that is called as search() is (see `bench.search_floor`), by index and exactly as
+by hand.
 Beside them two forms as others publish them, with pgvector's defaults: a "match function" with the filter in its WHERE
 (Supabase's guide, LangChain), and the filter around a window of the k nearest (pg_vectorize). Recall@10 and
 completeness are shares of what an exact search by meaning finds. With `--clients`, also searches a second by meaning;
@@ -27,7 +29,16 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from bench.report import Result, averaged, parser, percentiles, publish, timed, versions
-from bench.search_floor import CALLS, FUNCTIONS, LEAST, LEAST_BY_INDEX, LEAST_EXACTLY
+from bench.search_floor import (
+    CALLS,
+    FUNCTIONS,
+    LEAST,
+    LEAST_BOTH,
+    LEAST_BOTH_BY_INDEX,
+    LEAST_BOTH_EXACTLY,
+    LEAST_BY_INDEX,
+    LEAST_EXACTLY,
+)
 from bench.search_parts import bare, parts_of
 from bench.search_statements import (
     BOTH_BY_HAND,
@@ -63,6 +74,8 @@ QUESTIONS, ASKED_WORDS = 200, 8
 K = 10
 HANDS = {BY_INDEX: BOTH_BY_INDEX, EXACTLY: BOTH_EXACTLY}  # by meaning, and by both
 LEASTS = {BY_INDEX: LEAST_BY_INDEX, EXACTLY: LEAST_EXACTLY}
+LEASTS_OF_BOTH = {BY_INDEX: LEAST_BOTH_BY_INDEX, EXACTLY: LEAST_BOTH_EXACTLY}
+OURS_BESIDE = {WORDS_BY_HAND: BY_WORDS} | dict.fromkeys(HANDS.values(), HYBRID)
 GRAPH = (16, 64)  # pgembedd's defaults, which are pgvector's
 
 
@@ -73,6 +86,7 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     recall: list[float] = field(default_factory=list)
     complete: list[float] = field(default_factory=list)
+    hits: list[float] = field(default_factory=list)  # of those of search()
 
 
 class Bench:
@@ -145,7 +159,8 @@ class Bench:
         def best(ways: dict[str, str]) -> Measured:
             return min((found[ways[one]] for one in alike), key=lambda one: float(np.median(one.seconds)))
 
-        return {BY_HAND: best({one: one for one in HANDS}), BOTH_BY_HAND: best(HANDS), LEAST: best(LEASTS)} | found
+        by_hand = {BY_HAND: best({one: one for one in HANDS}), BOTH_BY_HAND: best(HANDS)}
+        return by_hand | {LEAST: best(LEASTS), LEAST_BOTH: best(LEASTS_OF_BOTH)} | found
 
     def _asked(self, kind: str) -> Iterator[tuple[str, int]]:
         """The column to filter by, and the number of a question."""
@@ -161,22 +176,31 @@ class Bench:
         lengths = np.linalg.norm(self._vectors[kept], axis=1)
         wanted = set(kept[np.argsort(-(self._vectors[kept] @ question) / lengths)[:K]].tolist())
         values = self._values(column, below, number)
-        _, ef_search = self._connection.execute(EXPLAIN.encode(), values).fetchall()[0]
+        ef_search, of_both = (self._ef_search(values, mode) for mode in ("semantic", "hybrid"))
         words, idfs, any_of, average = self._connection.execute(WORDS.encode(), values).fetchall()[0]
         values |= {"words": [repr(word) for word in words], "idfs": idfs, "any": any_of, "average": average}
-        values |= {"ef_search": int(ef_search)}
+        values |= {"ef_search": ef_search, "ef_search_of_both": of_both}
         by_hand = {WORDS_BY_HAND: RANKED.format(column=column)}
         for (by_meaning, by_both), order in zip(HANDS.items(), (ORDER, f"({ORDER}) + 0"), strict=True):
             by_hand[by_meaning] = NEAREST.format(column=column, order=order)
             by_hand[by_both] = FUSED.format(column=column, order=order)
         ways = by_hand | {name: statement.format(column=column) for name, statement in (CALLS | STATEMENTS).items()}
+        answers: dict[str, set[int]] = {}
         for name in self._order.permutation(list(ways)):  # what was read just before is in the processor's cache
-            settings = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": ef_search} if name in by_hand else {}
+            chosen = str(of_both if name in HANDS.values() else ef_search)
+            settings = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": chosen} if name in by_hand else {}
             for setting, chosen in settings.items():
                 self._connection.execute("select set_config(%s, %s, false)", (setting, chosen))
-            self._time(found[name], wanted, ways[name], values)
+            answers[name] = self._time(found[name], wanted, ways[name], values)
             for setting in settings:
                 self._connection.execute(f"reset {setting}".encode())
+        for name, ours in OURS_BESIDE.items():
+            of_ours = answers[ours]
+            found[name].hits.append(len(answers[name] & of_ours) / len(of_ours) if of_ours else 1.0)
+
+    def _ef_search(self, values: dict[str, object], mode: str) -> int:
+        """What search() sets for its leg by meaning."""
+        return int(self._connection.execute(EXPLAIN.encode(), values | {"mode": mode}).fetchall()[0][1])
 
     def _values(self, column: str, below: int, number: int) -> dict[str, object]:
         condition = None if below == self._rows else json.dumps({column: {"$lt": below}})
@@ -189,7 +213,7 @@ class Bench:
         by_hand = NEAREST.format(column=column, order=ORDER)
         for name, share in list(SHARES.items())[:2]:
             values = [self._values(column, round(share * self._rows), number) for number in range(QUESTIONS)]
-            _, ef_search = self._connection.execute(EXPLAIN.encode(), values[0]).fetchall()[0]
+            ef_search = self._ef_search(values[0], "semantic")
             options = f"-c hnsw.iterative_scan=relaxed_order -c hnsw.ef_search={ef_search}"
             case = f"{self._name}, {name}, {clients} clients"
             asked = [
@@ -215,12 +239,13 @@ class Bench:
             yield from parts_of(self._connection, f"{self._name}, {name}", values)
         yield from bare(self._connection, values)
 
-    def _time(self, one: Measured, wanted: set[int], statement: str, values: dict[str, object]) -> None:
+    def _time(self, one: Measured, wanted: set[int], statement: str, values: dict[str, object]) -> set[int]:
         rows: list[tuple[int]] = []
         one.seconds.append(timed(lambda: rows.extend(self._connection.execute(statement.encode(), values).fetchall())))
         answers = {row[0] for row in rows}
         one.recall.append(len(answers & wanted) / len(wanted))
         one.complete.append(min(len(answers), len(wanted)) / len(wanted))
+        return answers
 
 
 def literal(vector: Vectors) -> str:
@@ -231,7 +256,9 @@ def literal(vector: Vectors) -> str:
 def results(case: str, found: dict[str, Measured]) -> Iterator[Result]:
     """The medians and the 95th percentiles, then the shares."""
     cuts = {name: percentiles([1000 * each for each in one.seconds], 5, 50, 95, 99) for name, one in found.items()}
-    hands = {HYBRID: BOTH_BY_HAND, BY_WORDS: WORDS_BY_HAND}
+    hands = {BY_WORDS: WORDS_BY_HAND} | dict.fromkeys(
+        (HYBRID, LEAST_BOTH, LEAST_BOTH_BY_INDEX, LEAST_BOTH_EXACTLY), BOTH_BY_HAND
+    )
     for percentile in ("p50", "p95"):
         for name, cut in cuts.items():
             hand = hands.get(name, BY_HAND)
@@ -239,11 +266,13 @@ def results(case: str, found: dict[str, Measured]) -> Iterator[Result]:
             compared = (f"{case}, {hand}, {percentile}", ratio) if not name.startswith(BY_HAND) else (None, None)
             spread = (cut["p5"], cut["p99"])
             yield Result("search", f"{case}, {name}, {percentile}", cut[percentile], "ms", spread, *compared)
-    for floor in (BY_HAND, LEAST):
-        beyond = cuts[OURS]["p50"] - cuts[floor]["p50"]
-        yield Result("search", f"{case}, {OURS} beyond {floor}, p50", beyond, "ms", (beyond, beyond))
+    for ours, floor in ((OURS, BY_HAND), (OURS, LEAST), (HYBRID, BOTH_BY_HAND), (HYBRID, LEAST_BOTH)):
+        beyond = cuts[ours]["p50"] - cuts[floor]["p50"]
+        yield Result("search", f"{case}, {ours} beyond {floor}, p50", beyond, "ms", (beyond, beyond))
+    for name, ours in OURS_BESIDE.items():
+        yield averaged("search", "", f"hits of {ours}, {case}, {name}", found[name].hits)
     for name, one in found.items():
-        if name in (HYBRID, BY_WORDS, WORDS_BY_HAND, BOTH_BY_HAND, *HANDS.values()):
+        if name in (BOTH_BY_HAND, *OURS_BESIDE, *hands):
             continue  # an exact search by meaning does not say what there is
         yield averaged("search", "", f"recall@10, {case}, {name}", one.recall)
         yield averaged("search", "", f"completeness, {case}, {name}", one.complete)

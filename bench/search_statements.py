@@ -83,7 +83,7 @@ STATEMENTS = {
 }
 EXPLAIN = """
     select e ->> 'path', e ->> 'ef_search' from (select pgembedd.explain_search('items', %(text)s, filter => %(filter)s,
-        mode => 'semantic', embedding => %(question)s::vector) -> 'semantic') as s(e)
+        mode => %(mode)s, embedding => %(question)s::vector) -> 'semantic') as s(e)
 """
 
 
