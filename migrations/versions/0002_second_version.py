@@ -338,8 +338,11 @@ SEARCHES = """
 create table pgembedd_internal.prepared_search (
     pipeline_id  integer primary key references pgembedd_internal.pipeline on delete cascade,
     basis        text not null,
-    target       jsonb not null
+    target       jsonb not null,
+    filters      jsonb
 );
+alter table pgembedd_internal.prepared_search alter column target set storage main;  -- every search reads it
+comment on column pgembedd_internal.prepared_search.filters is 'What searches with a filter have to know besides.';
 comment on table pgembedd_internal.prepared_search is
     'What searches have to know of a pipeline; once its tables are not as `basis` says, each search looks it up.';
 """

@@ -18,7 +18,10 @@ create or replace view pgembedd_internal._search_target as
            null::double precision as documents, null::double precision as average_length,
            -- What a hit shows to a role that may read the whole of `s`, and the text that its snippet is made of;
            -- whether the rows are pages of files, and whether functions have the statements of most searches.
-           null::text as row_expression, null::text as content, null::boolean as pages, null::boolean as kept
+           null::text as row_expression, null::text as content, null::boolean as pages, null::boolean as kept,
+           -- For filters: `columns` of Postgres's own types, with these, and statements, as what stands around their
+           -- filter, by path and what is found, as in exact_row. Null where it is not prepared.
+           null::jsonb as filters
     where false;
 comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
@@ -55,16 +58,18 @@ as $$
 declare
     one pgembedd_internal.pipeline;
     prepared jsonb;
+    filters jsonb;
     target pgembedd_internal._search_target;
     ignored text;
 begin
     if source is not null then name := (_searched(name, source)).name; end if;
-    select s.target into prepared  -- in a subquery, lest a hash join make the basis twice
+    select s.target, s.filters into prepared, filters  -- in a subquery, lest a hash join make the basis twice
     from _search_basis b
     cross join lateral (select s.* from prepared_search s where s.pipeline_id = b.pipeline_id offset 0) s
     where b.name = $1 and (b.task = 'embed' or with_words is null) and s.basis = b.basis;
     if prepared is not null then
         target := jsonb_populate_record(null::_search_target, prepared);
+        target.filters := filters;
     else
         one := _searched(name, source);
         if with_words is not null then ignored := _check_has_vectors(one); end if;
@@ -77,31 +82,6 @@ begin
     end if;
     target.name := name;
     return case when with_words then _with_search_words(target) else target end;
-end $$;
-
--- Keeps what searches of a pipeline have to know, and what that follows from.
-create or replace function pgembedd_internal._prepare_search(one pgembedd_internal.pipeline) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set quote_all_identifiers = off
-as $$
-declare
-    target pgembedd_internal._search_target := _made_search_target(one);
-begin
-    if target.embedding_no is null then return; end if;
-    target.words_view := _words_view(one.words_table);
-    if one.task = 'embed' and has_table_privilege(target.source, 'select') then
-        select r.row_expression, r.content into target.row_expression, target.content
-        from _search_row_parts(target, _most('row')) r;
-        perform _keep_search(target);
-        target.kept := true;
-    end if;
-    insert into prepared_search as s (pipeline_id, basis, target)
-    select b.pipeline_id, b.basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
-        -- A name takes a right on its schema.
-        'source', target.source::oid, 'vectors', target.vectors::oid, 'words_view', target.words_view::oid))
-    from _search_basis b where b.pipeline_id = one.id
-    on conflict (pipeline_id) do update set basis = excluded.basis, target = excluded.target;
 end $$;
 
 create or replace function pgembedd_internal._made_search_target(

@@ -52,7 +52,8 @@ begin
     ignored := _check_search(target, asked);
     ignored := _check_search_rights(target);
     asked.skip := coalesce(asked.skip, 0);
-    asked.condition := case when asked.filter is null then 'true' else _search_filter(target.source, asked.filter) end;
+    asked.condition := _search_plain_filter(target, asked.filter);
+    asked.condition := coalesce(asked.condition, _search_filter(target.source, asked.filter));
     asked.words_condition := asked.condition;
     asked.near_condition := asked.condition;
     asked.plain := asked.query;

@@ -7,7 +7,8 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     vector constant real[] := asked.embedding::real[];
-    ignored constant text := _check_texts('{query,mode,per}', array[asked.query, asked.mode, asked.per]);
+    ignored constant text := case when octet_length(concat(asked.query, asked.mode, asked.per)) > 64
+        then _check_texts('{query,mode,per}', array[asked.query, asked.mode, asked.per]) end;
     wrong constant text := case
         when asked.k is null or asked.k not between 1 and 1000 then 'k'
         when asked.per is null or asked.per not in ('row', 'chunk') then 'per'
@@ -132,32 +133,20 @@ begin
     return relation;
 end $$;
 
--- A change of the model renames: what was looked up at the beginning may hold other vectors by now. A backfill under
--- way is told of: of its rows some may have no vector yet, and others the one of what they were before.
-create or replace function pgembedd_internal._check_search_target(id integer, name text) returns void
-language plpgsql
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-declare
-    waiting bigint;
-begin
-    waiting := _search_waiting(id, name);
-    if waiting > 0 then
-        raise notice '% in the backfill: rows without a vector are not found yet, others by their old one.',
-            case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
-                format('job of "%s" waits', name), format('jobs of "%s" wait', name));
-    end if;
-end $$;
-
--- How many jobs are in the backfill. Null for a caller from whom policies hide rows: it may not know how many there
--- are. Volatile, so that it sees what was committed since the search began.
-create or replace function pgembedd_internal._search_waiting(pipeline_id integer, name text) returns bigint
+-- How many jobs are in the backfill. Where that is `told`: of their rows some may have no vector yet, and others the
+-- one of what they were before. Null for a caller from whom policies hide rows: it may not know how many there are. A
+-- change of the model renames: what was looked up at the beginning may hold other vectors by now. Volatile, so that it
+-- sees what was committed since the search began.
+create or replace function pgembedd_internal._search_waiting(
+    pipeline_id integer, name text, told boolean default false
+) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set enable_seqscan = off set plan_cache_mode = force_generic_plan  -- one plan, by the queue's index
 as $$
 declare
     one record;
+    waiting bigint;
 begin
     select p.source, b.rows_left into one from pipeline p left join open_backfill b on b.pipeline_id = p.id
     where p.id = $1 and p.name = $2;
@@ -169,8 +158,14 @@ begin
     elsif to_regclass('pgmq.q_pgembedd_backfill') is null then
         return 0;
     end if;
-    return coalesce(one.rows_left, 0) + (select count(*) from (
+    waiting := coalesce(one.rows_left, 0) + (select count(*) from (
         select from pgmq.q_pgembedd_backfill q
         -- As in _is_for(), so that the queue's index serves.
         where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
+    if told and waiting > 0 then
+        raise notice '% in the backfill: rows without a vector are not found yet, others by their old one.',
+            case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
+                format('job of "%s" waits', name), format('jobs of "%s" wait', name));
+    end if;
+    return waiting;
 end $$;

@@ -1,6 +1,64 @@
 -- A filter is data, {"column": value} or {"column": {"$gte": value}}, compiled to a condition of the source row `s`
 -- with the columns' own types and the operators of their btree operator classes. No part of it is taken as SQL.
 
+-- The same as _search_filter() for what most filters are: one comparison each of columns of Postgres's own types with
+-- whole numbers and texts; null of any other. Of expressions alone, as a query takes longer than all of them.
+create or replace function pgembedd_internal._search_plain_filter(
+    target pgembedd_internal._search_target, filter jsonb
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    operators constant jsonb := '{"$eq": "=", "$lt": "<", "$lte": "<=", "$gte": ">=", "$gt": ">"}';
+    members jsonb;
+    compared jsonb;
+    value jsonb;
+    type text;
+    conditions text;
+begin
+    if filter is null then return 'true'; end if;
+    if jsonb_typeof(filter) <> 'object' or pg_column_size(filter) > 1000
+       or not has_table_privilege(target.source, 'select') then
+        return null;
+    end if;
+    members := jsonb_path_query_array(filter, 'strict $.keyvalue()');
+    for nth in 0 .. jsonb_array_length(members) - 1 loop
+        type := target.filters -> 'columns' ->> (members -> nth ->> 'key');
+        value := members -> nth -> 'value';
+        compared := jsonb_path_query_array(case when jsonb_typeof(value) = 'object' then value
+                                                else jsonb_build_object('$eq', value) end, 'strict $.keyvalue()');
+        value := compared -> 0 -> 'value';
+        if jsonb_array_length(compared) <> 1 or not operators ? (compared -> 0 ->> 'key')
+           or (case when type = 'text' then jsonb_typeof(value) = 'string'
+                    when type is not null then value #>> '{}' ~ '^-?[0-9]{1,9}$' end) is not true then
+            return null;
+        end if;
+        conditions := concat_ws(' and ', conditions, format(
+            '(s.%I::pg_catalog.%s operator(pg_catalog.%s) %L::pg_catalog.%2$s)', members -> nth ->> 'key', type,
+            operators ->> (compared -> 0 ->> 'key'), value #>> '{}'));
+    end loop;
+    return conditions;
+end $$;
+
+-- What a search with a filter has to know of a pipeline besides its target.
+create or replace function pgembedd_internal._search_filters(target pgembedd_internal._search_target) returns jsonb
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select jsonb_object_agg(path || '_' || per, parts) || jsonb_build_object('columns', (
+        select jsonb_object_agg(a.attname, case t.typname when 'varchar' then 'text' else quote_ident(t.typname) end)
+        from pg_attribute a join pg_type t on t.oid = a.atttypid
+        where a.attrelid = target.source and a.attnum > 0 and not starts_with(a.attname, '$')
+          and t.oid = any (array['int4', 'int8', 'numeric', 'text', 'varchar']::regtype[])))
+    from unnest('{exact,watched}'::text[]) path
+    cross join unnest(case when target.chunked then '{row,chunk}' else '{row}' end::text[]) per
+    cross join lateral string_to_array(_search_made_statement(target, jsonb_populate_record(null::_asked,
+        jsonb_build_object('per', per, 'near_condition', target.own || '_filter', 'indexes', array[0])), path, false,
+        '($2)'), target.own || '_filter') parts
+    where cardinality(parts) = case path when 'exact' then 2 else 3 end  -- or a column is called so
+$$;
+
 create or replace function pgembedd_internal._search_filter(source oid, filter jsonb) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

@@ -18,7 +18,7 @@ begin
             -- With the length of the list in its text, the planner knows that an index serves.
             select format('case $2 %s end case;', string_agg(
                 format('when %s then %s into hits, seen, parts, ends;', b.breadth,
-                       _search_statement(target, asked, 'index', false, b.breadth::text)), ' '))
+                       _search_made_statement(target, asked, 'index', false, b.breadth::text)), ' '))
             from (select case when asked.per = 'row' and target.chunked then 4 else 1 end * d as breadth
                   from unnest(_search_lengths()) d) b));
     end loop;
@@ -57,6 +57,33 @@ begin
         $q$, target.embedding_no, _search_kept(target.id, case when target.chunked then 'nearest_chunk'
                                                                else 'nearest_row' end),
              _search_kept(target.id, 'rows')));
+end $$;
+
+-- Keeps what searches of a pipeline have to know, and what that follows from.
+create or replace function pgembedd_internal._prepare_search(one pgembedd_internal.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    target pgembedd_internal._search_target := _made_search_target(one);
+begin
+    if target.embedding_no is null then return; end if;
+    target.words_view := _words_view(one.words_table);
+    if one.task = 'embed' and has_table_privilege(target.source, 'select') then
+        select r.row_expression, r.content into target.row_expression, target.content
+        from _search_row_parts(target, _most('row')) r;
+        perform _keep_search(target);
+        target.kept := true;
+    end if;
+    insert into prepared_search as s (pipeline_id, basis, target, filters)
+    select b.pipeline_id, b.basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
+        -- A name takes a right on its schema.
+        'source', target.source::oid, 'vectors', target.vectors::oid, 'words_view', target.words_view::oid)),
+        _search_filters(target)
+    from _search_basis b where b.pipeline_id = one.id
+    on conflict (pipeline_id) do update
+    set basis = excluded.basis, target = excluded.target, filters = excluded.filters;
 end $$;
 
 -- Makes one of these functions, which is the installer's, for the roles that may search. Not with our schemas in the

@@ -54,7 +54,7 @@ begin
         cross join lateral unnest(_search_rows(targets[p.owner], askings[p.owner], p.hits)) with ordinality
              as r(key, chunk_index, score, similarity, semantic_rank, text_rank, snippet, record, place, nth)
         order by p.places[r.nth];
-    for i in 1 .. cardinality(pipelines) loop ignored := _check_search_target(targets[i].id, pipelines[i]); end loop;
+    for i in 1 .. cardinality(pipelines) loop ignored := _search_waiting(targets[i].id, pipelines[i], true); end loop;
 end $$;
 comment on function pgembedd.search_many is
     'Search several pipelines at once: the k best hits of all, each with the name of its pipeline, as the caller.';

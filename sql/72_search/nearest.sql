@@ -136,7 +136,7 @@ begin
         ignored := case when gap is not null then set_config('pgembedd.scan_until', (before + gap)::text, true) end;
         execute _search_statement(target, asked, case when gap is null then 'index' else 'watched' end, n > 1)
         into hits, seen, parts, ends
-        using asked.embedding, steps[n], steps[:n], gap, before + visits[n];
+        using asked.embedding, steps[n], steps[:n], gap, before + visits[n], asked.indexes;
         settings := _search_set(settings);
         ignored := case when gap is not null then set_config('pgembedd.scan_until', outer_until, true) end;
         ends[n] := case when visits is not null then _search_visited(asked.indexes) end;

@@ -1,11 +1,4 @@
--- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. Adding 0 keeps the planner
--- from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan goes on with nearer
--- ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an exact scan compares.
--- Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order of their keys,
--- whatever the breadth: an index scan, which has no order of theirs, ends with the last of them. An exact list of rows
--- is in order; the path 'passing' is an exact one within a statement that has read the rows. `in_parts`: also the part
--- of each hit, which is the first of the steps $3 that has it, and what the scan had visited when it met the first of a
--- further part. Those that came together at one distance are of one part.
+-- The statement of the semantic leg: the one that is kept, or made anew, as in _search_made_statement().
 create or replace function pgembedd_internal._search_statement(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean,
     breadth text default '($2)'
@@ -14,16 +7,37 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    of_row constant boolean := asked.per = 'row' and target.chunked;
-    found text;
-    part text;
+    kind constant text := case when target.chunked then asked.per else 'row' end;
+    kept constant jsonb := case when path = 'exact' or cardinality(asked.indexes) = 1 and not in_parts
+                                then target.filters -> concat(path, '_', kind) end;
 begin
-    if target.kept and path = 'index' and asked.near_condition = 'true' and not in_parts then
-        return format('select * from %s($1, $2)',
-                      _search_kept(target.id, 'nearest_' || case when target.chunked then asked.per else 'row' end));
+    if kept is not null then
+        return concat(kept ->> 0, asked.near_condition, kept ->> 1, asked.near_condition || (kept ->> 2));
+    elsif target.kept and path = 'index' and asked.near_condition = 'true' and not in_parts then
+        return format('select * from %s($1, $2)', _search_kept(target.id, 'nearest_' || kind));
     end if;
-    found := _search_found(target, asked, path, in_parts, breadth);
-    part := case when in_parts then format('%%1$s.%s_part, ', target.own) else '' end;
+    return _search_made_statement(target, asked, path, in_parts, breadth);
+end $$;
+
+-- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. Adding 0 keeps the planner
+-- from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan goes on with nearer
+-- ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an exact scan compares.
+-- Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order of their keys,
+-- whatever the breadth: an index scan, which has no order of theirs, ends with the last of them. An exact list of rows
+-- is in order; the path 'passing' is an exact one within a statement that has read the rows. `in_parts`: also the part
+-- of each hit, which is the first of the steps $3 that has it, and what the scan had visited when it met the first of a
+-- further part. Those that came together at one distance are of one part.
+create or replace function pgembedd_internal._search_made_statement(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean, breadth text
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    of_row constant boolean := asked.per = 'row' and target.chunked;
+    found constant text := _search_found(target, asked, path, in_parts, breadth);
+    part constant text := case when in_parts then format('%%1$s.%s_part, ', target.own) else '' end;
+begin
     return _render($q$
         {with} select coalesce(pg_catalog.array_agg(
                    row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)
@@ -32,7 +46,7 @@ begin
         from (select {key} as key, {chunk_index} as chunk_index, {alias}.{own} as distance, {part}
                      pg_catalog.row_number() over ({order}) as nth
               from {ranked} {alias}) o $q$, jsonb_build_object(
-        'own', quote_ident(target.own), 'alias', target.alias, 'columns', format(target.hit_columns, target.alias),
+        'own', quote_ident(target.own), 'alias', target.alias,
         'with', case when in_parts or of_row then concat('with found as materialized (', found, ')',
                                               case when in_parts then _search_placed(target) end) end,
         'seen', case when in_parts or of_row then '(select pg_catalog.count(*) from found)'
@@ -108,14 +122,14 @@ begin
                   _search_from(target, asked.near_condition), target.alias);
 end $$;
 
--- What these indexes' scans have led to, as an expression, which tells it for each row of a scan.
+-- What the scans of the indexes $6 have led to, as an expression, which tells it for each row of a scan.
 create or replace function pgembedd_internal._search_visited_now(indexes oid[]) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return (select string_agg(format('pg_catalog.pg_stat_get_xact_tuples_returned(%s)', i),
-                              ' operator(pg_catalog.+) ') from unnest(indexes) i);
+    return (select string_agg(format('pg_catalog.pg_stat_get_xact_tuples_returned($6[%s])', i),
+                              ' operator(pg_catalog.+) ') from generate_subscripts(indexes, 1) i);
 end $$;
 
 create or replace function pgembedd_internal._search_parts(target pgembedd_internal._search_target) returns text

@@ -35,7 +35,7 @@ begin
     -- Not within unnest(), for whose number of rows the planner would search, too.
     hits := coalesce(_search_page(target, asked), _search_rows(target, asked, _search_hits(target, asked)));
     return query select h.* from unnest(hits) h;
-    ignored := _check_search_target(target.id, target.name);
+    ignored := _search_waiting(target.id, target.name, true);
 end $$;
 comment on function pgembedd.search(
     text, text, integer, jsonb, integer, text, double precision, text, @extschema:vector@.vector, jsonb) is
@@ -76,7 +76,7 @@ begin
     return query execute _search_rows_statement(target, true)
     using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks,
           asked.snippet_length, target.text_configs[1];
-    ignored := _check_search_target(target.id, target.name);
+    ignored := _search_waiting(target.id, target.name, true);
 end $$;
 comment on function pgembedd.search(
     anyelement, text, integer, jsonb, integer, text, double precision, text, @extschema:vector@.vector, text,

@@ -33,7 +33,7 @@ begin
     -- Not within unnest(), for whose number of rows the planner would search, too.
     hits := _search_rows(target, asked, _search_hits(target, asked));
     return query select h.* from unnest(hits) h;
-    ignored := _check_search_target(target.id, target.name);
+    ignored := _search_waiting(target.id, target.name, true);
 end $$;
 comment on function pgembedd.similar is
     'The k rows most like the row with that key, by the vectors; filtered and complete as search(), as the caller.';

@@ -438,9 +438,12 @@ ALTER TABLE pgembedd_internal.pipeline ALTER COLUMN id ADD GENERATED ALWAYS AS I
 CREATE TABLE pgembedd_internal.prepared_search (
     pipeline_id integer NOT NULL,
     basis text NOT NULL,
-    target jsonb NOT NULL
+    target jsonb NOT NULL,
+    filters jsonb
 );
+ALTER TABLE ONLY pgembedd_internal.prepared_search ALTER COLUMN target SET STORAGE MAIN;
 COMMENT ON TABLE pgembedd_internal.prepared_search IS 'What searches have to know of a pipeline; once its tables are not as `basis` says, each search looks it up.';
+COMMENT ON COLUMN pgembedd_internal.prepared_search.filters IS 'What searches with a filter have to know besides.';
 CREATE TABLE pgembedd_internal.provider_batch (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     pipeline_id integer NOT NULL,

@@ -163,6 +163,39 @@ def test_the_condition_of_a_filter_is_that_of_its_sql(connection: psycopg.Connec
         assert kept[0] == kept[1], filter
 
 
+PLAIN: list[dict[str, Any]] = [
+    {"id": 1},
+    {"id": "2"},
+    {"content": {"$gte": "b'\\"}},
+    {"id": {"$gt": -1}, "content": {"$lte": "c"}, "price": {"$lt": 20}},
+]
+OTHERS: list[Any] = [
+    *({}, "x", [1], {"id": {}}, {"id": {"$gt": 1, "$lt": 3}}, {"id": {"$in": [1]}}, {"id": {"$nope": 1}}, {"id": None}),
+    *(
+        {"id": 1.5},
+        {"id": 10_000_000_000},
+        {"id": [1]},
+        {"content": 1},
+        {"content": True},
+        {"nope": 1},
+        {"day": "2024-01-01"},
+    ),
+    *({"$and": [{"id": 1}]}, {"id": 1, "tags": "new"}, {"content": "x" * 1000}),
+]
+
+
+def test_a_plain_filter_has_the_same_condition(connection: psycopg.Connection) -> None:
+    connection.execute(SOURCE)
+    create_pipeline(connection, content_columns=["content"])
+    plain = "select pgembedd_internal._search_plain_filter(pgembedd_internal._search_target('documents', null), %s)"
+    condition = "select pgembedd_internal._search_filter('documents'::regclass, %s)"
+    for filter in PLAIN:
+        made = value(connection, plain, json.dumps(filter))
+        assert made == value(connection, condition, json.dumps(filter)), filter
+    for other in OTHERS:
+        assert value(connection, plain, json.dumps(other)) is None, other
+
+
 @pytest.mark.slow
 def test_a_filter_means_what_its_sql_means(documents: psycopg.Connection) -> None:
     for filter, condition in FILTERS:

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.support.roles import Roles
 from tests.support.search import QUERY, make_source, search
@@ -56,6 +57,18 @@ def test_statements_with_a_plan_are_used(connection: psycopg.Connection, verb: s
     connection.execute(definition.replace("\nbegin ", "\nbegin raise 'called'; ", 1).encode())
     with pytest.raises(psycopg.errors.RaiseException, match="called"):
         search(connection, k=1, mode="semantic")
+
+
+@pytest.mark.parametrize(("path", "parts"), [("exact_row", 2), ("watched_row", 3)])
+def test_statements_around_a_filter_are_used(connection: psycopg.Connection, path: str, parts: int) -> None:
+    make_source(connection, 30, index_type="none" if path == "exact_row" else "hnsw")
+    connection.execute("set seq_page_cost = 1e6")
+    kept = value(connection, "select filters -> %s from pgembedd_internal.prepared_search", path)
+    assert len(kept) == parts
+    broken = {path: ["select nothing (", *["--"] * (parts - 1)]}
+    connection.execute("update pgembedd_internal.prepared_search set filters = filters || %s", [Jsonb(broken)])
+    with pytest.raises(psycopg.errors.SyntaxError):
+        search(connection, k=1, mode="semantic", filter={"share": {"$lt": 500}})
 
 
 @pytest.mark.parametrize("index", ["none", "invalid"])
