@@ -59,6 +59,7 @@ end $$;
 -- match: a scan that meets none in a sixth of the time of the exact one, or in five times the rows between two matches
 -- that lie evenly, is far from them. So the index is tried where matches are too few for it, too, as they may be near;
 -- not where that sixth is less than what it gives at once, nor under a policy, as hidden rows are not counted in time.
+-- Where the whole exact scan is less than that, as of a small table, the index is not tried at all.
 -- No gap where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
 -- Without an index there is one way.
 --
@@ -108,7 +109,8 @@ begin
     last_step := least(exact_visits, most / 2.0) / per_match;
     gap := case when watchable then
         least(most, greatest(exact_visits / 6, case when steps[1] <= last_step then 5 * per_match end)) end;
-    if steps[1] > last_step and not (watched and gap >= greatest(200, 4 * steps[1])) then path := 'exact'; end if;
+    if exact_visits < 200 or steps[1] > last_step and not (watched and gap >= greatest(200, 4 * steps[1]))
+    then path := 'exact'; end if;
     for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop
         visits[n] := least(most, case when watched then 2 * exact_visits
                                       else greatest(2 * steps[n] * per_match, exact_visits / 2) end);
