@@ -4,7 +4,11 @@ after its end an answer has ended for the last of its viewers, and the memory th
 A stand-in for the worker writes a delta every 50 ms to each answer, as the worker flushes them, with the time in its
 text; viewers read over HTTP in this process. One viewer of one answer, fifty and a thousand of one, and a hundred
 answers with a viewer each, at which the stand-in itself may not keep up with its rate. Next to one viewer the least
-that any reader takes which is woken for a delta: a loop that hears a NOTIFY and reads one row.
+that any reader takes which is woken for a delta, step by step: a loop that hears a NOTIFY and reads one row; one that
+reads the event, with the rights of the caller, and makes what is sent of it; the same in two threads, as what listens
+must not wait; and with a third one that sends it over HTTP (bench/bare_feed.py). What a service has beyond that: its
+sessions may be lost, have the claims of tokens and are shared, viewers come and go, and are slow, and its responses go
+through its middleware.
 """
 
 import asyncio
@@ -18,12 +22,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from bench.bare_feed import HTTP, STEPS, notices
 from bench.http import MODEL, server
 from bench.report import Result, averaged, compare, interleave, main
 from bench.workers import cpu_s, database, rss_bytes
@@ -65,6 +70,7 @@ class Service:
     asker: psycopg.Connection
     port: int
     pid: int
+    environment: dict[str, str]
 
     async def watch(
         self, answer: str, connecting: asyncio.Semaphore, begun: asyncio.Event
@@ -124,10 +130,21 @@ class Service:
 
     def run(self, answers: int, viewers: int) -> dict[str, float]:
         """Measures one case. RuntimeError where a viewer missed some."""
+        return asyncio.run(self.show(self.begin(answers), viewers))
+
+    def begin(self, answers: int) -> list[tuple[str, int]]:
+        """Asks, and claims the answers."""
         for _ in range(answers):
             self.asker.execute(ASK)
-        held = [(str(answer), attempt) for answer, attempt in self.owner.execute(CLAIM).fetchall()]
-        return asyncio.run(self.show(held, viewers))
+        return [(str(answer), attempt) for answer, attempt in self.owner.execute(CLAIM).fetchall()]
+
+    def by_step(self, step: str) -> dict[str, float]:
+        """Processor time of a process that shows one answer by hand."""
+        with server(sys.executable, "-m", "bench.bare_feed", step, **self.environment) as (port, pid):
+            if step == HTTP:
+                return {"CPU a delta": replace(self, port=port, pid=pid).run(1, 1)["CPU a delta"]}
+            before, (written, _) = cpu_s(pid), asyncio.run(self.emit(self.begin(1)))
+            return {"CPU a delta": (cpu_s(pid) - before) / written}
 
 
 def by_hand_s(owner: psycopg.Connection) -> dict[str, float]:
@@ -141,8 +158,9 @@ def by_hand_s(owner: psycopg.Connection) -> dict[str, float]:
             hearing.execute("listen by_hand")
             heard.set()
             began, last = time.thread_time(), 0
+            told = notices(hearing)
             while last < rows:
-                next(hearing.notifies(stop_after=1))
+                next(told)
                 for seq, data in reading.execute("select * from by_hand where seq > %s order by 1", (last,)).fetchall():
                     last, _ = seq, json.dumps(data).encode()
             return (time.thread_time() - began) / rows
@@ -167,7 +185,7 @@ def service() -> Iterator[Service]:
         environment |= {"PGEMBEDD_HTTP_MODELS": MODEL, "PGEMBEDD_HTTP_MAX_LISTENERS": "2000"}
         command = (sys.executable, "-m", "pgembedd", "serve", "--http-port")
         with server(*command, **environment) as (port, pid), psycopg.connect(url, autocommit=True) as asker:
-            yield Service(owner, asker, port, pid)
+            yield Service(owner, asker, port, pid, environment)
 
 
 def measure(options: Namespace) -> list[Result]:
@@ -178,6 +196,7 @@ def measure(options: Namespace) -> list[Result]:
         memory = serving.run(*CASES[MANY])["memory, a viewer"]  # later ones take what is free
         cases = {name: partial(serving.run, *counts) for name, counts in CASES.items()}
         cases["1 viewer, by hand"] = partial(by_hand_s, serving.owner)
+        cases |= {f"1 viewer, by hand as the caller, {step}": partial(serving.by_step, step) for step in STEPS}
         values = interleave(cases, options.rounds, warm_up=True)
     results = [averaged("answers", "bytes", f"{MANY}, memory of one", [memory])]
     for figure, unit in (("CPU a delta", "s"), ("delay", "s"), ("rate", "share"), ("end, a viewer", "s")):

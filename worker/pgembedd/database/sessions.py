@@ -41,6 +41,8 @@ class Session:
         self.process = connection.info.backend_pid
         self._vector = (find_vector_type(connection) or sql.Identifier("vector")).as_bytes(connection)
         self.unused_since = time.monotonic()
+        self._said = select.poll()
+        self._said.register(connection.fileno(), select.POLLIN)
 
     def statement(self, name: str) -> bytes:
         """Returns the named statement, with the name that the vector type has here."""
@@ -48,11 +50,8 @@ class Session:
 
     def is_alive(self) -> bool:
         """Tells that the server has not ended it, as far as it has said so."""
-        if self.connection.closed:
-            return False
-        said = select.poll()
-        said.register(self.connection.fileno(), select.POLLIN)
-        return not said.poll(0)  # what comes unasked is its end, or nothing that will be missed
+        # What comes unasked is its end, or nothing that will be missed.
+        return not (self.connection.closed or self._said.poll(0))
 
 
 class Sessions:
@@ -186,7 +185,7 @@ class Sessions:
 
     def give_back(self, session: Session | None) -> None:
         """Leaves a session to other threads; None where it could not be opened."""
-        if session is not None and session.connection.info.transaction_status != TransactionStatus.IDLE:
+        if session is not None and session.connection.pgconn.transaction_status != TransactionStatus.IDLE:
             session.connection.close()
         with self._changed:
             self._taken -= 1
