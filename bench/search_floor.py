@@ -8,7 +8,7 @@ words of the query and how rare they are, around the statement by hand that fuse
 it is what its other promises cost: options, pages, the right path, complete answers, a row cut to 32 KB.
 """
 
-from bench.search_statements import FUSED, ORDER, SEARCH
+from bench.search_statements import FUSED, ORDER, RECORD, SEARCH
 
 LEAST = "least function"
 LEAST_BY_INDEX, LEAST_EXACTLY = f"{LEAST}, index", f"{LEAST}, exact"
@@ -46,11 +46,12 @@ HELPERS = """
               window o as (order by u.share, u.lexeme)) w;
     end $$
 """
-HITS = """
+HITS = f"""
     select to_jsonb(i.id), null::int, 1 - i.distance, 1 - i.distance, row_number() over ()::int, null::int,
-           left(i.body, 200), to_jsonb(i) - 'embedding' - 'distance', null::jsonb
-    from (select i.*, i.embedding operator(public.<=>) {vector}::public.halfvec as distance from public.items i {where}
-          order by (i.embedding operator(public.<=>) {vector}::public.halfvec) {order} limit 10) i
+           left(i.body, 200), {RECORD}, null::jsonb
+    from (select i.*, i.embedding operator(public.<=>) {{vector}}::public.halfvec as distance
+          from public.items i {{where}}
+          order by (i.embedding operator(public.<=>) {{vector}}::public.halfvec) {{order}} limit 10) i
 """
 FUNCTION = """
     create function least_{path}(
