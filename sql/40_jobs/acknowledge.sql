@@ -15,16 +15,17 @@ begin
     select array_agg(o.msg_id), array_agg(o.msg_id) filter (where o.outcome = 'gone') into done, gone
     from unnest(msg_ids, outcomes) as o(msg_id, outcome)
     where o.outcome in ('written', 'unchanged', 'cleared', 'gone');
-    with fresh as (
-        delete from pgmq.q_pgembedd_fresh q where queue = 'pgembedd_fresh' and q.msg_id = any (done)
-        returning q.msg_id, q.message, q.enqueued_at),
-    backfill as (
-        delete from pgmq.q_pgembedd_backfill q where queue = 'pgembedd_backfill' and q.msg_id = any (done)
-        returning q.msg_id, q.message, q.enqueued_at)
-    select avg(clock_timestamp() - case when d.message ? 'pgembedd'  -- the usual message gets by without a call
-                                        then _changed_at(d.message, d.enqueued_at) else d.enqueued_at end)
-           filter (where d.msg_id <> all (coalesce(gone, '{}')))
-    into lag from (table fresh union all table backfill) d;
+    if queue = 'pgembedd_fresh' then
+        with deleted as (delete from pgmq.q_pgembedd_fresh q where q.msg_id = any (done) returning q.*)
+        select avg(clock_timestamp() - case when d.message ? 'pgembedd'  -- the usual message gets by without a call
+                                            then _changed_at(d.message, d.enqueued_at) else d.enqueued_at end)
+               filter (where d.msg_id not in (select unnest(gone))) into lag from deleted d;
+    else
+        with deleted as (delete from pgmq.q_pgembedd_backfill q where q.msg_id = any (done) returning q.*)
+        select avg(clock_timestamp() - case when d.message ? 'pgembedd'  -- the usual message gets by without a call
+                                            then _changed_at(d.message, d.enqueued_at) else d.enqueued_at end)
+               filter (where d.msg_id not in (select unnest(gone))) into lag from deleted d;
+    end if;
     if outcomes && array['changed', 'rewritten', 'locked'] then
         perform _release_unwritten(queue, msg_ids, outcomes);
     end if;
@@ -66,18 +67,22 @@ end $$;
 create or replace function pgembedd_internal._forget_exceptions(pipeline_id integer, keys jsonb[]) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+-- Where the exceptions are another pipeline's, a scan of all of them would look like the shortest way to the first.
+set enable_seqscan = off
 as $$
 declare
-    forgotten bigint;
+    forgotten bigint := 0;
 begin
     -- By the hash the index finds a key; no key is looked for where the pipeline has none.
-    delete from row_state r using unnest(keys) as k(key)
-    where r.pipeline_id = $1 and r.key = k.key and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(k.key, 0)
-      and exists (select from row_state a where a.pipeline_id = $1);
-    get diagnostics forgotten = row_count;
-    delete from dead_letter d using unnest(keys) as k(key)
-    where d.pipeline_id = $1 and d.key = k.key and jsonb_hash_extended(d.key, 0) = jsonb_hash_extended(k.key, 0)
-      and exists (select from dead_letter a where a.pipeline_id = $1);
+    if exists (select from row_state r where r.pipeline_id = $1) then
+        delete from row_state r using unnest(keys) as k(key)
+        where r.pipeline_id = $1 and r.key = k.key and jsonb_hash_extended(r.key, 0) = jsonb_hash_extended(k.key, 0);
+        get diagnostics forgotten = row_count;
+    end if;
+    if exists (select from dead_letter d where d.pipeline_id = $1) then
+        delete from dead_letter d using unnest(keys) as k(key)
+        where d.pipeline_id = $1 and d.key = k.key and jsonb_hash_extended(d.key, 0) = jsonb_hash_extended(k.key, 0);
+    end if;
     return forgotten;
 end $$;
 
@@ -91,13 +96,9 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    if exists (select from row_state r where r.pipeline_id = _record_outcomes.pipeline_id)
-        or exists (select from dead_letter d where d.pipeline_id = _record_outcomes.pipeline_id)
-    then
-        perform _forget_exceptions(_record_outcomes.pipeline_id, array(
-            select o.key from unnest(keys, outcomes) as o(key, outcome)
-            where o.outcome in ('written', 'unchanged', 'cleared', 'gone')));
-    end if;
+    perform _forget_exceptions(_record_outcomes.pipeline_id, array(
+        select o.key from unnest(keys, outcomes) as o(key, outcome)
+        where o.outcome in ('written', 'unchanged', 'cleared', 'gone')));
     if true = any (_record_outcomes.blank) or 0 < any (_record_outcomes.dropped) then
         insert into row_state (pipeline_id, key, state, dropped_tokens)
         select _record_outcomes.pipeline_id, o.key,

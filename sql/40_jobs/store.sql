@@ -161,7 +161,8 @@ $$;
 -- latest message brings: `keys` are the rows, `jobs` says for each of them where in `of_ids` that message stands, and
 -- `positions` for each of `msg_ids` where in `keys` its row stands. All null when no message is left. A standby that is
 -- promoted without the primary's last transactions gives their numbers to other messages, also of other pipelines.
--- Both queues stand in one statement, whose plan is kept: to plan takes longer than to lock some jobs.
+-- The plans are kept: to plan takes longer than to lock some jobs. Each queue has its own, as a statement over both
+-- would wait for a lock on either, such as that of a REINDEX.
 create or replace function pgembedd_internal._lock_jobs(
     queue text, pipeline_id integer, of_ids bigint[], read_cts integer[],
     out msg_ids bigint[], out positions integer[], out keys jsonb[], out jobs integer[]
@@ -171,26 +172,31 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 -- By the index on msg_id, whatever is known of the queues: a nested loop would compare each message with each.
 set enable_nestloop = off set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
+declare
+    held_ids bigint[];
+    held_keys jsonb[];
+    held_jobs bigint[];
 begin
     perform _queue_table(queue);  -- no other queue
-    with claimed as materialized (
-        select * from rows from (unnest(of_ids), unnest(read_cts)) with ordinality as c(msg_id, read_ct, job)),
-    fresh as materialized (
-        select q.msg_id, q.message -> 'id' as id, c.job
-        from claimed c join pgmq.q_pgembedd_fresh q using (msg_id, read_ct)
-        where queue = 'pgembedd_fresh' and q.msg_id = any (of_ids)
-          and q.message ->> 'pipeline' = _lock_jobs.pipeline_id::text
-        order by q.msg_id for update of q),
-    backfill as materialized (
-        select q.msg_id, q.message -> 'id' as id, c.job
-        from claimed c join pgmq.q_pgembedd_backfill q using (msg_id, read_ct)
-        where queue = 'pgembedd_backfill' and q.msg_id = any (of_ids)
-          and q.message ->> 'pipeline' = _lock_jobs.pipeline_id::text
-        order by q.msg_id for update of q),
-    ranked as (
+    if queue = 'pgembedd_fresh' then
+        select array_agg(h.msg_id), array_agg(h.id), array_agg(h.job) into held_ids, held_keys, held_jobs
+        from (select q.msg_id, q.message -> 'id' as id, c.job
+              from rows from (unnest(of_ids), unnest(read_cts)) with ordinality as c(msg_id, read_ct, job)
+              join pgmq.q_pgembedd_fresh q using (msg_id, read_ct)
+              where q.msg_id = any (of_ids) and q.message ->> 'pipeline' = pipeline_id::text
+              order by q.msg_id for update of q) h;
+    else
+        select array_agg(h.msg_id), array_agg(h.id), array_agg(h.job) into held_ids, held_keys, held_jobs
+        from (select q.msg_id, q.message -> 'id' as id, c.job
+              from rows from (unnest(of_ids), unnest(read_cts)) with ordinality as c(msg_id, read_ct, job)
+              join pgmq.q_pgembedd_backfill q using (msg_id, read_ct)
+              where q.msg_id = any (of_ids) and q.message ->> 'pipeline' = pipeline_id::text
+              order by q.msg_id for update of q) h;
+    end if;
+    with ranked as (
         select h.*, dense_rank() over (order by h.id) as row_no,
                lead(true, 1, false) over (partition by h.id order by h.msg_id) as older
-        from (table fresh union all table backfill) h)
+        from unnest(held_ids, held_keys, held_jobs) as h(msg_id, id, job))
     select array_agg(r.msg_id order by r.row_no, r.msg_id), array_agg(r.row_no order by r.row_no, r.msg_id),
            array_agg(r.id order by r.row_no) filter (where not r.older),
            array_agg(r.job order by r.row_no) filter (where not r.older)
@@ -219,6 +225,6 @@ begin
     end if;
     return query select h.id, h.outcome from unnest(held_ids, held_outcomes) as h(id, outcome);
     if coalesce(cardinality(held_ids), 0) < cardinality(msg_ids) then
-        return query select c.id, 'lost' from unnest(msg_ids) as c(id) where c.id <> all (coalesce(held_ids, '{}'));
+        return query select c.id, 'lost' from (select unnest(msg_ids) except select unnest(held_ids)) c(id);
     end if;
 end $$;

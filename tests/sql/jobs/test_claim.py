@@ -253,7 +253,7 @@ def test_a_store_compares_no_job_with_each_other(connection: psycopg.Connection)
     connection.execute("set enable_hashjoin = off")
     plans = explain_all(connection)
     assert set(store(connection, jobs)) == {"written"}
-    locks = [plan["Plan"] for plan in plans if "with claimed as" in plan["Query Text"]]
+    locks = [plan["Plan"] for plan in plans if "order by q.msg_id for update of q" in plan["Query Text"]]
     assert [node.get("Rows Removed by Join Filter", 0) for plan in locks for node in nodes_of(plan)] != []
     assert max(node.get("Rows Removed by Join Filter", 0) for plan in locks for node in nodes_of(plan)) < 300
 
