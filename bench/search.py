@@ -69,7 +69,6 @@ from bench.workers import database
 SIZES = (10_000,)
 FULL = (10_000, 100_000)
 SHARES = {"100 %": 1.0, "10 %": 0.1, "1 %": 0.01, "0.1 %": 0.001}
-PER_SUBJECT = 5
 QUESTIONS, ASKED_WORDS = 200, 8
 K = 10
 HANDS = {BY_INDEX: BOTH_BY_INDEX, EXACTLY: BOTH_EXACTLY}  # by meaning, and by both
@@ -92,9 +91,9 @@ class Measured:
 class Bench:
     """A table with so many rows, and what is asked of it."""
 
-    def __init__(self, connection: psycopg.Connection, rows: int, graph: tuple[int, int]) -> None:
+    def __init__(self, connection: psycopg.Connection, rows: int, graph: tuple[int, int], per_subject: int) -> None:
         """Load and index it. `graph` is the `m` and `ef_construction` of the index."""
-        self._connection, self._rows, self._graph = connection, rows, graph
+        self._connection, self._rows, self._graph, self._per_subject = connection, rows, graph, per_subject
         self._name = f"{rows} rows" + ("" if graph == GRAPH else " with m={}, ef_construction={}".format(*graph))
         real, written = real_vectors(rows + QUESTIONS), texts()[: rows + QUESTIONS]
         self._asked_words = [" ".join(re.findall(r"\w+", text)[:ASKED_WORDS]) for text in written[:QUESTIONS]]
@@ -166,8 +165,12 @@ class Bench:
         """The column to filter by, and the number of a question."""
         for number in range(SUBJECTS):
             alike = np.argsort(-(self._questions @ self._questions[number]))
-            chosen = {"near": alike[1:], "far": alike[::-1], "independent": np.arange(number * PER_SUBJECT, QUESTIONS)}
-            for question in chosen[kind][:PER_SUBJECT]:
+            chosen = {
+                "near": alike[1:],
+                "far": alike[::-1],
+                "independent": np.arange(number * self._per_subject, QUESTIONS),
+            }
+            for question in chosen[kind][: self._per_subject]:
                 yield ("independent" if kind == "independent" else f"near_{number}"), question
 
     def _ask(self, found: dict[str, Measured], column: str, below: int, number: int) -> None:
@@ -286,6 +289,7 @@ def main() -> None:
     options.add_argument(
         "--graph", type=int, nargs=2, default=GRAPH, metavar=("M", "EF_CONSTRUCTION"), help="of the index"
     )
+    options.add_argument("--questions", type=int, default=5, help="so many of each of the subjects, 5 unless given")
     options.add_argument("--clients", type=int, nargs="+", default=[], help="searches a second by so many at once, too")
     options.add_argument("--parts", action="store_true", help="the time of each part of a search, and nothing else")
     given = options.parse_args()
@@ -293,7 +297,7 @@ def main() -> None:
     for rows in given.rows or (FULL if given.full else SIZES):
         memory = f"{1 + rows // 250_000}GB"  # so that the graph fits into it while it is built
         with database(maintenance_work_mem=memory) as (connection, conninfo):
-            bench = Bench(connection, rows, tuple(given.graph))
+            bench = Bench(connection, rows, tuple(given.graph), given.questions)
             if given.parts:
                 found += bench.parts()
                 continue
