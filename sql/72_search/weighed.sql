@@ -7,16 +7,28 @@ create or replace function pgembedd_internal._search_weighed(
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
+begin
+    if target.documents is null or row_security_active(target.source) then
+        return _search_weighed_by_visible(target, asked);
+    end if;
+    asked.documents := target.documents;
+    asked.average_length := target.average_length;
+    asked.shares := _search_shares(target.id, asked.words);
+    return asked;
+end $$;
+
+-- Of the first rows that the caller may read. Several processes would read others each time, and scores would change.
+create or replace function pgembedd_internal._search_weighed_by_visible(
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked
+) returns pgembedd_internal._asked
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
+as $$
 declare
     sampled bigint;
     counts bigint[];
 begin
-    if target.documents is not null and not row_security_active(target.source) then
-        asked.documents := target.documents;
-        asked.average_length := target.average_length;
-        asked.shares := _search_shares(target.id, asked.words);
-        return asked;
-    end if;
     execute format('select (select pg_catalog.count(*) from (select from %1$s s limit 10000) d), '
         'greatest(coalesce(pg_catalog.avg(pg_catalog.length(v.pgembedd_words)), ''infinity''), 1), '
         'pg_catalog.count(*), array[%2$s]::pg_catalog.int8[] '

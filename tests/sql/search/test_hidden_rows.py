@@ -163,3 +163,36 @@ def test_words_are_weighed_by_the_rows_that_a_role_may_read(roles: Roles, databa
             )
             call(connection, "sweep")
             assert theirs.execute(statement).fetchall() == of_all
+
+
+def test_words_are_weighed_by_the_same_rows_whatever_processes_a_search_may_take(
+    roles: Roles, database: Database
+) -> None:
+    """The policy hides every row from a parallel worker, so a sample that one reads is empty."""
+    reader = roles.make("reader")
+    with connected(database) as connection:
+        connection.execute("create table documents (id int primary key, title text, content text)")
+        create_pipeline(connection, text_config="english")
+        connection.execute("update pgembedd_internal.pipeline set fingerprint = 'x'")
+        connection.execute("insert into documents select i, 'a', 'often text' from generate_series(1, 30) i")
+        work(connection)
+        call(connection, "grant_search", role=reader)
+        connection.execute(f"grant select on documents to {reader}")
+        call(connection, "sweep")
+        connection.execute(
+            "create function leads() returns boolean language plpgsql parallel safe as"
+            " $$ begin return pg_backend_pid() = current_setting('test.leader')::integer; end $$"
+        )
+        connection.execute("create policy own on documents using (leads())")
+        connection.execute("alter table documents enable row level security")
+        call(connection, "sweep")
+    found = "select key, score from pgembedd.search('documents', 'often', mode => 'text')"
+    with connect_as(database, reader) as theirs:
+        theirs.execute("select set_config('test.leader', pg_backend_pid()::text, false)")
+        alone = theirs.execute(found).fetchall()
+        assert len(alone) == 10
+        theirs.execute("set min_parallel_table_scan_size = 0")
+        theirs.execute("set parallel_setup_cost = 0")
+        theirs.execute("set parallel_tuple_cost = 0")
+        theirs.execute("set parallel_leader_participation = off")
+        assert theirs.execute(found).fetchall() == alone
