@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from bench.page.results import Run
 from bench.result import TIMES, amount
@@ -53,6 +54,11 @@ def over(ours: str, theirs: str, pick: Callable[[list[float]], float] = max) -> 
     return lambda run: only(ours, pick)(run) / only(theirs)(run)
 
 
+def ratio(case: str, pick: Callable[[list[float]], float] = max) -> Formula:
+    """The ratio of a case to the one that it is compared with; of several the one to pick."""
+    return lambda run: pick([each.ratio or 0.0 for each in run.matching(case)])
+
+
 def speed(precision: str, peers: str, *, faithful: bool = False) -> Formula:
     """Our speed at a precision against the fastest peer whose case matches; among those as exact as the gate asks."""
 
@@ -94,6 +100,11 @@ def like_by_hand(case: str, size: str) -> Formula:
     return lambda run: min(share(run) for share in shares)
 
 
+def carried(words: str, by_hand: str) -> Formula:
+    """The time of a row by a worker as a multiple of what it takes by hand."""
+    return over(f"{WORKER}, {words}, by the clock", f"{by_hand}, {words}, by the clock")
+
+
 INDEXES = ("no index", "HNSW index")
 INT8, EXACT = (rf"(?!pgembedd)(?{sign}.*\bint8\b).*, best settings" for sign in "=!")
 SENTENCE = "sentence-transformers, defaults"
@@ -102,6 +113,9 @@ THERE = f"{OTHER}, vector there"
 QUEUED, SHALLOW = r"null model, [\d,]+ queued", "null model, 1,000 queued"
 SEARCH_IN_SQL = r"search with embed\(\) as a subquery, p50"
 LIMIT = "16 texts a request, what the limits allow"
+WHOLE = r"\d+ rows, 100 %, search\(\)"
+FILTERED = r"\d+ rows, .*(independent|near|far).*, search\(\)"
+BY_HAND, CHECKED, WORKER = "by hand", "by hand and checked", "1 worker"
 
 CHIEF = (
     Target("embed", "fp32, against fastembed at its defaults", "≥ 5.5 x", speed("fp32", "fastembed, defaults")),
@@ -124,6 +138,12 @@ CHIEF = (
         "triggers", "bulk insert, against a bare table", "≤ 2.5 x", over(f"{INSERTS}, pipeline", f"{INSERTS}, bare")
     ),
     Target("providers", "through a provider, share of its limits", "≥ 0.9 x", over("16 texts a request", LIMIT)),
+    Target("search", "by meaning, beyond by hand", "≤ 0.6 ms", only(f"{WHOLE} beyond by hand, p50")),
+    Target("search", "with a filter, median beyond by hand", "≤ 1 ms", only(f"{FILTERED} beyond by hand, p50", median)),
+    Target("search", "hybrid, median against by hand", "≤ 1.5 x", ratio(r".*, search\(\), hybrid, p50", median)),
+    Target("carry", "a row with words, against by hand", "≤ 1.5 x", carried("with words", BY_HAND)),
+    Target("carry", "a row without words, the same", "≤ 1.5 x", carried("no words", BY_HAND)),
+    Target("carry", "a row without words, against by hand and checked", "≤ 1.5 x", carried("no words", CHECKED)),
 )
 """Shown on the page, and with all others next to the results."""
 
@@ -155,4 +175,12 @@ TARGETS = (
     ),
     Target("generation", "processor time of a delta", "≤ 0.0002 s", only("worker, 1 answer, CPU a delta")),
     Target("generation", "from a question to its first delta", "≤ 0.05 s", only(r"worker, first delta after ask\(\)")),
+    Target("search", "lowest recall@10", "≥ 0.95 recall@10", only(r"recall@10, .*, search\(\)", min)),
+    Target("search", "lowest completeness", "≥ 1 completeness", only(r"completeness, .*, search\(\)", min)),
+    Target("search", "16 clients, p99 against p50", "≤ 4 x", ratio(r".*, 16 clients, search\(\), p99")),
+    Target("answers", "processor time of a delta, one viewer", "≤ 0.0002 s", only("1 viewer, CPU a delta")),
+    Target("answers", "processor time of a delta, each of 50 viewers", "≤ 0.0002 s",
+           only("50 viewers of 1 answer, CPU a delta")),
+    Target("answers", "the end of an answer, for each of 1,000 viewers", "≤ 0.0003 s",
+           only("1,000 viewers of 1 answer, end, a viewer")),
 )  # fmt: skip
