@@ -1,12 +1,12 @@
--- The text leg: the rows or chunks that hold a word of the query and pass the filter, the best first. Each counts
--- sum of idf * ts_rank(word) / (0.7 + 0.3 * length / average length). The candidates are those with the rarest words,
--- as many words as keep them few; where these are less than `enough`, some with the other words come after them, and
--- more of both until there are. What a list of ten or more has stays its beginning, so it is that of every longer one.
--- To a list that is fused, no row of common words is added to make it longer. Rows of common words are taken in the
--- order of the table. Where the filter keeps so few rows that those with the rarest words would hardly be ten, all
--- that pass it are candidates, as long as they are no more than the planner expects by far: by the filter, or by all of
--- the words where less is read so. To look a row up by its key costs about one of the planner's units. `passing` reads
--- the rows that pass with their distances to the vector $8, of which the nearest are found, too.
+-- The text leg: the rows or chunks that hold a word of the query and pass the filter, the best first. Each counts sum
+-- of idf * ts_rank(word) / (0.7 + 0.3 * length / average length). The candidates are those with the rarest words, as
+-- many words as keep them few; where these are less than `enough`, some with the other words come after them, and more
+-- of both until there are. What a list of ten or more has stays its beginning, so it is that of every longer one. To a
+-- list that is fused, no row of common words is added to make it longer. Rows of common words are taken as they are
+-- read, mostly in the order of the table. Where the filter keeps so few rows that those with the rarest words would
+-- hardly be ten, all that pass it are candidates, as long as they are no more than the planner expects by far: by the
+-- filter, or by all of the words where less is read so. To look a row up by its key costs about one of the planner's
+-- units. `passing` reads the rows that pass with their distances to the vector $8, of which the nearest are found, too.
 create or replace function pgembedd_internal._search_words(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, passing text default null,
     out hits pgembedd_internal._search_hit[], out candidates bigint[], out any_of tsquery,
