@@ -23,15 +23,15 @@ PARTS = {
     "the filter": "_search_filter.*|_search_plain_filter|_search_condition.*"
     "|_search_operand|_search_plain_operand|_plain_types"
     "|_search_compared|_search_literal|_search_columns|_base_type",
-    "the choice of a path": "_search_expected|_search_filtered(_once)?|_search_path|_search_steps?|_search_lengths?"
-    "|_with_partitions",
+    "the choice of a path": "_search_expected|_search_filtered_once|_search_path|_search_partitions|_search_steps?"
+    "|_search_lengths?|_with_partitions",
     "the query's words": "_search_words_asked|_search_syntax|_search_rarest|_search_weighed|_search_shares|_search_each"
     "|_search_any",
     "statements put together": "_render|_search_(made_)?statement|_search_from|_search_kept|_search_placed"
     "|_search_parts|_search_visited_now|_search_found|_search_passing|_search_words_(statement|joins|vectors)"
     "|_search_candidates|_search_late|_search_rows_statement",
     "the scan by meaning": r"_search_\d+_(nearest.*|page)|_search_page|_search_at_once|_search_by_index|_search_exactly"
-    "|_search_set(tings)?|_search_visited|.*_distance|.*_to_halfvec",
+    "|_search_set|_search_visited|.*_distance|.*_to_halfvec",
     "the scan by words": "_search_words(_set)?",
     "the lists": "_search_hits|_search_list|_search_nearest|_search_joined|_search_depths",
     "what is shown": r"_search_\d+_rows|_search_rows|_search_shown|_search_cut|_search_snippet|_search_headline"

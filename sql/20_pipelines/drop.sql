@@ -34,6 +34,8 @@ begin
     end loop;
     delete from answer a where a.pipeline = gone.name;
     delete from answer_settings s where s.pipeline = gone.name;
+    -- Of what is made from its rows: they are no pages any more.
+    delete from prepared_search s using pipeline p where p.id = s.pipeline_id and p.source = gone.embedding_table;
     delete from pipeline p where p.id = gone.id;
     perform _notify('dropped', gone.id, name => gone.name);
 exception when lock_not_available then

@@ -41,8 +41,10 @@ declare
 begin
     -- Each of the looks into the catalog sees another moment: what a rename in between makes of it is gone at once.
     if problem is not null then problem := _problem(pipeline); end if;
-    if problem is not null or pipeline.shape is not distinct from _shape(pipeline) then
-        return problem;
+    if problem is not null then return problem; end if;
+    if pipeline.shape is not distinct from _shape(pipeline) then
+        perform _follow_search(pipeline);
+        return null;
     end if;
     -- Several workers may come at once; the second one finds it done.
     select p.shape into known from pipeline p where p.id = _follow.pipeline.id for no key update;

@@ -21,28 +21,36 @@ create or replace view pgembedd_internal._search_target as
            null::text as row_expression, null::text as content, null::boolean as pages, null::boolean as kept,
            -- For filters: `columns` of Postgres's own types, with these, and statements, as what stands around their
            -- filter, by path and what is found, as in exact_row. Null where it is not prepared.
-           null::jsonb as filters
+           null::jsonb as filters,
+           -- The indexes of the vectors that are valid, and whether each has all rows; of the table as it is now, its
+           -- rows and pages as the planner knows them, and whether it has parts.
+           null::oid[] as indexes, null::boolean as whole, null::double precision as rows,
+           null::double precision as disk_pages, null::boolean as has_parts
     where false;
 comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
 
--- What the parts of a target follow from: the names of the tables, names and types of their columns, the index of the
--- key, and what the pipeline is. A view, as a function of it would be one more statement of each search.
+-- What the parts of a target follow from: the names of the tables, names and types of their columns, their valid
+-- indexes, and what the pipeline is; and how large the vectors' table is. A view, as a function of it would be one more
+-- statement of each search, with subqueries, as they take less to begin with than joins.
 create or replace view pgembedd_internal._search_basis as
     select one.id as pipeline_id, one.name, one.task,
            concat_ws(' ', one.source, one.source::oid, one.embedding_table, one.embedding_table::oid,
                one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
-               exists (select from pgembedd_internal.pipeline p
-                       where p.embedding_table = one.source and p.task = 'parse'),
-               (select i.indexrelid from pg_index i where i.indrelid = one.source and i.indisprimary),
-               (select sum(hashnameextended(a.attname, hashint8extended(
-                           (a.attrelid::bigint << 32) + a.atttypid::bigint, a.attnum)) + case
+               (select bit_xor(hashoidextended(i.indexrelid, 0)) from pg_index i
+                where i.indrelid in (one.source, one.embedding_table) and i.indisvalid),
+               (select bit_xor(hashnameextended(a.attname, hashint8extended(
+                           (a.attrelid::bigint << 32) + a.atttypid::bigint, a.attnum)) # case
                            when a.atttypid >= 16384
                            then (select hashtextextended(concat(t.typnamespace::regnamespace, '.', t.typname), a.attnum)
-                                 from pg_type t where t.oid = a.atttypid)::numeric else 0 end)
+                                 from pg_type t where t.oid = a.atttypid) else 0 end)
                 from pg_attribute a
-                where a.attrelid in (one.source, one.embedding_table) and a.attnum > 0 and not a.attisdropped)) as basis
-    from pgembedd_internal.pipeline one;
+                where a.attrelid in (one.source, one.embedding_table) and a.attnum > 0 and not a.attisdropped)
+           ) as basis,
+           greatest(c.reltuples, 0)::double precision as rows, c.relpages::double precision as disk_pages,
+           c.relhassubclass as has_parts
+    from pgembedd_internal.pipeline one
+    left join pg_class c on c.oid = coalesce(one.embedding_table, one.source);
 comment on view pgembedd_internal._search_basis is
     'What a prepared search follows from: where it is another, what a search has to know is looked up.';
 
@@ -58,22 +66,23 @@ as $$
 declare
     one pgembedd_internal.pipeline;
     prepared jsonb;
-    filters jsonb;
     target pgembedd_internal._search_target;
     ignored text;
 begin
     if source is not null then name := (_searched(name, source)).name; end if;
-    select s.target, s.filters into prepared, filters  -- in a subquery, lest a hash join make the basis twice
+    select s.target, s.filters, b.rows, b.disk_pages, b.has_parts
+    into prepared, target.filters, target.rows, target.disk_pages, target.has_parts
     from _search_basis b
-    cross join lateral (select s.* from prepared_search s where s.pipeline_id = b.pipeline_id offset 0) s
-    where b.name = $1 and (b.task = 'embed' or with_words is null) and s.basis = b.basis;
+    -- In a subquery, lest a hash join make the basis twice.
+    left join lateral (select s.* from prepared_search s where s.pipeline_id = b.pipeline_id offset 0) s
+    on s.basis = b.basis
+    where b.name = $1 and (b.task = 'embed' or with_words is null);
     if prepared is not null then
-        target := jsonb_populate_record(null::_search_target, prepared);
-        target.filters := filters;
+        target := jsonb_populate_record(target, prepared);
     else
         one := _searched(name, source);
         if with_words is not null then ignored := _check_has_vectors(one); end if;
-        target := _made_search_target(one);
+        target := _made_search_target(one, target);
         if target.embedding_no is null or target.source_schema is null then
             raise exception using
                 message = coalesce(_problem(one), format('The pipeline "%s" cannot be searched.', one.name)),
@@ -85,13 +94,12 @@ begin
 end $$;
 
 create or replace function pgembedd_internal._made_search_target(
-    one pgembedd_internal.pipeline
+    one pgembedd_internal.pipeline, target pgembedd_internal._search_target default null
 ) returns pgembedd_internal._search_target
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    target pgembedd_internal._search_target;
     vector_schema text;
 begin
     target.id := one.id;
@@ -114,6 +122,10 @@ begin
       -- A column of the key that was renamed is not in the embedding table.
       and (not target.chunked
            or _missing_columns(target.vectors, array(select k.name from _key_columns(one.source) k)) is null);
+    select array_agg(i.indexrelid), bool_and(i.indpred is null) into target.indexes, target.whole
+    from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
+    where i.indrelid = target.vectors and i.indisvalid and i.indkey[0] = target.embedding_no
+      and m.amname in ('hnsw', 'ivfflat');
     vector_schema := replace(quote_ident(target.vector_schema), '%', '%%');
     target.distance_to := format(
         '(%%1$s.%s operator(%s.%s) $%%2$s::%s.%s)', replace(target.embedding, '%', '%%'), vector_schema,

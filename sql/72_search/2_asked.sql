@@ -11,6 +11,7 @@ create or replace view pgembedd_internal._asked as
            -- pass, what it costs to read them all, in its units, and whether an index leads to them.
            null::integer as wanted, null::double precision as matches, null::double precision as exact_cost,
            null::boolean as by_index,
+           null::boolean as filtered,  -- whether an index scan meets rows that are no hits
            null::oid[] as indexes,  -- of the vectors' table: whose entries count as visited
            -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each, and the idf;
            -- what must and must not occur; the table where the caller may look them up, its rows, and their length.
@@ -56,6 +57,7 @@ begin
     asked.condition := coalesce(asked.condition, _search_filter(target.source, asked.filter));
     asked.words_condition := asked.condition;
     asked.near_condition := asked.condition;
+    asked.filtered := asked.condition <> 'true' or row_security_active(target.vectors);
     asked.plain := asked.query;
     asked.mode := case when asked.mode = 'semantic' then asked.mode else _search_mode(target, asked) end;
     if asked.mode = 'semantic' then return asked; end if;
@@ -69,11 +71,13 @@ begin
         asked.words_condition := format('(%s) and not exists (%s)', asked.condition,
                                         _search_words_of_row(target, asked, asked.excluded));
         asked.near_condition := asked.words_condition;
+        asked.filtered := true;
     end if;
     if asked.required is not null then
         asked.near_condition := format('(%s) and exists (%s %s)', asked.words_condition,
             _search_words_of_row(target, asked, asked.required),
             case when target.chunked then 'and w.chunk_index operator(pg_catalog.=) v.chunk_index' end);
+        asked.filtered := true;
     end if;
     return asked;
 end $$;

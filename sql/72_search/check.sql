@@ -134,7 +134,8 @@ begin
 end $$;
 
 -- How many jobs are in the backfill. Where that is `told`: of their rows some may have no vector yet, and others the
--- one of what they were before. Null for a caller from whom policies hide rows: it may not know how many there are. A
+-- one of what they were before. Null where none are to be told, and for a caller from whom policies hide rows: it may
+-- not know how many there are. A
 -- change of the model renames: what was looked up at the beginning may hold other vectors by now. Volatile, so that it
 -- sees what was committed since the search began.
 create or replace function pgembedd_internal._search_waiting(
@@ -153,16 +154,17 @@ begin
     if one.source is null then
         raise exception using message = format('The model of "%s" was changed at this moment.', name),
             hint = 'Search again.', errcode = 'serialization_failure';
-    elsif not _sees_all_rows(one.source, one.source) then
-        return null;
-    elsif to_regclass('pgmq.q_pgembedd_backfill') is null then
-        return 0;
     end if;
-    waiting := coalesce(one.rows_left, 0) + (select count(*) from (
-        select from pgmq.q_pgembedd_backfill q
-        -- As in _is_for(), so that the queue's index serves.
-        where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
-    if told and waiting > 0 then
+    waiting := coalesce(one.rows_left, 0);
+    if to_regclass('pgmq.q_pgembedd_backfill') is not null then
+        waiting := waiting + (select count(*) from (
+            select from pgmq.q_pgembedd_backfill q
+            -- As in _is_for(), so that the queue's index serves.
+            where "left"(coalesce(q.message ->> 'pipeline', ''), 20) collate "C" = pipeline_id::text limit 10001) w);
+    end if;
+    if told and waiting = 0 or not _sees_all_rows(one.source, one.source) then
+        return null;
+    elsif told then
         raise notice '% in the backfill: rows without a vector are not found yet, others by their old one.',
             case when waiting > 10000 then 'More than ' else '' end || _counted(least(waiting, 10000),
                 format('job of "%s" waits', name), format('jobs of "%s" wait', name));

@@ -32,7 +32,7 @@ begin
     end if;
     asked.wanted := (  -- of the longest list
         select max(d) from unnest(_search_depths(asked.mode, least(1000, asked.skip + asked.k))) d);
-    if _search_filtered(asked.near_condition, target.vectors) then asked := _search_expected(target, asked); end if;
+    if asked.filtered then asked := _search_expected(target, asked); end if;
     hidden := row_security_active(target.source);
     plan := jsonb_build_object('pipeline', target.name, 'mode', asked.mode, 'k', k, 'skip', asked.skip, 'per', per,
         'filter', asked.condition, 'row_security', hidden or row_security_active(target.vectors),
@@ -67,13 +67,13 @@ declare
 begin
     leg := _search_nearest(target, asked);
     target.kept := false;  -- EXPLAIN shows no plan of a function
-    before := _search_set(_search_settings(leg.steps[1], leg.visits, leg.rows));
+    before := _search_set(leg.steps[1], leg.visits, leg.rows);
     ef_search := current_setting('hnsw.ef_search', true);
     iterative_scan := current_setting('hnsw.iterative_scan', true);
     execute 'explain (analyze, format json) '
         || _search_statement(target, asked, case leg.path when 'index' then 'index' else 'exact' end, false)
     into plan using asked.embedding, leg.breadth;
-    before := _search_set(before);
+    before := _search_set(null, null, null, before);
     scans := _scans_of(plan::jsonb, target.alias);
     if leg.path = 'index' and not jsonb_path_exists(scans, '$[*]."Order By"') then
         leg.path := 'exact';

@@ -12,6 +12,11 @@ declare
     hits pgembedd_internal._search_hit[] := '{}';
 begin
     if asked.skip >= wanted then return hits; end if;
+    if asked.filtered then asked := _search_expected(target, asked); end if;
+    if asked.mode = 'semantic' and wanted <= 100 then  -- one list
+        asked.wanted := wanted;
+        return (_search_nearest(target, asked)).hits[asked.skip + 1:wanted];
+    end if;
     foreach asked.wanted in array _search_depths(asked.mode, wanted) loop
         hits := _search_joined(hits, _search_list(target, asked), asked.wanted, asked.per, asked.mode);
         exit when cardinality(hits) < asked.wanted or cardinality(hits) >= wanted;
@@ -45,10 +50,8 @@ declare
     near record;
     words record;
 begin
-    if _search_filtered(asked.near_condition, target.vectors) then
-        asked := _search_expected(target, asked);
-        if asked.mode = 'hybrid' then asked := _search_filtered_once(target, asked); end if;
-    end if;
+    if asked.filtered and asked.matches is null then asked := _search_expected(target, asked); end if;
+    if asked.matches is not null and asked.mode = 'hybrid' then asked := _search_filtered_once(target, asked); end if;
     if asked.mode = 'semantic' then return (_search_nearest(target, asked)).hits; end if;
     if asked.mode = 'text' then return (_search_words(target, asked)).hits; end if;
     near := _search_nearest(target, asked, asked.matches <= 5000 and asked.words <> '{}' and not target.chunked

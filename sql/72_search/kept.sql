@@ -29,34 +29,61 @@ begin
     perform _keep_search_page(target);
 end $$;
 
--- Where there is no index the statement for one would sort all rows, so the page is not by this.
+-- Where there is no index the statement for one would sort all rows, so the page is not by this; null is one that the
+-- index does not fill at once.
 create or replace function pgembedd_internal._keep_search_page(target pgembedd_internal._search_target) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _keep_statement(target.id, 'page', format(
-        '(embedding %s, vectors oid, breadth integer, skip integer, k integer, marks text[], length integer) '
-        'returns pgembedd_internal._similar_hit[]', _vector_type('vector')), format($q$
+        '(embedding %s, rows double precision, words tsquery, marks text[], length integer, config oid, '
+        'breadth integer, skip integer, k integer) returns pgembedd_internal._similar_hit[]', _vector_type('vector')), (
+        select format($q$
             declare
-                settings text[];
-                hits pgembedd_internal._search_hit[];
+                before text[] := _search_set(breadth, null, rows);
+                seen integer;
+                hits pgembedd_internal._similar_hit[];
             begin
-                select _search_settings(breadth, null, greatest(c.reltuples, 0)) into settings
-                from pg_class c where c.oid = vectors and not c.relhassubclass and exists (
-                    select from pg_index i where i.indrelid = vectors and i.indisvalid and i.indkey[0] = %s
-                    and (select a.amname from pg_class x join pg_am a on a.oid = x.relam where x.oid = i.indexrelid)
-                        in ('hnsw', 'ivfflat'));
-                if settings is null then return null; end if;
-                settings := _search_set(settings);
-                hits := (%s(embedding, breadth)).hits;
-                settings := _search_set(settings);
-                if cardinality(hits) < breadth then return null; end if;
-                return %s(hits[skip + 1:skip + k], embedding, null, marks, length, null);
+                case $7 %s end case;
+                before := _search_set(null, null, null, before);
+                return case when seen >= breadth then coalesce(hits, '{}') end;
             end;
-        $q$, target.embedding_no, _search_kept(target.id, case when target.chunked then 'nearest_chunk'
-                                                               else 'nearest_row' end),
-             _search_kept(target.id, 'rows')));
+        $q$, string_agg(format('when %1$s then %2$s into seen, hits;', b.breadth,
+                               _search_page_statement(target, b.breadth::text)), ' '))
+        from unnest(_search_lengths()) b(breadth)));
+end $$;
+
+-- How many rows or chunks the index gives, and the hits of the page with what is shown, read once: the parameters are
+-- those of _search_rows_statement(), $8 how many to leave out, and $9 how many are wanted.
+create or replace function pgembedd_internal._search_page_statement(
+    target pgembedd_internal._search_target, breadth text
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    shown constant record := _search_shown(target, _most('row'));
+begin
+    return _render($q$
+        select pg_catalog.count(*), pg_catalog.array_agg(row (i.key, {chunk_index}, {similarity}, {similarity},
+                   {alias}.{own}_nth, null, {snippet}, {row}, {place})::pgembedd_internal._similar_hit
+                   order by {alias}.{own}_nth) filter (where {alias}.{own}_nth operator(pg_catalog.>) $8
+                   and {alias}.{own}_nth operator(pg_catalog.<=) ($8 operator(pg_catalog.+) $9))
+        from (select {alias}.*, pg_catalog.row_number() over (
+                  order by {alias}.{own} operator(pg_catalog.+) 0, {columns}) as {own}_nth from (
+                  select {alias}.*, {distance} as {own} from {vectors} {alias} {where}
+                  order by {distance} fetch first {breadth} rows with ties) {alias}) {alias} {source}
+        cross join lateral (select {key} as key) i
+        $q$, jsonb_build_object('own', target.own, 'alias', target.alias, 'breadth', breadth,
+        'chunk_index', target.chunk_index, 'snippet', shown.snippet, 'row', shown.row_expression,
+        'similarity', format(target.similarity_at, format('%s.%s', target.alias, target.own)),
+        'place', _search_place_expression(target), 'columns', format(target.hit_columns, target.alias),
+        'distance', format(target.distance_to, target.alias, 1), 'vectors', target.vectors,
+        'where', case when not target.chunked then format('where s.%s is not null', target.embedding) else '' end,
+        'source', case when target.chunked
+                       then format('join %s s on %s', target.source, format(target.key_match, 's', 'v')) else '' end,
+        'key', format(target.key_json, target.alias)));
 end $$;
 
 -- Keeps what searches of a pipeline have to know, and what that follows from.
@@ -84,6 +111,19 @@ begin
     from _search_basis b where b.pipeline_id = one.id
     on conflict (pipeline_id) do update
     set basis = excluded.basis, target = excluded.target, filters = excluded.filters;
+end $$;
+
+-- Prepares it again where tables or indexes are others than it was prepared for.
+create or replace function pgembedd_internal._follow_search(pipeline pgembedd_internal.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+begin
+    if not exists (select from _search_basis b join prepared_search s on s.pipeline_id = b.pipeline_id
+                   where b.pipeline_id = pipeline.id and s.basis = b.basis) then
+        perform _prepare_search(pipeline);
+        update pipeline p set code_version = _code_version(p.id) where p.id = pipeline.id;
+    end if;
 end $$;
 
 -- Makes one of these functions, which is the installer's, for the roles that may search. Not with our schemas in the

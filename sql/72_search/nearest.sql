@@ -13,13 +13,11 @@ as $$
 declare
     wanted integer := asked.wanted;
     of_row constant boolean := asked.per = 'row' and target.chunked;  -- the chunks of one row come together
-    plan record;
-    found_all boolean;
+    plan record; found record;
 begin
     steps := _search_steps(asked.mode, asked.wanted, of_row, asked.matches is not null);
     plan := _search_path(target, asked, steps);
-    path := plan.path;
-    rows := plan.rows;
+    path := plan.path; rows := plan.rows;
     if with_words and path = 'exact' then passing := _search_passing(target, asked, 8); return; end if;
     hits := '{}';
     if path = 'index' and asked.matches is null and not of_row then
@@ -28,10 +26,12 @@ begin
         path := case when hits <> '{}' then path else 'index, then exact' end;
     elsif path = 'index' then
         asked.indexes := plan.indexes;
-        select n.* into hits, found_all, visits, steps
-        from _search_by_index(target, asked, steps, plan.visits, plan.gap, rows) n;
+        found := _search_by_index(target, asked, steps, plan.visits, plan.gap, rows);
+        hits := found.hits;
+        visits := found.most;
+        steps := found.taken;
         breadth := steps[cardinality(steps)];
-        path := case when found_all then path else 'index, then exact' end;
+        path := case when found.found_all then path else 'index, then exact' end;
     end if;
     if path <> 'index' then
         visits := coalesce(visits, plan.visits[1]);
@@ -68,15 +68,6 @@ begin
                            * case when filtered then wanted else _search_length(wanted) end] end;
 end $$;
 
--- Whether an index scan meets rows that are no hits.
-create or replace function pgembedd_internal._search_filtered(condition text, vectors regclass) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-begin
-    return condition <> 'true' or row_security_active(vectors);
-end $$;
-
 -- The first of the steps with which a list can be as long as it is wanted.
 create or replace function pgembedd_internal._search_step(
     steps integer[], wanted integer, of_row boolean
@@ -100,9 +91,9 @@ declare
     hits pgembedd_internal._search_hit[];
     settings text[];
 begin
-    settings := _search_set(_search_settings(breadth, null, rows));
+    settings := _search_set(breadth, null, rows);
     execute _search_statement(target, asked, 'index', false) into hits using asked.embedding, breadth;
-    settings := _search_set(settings);
+    settings := _search_set(null, null, null, settings);
     return case when cardinality(hits) >= breadth then hits else '{}' end;
 end $$;
 
@@ -132,12 +123,12 @@ declare
 begin
     loop
         before := case when visits is not null then _search_visited(asked.indexes) end;
-        settings := _search_set(_search_settings(steps[1], visits[n], rows));
+        settings := _search_set(steps[1], visits[n], rows);
         ignored := case when gap is not null then set_config('pgembedd.scan_until', (before + gap)::text, true) end;
         execute _search_statement(target, asked, case when gap is null then 'index' else 'watched' end, n > 1)
         into hits, seen, parts, ends
         using asked.embedding, steps[n], steps[:n], gap, before + visits[n], asked.indexes;
-        settings := _search_set(settings);
+        settings := _search_set(null, null, null, settings);
         ignored := case when gap is not null then set_config('pgembedd.scan_until', outer_until, true) end;
         ends[n] := case when visits is not null then _search_visited(asked.indexes) end;
         reached := 0;
@@ -185,12 +176,17 @@ language plpgsql volatile
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
+    if cardinality(indexes) = 1 then return pg_stat_get_xact_tuples_returned(indexes[1]); end if;
     return (select sum(pg_stat_get_xact_tuples_returned(i)) from unnest(indexes) i);
 end $$;
 
--- Sets pgvector's settings for scans, those that are there and are given. Returns the ones of before, which are the
--- caller's: they are set again afterwards (an error resets them, too).
-create or replace function pgembedd_internal._search_set(settings text[]) returns text[]
+-- Sets pgvector's settings for scans, those that are there. Returns those of before, which are the caller's: they are
+-- set again afterwards, as `settings` (an error resets them, too). With `visits`, the scan may come to four times as
+-- many distances, which suffices for those rows, and to the memory for them; beyond, pgvector returns what it has met,
+-- without a look further.
+create or replace function pgembedd_internal._search_set(
+    breadth integer, visits integer, rows double precision, settings text[] default null
+) returns text[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -201,30 +197,19 @@ declare
         current_setting('hnsw.max_scan_tuples', true), current_setting('hnsw.scan_mem_multiplier', true)];
     ignored text;
 begin
+    settings := coalesce(settings, array[
+        -- With fewer, some questions find none of their ten nearest among so many rows (decision 9). Under a filter the
+        -- matches are a part of what is near.
+        greatest(before[1]::integer, least(1000, greatest(200 * sqrt(rows / 100000),
+            case when visits is null then greatest(100, 2 * breadth) else greatest(200, 4 * breadth) end))::integer
+            )::text,
+        'relaxed_order',
+        coalesce(4 * visits, 50000)::text,
+        greatest(before[4]::float8, least(1000, 128 * 1024 ^ 2 / pg_size_bytes(current_setting('work_mem'))))::text]);
     ignored := concat(
         case when before[1] <> settings[1] then set_config('hnsw.ef_search', settings[1], true) end,
         case when before[2] <> settings[2] then set_config('hnsw.iterative_scan', settings[2], true) end,
         case when before[3] <> settings[3] then set_config('hnsw.max_scan_tuples', settings[3], true) end,
         case when before[4] <> settings[4] then set_config('hnsw.scan_mem_multiplier', settings[4], true) end);
     return before;
-end $$;
-
--- In the order of _search_set(). With `visits`, the scan may come to four times as many distances, which suffices for
--- those rows, and to the memory for them; beyond, pgvector returns what it has met, without a look further.
-create or replace function pgembedd_internal._search_settings(breadth integer, visits integer, rows double precision)
-returns text[]
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return array[
-        -- With fewer, some questions find none of their ten nearest among so many rows (decision 9). Under a filter the
-        -- matches are a part of what is near.
-        greatest(current_setting('hnsw.ef_search', true)::integer, least(1000, greatest(200 * sqrt(rows / 100000),
-            case when visits is null then greatest(100, 2 * breadth) else greatest(200, 4 * breadth) end))::integer
-            )::text,
-        'relaxed_order',
-        coalesce(4 * visits, 50000)::text,
-        greatest(current_setting('hnsw.scan_mem_multiplier', true)::float8,
-                 least(1000, 128 * 1024 ^ 2 / pg_size_bytes(current_setting('work_mem'))))::text];
 end $$;

@@ -7,19 +7,19 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     line text;
-    plan text;
+    scan text;
     figures text[];
 begin
     for line in execute concat('explain select from ', _search_from(target, asked.near_condition),
         case when not target.chunked then format(' and s.%s is not null', target.embedding) end)
     loop  -- to the figures of the whole plan, which are in the first line, or further where a name has a line break
-        plan := concat(plan, line);
-        figures := regexp_match(plan, '[.][.]([0-9.]+) rows=([0-9]+) width=[0-9]+[)]$');
+        scan := coalesce(scan, line);
+        figures := regexp_match(right(line, 80), '[.][.]([0-9.]+) rows=([0-9]+) width=[0-9]+[)]$');
         exit when figures is not null;
     end loop;
     asked.exact_cost := figures[1];
     asked.matches := greatest(figures[2]::double precision, 1);  -- of a false condition: 0
-    asked.by_index := plan ~ '^(Bitmap Heap|Index) Scan';
+    asked.by_index := starts_with(scan, 'Bitmap Heap Scan') or starts_with(scan, 'Index Scan');
     return asked;
 end $$;
 
@@ -74,32 +74,22 @@ create or replace function pgembedd_internal._search_path(
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set plan_cache_mode = force_generic_plan
 as $$
 declare
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
-    tables oid[] := array[target.vectors];
-    pages double precision;
-    has_parts boolean;
+    pages double precision := target.disk_pages;
     exact_visits double precision;  -- which cost as much as the exact scan
     per_match double precision;  -- rows
     last_step double precision;  -- with which the index costs less
-    watchable boolean;
+    watchable constant boolean := target.whole and not target.has_parts and asked.near_condition <> 'true';
     watched boolean;
 begin
-    for round in 1 .. 2 loop  -- the second is of a table with parts
-        select t.*, i.* into rows, pages, has_parts, indexes, path, watchable
-        from (select sum(greatest(c.reltuples, 0)), sum(c.relpages), bool_or(c.relhassubclass)
-              from pg_class c where c.oid = any (tables) and (round = 1 or c.relkind = 'r')) t,
-             (select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end,
-                     round = 1 and asked.near_condition <> 'true' and bool_and(i.indpred is null)
-              from pg_index i  -- not joined, for which the planner may read all of pg_class
-              where i.indrelid = any (tables) and (select a.amname from pg_class x join pg_am a on a.oid = x.relam
-                                                   where x.oid = i.indexrelid) in ('hnsw', 'ivfflat')
-                and (round = 2 or i.indkey[0] = target.embedding_no)) i;  -- parts may have other numbers
-        exit when not has_parts;
-        tables := array(select _with_partitions(target.vectors));
-    end loop;
+    path := case when target.indexes is null then 'exact' else 'index' end;
+    rows := target.rows;
+    indexes := target.indexes;
+    if target.has_parts then
+        select p.* into path, rows, pages, indexes from _search_partitions(target.vectors) p;
+    end if;
     if asked.matches is null or path = 'exact' then return; end if;
     per_match := greatest(rows, asked.matches) / asked.matches;
     index_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows) * steps[1] * per_match;
@@ -115,4 +105,24 @@ begin
         visits[n] := least(most, case when watched then 2 * exact_visits
                                       else greatest(2 * steps[n] * per_match, exact_visits / 2) end);
     end loop;
+end $$;
+
+-- The same of a table with parts, whose vectors may be columns of other numbers.
+create or replace function pgembedd_internal._search_partitions(
+    vectors regclass, out path text, out rows double precision, out pages double precision, out indexes oid[]
+)
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    tables constant oid[] := array(select _with_partitions(vectors));
+begin
+    select t.*, i.* into rows, pages, indexes, path
+    from (select sum(greatest(c.reltuples, 0)), sum(c.relpages)
+          from pg_class c where c.oid = any (tables) and c.relkind = 'r') t,
+         (select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end
+          from pg_index i  -- not joined, for which the planner may read all of pg_class
+          where i.indrelid = any (tables) and (select a.amname from pg_class x join pg_am a on a.oid = x.relam
+                                               where x.oid = i.indexrelid) in ('hnsw', 'ivfflat')) i;
 end $$;

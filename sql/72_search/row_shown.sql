@@ -23,7 +23,9 @@ begin
         'else pgembedd_internal._search_snippet(%1$s, $5, $3, $4, $6) end', target.content) end;
 end $$;
 
--- The row, and the text for its snippet. `plain`: no column has numbers of any length.
+-- The row, and the text for its snippet. A small row is told without a call, and without writing it out where it is
+-- `plain`: without numbers of any length it has, for control characters, at most six times as many bytes as text as it
+-- has in memory.
 create or replace function pgembedd_internal._search_row_parts(
     target pgembedd_internal._search_target, bytes integer, out row_expression text, out content text
 )
@@ -59,20 +61,21 @@ begin
           from _search_columns(target.source) c) c;
     row_expression := format(
         case when bytes is null then '(select pg_catalog.to_jsonb(r.*) from (select %s) r)'
-             else '(select pgembedd_internal._search_cut(pg_catalog.to_jsonb(r.*), pg_catalog.array_remove('
-                  'array[%2$s]::pg_catalog.text[], null), %3$L, %4$s) from (select %1$s) r)' end,
-        shown.columns, shown.lost, shown.plain, bytes);
+             else '(select case when %2$s then j.row else pgembedd_internal._search_cut(j.row, pg_catalog.array_remove('
+                  'array[%3$s]::pg_catalog.text[], null), %4$s) end '
+                  'from (select pg_catalog.to_jsonb(r.*) as row from (select %1$s) r offset 0) j)' end,
+        shown.columns, concat_ws(' and ', case when shown.plain
+            then format('pg_catalog.pg_column_size(j.row) operator(pg_catalog.<=) %s', bytes / 8)
+            else format('pg_catalog.octet_length(j.row::pg_catalog.text) operator(pg_catalog.<=) %s', bytes) end,
+            'pg_catalog.num_nonnulls(' || shown.lost || ') operator(pg_catalog.=) 0'), shown.lost, bytes);
     content := case when target.chunked then format(read, 'v', 'chunk')
                     when shown.content is not null
                     then format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', shown.content) end;
 end $$;
 
 -- The row; of one that is too large the largest values are cut, as many as it takes; those of `lost` are null already.
--- An eighth of the bytes, or more, is for the beginnings of texts. A `plain` row, without numbers of any length, has at
--- most six times as many bytes as text as it has in memory, for control characters: a small one is not written out.
-create or replace function pgembedd_internal._search_cut(
-    "row" jsonb, lost text[], plain boolean, bytes integer
-) returns jsonb
+-- An eighth of the bytes, or more, is for the beginnings of texts.
+create or replace function pgembedd_internal._search_cut("row" jsonb, lost text[], bytes integer) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
@@ -81,9 +84,7 @@ declare
     kept bigint;
     beginning integer;
 begin
-    if lost = '{}' and (plain and pg_column_size("row") <= bytes / 8 or octet_length("row"::text) <= bytes) then
-        return "row";
-    end if;
+    if lost = '{}' and octet_length("row"::text) <= bytes then return "row"; end if;
     select coalesce(array_agg(t.name) filter (where not t.fits), '{}') || lost,
            coalesce(max(t.bytes) filter (where t.fits), 0)
     into cut, kept

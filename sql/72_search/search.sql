@@ -95,14 +95,13 @@ declare
     hits pgembedd_internal._similar_hit[];
 begin
     if asked.mode <> 'semantic' or target.kept is not true or target.chunked and asked.per = 'row'
-       or asked.skip + asked.k > 100 or asked.min_similarity is not null
-       or not has_table_privilege(target.source, 'select')
-       or _search_filtered(asked.near_condition, target.vectors) then
+       or asked.skip + asked.k > 100 or asked.min_similarity is not null or asked.filtered
+       or target.indexes is null or target.has_parts or not has_table_privilege(target.source, 'select') then
         return null;
     end if;
-    execute format('select %s($1, $2, $3, $4, $5, $6, $7)', _search_kept(target.id, 'page')) into hits
-    using asked.embedding, target.vectors, _search_length(asked.skip + asked.k), asked.skip, asked.k,
-          asked.snippet_marks, asked.snippet_length;
+    execute format('select %s($1, $2, null, $3, $4, null, $5, $6, $7)', _search_kept(target.id, 'page')) into hits
+    using asked.embedding, target.rows, asked.snippet_marks, asked.snippet_length,
+          _search_length(asked.skip + asked.k), asked.skip, asked.k;
     return hits;
 end $$;
 

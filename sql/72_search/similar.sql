@@ -27,6 +27,7 @@ begin
     select k, filter, skip, 'semantic', min_similarity, per
     into asked.k, asked.filter, asked.skip, asked.mode, asked.min_similarity, asked.per;
     asked := _asked(target, _search_with_options(asked, options, '{snippet_length}'));
+    asked.filtered := true;
     asked.near_condition := format(
         '(%s) and not exists (select from (select %L::pg_catalog.jsonb as key) i cross join lateral %s where %s)',
         asked.near_condition, key, target.key_record, format(target.key_match, 's', 'k'));

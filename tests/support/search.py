@@ -34,6 +34,9 @@ _HNSW = """
     where indrelid = %s::regclass and amname = 'hnsw' and relkind = 'i'
 """
 
+# As the sweep does where indexes are others.
+FOLLOW = "select pgembedd_internal._follow_search(p) from pgembedd_internal.pipeline p"
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -81,6 +84,7 @@ def fill(connection: psycopg.Connection, count: int, table: str | None = None) -
         for _, definition in indexes:
             connection.execute(definition)
         connection.execute("set local session_replication_role = origin")  # a test may go on in this transaction
+        connection.execute(FOLLOW)
     connection.execute("analyze documents" if table is None else f"analyze documents, {table}")
 
 

@@ -50,7 +50,10 @@ CALLS: dict[str, list[str]] = {
     ],
     "schema_version": ["select s::text from pgembedd.schema_version() s"],
     "embed": ["select pgembedd.embed(null)::text"],  # a vector is of its text alone
-    "_search_target": ["select pgembedd_internal._search_target('documents', null)::text"],
+    "_search_target": [  # how large a table is, everyone may read in pg_class
+        """select (to_jsonb(t) - '{rows,disk_pages}'::text[])::text
+           from pgembedd_internal._search_target('documents', null) t"""
+    ],
     "_search_shares": [
         """select pgembedd_internal._search_shares(p, array['common', 'rare', 'secret'])::text
            from generate_series(1, 9) p"""
