@@ -29,13 +29,13 @@ PARTS = {
     "|_search_any",
     "statements put together": "_render|_search_(made_)?statement|_search_from|_search_kept|_search_placed"
     "|_search_parts|_search_visited_now|_search_found|_search_passing|_search_words_(statement|joins|vectors)"
-    "|_search_candidates|_search_late|_search_rows_statement",
+    "|_search_ranks|_search_(passing_)?candidates|_search_late|_search_rows_statement",
     "the scan by meaning": r"_search_\d+_(nearest.*|page)|_search_page|_search_at_once|_search_by_index|_search_exactly"
     "|_search_set|_search_visited|.*_distance|.*_to_halfvec",
-    "the scan by words": "_search_words(_set)?",
+    "the scan by words": r"_search_words(_set)?|_search_\d+_passing",
     "the lists": "_search_hits|_search_list|_search_nearest|_search_joined|_search_depths",
     "what is shown": r"_search_\d+_rows|_search_rows|_search_shown|_search_cut|_search_snippet|_search_headline"
-    "|_search_marked|_beginning|_search_ellipsis",
+    "|_search_passage|_search_marked|_beginning|_search_ellipsis",
     "jobs that wait": "_search_waiting",
 }
 BARE = """

@@ -15,6 +15,7 @@ begin
         when 'row' then 32768  -- bytes that a hit shows of its row
         when 'read' then 20000  -- characters of a text that a snippet is looked for in
         when 'marked' then 100  -- words that a snippet marks
+        when 'words' then 32  -- of a query, by which a search ranks
         else 200 end;
 end $$;
 

@@ -47,6 +47,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
+    passing jsonb;  -- what stands around the filter in the statement of both legs
     near record;
     words record;
 begin
@@ -54,10 +55,13 @@ begin
     if asked.matches is not null and asked.mode = 'hybrid' then asked := _search_filtered_once(target, asked); end if;
     if asked.mode = 'semantic' then return (_search_nearest(target, asked)).hits; end if;
     if asked.mode = 'text' then return (_search_words(target, asked)).hits; end if;
-    near := _search_nearest(target, asked, asked.matches <= 5000 and asked.words <> '{}' and not target.chunked
-        and asked.near_condition = asked.words_condition and asked.min_similarity is null
-        and not row_security_active(target.source));
-    words := _search_words(target, asked, near.passing);
+    if asked.matches <= 5000 and asked.words <> '{}' and asked.near_condition = asked.words_condition
+       and asked.min_similarity is null and not row_security_active(target.source) then
+        passing := target.filters -> 'passing' -> asked.words_table::text;
+    end if;
+    near := _search_nearest(target, asked, passing is not null);
+    words := _search_words(target, asked, case when near.hits is null
+                                               then concat(passing ->> 0, asked.near_condition, passing ->> 1) end);
     return array(
         select row (f.*, null)::_search_hit
         from (select coalesce(n.key, w.key) as key,

@@ -86,6 +86,48 @@ begin
         'key', format(target.key_json, target.alias)));
 end $$;
 
+-- Both legs of the rows that pass a filter: by arrays of their keys and distances, which are of types that have arrays.
+-- Returns what stands around the filter in the call, by the name of the view of the words. Their words are read through
+-- the index or each by its key: the planner knows neither the words nor how many rows there are, so it has no choice.
+create or replace function pgembedd_internal._keep_search_passing(
+    target pgembedd_internal._search_target
+) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+    asked pgembedd_internal._asked;
+    keys record;
+    statements text[];
+begin
+    select bool_and(k.base = any (_plain_types())) as plain, string_agg(t.type || '[]', ', ') as types,
+           string_agg(format('pg_catalog.array_agg(s.%I::%s)', k.name, t.type), ', ') as arrays,
+           string_agg(format('pg_catalog.unnest($%s) as %I', 12 + k.nth, k.name), ', ') as columns
+    into keys from _key_columns(target.source) k cross join lateral format_type(k.base, null) as t(type);
+    if target.chunked or target.words_view is null or not keys.plain then return '{}'; end if;
+    asked.near_condition := target.own || '_filter';
+    statements := array(
+        select _search_words_statement(target, asked, way, format('select %s, pg_catalog.unnest($12) as %I',
+                                                                  keys.columns, target.own))
+        from unnest('{filter,few}'::text[]) way);
+    perform _drop_generated(array(  -- where the key is of another type since
+        select f.oid from pg_proc f
+        where f.pronamespace = 'pgembedd_internal'::regnamespace and f.proname = format('_search_%s_passing', target.id)
+          and oidvectortypes(f.proargtypes) not like '%, double precision[], ' || keys.types));
+    perform _keep_statement(target.id, 'passing', format(
+        '(tsquery, tsquery, tsquery, integer, integer, tsquery[], double precision[], %s, double precision, '
+        'double precision, boolean, double precision[], %s, out hits pgembedd_internal._search_hit[], '
+        'out candidates bigint[], out near pgembedd_internal._search_hit[])', _vector_type('vector'), keys.types),
+        format('if $11 then %s into hits, candidates, near; else %s into hits, candidates, near; end if;',
+               statements[1], statements[2]),
+        'set plan_cache_mode = force_generic_plan set enable_nestloop = off set enable_seqscan = off');
+    return jsonb_build_object('passing', jsonb_build_object(target.words_view, string_to_array(format(
+        'select (p.found).* from (select %s($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, pg_catalog.array_agg(s.%I), '
+        '%s) as found from (%s) s offset 0) p', _search_kept(target.id, 'passing'), target.own, keys.arrays,
+        _search_passing(target, asked, 8)), asked.near_condition)));
+end $$;
+
 -- Keeps what searches of a pipeline have to know, and what that follows from.
 create or replace function pgembedd_internal._prepare_search(one pgembedd_internal.pipeline) returns void
 language plpgsql
@@ -94,6 +136,7 @@ set quote_all_identifiers = off
 as $$
 declare
     target pgembedd_internal._search_target := _made_search_target(one);
+    passing jsonb;
 begin
     if target.embedding_no is null then return; end if;
     target.words_view := _words_view(one.words_table);
@@ -101,13 +144,14 @@ begin
         select r.row_expression, r.content into target.row_expression, target.content
         from _search_row_parts(target, _most('row')) r;
         perform _keep_search(target);
+        passing := _keep_search_passing(target);
         target.kept := true;
     end if;
     insert into prepared_search as s (pipeline_id, basis, target, filters)
     select b.pipeline_id, b.basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
         -- A name takes a right on its schema.
         'source', target.source::oid, 'vectors', target.vectors::oid, 'words_view', target.words_view::oid)),
-        _search_filters(target)
+        _search_filters(target) || coalesce(passing, '{}')
     from _search_basis b where b.pipeline_id = one.id
     on conflict (pipeline_id) do update
     set basis = excluded.basis, target = excluded.target, filters = excluded.filters;
@@ -129,7 +173,7 @@ end $$;
 -- Makes one of these functions, which is the installer's, for the roles that may search. Not with our schemas in the
 -- path: so the signature is written in full.
 create or replace function pgembedd_internal._keep_statement(
-    pipeline_id integer, verb text, signature text, body text
+    pipeline_id integer, verb text, signature text, body text, settings text default ''
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -139,8 +183,8 @@ declare
     made text;
 begin
     execute format('create or replace function %s%s language plpgsql stable '
-                   'set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp as %L', name, signature,
-                   E'#variable_conflict use_column\nbegin ' || body || ' end');
+                   'set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp %s as %L', name, signature,
+                   settings, E'#variable_conflict use_column\nbegin ' || body || ' end');
     made := name::regproc::regprocedure;
     perform pgembedd_internal._set_owner(made, pgembedd_internal._owner_of_schema());
     perform pgembedd_internal._let_call(a.grantee, made) from pg_proc f cross join aclexplode(f.proacl) a

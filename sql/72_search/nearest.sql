@@ -1,11 +1,11 @@
 -- The semantic leg: the `wanted` nearest rows (of each its nearest chunk) or chunks that pass the filter, complete. It
 -- begins with the index, or with an exact scan where the planner expects so few matches that this costs less. An index
 -- scan that visits more rows than it was allowed is followed by an exact one. `with_words`: what would be found by an
--- exact scan alone is left to the leg by words, as `passing`, so that both take the rows from one scan.
+-- exact scan alone is left to the leg by words, so that both take the rows from one scan, and `hits` is null.
 create or replace function pgembedd_internal._search_nearest(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, with_words boolean default false,
     out hits pgembedd_internal._search_hit[], out path text, out breadth integer, out visits integer,
-    out rows double precision, out steps integer[], out passing text
+    out rows double precision, out steps integer[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -18,7 +18,7 @@ begin
     steps := _search_steps(asked.mode, asked.wanted, of_row, asked.matches is not null);
     plan := _search_path(target, asked, steps);
     path := plan.path; rows := plan.rows;
-    if with_words and path = 'exact' then passing := _search_passing(target, asked, 8); return; end if;
+    if with_words and path = 'exact' then return; end if;
     hits := '{}';
     if path = 'index' and asked.matches is null and not of_row then
         breadth := steps[1];

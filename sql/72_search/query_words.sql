@@ -69,7 +69,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    most constant integer := 32;
+    most constant integer := _most('words');
 begin
     asked := _search_weighed(target, asked);
     if cardinality(asked.words) > most then

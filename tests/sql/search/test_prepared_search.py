@@ -147,7 +147,7 @@ def test_the_functions_belong_to_the_installer_whoever_makes_the_pipeline(
         "select f.proowner, has_function_privilege(%s, f.oid, 'execute') from pg_proc f where f.proname ~ '^_search_1_'"
     )
     installer = value(connection, "select nspowner from pg_namespace where nspname = 'pgembedd'")
-    assert rows(connection, made, reader) == [(installer, True)] * 3
+    assert rows(connection, made, reader) == [(installer, True)] * 4
     connection.execute(f"set role {reader}")
     assert len(search(connection, k=3)) == 3
     connection.execute("reset role")
