@@ -42,8 +42,7 @@ begin
     -- Each of the looks into the catalog sees another moment: what a rename in between makes of it is gone at once.
     if problem is not null then problem := _problem(pipeline); end if;
     if problem is not null then return problem; end if;
-    if pipeline.shape is not distinct from _shape(pipeline) then
-        perform _follow_search(pipeline);
+    if pipeline.shape is not distinct from _shape(pipeline) and _is_search_prepared(pipeline.id) then
         return null;
     end if;
     -- Several workers may come at once; the second one finds it done.
@@ -52,6 +51,9 @@ begin
         -- Writers queue behind a session that waits to create a trigger, so that must not be long.
         perform set_config('lock_timeout', '100ms', true), _remake(pipeline),
             set_config('lock_timeout', '2s', true);
+    elsif known = pipeline.shape then
+        perform _follow_search(pipeline);
+        return null;
     end if;
     return 'followed';
 exception when insufficient_privilege then

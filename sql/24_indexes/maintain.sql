@@ -16,7 +16,6 @@ begin
             perform _upkeep_at(one.id);
             if _index_state(one) = 'valid' then
                 update pipeline p set index_due_at = null where p.id = one.id;
-                perform _follow_search(one);
                 perform _notify('index_built', one.id, jsonb_build_object('index', one.index_name));
             elsif one.index_due_at > clock_timestamp() then
                 if one.state = 'running' and _backfilled(one) then

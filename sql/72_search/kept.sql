@@ -157,17 +157,27 @@ begin
     set basis = excluded.basis, target = excluded.target, filters = excluded.filters;
 end $$;
 
--- Prepares it again where tables or indexes are others than it was prepared for.
+-- Whether tables, columns and indexes are those that the search was prepared for.
+create or replace function pgembedd_internal._is_search_prepared(pipeline_id integer) returns boolean
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select exists (select from _search_basis b join prepared_search s on s.pipeline_id = b.pipeline_id
+                   where b.pipeline_id = $1 and s.basis = b.basis)
+$$;
+
+-- Prepares it again where they are not. One that cannot be is slower, no reason to stop the pipeline.
 create or replace function pgembedd_internal._follow_search(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    if not exists (select from _search_basis b join prepared_search s on s.pipeline_id = b.pipeline_id
-                   where b.pipeline_id = pipeline.id and s.basis = b.basis) then
+    if not _is_search_prepared(pipeline.id) then
         perform _prepare_search(pipeline);
         update pipeline p set code_version = _code_version(p.id) where p.id = pipeline.id;
     end if;
+exception when insufficient_privilege then
+    raise warning 'the search of the pipeline "%" is not prepared: %', pipeline.name, sqlerrm;
 end $$;
 
 -- Makes one of these functions, which is the installer's, for the roles that may search. Not with our schemas in the
