@@ -13,10 +13,12 @@ create or replace view pgembedd_internal._asked as
            null::boolean as by_index,
            null::boolean as filtered,  -- whether an index scan meets rows that are no hits
            null::oid[] as indexes,  -- of the vectors' table: whose entries count as visited
-           -- Without the operators; its lexemes, the rarest first, with the share of rows that hold each, and the idf;
-           -- what must and must not occur; the table where the caller may look them up, its rows, and their length.
-           null::text as plain, null::text[] as words, null::double precision[] as shares,
-           null::double precision[] as idfs, null::tsquery as required, null::tsquery as excluded,
+           -- Without the operators; its lexemes, the rarest first, each as a tsquery, too, with the share of rows that
+           -- hold it, how many rows are expected to hold it or a rarer one, and the idf; what must and must not occur;
+           -- the table where the caller may look them up, its rows, and their length.
+           null::text as plain, null::text[] as words, null::tsquery[] as lexemes, null::double precision[] as shares,
+           null::double precision[] as expected, null::double precision[] as idfs,
+           null::tsquery as required, null::tsquery as excluded,
            null::regclass as words_table, null::double precision as documents,
            null::double precision as average_length
     where false;

@@ -133,7 +133,7 @@ begin
     ignored := _search_words_set(target, asked, leg.way);
     if leg.any_of is not null then
         execute 'explain (analyze, format json) ' || _search_words_statement(target, asked, leg.way)
-        into plan using leg.any_of, leg.others, asked.required, leg.most, asked.wanted, _search_each(asked.words),
+        into plan using leg.any_of, leg.others, asked.required, leg.most, asked.wanted, asked.lexemes,
             asked.idfs, asked.embedding, asked.min_similarity, asked.average_length;
         scans := _scans_of(plan::jsonb, 'v');
         index := jsonb_path_query_first(scans,

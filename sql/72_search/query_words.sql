@@ -77,10 +77,12 @@ begin
         asked := _search_weighed(target, asked);
     end if;
     -- A word that all rows hold counts a little, so that rows with it are in an order.
-    select coalesce(array_agg(r.word), '{}'), array_agg(r.share), array_agg(greatest(-ln(r.share), 0.01))
-    into asked.words, asked.shares, asked.idfs
-    from (select w.word, w.share from unnest(asked.words, asked.shares) as w(word, share)
-          order by w.share, w.word limit most) r;
+    select coalesce(array_agg(r.word), '{}'), array_agg(r.share), array_agg(greatest(-ln(r.share), 0.01)),
+           array_agg(r.expected)
+    into asked.words, asked.shares, asked.idfs, asked.expected
+    from (select w.word, w.share, sum(w.share) over (order by w.share, w.word) * asked.documents as expected
+          from unnest(asked.words, asked.shares) as w(word, share) order by w.share, w.word limit most) r;
+    asked.lexemes := _search_each(asked.words);
     return asked;
 end $$;
 
@@ -102,7 +104,7 @@ begin
             where v.pgembedd_words operator(pg_catalog.@@) $1 limit 5000) v,
         pg_catalog.unnest(pg_catalog.tsvector_to_array(v.pgembedd_words)) w(word)
         where w.word operator(pg_catalog.=) any ($2))', asked.words_table)
-    into occurring using _search_any(others), others;
+    into occurring using _search_any(_search_each(others)), others;
     return occurring || array(
         select w.word from unnest(asked.words, asked.shares) as w(word, share) where w.share >= least_noted);
 end $$;

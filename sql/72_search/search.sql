@@ -74,7 +74,7 @@ begin
     asked.embedding := case when asked.mode <> 'text'
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
     return query execute _search_rows_statement(target, true)
-    using _search_hits(target, asked), asked.embedding, _search_any(asked.words), asked.snippet_marks,
+    using _search_hits(target, asked), asked.embedding, _search_any(asked.lexemes), asked.snippet_marks,
           asked.snippet_length, target.text_configs[1];
     ignored := _search_waiting(target.id, target.name, true);
 end $$;
@@ -118,7 +118,7 @@ begin
     execute case when target.kept and has_table_privilege(target.source, 'select')
                  then format('select %s($1, $2, $3, $4, $5, $6)', _search_kept(target.id, 'rows'))
                  else _search_rows_statement(target, false) end
-    into rows using hits, asked.embedding, _search_any(asked.words), asked.snippet_marks, asked.snippet_length,
+    into rows using hits, asked.embedding, _search_any(asked.lexemes), asked.snippet_marks, asked.snippet_length,
                     target.text_configs[1];
     return rows;
 end $$;

@@ -21,7 +21,7 @@ declare
     workers constant text := current_setting('max_parallel_workers_per_gather');
     ignored text;
     taken integer;
-    expected double precision[];  -- rows with these words, and with any
+    expected double precision;  -- rows with one of the words
     -- Not where policies hide rows, of which the planner knows, nor where words are required, which no filter finds.
     by_filter constant boolean := asked.matches <= 5000 and asked.words_condition <> 'true' and asked.required is null
         and not row_security_active(target.source);
@@ -31,22 +31,21 @@ begin
     hits := '{}'; candidates := '{0,0}'; most := 1000;
     if asked.words = '{}' then return; end if;
     loop
-        select greatest(count(*) filter (where sum <= most), 1),
-               array[coalesce(max(sum) filter (where sum <= most), most), max(sum)] into taken, expected
-        from (select sum(share) over (order by nth) * asked.documents
-              from unnest(asked.shares) with ordinality as s(share, nth)) e(sum);
-        at_once := way is null and by_filter and expected[1] * asked.matches < 10 * asked.documents;
-        way := case when at_once and asked.exact_cost + asked.matches < expected[2] then 'filter'
-                    when at_once or most = 1000 and expected[1] < most and asked.by_index is not true then 'few'
+        taken := greatest(width_bucket(most, asked.expected), 1);
+        expected := least(asked.expected[taken], most);
+        at_once := way is null and by_filter and expected * asked.matches < 10 * asked.documents;
+        if at_once then expected := asked.expected[cardinality(asked.words)]; end if;
+        way := case when at_once and asked.exact_cost + asked.matches < expected then 'filter'
+                    when at_once or most = 1000 and expected < most and asked.by_index is not true then 'few'
                     when most > 1000 and taken < cardinality(asked.words) then 'others' else 'rare' end;
-        any_of := _search_any(case when at_once then asked.words else asked.words[:taken] end);
-        others := case way when 'others' then _search_any(asked.words[taken + 1:]) end;
+        any_of := _search_any(case when at_once then asked.lexemes else asked.lexemes[:taken] end);
+        others := case way when 'others' then _search_any(asked.lexemes[taken + 1:]) end;
         if way = 'filter' and passing is null then asked := _search_filtered_once(target, asked); end if;
         ignored := _search_words_set(target, asked, case when passing is null then way end);
         execute coalesce(passing, _search_words_statement(target, asked, way)) into list, candidates, near
-        using any_of, others, asked.required, most, asked.wanted, _search_each(asked.words), asked.idfs,
+        using any_of, others, asked.required, most, asked.wanted, asked.lexemes, asked.idfs,
               asked.embedding, asked.min_similarity, asked.average_length,
-              way in ('filter', 'others') or 3 * asked.matches < expected[case when at_once then 2 else 1 end];
+              way in ('filter', 'others') or 3 * asked.matches < expected;
         ignored := set_config('max_parallel_workers_per_gather', workers, true);
         continue when at_once and candidates[1] >= 5 * most;
         hits := case when cardinality(hits) < 10 then list
@@ -97,10 +96,10 @@ begin
                  from unnest(words) with ordinality as u(w, nth) order by nth);
 end $$;
 
-create or replace function pgembedd_internal._search_any(words text[]) returns tsquery
+create or replace function pgembedd_internal._search_any(lexemes tsquery[]) returns tsquery
 language plpgsql immutable strict
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return nullif(array_to_string(_search_each(words), ' | '), '')::tsquery;
+    return nullif(array_to_string(lexemes, ' | '), '')::tsquery;
 end $$;
