@@ -13,6 +13,7 @@ BY_INDEX, EXACTLY, BY_HAND = "by hand, index", "by hand, exact", "by hand"
 BOTH_BY_INDEX, BOTH_EXACTLY = "by hand, hybrid, index", "by hand, hybrid, exact"
 WORDS_BY_HAND, BOTH_BY_HAND = "by hand, text", "by hand, hybrid"
 OURS, HYBRID, BY_WORDS = "search()", "search(), hybrid", "search(), text"
+AGAIN = {f"{one}, again": one for one in (OURS, HYBRID)}  # the second time in a transaction
 
 COLUMNS = "id", "body", "independent", *(f"near_{n}" for n in range(SUBJECTS))
 VALUES = ", ".join(f"'{each}', i.{each}" for each in COLUMNS)
