@@ -89,10 +89,11 @@ begin
                                       'index', round(p.index_cost))
             from _search_path(target, asked, leg.steps) p where asked.matches is not null),
         'hits', (
-            select coalesce(jsonb_agg(jsonb_build_object('rank', h.semantic_rank, 'key', h.key,
+            select coalesce(jsonb_agg(jsonb_build_object('rank', h.rank, 'key', h.key,
                                                          'chunk_index', h.chunk_index, 'similarity', h.similarity)
-                                      order by h.semantic_rank), '[]')
-            from unnest(leg.hits) h));
+                                      order by h.rank), '[]')
+            from unnest(leg.hits) with ordinality
+                 as h(key, chunk_index, similarity, score, semantic_rank, text_rank, held, rank)));
 end $$;
 
 -- The nodes of a plan that read the table of that alias, or one of its partitions.

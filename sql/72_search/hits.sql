@@ -72,13 +72,15 @@ begin
                      coalesce(asked.semantic_weight / (asked.rrf_k + n.semantic_rank), 0)
                      + coalesce(asked.text_weight * w.held / (asked.rrf_k + w.text_rank), 0) as score,
                      n.semantic_rank, w.text_rank
-              from unnest(coalesce(near.hits, words.near)) n full join unnest(words.hits) w
+              from unnest(coalesce(near.hits, words.near)) with ordinality
+                   as n(key, chunk_index, similarity, score, ranked, text_rank, held, semantic_rank)
+              full join unnest(words.hits) w
               on n.key = w.key and (asked.per = 'row' or n.chunk_index is not distinct from w.chunk_index)) f
         order by f.score desc, least(f.semantic_rank, f.text_rank), f.semantic_rank, f.key, f.chunk_index);
 end $$;
 
 -- The hits, and after them those of a longer list that are not among them, `wanted` in all, or more by meaning, where
--- the list has them. In the order of one leg the rank of each is its place.
+-- the list has them. In the order of one leg the rank of each is its place, which one by meaning does not state.
 create or replace function pgembedd_internal._search_joined(
     hits pgembedd_internal._search_hit[], list pgembedd_internal._search_hit[], wanted integer, per text, leg text
 ) returns pgembedd_internal._search_hit[]
@@ -91,9 +93,7 @@ declare
 begin
     if before = 0 then return list[:most]; end if;
     return hits || array(
-        select row (l.key, l.chunk_index, l.similarity, l.score,
-                    case leg when 'semantic' then before + row_number() over (order by l.nth)
-                             else l.semantic_rank end,
+        select row (l.key, l.chunk_index, l.similarity, l.score, l.semantic_rank,
                     case leg when 'text' then before + row_number() over (order by l.nth) else l.text_rank end,
                     l.held)::_search_hit
         from unnest(list) with ordinality

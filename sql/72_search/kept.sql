@@ -23,8 +23,8 @@ begin
                   from unnest(_search_lengths()) d) b));
     end loop;
     perform _keep_statement(target.id, 'rows', format(
-        '(hits pgembedd_internal._search_hit[], embedding %s, words tsquery, marks text[], length integer, config oid) '
-        'returns pgembedd_internal._similar_hit[]', _vector_type('vector')),
+        '(hits pgembedd_internal._search_hit[], embedding %s, words tsquery, marks text[], length integer, config oid, '
+        'skip integer) returns pgembedd_internal._similar_hit[]', _vector_type('vector')),
         format('return (%s);', _search_rows_statement(target, false)));
     perform _keep_search_page(target);
 end $$;

@@ -107,12 +107,15 @@ begin
     for i in 1 .. cardinality(targets) loop askings[i].wanted := depth; end loop;
     return query
         with found as materialized (
-            select p.owner, h.*, case when alike and h.semantic_rank is not null then row_number() over (
-                       partition by h.semantic_rank is null order by h.similarity desc, p.owner, h.semantic_rank)
-                   else h.semantic_rank end as meaning
+            select p.owner, h.key, h.chunk_index, h.similarity, h.score, r.semantic_rank, h.text_rank, h.held, h.nth,
+                   case when alike and r.semantic_rank is not null then row_number() over (
+                            partition by r.semantic_rank is null order by h.similarity desc, p.owner, r.semantic_rank)
+                        else r.semantic_rank end as meaning
             from generate_subscripts(targets, 1) as p(owner)
             cross join lateral unnest(_search_list(targets[p.owner], askings[p.owner])) with ordinality
                  as h(key, chunk_index, similarity, score, semantic_rank, text_rank, held, nth)
+            cross join lateral (select case when askings[p.owner].mode = 'semantic' then h.nth
+                                            else h.semantic_rank end as semantic_rank) r
             where askings[p.owner].mode <> 'semantic' or h.nth <= depth),  -- an exact one may be longer
         scored as (
             select f.*, coalesce(one.semantic_weight / (one.rrf_k + f.meaning), 0)

@@ -22,6 +22,7 @@ end $$;
 -- The array of hits and how many were within the `breadth`, which is $2; $1 is the vector. Adding 0 keeps the planner
 -- from taking what the index gives for sorted: it compares rounded vectors, and an iterative scan goes on with nearer
 -- ones. The key becomes JSON after the LIMIT; within it that would be done for every row that an exact scan compares.
+-- The rank of a hit is its place, which is not counted here: a window takes longer to begin than to count ten.
 -- Of a row that is found as one, the nearest chunk remains. Hits at one distance are in the order of their keys,
 -- whatever the breadth: an index scan, which has no order of theirs, ends with the last of them. An exact list of rows
 -- is in order; the path 'passing' is an exact one within a statement that has read the rows. `in_parts`: also the part
@@ -37,27 +38,24 @@ declare
     of_row constant boolean := asked.per = 'row' and target.chunked;
     found constant text := _search_found(target, asked, path, in_parts, breadth);
     part constant text := case when in_parts then format('%%1$s.%s_part, ', target.own) else '' end;
+    in_order constant text := case when path not in ('exact', 'passing') or of_row then format(
+        'order by %s %s.%s operator(pg_catalog.+) 0, %s', format(part, target.alias), target.alias, target.own,
+        format(target.hit_columns, target.alias)) end;
 begin
     return _render($q$
-        {with} select coalesce(pg_catalog.array_agg(
-                   row (o.key, o.chunk_index, {similarity}, {similarity}, o.nth, null, null)
-                   ::pgembedd_internal._search_hit), '{}'),
+        {with} select coalesce(pg_catalog.array_agg(row ({key}, {chunk_index}, {similarity}, {similarity}, null, null,
+                                                         null)::pgembedd_internal._search_hit {order}), '{}'),
                {seen} {parts}
-        from (select {key} as key, {chunk_index} as chunk_index, {alias}.{own} as distance, {part}
-                     pg_catalog.row_number() over ({order}) as nth
-              from {ranked} {alias}) o $q$, jsonb_build_object(
-        'own', quote_ident(target.own), 'alias', target.alias,
+        from {ranked} {alias} $q$, jsonb_build_object('alias', target.alias,
         'with', case when in_parts or of_row then concat('with found as materialized (', found, ')',
                                               case when in_parts then _search_placed(target) end) end,
         'seen', case when in_parts or of_row then '(select pg_catalog.count(*) from found)'
                      else 'pg_catalog.count(*)' end,
-        'part', format(part, target.alias),
-        'order', case when path not in ('exact', 'passing') or of_row then format(
-            'order by %s %s.%I operator(pg_catalog.+) 0, %s', format(part, target.alias), target.alias, target.own,
-            format(target.hit_columns, target.alias)) end,
-        'parts', case when in_parts then _search_parts(target)
+        'order', in_order,
+        'parts', case when in_parts then _search_parts(target, in_order)
                       when path not in ('exact', 'passing') then ', null, null' end,
-        'similarity', format(target.similarity_at, 'o.distance'), 'key', format(target.key_json, target.alias),
+        'similarity', format(target.similarity_at, format('%s.%s', target.alias, target.own)),
+        'key', format(target.key_json, target.alias),
         'chunk_index', target.chunk_index, 'ranked', case when of_row then format(
             '(select distinct on (%1$s) v.* from %4$s v '
             'order by %1$s, %3$s v.%2$I operator(pg_catalog.+) 0, v.chunk_index)',
@@ -132,15 +130,18 @@ begin
                               ' operator(pg_catalog.+) ') from generate_subscripts(indexes, 1) i);
 end $$;
 
-create or replace function pgembedd_internal._search_parts(target pgembedd_internal._search_target) returns text
+create or replace function pgembedd_internal._search_parts(
+    target pgembedd_internal._search_target, in_order text
+) returns text
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    return format($q$, coalesce(pg_catalog.array_agg(o.%1$s_part), '{}'),
+    return format($q$, coalesce(pg_catalog.array_agg(%2$s.%1$s_part %3$s), '{}'),
         array(select (select pg_catalog.min(p.%1$s_visited) from placed p
                       where p.%1$s_part operator(pg_catalog.>) s.nth)
-              from pg_catalog.unnest($3) with ordinality as s(step, nth) order by s.nth)$q$, target.own);
+              from pg_catalog.unnest($3) with ordinality as s(step, nth) order by s.nth)$q$,
+        target.own, target.alias, in_order);
 end $$;
 
 -- What was found, with its part. Windows without an order take the rows in that of the scan.

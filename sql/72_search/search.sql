@@ -75,7 +75,7 @@ begin
                             then coalesce(embedding, embed(asked.plain, pipeline => target.name)) end;
     return query execute _search_rows_statement(target, true)
     using _search_hits(target, asked), asked.embedding, _search_any(asked.lexemes), asked.snippet_marks,
-          asked.snippet_length, target.text_configs[1];
+          asked.snippet_length, target.text_configs[1], asked.skip;
     ignored := _search_waiting(target.id, target.name, true);
 end $$;
 comment on function pgembedd.search(
@@ -116,15 +116,16 @@ declare
     rows pgembedd_internal._similar_hit[];
 begin
     execute case when target.kept and has_table_privilege(target.source, 'select')
-                 then format('select %s($1, $2, $3, $4, $5, $6)', _search_kept(target.id, 'rows'))
+                 then format('select %s($1, $2, $3, $4, $5, $6, $7)', _search_kept(target.id, 'rows'))
                  else _search_rows_statement(target, false) end
     into rows using hits, asked.embedding, _search_any(asked.lexemes), asked.snippet_marks, asked.snippet_length,
-                    target.text_configs[1];
+                    target.text_configs[1], asked.skip;
     return rows;
 end $$;
 
 -- The hits with what is shown of each: $1 has the hits, $2 the vector, $3 the words, $4 the marks, $5 the length of a
--- snippet, $6 the words' configuration. The row is JSON, and all of them an array, or `whole`, in the table's own type.
+-- snippet, $6 the words' configuration, $7 how many are left out before them. A hit without a rank is one of a list by
+-- meaning alone. The row is JSON, and all of them an array, or `whole`, in the table's own type.
 create or replace function pgembedd_internal._search_rows_statement(
     target pgembedd_internal._search_target, whole boolean
 ) returns text
@@ -137,7 +138,9 @@ begin
     return format(
         case when whole then 'select %s from %s'
              else 'select array(select row (%s)::pgembedd_internal._similar_hit from %s)' end,
-        format('i.key, i.chunk_index, i.score, coalesce(i.similarity, %s), i.semantic_rank, i.text_rank, %s, %s, %s',
+        format('i.key, i.chunk_index, i.score, coalesce(i.similarity, %s), case when i.text_rank is null then coalesce('
+            'i.semantic_rank, ($7 operator(pg_catalog.+) i.nth)::pg_catalog.int4) else i.semantic_rank end, '
+            'i.text_rank, %s, %s, %s',
             format(target.similarity_at, format(target.distance_to, target.alias, 2)), shown.snippet,
             case when whole then format('(s.*)::%s', target.source) else shown.row_expression end,
             _search_place_expression(target)),
