@@ -36,7 +36,7 @@ begin
                      pg_catalog.row_number() over () as nth
               from (select v.* from {ranked} order by v.{own}_score desc, {columns} limit $5) v) o
         $q$, jsonb_build_object(
-        'passing', 'passing as materialized (' || passing || '),', 'near', case when passing is null then 'null' else
+        'passing', 'passing as not materialized (' || passing || '),', 'near', case when passing is null then 'null' else
             format('(select n.hits from (%s) n(hits))', _search_statement(target, asked, 'passing', false, '($5)')) end,
         'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'), 'chunk_index', target.chunk_index,
         'ranks', _search_ranks(case when passing is null then cardinality(asked.words) end),
