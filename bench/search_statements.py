@@ -41,8 +41,8 @@ NEAREST = f"""
 """
 # What an expert knows of the words, and what search() takes for candidates.
 WORDS = """
-    select e -> 'words', array(select greatest(-ln(s), 0.01) from unnest(pgembedd_internal._search_shares(1, array(
-               select jsonb_array_elements_text(e -> 'words')))) s), e ->> 'candidates_have',
+    select e -> 'words', array(select greatest(-ln(s), 0.01) from unnest((pgembedd_internal._search_shares(1, array(
+               select jsonb_array_elements_text(e -> 'words')))).shares) s), e ->> 'candidates_have',
            (select average_length from pgembedd_internal.word_statistics)
     from (select pgembedd.explain_search('items', %(text)s, filter => %(filter)s, mode => 'text') -> 'text') as s(e)
 """

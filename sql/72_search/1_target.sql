@@ -13,9 +13,8 @@ create or replace view pgembedd_internal._search_target as
            null::text as key_record, null::text as row_of_key, null::text as own,
            -- Of a hit: the number of its chunk, and its key and that, in %1$s.
            null::text as chunk_index, null::text as hit_columns,
-           -- The words, or why there are none; how many rows the upkeep counted, and how long they are.
+           -- The words, or why there are none.
            null::regclass as words, null::regclass as words_view, null::text as no_words, null::oid[] as text_configs,
-           null::double precision as documents, null::double precision as average_length,
            -- What a hit shows to a role that may read the whole of `s`, and the text that its snippet is made of;
            -- whether the rows are pages of files, and whether functions have the statements of most searches.
            null::text as row_expression, null::text as content, null::boolean as pages, null::boolean as kept,
@@ -37,6 +36,7 @@ create or replace view pgembedd_internal._search_basis as
     select one.id as pipeline_id, one.name, one.task,
            concat_ws(' ', one.source, one.source::oid, one.embedding_table, one.embedding_table::oid,
                one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
+               one.text_config, one.words_table, one.words_table::oid,
                (select bit_xor(hashoidextended(i.indexrelid, 0)) from pg_index i
                 where i.indrelid in (one.source, one.embedding_table) and i.indisvalid),
                (select bit_xor(hashnameextended(a.attname, hashint8extended(
@@ -90,7 +90,11 @@ begin
         end if;
     end if;
     target.name := name;
-    return case when with_words then _with_search_words(target) else target end;
+    if with_words and (has_table_privilege(target.words_view, 'select') is null  -- it is not prepared, or was dropped
+                       or pg_ts_config_is_visible(target.text_configs[1]) is null) then
+        target := _with_search_words(target);
+    end if;
+    return target;
 end $$;
 
 create or replace function pgembedd_internal._made_search_target(
@@ -214,11 +218,10 @@ as $$
 declare
     one record;
 begin
-    select p.source, p.key_columns, p.text_config, p.words_table, w.documents, w.average_length,
+    select p.source, p.key_columns, p.text_config, p.words_table,
            array(select distinct o from unnest(p.text_config || w.configs) c, _text_config_oid(c) o
                  where o is not null) as text_configs,
-           exists (select from pg_class c where c.oid = p.words_table) as has_words,
-           _sees_all_rows(p.source, p.words_table) as sees_all
+           exists (select from pg_class c where c.oid = p.words_table) as has_words
     into one from pipeline p left join word_statistics w on w.pipeline_id = p.id where p.id = target.id;
     target.text_configs := one.text_configs;
     target.no_words := case
@@ -228,15 +231,7 @@ begin
         when one.key_columns <> target.key_names then _other_key(one.source, target.name)
         when not one.has_words
         then format('The words'' table of "%s" was dropped; the next sweep makes it again.', target.name) end;
-    if target.no_words is null then
-        target.words := one.words_table;
-        if has_table_privilege(target.words_view, 'select') is null then  -- it is not prepared, or was dropped
-            target.words_view := coalesce(_words_view(one.words_table), one.words_table);
-        end if;
-        if one.sees_all then
-            target.documents := coalesce(one.documents, 0);
-            target.average_length := coalesce(one.average_length, 'infinity');
-        end if;
-    end if;
+    target.words := case when target.no_words is null then one.words_table end;
+    target.words_view := coalesce(_words_view(target.words), target.words);
     return target;
 end $$;

@@ -139,7 +139,9 @@ declare
     passing jsonb;
 begin
     if target.embedding_no is null then return; end if;
-    target.words_view := _words_view(one.words_table);
+    target := _with_search_words(target);
+    target.words_view := nullif(target.words_view, target.words);
+    if one.text_config_column is not null then target.text_configs := null; end if;  -- rows bring others
     if one.task = 'embed' and has_table_privilege(target.source, 'select') then
         select r.row_expression, r.content into target.row_expression, target.content
         from _search_row_parts(target, _most('row')) r;
@@ -150,7 +152,8 @@ begin
     insert into prepared_search as s (pipeline_id, basis, target, filters)
     select b.pipeline_id, b.basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
         -- A name takes a right on its schema.
-        'source', target.source::oid, 'vectors', target.vectors::oid, 'words_view', target.words_view::oid)),
+        'source', target.source::oid, 'vectors', target.vectors::oid, 'words', target.words::oid,
+        'words_view', target.words_view::oid)),
         _search_filters(target) || coalesce(passing, '{}')
     from _search_basis b where b.pipeline_id = one.id
     on conflict (pipeline_id) do update

@@ -95,7 +95,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set synchronize_seqscans = off set max_parallel_workers_per_gather = 0
 as $$
 declare
-    least_noted constant double precision := 5 / greatest(least(target.documents, 5000), 5);
+    least_noted constant double precision := 5 / greatest(least(asked.documents, 5000), 5);
     others constant text[] := array(
         select w.word from unnest(asked.words, asked.shares) as w(word, share) where w.share < least_noted);
     occurring text[];

@@ -8,13 +8,9 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
-    if target.documents is null or row_security_active(target.source) then
-        return _search_weighed_by_visible(target, asked);
-    end if;
-    asked.documents := target.documents;
-    asked.average_length := target.average_length;
-    asked.shares := _search_shares(target.id, asked.words);
-    return asked;
+    select s.* into asked.documents, asked.average_length, asked.shares
+    from _search_shares(target.id, asked.words) s where not row_security_active(target.source);
+    return case when asked.documents is null then _search_weighed_by_visible(target, asked) else asked end;
 end $$;
 
 -- Of the first rows that the caller may read. Several processes would read others each time, and scores would change.
@@ -43,24 +39,26 @@ begin
     return asked;
 end $$;
 
--- The share of a pipeline's rows that hold each word, as of the last sample; rare words have one value, so that this
--- says of no word whether it occurs in less than five of the sampled rows. For a role that may not read all rows, all
--- are rare.
+-- How many rows a pipeline has, how long they are, and the share that holds each word, as of the last sample; rare
+-- words have one value, so that this says of no word whether it occurs in less than five of the sampled rows. Nulls for
+-- a role that may not read all rows.
 create or replace function pgembedd_internal._search_shares(
-    pipeline_id integer, words text[]
-) returns double precision[]
+    pipeline_id integer, words text[], out documents double precision, out average_length double precision,
+    out shares double precision[]
+)
 language plpgsql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
+#variable_conflict use_column
 begin
-    return array(
-        select coalesce((select f.share from word_frequency f
-                         where f.pipeline_id = $1 and f.word = w.word and one.documents is not null),
+    select coalesce(one.documents, 0), coalesce(one.average_length, 'infinity'), array(
+        select coalesce((select f.share from word_frequency f where f.pipeline_id = $1 and f.word = w.word),
                         2.5 / greatest(least(one.documents, 5000), 5))
-        from (select (select s.documents from pipeline p join word_statistics s on s.pipeline_id = p.id
-                      where p.id = $1 and _sees_all_rows(p.source, p.words_table)) as documents offset 0) one,
-             unnest(words) with ordinality as w(word, nth) order by w.nth);
+        from unnest($2) with ordinality as w(word, nth) order by w.nth)
+    into documents, average_length, shares
+    from (select s.documents, s.average_length from pipeline p left join word_statistics s on s.pipeline_id = p.id
+          where p.id = $1 and _sees_all_rows(p.source, p.words_table) offset 0) one;
 end $$;
 
 -- Whether no policy of the source hides a row of that table from the role that the session has taken, which a function

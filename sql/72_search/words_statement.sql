@@ -36,12 +36,12 @@ begin
                      pg_catalog.row_number() over () as nth
               from (select v.* from {ranked} order by v.{own}_score desc, {columns} limit $5) v) o
         $q$, jsonb_build_object(
-        'passing', 'passing as not materialized (' || passing || '),', 'near', case when passing is null then 'null' else
+        'near', case when passing is null then 'null' else
             format('(select n.hits from (%s) n(hits))', _search_statement(target, asked, 'passing', false, '($5)')) end,
-        'own', target.own, 'columns', columns, 'key', format(target.key_json, 'v'), 'chunk_index', target.chunk_index,
-        'ranks', _search_ranks(case when passing is null then cardinality(asked.words) end),
+        'passing', 'passing as not materialized (' || passing || '),', 'own', target.own, 'columns', columns,
+        'key', format(target.key_json, 'v'), 'ranks', _search_ranks(cardinality(asked.words)),
         'candidates', case when passing is null then _search_candidates(target, asked, columns, way, late)
-                           else _search_passing_candidates(target, columns, way) end,
+                           else _search_passing_candidates(target, columns, way) end, 'chunk_index', target.chunk_index,
         'ranked', case
             when of_row then format(
                 '(select distinct on (%1$s) v.* from found v order by %1$s, v.%2$s_score desc, v.chunk_index) v',

@@ -73,6 +73,32 @@ def test_statements_around_a_filter_are_used(connection: psycopg.Connection, pat
         search(connection, k=1, mode="semantic", filter={"share": {"$lt": 500}})
 
 
+WORDS_ALTERED = {
+    "": 0,
+    "drop view documents_words_view": 1,
+    "drop text search configuration mine.words; create text search configuration mine.words (copy = simple)": 1,
+    """create table copied (like documents_words including all); insert into copied select * from documents_words;
+       drop table documents_words cascade; alter table copied rename to documents_words;
+       update pgembedd_internal.pipeline set words_table = 'documents_words'""": 1,
+}
+
+
+@pytest.mark.parametrize("statement", WORDS_ALTERED)
+def test_words_that_are_prepared_are_looked_up_again_once_they_are_others(
+    connection: psycopg.Connection, statement: str
+) -> None:
+    connection.execute("create schema mine; create text search configuration mine.words (copy = simple)")
+    make_source(connection, 3, text_config="mine.words")
+    connection.execute("insert into documents_words select id, to_tsvector('simple', content) from documents")
+    connection.execute(statement.encode())
+    connection.execute("set local track_functions = 'all'")
+    calls = "select coalesce(sum(calls), 0) from pg_stat_xact_user_functions where funcname = '_with_search_words'"
+    before = value(connection, calls)
+    hits = search(connection, query="content", mode="text")
+    assert sorted(hit.key for hit in hits) == [1, 2, 3]
+    assert value(connection, calls) == before + WORDS_ALTERED[statement]
+
+
 @pytest.mark.parametrize("index", ["none", "invalid"])
 def test_a_page_without_an_index_is_found_by_an_exact_scan(connection: psycopg.Connection, index: str) -> None:
     """Which keeps the first hits; the statement for an index sorts all rows where there is none."""
