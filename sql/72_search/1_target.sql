@@ -42,7 +42,8 @@ create or replace view pgembedd_internal._search_basis as
                (select bit_xor(hashnameextended(a.attname, hashint8extended(
                            (a.attrelid::bigint << 32) + a.atttypid::bigint, a.attnum)) # case
                            when a.atttypid >= 16384
-                           then (select hashtextextended(concat(t.typnamespace::regnamespace, '.', t.typname), a.attnum)
+                           then (select hashtextextended(concat(t.typnamespace::regnamespace, '.', t.typname,
+                                                                t.typbasetype::regtype), a.attnum)
                                  from pg_type t where t.oid = a.atttypid) else 0 end)
                 from pg_attribute a
                 where a.attrelid in (one.source, one.embedding_table) and a.attnum > 0 and not a.attisdropped)

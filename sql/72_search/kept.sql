@@ -135,6 +135,8 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set quote_all_identifiers = off
 as $$
 declare
+    -- As it is before: where a table is altered meanwhile, what is made counts as out of date.
+    made_for constant text := (select b.basis from _search_basis b where b.pipeline_id = one.id);
     target pgembedd_internal._search_target := _made_search_target(one);
     passing jsonb;
 begin
@@ -150,12 +152,11 @@ begin
         target.kept := true;
     end if;
     insert into prepared_search as s (pipeline_id, basis, target, filters)
-    select b.pipeline_id, b.basis, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
+    values (one.id, made_for, jsonb_strip_nulls(to_jsonb(target) || jsonb_build_object(
         -- A name takes a right on its schema.
         'source', target.source::oid, 'vectors', target.vectors::oid, 'words', target.words::oid,
         'words_view', target.words_view::oid)),
-        _search_filters(target) || coalesce(passing, '{}')
-    from _search_basis b where b.pipeline_id = one.id
+        _search_filters(target) || coalesce(passing, '{}'))
     on conflict (pipeline_id) do update
     set basis = excluded.basis, target = excluded.target, filters = excluded.filters;
 end $$;
@@ -176,7 +177,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if not _is_search_prepared(pipeline.id) then
-        perform _prepare_search(pipeline);
+        perform _prepare_search(p) from pipeline p where p.id = _follow_search.pipeline.id;
         update pipeline p set code_version = _code_version(p.id) where p.id = pipeline.id;
     end if;
 exception when insufficient_privilege then

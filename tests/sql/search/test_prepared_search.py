@@ -153,6 +153,39 @@ def test_a_table_that_is_altered_is_searched_as_it_is(connection: psycopg.Connec
     assert shown in [hit.record[name] for hit in search(connection, k=3)]
 
 
+def test_a_key_of_a_domain_over_a_type_that_is_renamed_is_searched(connection: psycopg.Connection) -> None:
+    make_source(connection, 3)
+    connection.execute(
+        "create type number as enum ('1', '2', '3'); create domain small as number;"
+        "alter table documents alter id type small using id::text::small"
+    )
+    call(connection, "sweep")
+    assert known(connection)
+    connection.execute("alter type number rename to figure")
+    assert not known(connection)
+    assert len(search(connection, k=3, filter={"title": "title 1"})) == 1
+
+
+ALTERED_MEANWHILE = """
+    create function pg_temp.rename_share() returns event_trigger language plpgsql as $$
+    begin alter table public.documents rename share to part; exception when undefined_column then null; end $$;
+    create event trigger renaming on ddl_command_end when tag in ('CREATE FUNCTION')
+    execute function pg_temp.rename_share()
+"""
+
+
+def test_a_table_that_is_altered_while_it_is_prepared_is_prepared_again(connection: psycopg.Connection) -> None:
+    make_source(connection, 3)
+    connection.execute("create index on documents (share)")
+    connection.execute(ALTERED_MEANWHILE)
+    connection.execute(FOLLOW)
+    assert not known(connection)
+    for _ in range(2):
+        assert "part" in search(connection, k=1)[0].record
+        call(connection, "sweep")
+    assert known(connection)
+
+
 def test_an_embedding_table_that_is_renamed_is_searched(connection: psycopg.Connection) -> None:
     make_source(connection, 3, embedding_table="chunks")
     assert known(connection)
