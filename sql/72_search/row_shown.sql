@@ -49,7 +49,7 @@ begin
            string_agg(format('case when pg_catalog.pg_column_size(s.%I) operator(pg_catalog.>) %s then %1$L end',
                              c.name, bytes), ', ' order by c.number)
                filter (where c.width < 0 and c.base not in (25, 1043)) as lost,
-           bool_and(c.category in ('B', 'D', 'E', 'I', 'S', 'T') or c.category = 'N' and c.base <> 1700
+           bool_and(c.category in ('B', 'D', 'E', 'I', 'S', 'T') or c.category = 'N' and c.base not in (701, 1700)
                     or c.base = 2950) as plain,
            -- The texts; where there are none, what else the vector is of, as JSON.
            coalesce(string_agg(c.part, ', ' order by c.place) filter (where c.category = 'S'),

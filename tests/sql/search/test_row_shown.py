@@ -70,20 +70,22 @@ def test_every_kind_of_large_value_is_cut_and_named(connection: psycopg.Connecti
             connection.execute("select pgembedd.search_row('documents', '1', bytes => %s)", [wrong])
 
 
-def test_many_small_values_are_cut_too(connection: psycopg.Connection) -> None:
+# Of the second, the row has few bytes in JSON, and many as text.
+@pytest.mark.parametrize(("type_", "filled", "count"), [("text", "repeat('x', 1000)", 300), ("float8", "1e-300", 140)])
+def test_many_small_values_are_cut_too(connection: psycopg.Connection, type_: str, filled: str, count: int) -> None:
     connection.execute("create table wide (id int primary key)")
-    columns = [f"c{n}" for n in range(300)]
-    connection.execute("alter table wide " + ", ".join(f"add {column} text" for column in columns))
+    columns = [f"c{n}" for n in range(count)]
+    connection.execute("alter table wide " + ", ".join(f"add {column} {type_}" for column in columns))
     connection.execute("insert into wide (id) values (1)")
-    connection.execute("update wide set " + ", ".join(f"{column} = repeat('x', 1000)" for column in columns))
+    connection.execute("update wide set " + ", ".join(f"{column} = {filled}" for column in columns))
     connection.execute(
         "select pgembedd.create_pipeline('wide', 'wide', array['c0'], dimensions => 3, backfill => false)"
     )
     connection.execute("update wide set embedding = '[1,1,1]'")
     row = search(connection, "wide")[0].record
     assert set(row) == {"id", "pgembedd_cut", *columns}
-    assert 0 < len(row["pgembedd_cut"]) < 300
-    assert len(json.dumps(row)) < MOST + 16 * len(columns)
+    assert 0 < len(row["pgembedd_cut"]) < count
+    assert value(connection, "select octet_length(%s::jsonb::text)", Jsonb(row)) < MOST + 16 * count
 
 
 def test_a_snippet_marks_a_hundred_words(connection: psycopg.Connection) -> None:
