@@ -102,6 +102,7 @@ declare
     statements text[];
 begin
     select bool_and(k.base = any (_plain_types())) as plain, string_agg(t.type || '[]', ', ') as types,
+           string_agg(format('key_%s %s[]', k.nth, t.type), ', ') as parameters,
            string_agg(format('pg_catalog.array_agg(s.%I::%s)', k.name, t.type), ', ') as arrays,
            string_agg(format('pg_catalog.unnest($%s) as %I', 12 + k.nth, k.name), ', ') as columns
     into keys from _key_columns(target.source) k cross join lateral format_type(k.base, null) as t(type);
@@ -116,10 +117,11 @@ begin
         where f.pronamespace = 'pgembedd_internal'::regnamespace and f.proname = format('_search_%s_passing', target.id)
           and oidvectortypes(f.proargtypes) not like '%, double precision[], ' || keys.types));
     perform _keep_statement(target.id, 'passing', format(
-        '(tsquery, tsquery, tsquery, integer, integer, tsquery[], double precision[], %s, double precision, '
-        'double precision, boolean, double precision[], %s, out hits pgembedd_internal._search_hit[], '
-        'out candidates bigint[], out near pgembedd_internal._search_hit[])', _vector_type('vector'), keys.types),
-        format('if $11 then %s into hits, candidates, near; else %s into hits, candidates, near; end if;',
+        '(any_of tsquery, others tsquery, required tsquery, most integer, wanted integer, lexemes tsquery[], '
+        'idfs double precision[], embedding %s, min_similarity double precision, average_length double precision, '
+        'by_key boolean, distances double precision[], %s, out hits pgembedd_internal._search_hit[], '
+        'out candidates bigint[], out near pgembedd_internal._search_hit[])', _vector_type('vector'), keys.parameters),
+        format('if by_key then %s into hits, candidates, near; else %s into hits, candidates, near; end if;',
                statements[1], statements[2]),
         'set plan_cache_mode = force_generic_plan set enable_nestloop = off set enable_seqscan = off');
     return jsonb_build_object('passing', jsonb_build_object(target.words_view, string_to_array(format(
