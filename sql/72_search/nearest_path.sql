@@ -97,8 +97,8 @@ begin
     if exact_visits < 200 or steps[1] > last_step and not (watched and gap >= greatest(200, 4 * steps[1]))
     then path := 'exact'; end if;
     for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop
-        visits[n] := least(most, case when watched then 2 * exact_visits
-                                      else greatest(2 * steps[n] * per_match, exact_visits / 2) end);
+        visits[n] := least(most, greatest(1, case when watched then 2 * exact_visits
+                                                  else greatest(2 * steps[n] * per_match, exact_visits / 2) end));
     end loop;
 end $$;
 

@@ -87,6 +87,14 @@ def test_it_says_what_the_paths_were_expected_to_cost(connection: psycopg.Connec
     assert near["path"] == "exact"
 
 
+def test_a_filter_of_a_table_of_few_rows_is_explained(connection: psycopg.Connection) -> None:
+    """There the planner expects an exact scan to cost less than the first visit of the index."""
+    make_source(connection, 3)
+    connection.execute("analyze documents")
+    near = explained(connection, """, filter => '{"id": {"$lt": 3}}'""")["semantic"]
+    assert (near["path"], near["expected_matches"]) == ("exact", 2)
+
+
 def test_a_line_break_in_the_name_of_a_table_hides_no_cost(connection: psycopg.Connection) -> None:
     make_source(connection, 3000)
     connection.execute("analyze documents")
