@@ -151,9 +151,11 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when count(*) = 0 then 'null::pg_catalog.text' else format(
         'pg_catalog.format(''%%s %%s %%s %%s'', s.tableoid::pg_catalog.oid, s.ctid, s.xmin, '
-        'pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(pg_catalog.chr(31), %s), ''UTF8'')))',
+        'pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(pg_catalog.chr(31), variadic array[%s]), '
+        '''UTF8'')))',
         string_agg(format(case t.oid when 'bytea'::regtype
-                               then 'pg_catalog.octet_length(s.%1$I), pg_catalog.substr(s.%1$I, 1, 8192)'
+                               then 'pg_catalog.octet_length(s.%1$I)::pg_catalog.text, '
+                                    'pg_catalog.substr(s.%1$I, 1, 8192)::pg_catalog.text'
                                else 's.%I::pg_catalog.text' end, a.attname), ', ' order by a.attnum)) end
     from pg_attribute a join pg_type t on t.oid = _base_type(a.atttypid)
     left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'

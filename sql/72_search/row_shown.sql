@@ -25,7 +25,7 @@ end $$;
 
 -- The row, and the text for its snippet. A small row is told without a call, and without writing it out where it is
 -- `plain`: without numbers of any length it has, for control characters, at most six times as many bytes as text as it
--- has in memory.
+-- has in memory. No function is called with a value of each column, as it takes a hundred arguments.
 create or replace function pgembedd_internal._search_row_parts(
     target pgembedd_internal._search_target, bytes integer, out row_expression text, out content text
 )
@@ -67,10 +67,10 @@ begin
         shown.columns, concat_ws(' and ', case when shown.plain
             then format('pg_catalog.pg_column_size(j.row) operator(pg_catalog.<=) %s', bytes / 8)
             else format('pg_catalog.octet_length(j.row::pg_catalog.text) operator(pg_catalog.<=) %s', bytes) end,
-            'pg_catalog.num_nonnulls(' || shown.lost || ') operator(pg_catalog.=) 0'), shown.lost, bytes);
+            'coalesce(' || shown.lost || ') is null'), shown.lost, bytes);
     content := case when target.chunked then format(read, 'v', 'chunk')
                     when shown.content is not null
-                    then format(E'pg_catalog.concat_ws(E''\\n\\n'', %s)', shown.content) end;
+                    then format(E'pg_catalog.concat_ws(E''\\n\\n'', variadic array[%s])', shown.content) end;
 end $$;
 
 -- The row; of one that is too large the largest values are cut, as many as it takes; those of `lost` are null already.

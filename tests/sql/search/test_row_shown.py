@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from tests.support.databases import Database
 from tests.support.refusals import refused
 from tests.support.search import QUERY, Hit, make_source, search
-from tests.support.sql import connected, qualified, value
+from tests.support.sql import connected, qualified, rows, value
 from tests.support.transaction import connection
 
 __all__ = ["connection"]
@@ -86,6 +86,24 @@ def test_many_small_values_are_cut_too(connection: psycopg.Connection, type_: st
     assert set(row) == {"id", "pgembedd_cut", *columns}
     assert 0 < len(row["pgembedd_cut"]) < count
     assert value(connection, "select octet_length(%s::jsonb::text)", Jsonb(row)) < MOST + 16 * count
+
+
+# More than a function takes arguments, of values that are told apart by their size, and of the texts of a snippet.
+@pytest.mark.parametrize(("type_", "content"), [("numeric", "content_columns => '{title}'"), ("text", "of_all")])
+def test_a_table_of_many_columns_is_shown(connection: psycopg.Connection, type_: str, content: str) -> None:
+    columns = [f"c{n}" for n in range(120)]
+    wide = ", ".join(f"{column} {type_} default '7'" for column in columns)
+    connection.execute(f"create table wide (id int primary key, title text default 'It is seven.', {wide})")
+    connection.execute("create function of_all(wide) returns text language sql as 'select $1.title'")
+    content = content if "=>" in content else f"content_function => '{content}'"
+    connection.execute(
+        f"select pgembedd.create_pipeline('wide', 'wide', {content}, dimensions => 3, backfill => false)"
+    )
+    connection.execute("insert into wide (id, embedding) values (1, '[1,1,1]')")
+    hit = search(connection, "wide")[0]
+    assert set(hit.record) == {"id", "title", *columns}
+    assert hit.snippet
+    assert len(rows(connection, "select * from pgembedd.row_status('wide', '{1}')")) == 1
 
 
 def test_a_snippet_marks_a_hundred_words(connection: psycopg.Connection) -> None:
