@@ -182,7 +182,7 @@ begin
         perform _prepare_search(p) from pipeline p where p.id = _follow_search.pipeline.id;
         update pipeline p set code_version = _code_version(p.id) where p.id = pipeline.id;
     end if;
-exception when insufficient_privilege then
+exception when others then  -- as an event trigger may refuse it
     raise warning 'the search of the pipeline "%" is not prepared: %', pipeline.name, sqlerrm;
 end $$;
 

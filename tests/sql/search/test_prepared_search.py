@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tests.support.roles import Roles
 from tests.support.search import FOLLOW, QUERY, make_source, search
-from tests.support.sql import call, rows, value
+from tests.support.sql import call, look_twice, rows, state, value
 from tests.support.transaction import connection
 
 __all__ = ["connection"]
@@ -183,6 +183,21 @@ def test_a_table_that_is_altered_while_it_is_prepared_is_prepared_again(connecti
     for _ in range(2):
         assert "part" in search(connection, k=1)[0].record
         call(connection, "sweep")
+    assert known(connection)
+
+
+def test_a_search_that_cannot_be_prepared_stops_no_pipeline(connection: psycopg.Connection) -> None:
+    make_source(connection, 3)
+    connection.execute(
+        "create function pg_temp.refuse() returns event_trigger language plpgsql as"
+        " $$ begin raise using message = 'not now'; end $$; create event trigger refusing on ddl_command_start"
+        " when tag in ('CREATE FUNCTION') execute function pg_temp.refuse(); create index on documents (share)"
+    )
+    look_twice(connection)
+    assert state(connection) == "running"
+    assert not known(connection)
+    connection.execute("drop event trigger refusing")
+    call(connection, "sweep")
     assert known(connection)
 
 
