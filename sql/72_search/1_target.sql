@@ -218,6 +218,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     one record;
+    view regclass;
 begin
     select p.source, p.key_columns, p.text_config, p.words_table,
            array(select distinct o from unnest(p.text_config || w.configs) c, _text_config_oid(c) o
@@ -233,6 +234,8 @@ begin
         when not one.has_words
         then format('The words'' table of "%s" was dropped; the next sweep makes it again.', target.name) end;
     target.words := case when target.no_words is null then one.words_table end;
-    target.words_view := coalesce(_words_view(target.words), target.words);
+    view := _words_view(target.words);
+    target.words_view := case when view is null then target.words  -- null where it names the source by another name
+        when strpos(obj_description(view, 'pg_class'), format('to_regclass(%L)', one.source::text)) > 0 then view end;
     return target;
 end $$;

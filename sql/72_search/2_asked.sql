@@ -105,6 +105,11 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     readable constant boolean := coalesce(has_table_privilege(target.words, 'select'), false);
+    -- What the source has had since the last sweep: the words show the caller no row.
+    lacking constant text := case
+        when not row_security_active(target.source) then case when target.words_view is null then 'name' end
+        when not exists (select from pg_policy p where p.polrelid = target.words and p.polname = 'pgembedd_source')
+        then 'row level security' end;
 begin
     if asked.mode is null or asked.mode not in ('hybrid', 'text') then
         raise exception using message = format('The mode %L is not known.', asked.mode),
@@ -120,17 +125,15 @@ begin
             hint = format('Roles with SELECT on the whole of %s get it with the next sweep.', target.source);
     elsif asked.mode = 'hybrid' and (not readable or asked.query is null or _blank(asked.query)) then
         return 'semantic';
-    elsif row_security_active(target.source) and not exists (
-        select from pg_policy p where p.polrelid = target.words and p.polname = 'pgembedd_source')
-    then  -- the source has had it since the last sweep: the words show the caller no row
+    elsif lacking is not null then
         if asked.mode = 'text' then
-            raise exception using message = format('The words of "%s" have not got the row level security of %s yet.',
-                       target.name, target.source),
+            raise exception using message = format('The words of "%s" have not got the %s of %s yet.', target.name,
+                       lacking, target.source),
                 hint = 'The next sweep gives it to them; mode => ''semantic'' needs none.',
                 errcode = 'object_not_in_prerequisite_state';
         end if;
-        raise notice 'The words of "%" have not got the row level security of % yet, so only the meaning is searched.',
-            target.name, target.source;
+        raise notice 'The words of "%" have not got the % of % yet, so only the meaning is searched.',
+            target.name, lacking, target.source;
         return 'semantic';
     end if;
     return asked.mode;

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.support.refusals import refused
 from tests.support.roles import Roles
 from tests.support.search import FOLLOW, QUERY, make_source, search
 from tests.support.sql import call, look_twice, rows, state, value
@@ -184,6 +185,19 @@ def test_a_table_that_is_altered_while_it_is_prepared_is_prepared_again(connecti
         assert "part" in search(connection, k=1)[0].record
         call(connection, "sweep")
     assert known(connection)
+
+
+def test_the_words_of_a_table_that_is_renamed_come_with_the_next_sweep(connection: psycopg.Connection) -> None:
+    make_source(connection, 3)
+    call(connection, "sweep")
+    before = search(connection, query="content", mode="text")
+    assert len(before) == 3
+    connection.execute("alter table documents rename to papers")
+    with refused('The words of "documents" have not got the name of public.papers yet.'):
+        search(connection, query="content", mode="text")
+    assert [hit.text_rank for hit in search(connection, query="content", mode="hybrid")] == [None] * 3
+    call(connection, "sweep")
+    assert search(connection, query="content", mode="text") == before
 
 
 def test_a_search_that_cannot_be_prepared_stops_no_pipeline(connection: psycopg.Connection) -> None:
