@@ -29,16 +29,18 @@ create or replace view pgembedd_internal._search_target as
 comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
 
--- What the parts of a target follow from: the names of the tables, names and types of their columns, their valid
--- indexes, and what the pipeline is; and how large the vectors' table is. A view, as a function of it would be one more
--- statement of each search, with subqueries, as they take less to begin with than joins.
+-- What the parts of a target follow from: the names of the tables, names and types of their columns, the valid indexes
+-- of the key and the vectors, and what the pipeline is; and how large the vectors' table is. A view, as a function of
+-- it would be one more statement of each search, with subqueries, as they take less to begin with than joins.
 create or replace view pgembedd_internal._search_basis as
     select one.id as pipeline_id, one.name, one.task,
            concat_ws(' ', one.source, one.source::oid, one.embedding_table, one.embedding_table::oid,
                one.embedding_column, one.model, one.distance, one.content_columns, one.watch_columns,
                one.text_config, one.words_table, one.words_table::oid,
                (select bit_xor(hashoidextended(i.indexrelid, 0)) from pg_index i
-                where i.indrelid in (one.source, one.embedding_table) and i.indisvalid),
+                where i.indrelid in (one.source, one.embedding_table) and i.indisvalid and (i.indisprimary
+                    or i.indkey[0] = (select v.attnum from pg_attribute v where v.attrelid = c.oid
+                                      and v.attname = coalesce(one.embedding_column, 'embedding')))),
                (select bit_xor(hashnameextended(a.attname, hashint8extended(
                            (a.attrelid::bigint << 32) + a.atttypid::bigint, a.attnum)) # case
                            when a.atttypid >= 16384

@@ -26,7 +26,7 @@ ALTERED = {
     "create schema app; alter table documents set schema app": ("id", 1),
     "create domain small as int; alter table documents alter id type small": ("id", 1),
     "alter table documents alter id type bigint": ("id", 1),
-    "create index on documents (share)": ("id", 1),
+    "create index on documents using hnsw (embedding halfvec_l2_ops)": ("id", 1),
     "drop index documents_embedding_hnsw": ("id", 1),
 }
 
@@ -177,7 +177,7 @@ ALTERED_MEANWHILE = """
 
 def test_a_table_that_is_altered_while_it_is_prepared_is_prepared_again(connection: psycopg.Connection) -> None:
     make_source(connection, 3)
-    connection.execute("create index on documents (share)")
+    connection.execute("alter table documents add note text")
     connection.execute(ALTERED_MEANWHILE)
     connection.execute(FOLLOW)
     assert not known(connection)
@@ -205,13 +205,21 @@ def test_a_search_that_cannot_be_prepared_stops_no_pipeline(connection: psycopg.
     connection.execute(
         "create function pg_temp.refuse() returns event_trigger language plpgsql as"
         " $$ begin raise using message = 'not now'; end $$; create event trigger refusing on ddl_command_start"
-        " when tag in ('CREATE FUNCTION') execute function pg_temp.refuse(); create index on documents (share)"
+        " when tag in ('CREATE FUNCTION') execute function pg_temp.refuse(); alter table documents add note text"
     )
     look_twice(connection)
     assert state(connection) == "running"
     assert not known(connection)
     connection.execute("drop event trigger refusing")
     call(connection, "sweep")
+    assert known(connection)
+
+
+@pytest.mark.parametrize("table", ["documents", "chunks"])
+def test_an_index_of_other_columns_leaves_the_search_prepared(connection: psycopg.Connection, table: str) -> None:
+    make_source(connection, 3, embedding_table="chunks" if table == "chunks" else None)
+    column = "share" if table == "documents" else "tokens"
+    connection.execute(f"create index on {table} ({column}); create index on {table} ({column}, embedding)")
     assert known(connection)
 
 
