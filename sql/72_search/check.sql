@@ -135,9 +135,8 @@ end $$;
 
 -- How many jobs are in the backfill. Where that is `told`: of their rows some may have no vector yet, and others the
 -- one of what they were before. Null where none are to be told, and for a caller from whom policies hide rows: it may
--- not know how many there are. A
--- change of the model renames: what was looked up at the beginning may hold other vectors by now. Volatile, so that it
--- sees what was committed since the search began.
+-- not know how many there are. A change of the model renames: what was looked up at the beginning may hold other
+-- vectors by now. Volatile, so that it sees what was committed since the search began.
 create or replace function pgembedd_internal._search_waiting(
     pipeline_id integer, name text, told boolean default false
 ) returns bigint

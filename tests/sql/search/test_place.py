@@ -63,6 +63,19 @@ def places(connection: psycopg.Connection, pipeline: str = "manuals", per: str =
     return rows(connection, f"{found} order by 1", pipeline, per, "[1,2,3]")
 
 
+def test_places_go_and_come_with_the_pipeline_that_parses(manuals: psycopg.Connection) -> None:
+    """What a search knows is prepared, and says of the source whether it holds pages."""
+    assert all(place for _, place in places(manuals))
+    manuals.execute("select pgembedd.drop_pipeline('manual_text')")
+    assert [place for _, place in places(manuals)] == [None] * len(PLACES)
+    manuals.execute("select pgembedd.sweep()")
+    assert [place for _, place in places(manuals)] == [None] * len(PLACES)
+    create_parsing(
+        manuals, pipeline="again", source="manuals", into_table="manual_pages", existing_vectors="keep", backfill=False
+    )
+    assert all(place for _, place in places(manuals))
+
+
 def test_a_hit_names_file_page_and_the_headings_above_it(manuals: psycopg.Connection) -> None:
     for (_, place), headings in zip(places(manuals), PLACES.values(), strict=True):
         text = f"manual.pdf, page 14, § {' › '.join(headings)}"  # noqa: RUF001
