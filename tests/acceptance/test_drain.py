@@ -17,6 +17,7 @@ from pgembedd.model import Session
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, backends, insert, make_documents, missing, stale, waiting
+from tests.support.presence import beat
 from tests.support.roles import Roles, conninfo_as
 from tests.support.sql import end_sessions, value
 from tests.support.waiting import eventually
@@ -175,6 +176,22 @@ def test_a_worker_ends_once_nothing_is_left_to_do(
         eventually(lambda: backends(connection) == 0)
     refused = pgembedd("run", "--until-idle", database=conninfo_as(database, worker)).refused(2)
     assert "demand" in refused
+
+
+def test_a_worker_ends_only_after_it_has_tried_what_another_could_not_serve(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    """Nothing is demanded while the note of that worker is believed, and this one may have other settings."""
+    make_documents(connection)
+    insert(connection, range(CLAIM))
+    with database.connect() as other:
+        beat(other)
+        value(other, "select pgembedd_internal.note_unserved(1, 'it has no model')::text")
+        connection.execute("update pgembedd_internal.pipeline set unserved_since = clock_timestamp() - interval '3 s'")
+        assert value(connection, "select pgembedd.demand()") == 0
+        ended = pgembedd("run", "--until-idle", database=database.conninfo)
+    assert ended.code == 0, ended
+    assert missing(connection) == []
 
 
 @pytest.mark.slow

@@ -71,6 +71,17 @@ def respond(
     request.close_connection = True
 
 
+class Accepted(ssl.SSLSocket):
+    """Closes itself where the client has hung up, as wrap_socket() would leave it open then."""
+
+    def getpeername(self) -> Any:
+        try:
+            return super().getpeername()
+        except OSError as error:
+            self.close()
+            raise ConnectionAbortedError from error
+
+
 @contextmanager
 def file_server(certificates: tuple[Path, Path] | None) -> Iterator[FileServer]:
     """A server on a port of its own, with this key and certificate, or without TLS."""
@@ -89,17 +100,13 @@ def file_server(certificates: tuple[Path, Path] | None) -> Iterator[FileServer]:
     if certificates is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates[1], certificates[0])
+        context.sslsocket_class = Accepted
 
     class Quiet(ThreadingHTTPServer):
         daemon_threads = True
 
         def get_request(self) -> tuple[socket.socket, Any]:
             request, address = super().get_request()
-            try:
-                request.getpeername()  # of a client that has hung up, wrap_socket() would leave the socket open
-            except OSError:
-                request.close()
-                raise
             if context is not None:
                 request = context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
             return request, address

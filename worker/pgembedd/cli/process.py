@@ -33,12 +33,12 @@ def run_process(
     pipelines: Sequence[str] = (),
     pulls: bool = True,
     language: LanguageSettings | None = None,
-    stops: Callable[[Callable[[], None]], None] | None = None,
+    stops: Callable[["Worker"], None] | None = None,
 ) -> bool:
     """Runs a worker, an HTTP service or both until a signal; returns False if unfinished jobs were released.
 
-    `stops` is given what ends it, instead of the signals. The service answers before the models are loaded and until
-    the worker has drained. A second signal ends the process at once.
+    `stops` is given the worker, and has it end, instead of the signals. The service answers before the models are
+    loaded and until the worker has drained. A second signal ends the process at once.
     """
     gc.set_threshold(ALLOCATED)
     from pgembedd.cli.http_service import build_service
@@ -76,7 +76,7 @@ def warn_of_unknown_settings() -> None:
 def _run_until_stopped(
     worker: "Worker | None",
     service: "ServiceContext | None",
-    stops: Callable[[Callable[[], None]], None] | None,
+    stops: Callable[["Worker"], None] | None,
     *,
     preloads: bool,
 ) -> bool:
@@ -87,7 +87,10 @@ def _run_until_stopped(
     gc.freeze()  # what is imported is no garbage
     ended = threading.Event()
     stop = ended.set if worker is None else worker.stop
-    (stops or stop_on_signals)(stop)
+    if worker is None or stops is None:
+        stop_on_signals(stop)
+    else:
+        stops(worker)
     health = (lambda: "ok") if worker is None else worker.health
     with nullcontext() if service is None else serve_http(service, worker_health=health, on_death=stop):
         if service is not None and preloads:
@@ -182,31 +185,37 @@ def _wait(ended: threading.Event) -> bool:
     return True
 
 
-def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[[Callable[[], None]], None]:
-    """Returns what ends a worker: a signal, that no work is due or leased, or that this cannot be known any more."""
-    import psycopg
-
+def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[["Worker"], None]:
+    """Returns what ends a worker: a signal, or that it is idle."""
     from pgembedd.loop.shutdown import stop_on_signals
 
     is_idle(conninfo, pipelines)  # raises what would keep it from being known
 
-    def stops(stop: Callable[[], None]) -> None:
-        def watch() -> None:
-            with suppress(psycopg.Error, PgembeddError):  # which the last look of the command meets as well
-                while not is_idle(conninfo, pipelines, tell=True):
-                    time.sleep(LOOK_EVERY_S)
-            stop()
-
-        stop_on_signals(stop)
-        threading.Thread(target=watch, name="idle", daemon=True).start()
+    def stops(worker: "Worker") -> None:
+        stop_on_signals(worker.stop)
+        stop_when_idle(worker, conninfo, pipelines)
 
     return stops
 
 
-def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False) -> bool:
+def stop_when_idle(worker: "Worker", conninfo: str, pipelines: Sequence[str]) -> None:
+    """Has a worker end once no work is due or leased, or that cannot be known any more."""
+    import psycopg
+
+    def watch() -> None:
+        with suppress(psycopg.Error, PgembeddError):  # which the last look of the command meets as well
+            while not is_idle(conninfo, pipelines, tell=True, tried=worker.has_tried()):
+                time.sleep(LOOK_EVERY_S)
+        worker.stop()
+
+    threading.Thread(target=watch, name="idle", daemon=True).start()
+
+
+def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False, tried: bool = True) -> bool:
     """Tells that nothing is due or leased; not known while the database cannot be reached.
 
-    `tell` logs the pipelines whose jobs are left all the same, with their state.
+    Jobs of a pipeline that is unserved count until this command has `tried` to serve it: the note may be of a worker
+    with other settings. `tell` logs the pipelines whose jobs are left all the same, with their state.
     """
     import psycopg
 
@@ -219,10 +228,14 @@ def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False) -> b
         with connect(conninfo) as connection:
             asked = {"pipelines": list(pipelines)}
             row = connection.execute(query("demand"), asked).fetchone()
-            idle = row is not None and row[0] == 0
-            for pipeline, state, queued in connection.execute(query("left"), asked) if idle and tell else ():
+            if row is None or row[0] > 0:
+                return False
+            left = connection.execute(query("left"), asked).fetchall() if tell or not tried else []
+            if not tried and any(state == "unserved" for _, state, _ in left):
+                return False
+            for pipeline, state, queued in left:
                 get_logger().warning("jobs_left", pipeline=pipeline, state=state, queued=queued)
-            return idle
+            return True
     except (psycopg.Error, PgembeddError) as error:
         if not is_connection_error(error):
             raise

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgembedd.cli.process import LOOK_EVERY_S, check_database, is_idle, run_process, warn_of_unknown_settings
+from pgembedd.cli.process import (
+    LOOK_EVERY_S,
+    check_database,
+    is_idle,
+    run_process,
+    stop_when_idle,
+    warn_of_unknown_settings,
+)
 from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
 from pgembedd.log import configure_logging, get_logger
 from pgembedd.loop.shutdown import stop_on_signals
@@ -24,29 +31,34 @@ from pgembedd.settings import LanguageSettings, Settings
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from pgembedd.loop.worker import Worker
+
 REACH_S = 10.0
 END_S = 10.0  # for the last statements and the end of the model, after the grace
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The workers that Ray places, and for how long: `until_idle` ends them once the database demands nothing."""
+    """The workers that Ray places."""
 
     workers: int
     address: str
     cpus: float
     gpus: float
-    until_idle: bool
 
 
 @dataclass(frozen=True)
 class Work:
-    """The argument of a worker's task. Not its environment or its making, as Ray shows the one and keeps the other."""
+    """The argument of a worker's task. Not its environment or its making, as Ray shows the one and keeps the other.
+
+    `until_idle` has it end once nothing is due or leased.
+    """
 
     conninfo: str
     settings: Settings
     pipelines: Sequence[str]
     language: LanguageSettings
+    until_idle: bool
 
 
 class Actor(Protocol):
@@ -68,9 +80,15 @@ class RayWorker:
 
         What an operator has to correct is raised. After another error the process ends, and Ray starts the next.
         """
+
+        def stops(worker: "Worker") -> None:
+            self._stops(worker.stop)
+            if work.until_idle:
+                stop_when_idle(worker, work.conninfo, work.pipelines)
+
         try:
             return run_process(
-                work.conninfo, work.settings, pipelines=work.pipelines, language=work.language, stops=self._stops
+                work.conninfo, work.settings, pipelines=work.pipelines, language=work.language, stops=stops
             )
         except (ConfigurationError, SchemaError):
             raise
@@ -98,6 +116,8 @@ def run_on_ray(work: Work, placement: Placement) -> bool:
     warn_of_unknown_settings()
     ray = _imported()
     check_database(work.conninfo, work.pipelines)
+    if work.until_idle and is_idle(work.conninfo, work.pipelines, tell=True, tried=False):
+        return True
     if placement.gpus:
         work = replace(work, settings=replace(work.settings, device="cuda"))
     elif not work.settings.threads:
@@ -127,11 +147,10 @@ def _run(ray: "ModuleType", work: Work, placement: Placement, stopping: threadin
     )
     actors: list[Actor] = [actor.remote() for _ in range(placement.workers)]
     runs = [each.run.remote(work) for each in actors]
-    while not stopping.wait(LOOK_EVERY_S):
-        ended, _ = ray.wait(runs, timeout=0)
+    left = runs
+    while left and not stopping.wait(LOOK_EVERY_S):
+        ended, left = ray.wait(runs, num_returns=len(runs), timeout=0)
         ray.get(ended)
-        if placement.until_idle and is_idle(work.conninfo, work.pipelines, tell=True):
-            break
     for each in actors:
         each.stop.remote()
     ended, left = ray.wait(runs, num_returns=len(runs), timeout=work.settings.grace_s + END_S)

@@ -53,7 +53,7 @@ def placement_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("--device cuda with --on ray needs --gpus, so that Ray gives each worker a GPU.")
         from pgembedd.cli.ray_workers import Placement
 
-        placement = Placement(**{**PLACED, **chosen}, until_idle=values["until_idle"])
+        placement = Placement(**{**PLACED, **chosen})
         return command(placement=placement, **values)
 
     return with_placement
@@ -89,10 +89,10 @@ def command(
                 language=http,
                 stops=stops_when_idle(conninfo, pipelines) if until_idle else None,
             )
-            if until_idle:
-                is_idle(conninfo, pipelines)  # raises what ended the worker before
         else:
             from pgembedd.cli.ray_workers import Work, run_on_ray
 
-            drained = run_on_ray(Work(conninfo, settings, pipelines, http), placement)
+            drained = run_on_ray(Work(conninfo, settings, pipelines, http, until_idle), placement)
+        if until_idle:
+            is_idle(conninfo, pipelines)  # raises what ended a worker before
     exit_unless_drained(drained)

@@ -68,7 +68,7 @@ class Parts:
         self._builds = self._waker()
         look_s = SETTLED_LOOK_S if self._listens else LOOK_EVERY_S
         self.pinned = PinnedModels(models, role.pipelines, pulls=role.pulls, settled_look_s=look_s, worker=self._number)
-        self._files = FileParsers(settings, role.pipelines, settled_look_s=look_s, worker=self._number)
+        self.files = FileParsers(settings, role.pipelines, settled_look_s=look_s, worker=self._number)
         self._cache = role.cache or VectorCache(settings.vector_cache_mb * 1_000_000, observer.recalled)
         self._embedding = Embedding(self.pinned, self._cache)
         self.outcomes = JobOutcomes(self._lane_of(FRESH, self._embedding), self._connection("release", self.finished))
@@ -83,7 +83,7 @@ class Parts:
     def finish(self) -> None:
         """Has all threads end."""
         self.finished.set()
-        self._files.close()
+        self.files.close()
         self._beats.wake()
         for batches in self.batches:
             batches.put(None)
@@ -178,13 +178,13 @@ class Parts:
         lanes = fresh | self._lane(BACKFILL, wakers[BACKFILL], watch)
         for queue in (FRESH, BACKFILL):
             waker = self._waker("pgembedd")
-            lanes |= self._lane(queue, waker, Watch(waker), Parsing(self._files))
+            lanes |= self._lane(queue, waker, Watch(waker), Parsing(self.files))
         return lanes
 
     def _look_at_models(self, payload: str | None) -> None:
         if payload in (None, "models"):
             self.pinned.look_soon()
-            self._files.look_soon()
+            self.files.look_soon()
 
     def _lane(
         self, queue: str, waker: Waker, watch: Watch, task: Task[Any, Any] | None = None

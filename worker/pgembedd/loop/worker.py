@@ -66,6 +66,10 @@ class Worker:
         """Stops claiming; `run` returns once the jobs in flight are finished."""
         self._parts.stop()
 
+    def has_tried(self) -> bool:
+        """Tells that it has tried to serve each of its pipelines, and loads nothing for any."""
+        return self._role.started.is_set() and not self._parts.pinned.loading()
+
     def health(self) -> str:
         """Returns `ok`, or a sentence that names what hangs."""
         dead = [name for name, thread in self._threads.items() if thread.ident is not None and not thread.is_alive()]
@@ -90,7 +94,8 @@ class Worker:
         for thread in self._threads.values():
             thread.start()
         if self._role.pulls:
-            self._parts.pinned.wait_until_ready(lambda: self._stopping.is_set() or self._schema.stops_jobs())
+            for served in (self._parts.pinned, self._parts.files):
+                served.wait_until_ready(lambda: self._stopping.is_set() or self._schema.stops_jobs())
         get_logger().info("worker_started", pid=os.getpid())
         self._role.started.set()
         notify_systemd("READY=1")
