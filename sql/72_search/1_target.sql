@@ -21,10 +21,10 @@ create or replace view pgembedd_internal._search_target as
            -- For filters: `columns` of Postgres's own types, with these, and statements, as what stands around their
            -- filter, by path and what is found, as in exact_row. Null where it is not prepared.
            null::jsonb as filters,
-           -- The indexes of the vectors that are valid, and whether each has all rows; of the table as it is now, its
-           -- rows and pages as the planner knows them, and whether it has parts.
-           null::oid[] as indexes, null::boolean as whole, null::double precision as rows,
-           null::double precision as disk_pages, null::boolean as has_parts
+           -- The indexes of the vectors that are valid, whether each has all rows, and the links of their graphs, `m`;
+           -- of the table as it is now, its rows and pages as the planner knows them, and whether it has parts.
+           null::oid[] as indexes, null::boolean as whole, null::double precision as links,
+           null::double precision as rows, null::double precision as disk_pages, null::boolean as has_parts
     where false;
 comment on view pgembedd_internal._search_target is
     'What a search has to know of a pipeline: facts for the checks, and parts of statements.';
@@ -129,7 +129,10 @@ begin
       -- A column of the key that was renamed is not in the embedding table.
       and (not target.chunked
            or _missing_columns(target.vectors, array(select k.name from _key_columns(one.source) k)) is null);
-    select array_agg(i.indexrelid), bool_and(i.indpred is null) into target.indexes, target.whole
+    select array_agg(i.indexrelid), bool_and(i.indpred is null),
+           max(coalesce((select o.option_value::double precision from pg_options_to_table(c.reloptions) o
+                         where o.option_name = 'm'), 16))
+    into target.indexes, target.whole, target.links
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
     where i.indrelid = target.vectors and i.indisvalid and i.indkey[0] = target.embedding_no
       and m.amname in ('hnsw', 'ivfflat');

@@ -26,7 +26,7 @@ begin
         path := case when hits <> '{}' then path else 'index, then exact' end;
     elsif path = 'index' then
         asked.indexes := plan.indexes;
-        found := _search_by_index(target, asked, steps, plan.visits, plan.gap, rows);
+        found := _search_by_index(target, asked, steps, plan.visits, plan.gaps, rows);
         hits := found.hits;
         visits := found.most;
         steps := found.taken;
@@ -103,7 +103,7 @@ end $$;
 -- scan of the index costs less than an exact one.
 create or replace function pgembedd_internal._search_by_index(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[], visits integer[],
-    gap integer, rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
+    gaps integer[], rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
     out most integer, out taken integer[]
 )
 language plpgsql stable
@@ -124,12 +124,12 @@ begin
     loop
         before := case when visits is not null then _search_visited(asked.indexes) end;
         settings := _search_set(steps[1], visits[n], rows);
-        ignored := case when gap is not null then set_config('pgembedd.scan_until', (before + gap)::text, true) end;
-        execute _search_statement(target, asked, case when gap is null then 'index' else 'watched' end, n > 1)
+        ignored := case when gaps <> '{}' then set_config('pgembedd.scan_until', (before + gaps[1])::text, true) end;
+        execute _search_statement(target, asked, case when gaps is null then 'index' else 'watched' end, n > 1)
         into hits, seen, parts, ends
-        using asked.embedding, steps[n], steps[:n], gap, before + visits[n], asked.indexes;
+        using asked.embedding, steps[n], steps[:n], gaps[2], before + visits[n], asked.indexes;
         settings := _search_set(null, null, null, settings);
-        ignored := case when gap is not null then set_config('pgembedd.scan_until', outer_until, true) end;
+        ignored := case when gaps is not null then set_config('pgembedd.scan_until', outer_until, true) end;
         ends[n] := case when visits is not null then _search_visited(asked.indexes) end;
         reached := 0;
         while reached < n and steps[reached + 1] <= seen
@@ -198,11 +198,7 @@ declare
     ignored text;
 begin
     settings := coalesce(settings, array[
-        -- With fewer, some questions find none of their ten nearest among so many rows (decision 9). Under a filter the
-        -- matches are a part of what is near.
-        greatest(before[1]::integer, least(1000, greatest(200 * sqrt(rows / 100000),
-            case when visits is null then greatest(100, 2 * breadth) else greatest(200, 4 * breadth) end))::integer
-            )::text,
+        greatest(before[1]::integer, pgembedd_internal._search_ef_search(breadth, visits is not null, rows))::text,
         'relaxed_order',
         coalesce(4 * visits, 50000)::text,
         greatest(before[4]::float8, least(1000, 128 * 1024 ^ 2 / pg_size_bytes(current_setting('work_mem'))))::text]);
@@ -212,4 +208,18 @@ begin
         case when before[3] <> settings[3] then set_config('hnsw.max_scan_tuples', settings[3], true) end,
         case when before[4] <> settings[4] then set_config('hnsw.scan_mem_multiplier', settings[4], true) end);
     return before;
+end $$;
+
+-- How many the index gives at once. With fewer, some questions find none of their ten nearest among so many rows
+-- (decision 9). Under a filter the matches are a part of what is near.
+create or replace function pgembedd_internal._search_ef_search(
+    breadth integer, filtered boolean, rows double precision
+) returns integer
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return least(1000, greatest(200 * sqrt(rows / 100000),
+                                case when filtered then greatest(200, 4 * breadth)
+                                     else greatest(100, 2 * breadth) end));
 end $$;

@@ -50,21 +50,23 @@ begin
 end $$;
 
 -- Which scan costs less, of how many rows. The index visits about step * rows / matches rows. `visits` bounds them for
--- each step with which the index costs less, or for the first; null where nothing filters. `gap` bounds those without a
--- match: a scan that meets none in a sixth of the time of the exact one, or in five times the rows between two matches
--- that lie evenly, is far from them. So the index is tried where matches are too few for it, too, as they may be near;
--- not where that sixth is less than what it gives at once, nor under a policy, as hidden rows are not counted in time.
+-- each step with which the index costs less, or for the first; null where nothing filters. `gaps` bound those before
+-- the first match, and those after one: a scan that meets none in a sixth of the time of the exact one, then in a
+-- quarter, or in five times the rows between two matches that lie evenly, is far from them. The sixth ends with what
+-- the index gives at once, or several times that. So the index is tried where matches are too few for it, too, as they
+-- may be near; not where the sixth is less than what it gives at once, nor under a policy, as hidden rows are not
+-- counted in time.
 -- Where the whole exact scan is less than that, as of a small table, the index is not tried at all.
 -- No gap where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
 -- Without an index there is one way.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
--- page has: a scan of a table takes a twentieth of the time of a visit for a page, and a hundredth for a row, of which
--- the planner thinks as 1 and 0.0125 (decision 9). Pages that an index leads to take a third of what it thinks. To
--- compare the vector of each match comes on top.
+-- page has, and the more links the graph has: with 16 a scan of a table takes a twentieth of the time of a visit for a
+-- page, and a hundredth for a row, of which the planner thinks as 1 and 0.0125 (decision 9). Pages that an index leads
+-- to take a third of what it thinks. To compare the vector of each match comes on top.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
-    out path text, out visits integer[], out gap integer, out rows double precision,
+    out path text, out visits integer[], out gaps integer[], out rows double precision,
     out index_cost double precision, out exact_cost double precision, out indexes oid[]
 )
 language plpgsql stable
@@ -74,6 +76,8 @@ declare
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
     pages double precision := target.disk_pages;
     exact_visits double precision;  -- which cost as much as the exact scan
+    at_once constant integer := _search_ef_search(steps[1], true, target.rows);
+    tries double precision;  -- how many of these take a sixth of the exact scan
     per_match double precision;  -- rows
     last_step double precision;  -- with which the index costs less
     watchable constant boolean := target.whole and not target.has_parts and asked.near_condition <> 'true';
@@ -87,15 +91,17 @@ begin
     end if;
     if asked.matches is null or path = 'exact' then return; end if;
     per_match := greatest(rows, asked.matches) / asked.matches;
-    index_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows) * steps[1] * per_match;
+    index_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows)
+                  * sqrt(coalesce(target.links, 16) / 16) * steps[1] * per_match;
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
     exact_visits := exact_cost / index_cost * steps[1] * per_match;
     watched := watchable and not row_security_active(target.vectors);
     last_step := least(exact_visits, most / 2.0) / per_match;
-    gap := case when watchable then
-        least(most, greatest(exact_visits / 6, case when steps[1] <= last_step then 5 * per_match end)) end;
-    if exact_visits < 200 or steps[1] > last_step and not (watched and gap >= greatest(200, 4 * steps[1]))
-    then path := 'exact'; end if;
+    tries := trunc(exact_visits / 6 / at_once);
+    gaps := case when watchable then array[
+        least(most, greatest(tries * at_once - 1, case when steps[1] <= last_step then 5 * per_match end)),
+        least(most, greatest(exact_visits / 4, case when steps[1] <= last_step then 5 * per_match end))] end;
+    if exact_visits < 200 or steps[1] > last_step and not (watched and tries >= 1) then path := 'exact'; end if;
     for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop
         visits[n] := least(most, greatest(1, case when watched then 2 * exact_visits
                                                   else greatest(2 * steps[n] * per_match, exact_visits / 2) end));
