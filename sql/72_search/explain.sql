@@ -73,7 +73,7 @@ begin
     execute 'explain (analyze, format json) '
         || _search_statement(target, asked, case leg.path when 'index' then 'index' else 'exact' end, false)
     into plan using asked.embedding, leg.breadth;
-    before := _search_set(null, null, null, before);
+    before := _search_set(settings => before);
     scans := _scans_of(plan::jsonb, target.alias);
     if leg.path = 'index' and not jsonb_path_exists(scans, '$[*]."Order By"') then
         leg.path := 'exact';

@@ -46,7 +46,7 @@ begin
                 hits pgembedd_internal._similar_hit[];
             begin
                 case $7 %s end case;
-                before := _search_set(null, null, null, before);
+                before := _search_set(settings => before);
                 return case when seen >= breadth then coalesce(hits, '{}') end;
             end;
         $q$, string_agg(format('when %1$s then %2$s into seen, hits;', b.breadth,

@@ -93,7 +93,7 @@ declare
 begin
     settings := _search_set(breadth, null, rows);
     execute _search_statement(target, asked, 'index', false) into hits using asked.embedding, breadth;
-    settings := _search_set(null, null, null, settings);
+    settings := _search_set(settings => settings);
     return case when cardinality(hits) >= breadth then hits else '{}' end;
 end $$;
 
@@ -128,7 +128,7 @@ begin
         execute _search_statement(target, asked, case when gaps is null then 'index' else 'watched' end, n > 1)
         into hits, seen, parts, ends
         using asked.embedding, steps[n], steps[:n], gaps[2], before + visits[n], asked.indexes;
-        settings := _search_set(null, null, null, settings);
+        settings := _search_set(settings => settings);
         ignored := case when gaps is not null then set_config('pgembedd.scan_until', outer_until, true) end;
         ends[n] := case when visits is not null then _search_visited(asked.indexes) end;
         reached := 0;
@@ -185,7 +185,8 @@ end $$;
 -- many distances, which suffices for those rows, and to the memory for them; beyond, pgvector returns what it has met,
 -- without a look further.
 create or replace function pgembedd_internal._search_set(
-    breadth integer, visits integer, rows double precision, settings text[] default null
+    breadth integer default null, visits integer default null, rows double precision default null,
+    settings text[] default null
 ) returns text[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp

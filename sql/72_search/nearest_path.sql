@@ -99,7 +99,7 @@ begin
     last_step := least(exact_visits, most / 2.0) / per_match;
     tries := trunc(exact_visits / 6 / at_once);
     gaps := case when watchable then array[
-        least(most, greatest(tries * at_once - 1, case when steps[1] <= last_step then 5 * per_match end)),
+        least(most, greatest(greatest(tries, 1) * at_once - 1, case when steps[1] <= last_step then 5 * per_match end)),
         least(most, greatest(exact_visits / 4, case when steps[1] <= last_step then 5 * per_match end))] end;
     if exact_visits < 200 or steps[1] > last_step and not (watched and tries >= 1) then path := 'exact'; end if;
     for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop

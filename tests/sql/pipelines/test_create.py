@@ -8,16 +8,20 @@ import pytest
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database
+from tests.support.refusals import refused
 from tests.support.sql import (
     BACKFILL,
     call,
+    claim,
     column,
     connected,
     create_pipeline,
     made_up,
     make_documents,
     queued,
+    read,
     rows,
+    store,
     value,
     vectors,
     work,
@@ -230,3 +234,18 @@ def test_the_model_that_serves_a_pipeline_first_is_pinned(connection: psycopg.Co
     assert value(connection, "select fingerprint from pgembedd.status") == "first"
     for vector in ([1.0], [2.0]):
         assert value(connection, "select pgembedd_internal.probe_model(1, %s::real[])", vector) == [1.0]
+
+
+def test_as_many_content_columns_as_a_function_takes_are_read_and_searched(connection: psycopg.Connection) -> None:
+    names = [f"column_{number}" for number in range(100)]
+    connection.execute(f"create table documents (id int primary key, {' text, '.join(names)} text)".encode())
+    with refused("content_columns has 100 members, and at most 99 are taken.", "Give fewer at a time."):
+        create_pipeline(connection, content_columns=names)
+    create_pipeline(connection, content_columns=names[:99], text_config="english")
+    connection.execute("insert into documents (id, column_0, column_98) values (1, 'first', 'last')")
+    jobs = claim(connection)
+    (content,) = read(connection, jobs)
+    assert content.text == "first\n\nlast"
+    store(connection, jobs)
+    found = rows(connection, "select key, snippet from pgembedd.search('documents', 'last', mode => 'text')")
+    assert found == [(1, "first\n\n**last**")]
