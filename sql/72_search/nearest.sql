@@ -26,7 +26,7 @@ begin
         path := case when hits <> '{}' then path else 'index, then exact' end;
     elsif path = 'index' then
         asked.indexes := plan.indexes;
-        found := _search_by_index(target, asked, steps, plan.visits, plan.gaps, rows);
+        found := _search_by_index(target, asked, steps, plan.visits, plan.credit, rows);
         hits := found.hits;
         visits := found.most;
         steps := found.taken;
@@ -103,7 +103,7 @@ end $$;
 -- scan of the index costs less than an exact one.
 create or replace function pgembedd_internal._search_by_index(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[], visits integer[],
-    gaps integer[], rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
+    credit integer[], rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
     out most integer, out taken integer[]
 )
 language plpgsql stable
@@ -116,20 +116,20 @@ declare
     parts integer[];
     ends bigint[];
     seen integer;
-    before bigint;
-    reached integer;
+    before bigint; reached integer;
     outer_until constant text := current_setting('pgembedd.scan_until', true);  -- of a scan whose policy searches
     ignored text;
 begin
     loop
         before := case when visits is not null then _search_visited(asked.indexes) end;
         settings := _search_set(steps[1], visits[n], rows);
-        ignored := case when gaps <> '{}' then set_config('pgembedd.scan_until', (before + gaps[1])::text, true) end;
-        execute _search_statement(target, asked, case when gaps is null then 'index' else 'watched' end, n > 1)
+        ignored := case when credit is not null
+                        then set_config('pgembedd.scan_until', (before + credit[1])::text, true) end;
+        execute _search_statement(target, asked, case when credit is null then 'index' else 'watched' end, n > 1)
         into hits, seen, parts, ends
-        using asked.embedding, steps[n], steps[:n], gaps[2], before + visits[n], asked.indexes;
+        using asked.embedding, steps[n], steps[:n], credit[2], before + visits[n], asked.indexes;
         settings := _search_set(settings => settings);
-        ignored := case when gaps is not null then set_config('pgembedd.scan_until', outer_until, true) end;
+        ignored := case when credit is not null then set_config('pgembedd.scan_until', outer_until, true) end;
         ends[n] := case when visits is not null then _search_visited(asked.indexes) end;
         reached := 0;
         while reached < n and steps[reached + 1] <= seen

@@ -50,14 +50,14 @@ begin
 end $$;
 
 -- Which scan costs less, of how many rows. The index visits about step * rows / matches rows. `visits` bounds them for
--- each step with which the index costs less, or for the first; null where nothing filters. `gaps` bound those before
--- the first match, and those after one: a scan that meets none in a sixth of the time of the exact one, then in a
--- quarter, or in five times the rows between two matches that lie evenly, is far from them. The sixth ends with what
--- the index gives at once, or several times that. So the index is tried where matches are too few for it, too, as they
--- may be near; not where the sixth is less than what it gives at once, nor under a policy, as hidden rows are not
--- counted in time.
+-- each step with which the index costs less, or for the first; null where nothing filters. A scan may visit `credit[1]`
+-- rows, and `credit[2]` more for each match that it meets: a sixth and a fifteenth of the time of the exact scan; where
+-- the index costs less for matches that lie evenly, at least four times the rows between two of them, and three times.
+-- The first ends with what the index gives at once, or several times that. A scan that has used it up is far from the
+-- matches. So the index is tried where they are too few for it, too, as they may be near; not where the sixth is less
+-- than what it gives at once, nor under a policy, as hidden rows are not counted in time.
 -- Where the whole exact scan is less than that, as of a small table, the index is not tried at all.
--- No gap where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
+-- No credit where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
 -- Without an index there is one way.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
@@ -66,7 +66,7 @@ end $$;
 -- to take a third of what it thinks. To compare the vector of each match comes on top.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
-    out path text, out visits integer[], out gaps integer[], out rows double precision,
+    out path text, out visits integer[], out credit integer[], out rows double precision,
     out index_cost double precision, out exact_cost double precision, out indexes oid[]
 )
 language plpgsql stable
@@ -80,6 +80,7 @@ declare
     tries double precision;  -- how many of these take a sixth of the exact scan
     per_match double precision;  -- rows
     last_step double precision;  -- with which the index costs less
+    spacing double precision;  -- rows from match to match, where the index costs less if they lie evenly
     watchable constant boolean := target.whole and not target.has_parts and asked.near_condition <> 'true';
     watched boolean;
 begin
@@ -98,9 +99,10 @@ begin
     watched := watchable and not row_security_active(target.vectors);
     last_step := least(exact_visits, most / 2.0) / per_match;
     tries := trunc(exact_visits / 6 / at_once);
-    gaps := case when watchable then array[
-        least(most, greatest(greatest(tries, 1) * at_once - 1, case when steps[1] <= last_step then 5 * per_match end)),
-        least(most, greatest(exact_visits / 4, case when steps[1] <= last_step then 5 * per_match end))] end;
+    spacing := case when steps[1] <= last_step then per_match else 0 end;
+    credit := case when watchable then array[
+        least(most, greatest(tries, round(4 * spacing / at_once), 1) * at_once - 1),
+        least(most, greatest(exact_visits / 15, 3 * spacing))] end;
     if exact_visits < 200 or steps[1] > last_step and not (watched and tries >= 1) then path := 'exact'; end if;
     for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop
         visits[n] := least(most, greatest(1, case when watched then 2 * exact_visits

@@ -66,8 +66,8 @@ end $$;
 
 -- What the scan finds. OFFSET keeps an exact scan from the index, and from computing a distance twice; whether a row
 -- has a vector is asked after the filter, as to find one of its last columns takes a quarter of a scan. A 'watched'
--- index scan stops where it meets no matches: each of them moves the visits until which it goes on, by $4, at most to
--- $5. Beyond them every row is let through, which fills the list, and is no match.
+-- index scan stops where it meets too few matches: each of them moves the visits until which it goes on, by $4, at most
+-- to $5. Beyond them every row is let through, which fills the list, and is no match.
 create or replace function pgembedd_internal._search_found(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean, breadth text
 ) returns text
@@ -94,8 +94,8 @@ begin
         goes_on := format('((%s) operator(pg_catalog.<=) '
                           'pg_catalog.current_setting(''pgembedd.scan_until'')::pg_catalog.int8)', visited);
         condition := format($q$case when not %s then true when %s then pg_catalog.set_config('pgembedd.scan_until',
-            least($5, %s operator(pg_catalog.+) $4)::pg_catalog.text, true) is not null end$q$,
-            goes_on, passes, visited);
+            least($5, pg_catalog.current_setting('pgembedd.scan_until')::pg_catalog.int8 operator(pg_catalog.+) $4
+            )::pg_catalog.text, true) is not null end$q$, goes_on, passes);
     end if;
     return format(case path
         when 'watched' then 'select f.* from (select %1$s, %2$s as %3$s%4$s, (%5$s and %6$s) as %3$s_passes from %7$s '
