@@ -178,6 +178,17 @@ def test_a_worker_ends_once_nothing_is_left_to_do(
     assert "demand" in refused
 
 
+def test_without_work_a_worker_that_ends_when_idle_loads_no_model(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    """It does the upkeep, which is due."""
+    make_documents(connection)
+    connection.execute("update pgembedd_internal.installation set swept_at = '-infinity'")
+    ended = pgembedd("run", "--until-idle", database=database.conninfo)
+    assert (ended.code, "worker_stopped" in ended.err, "model_loaded" in ended.err) == (0, True, False), ended
+    assert value(connection, "select isfinite(swept_at) from pgembedd_internal.installation")
+
+
 def test_a_worker_ends_only_after_it_has_tried_what_another_could_not_serve(
     database: Database, connection: psycopg.Connection
 ) -> None:

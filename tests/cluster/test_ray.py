@@ -226,6 +226,16 @@ def test_a_node_is_killed(nodes: Nodes, database: Database, documents: psycopg.C
     check(documents)
 
 
+def test_a_worker_waits_for_the_cpus_of_one_that_has_ended(
+    nodes: Nodes, database: Database, documents: psycopg.Connection
+) -> None:
+    """Two take all that the nodes have."""
+    insert(documents, range(ROWS))
+    with driver(nodes, database, "--until-idle", "--workers", "3", "--cpus", "2") as placed:
+        assert placed.end() == 0, placed.lines
+    check(documents)
+
+
 def test_a_worker_ends_between_store_and_commit(
     nodes: Nodes, database: Database, documents: psycopg.Connection
 ) -> None:

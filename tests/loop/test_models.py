@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from pgembedd.model.registry import ModelRegistry
 from tests.support.databases import Database
 from tests.support.documents import await_embedded, await_quiet, insert, make_documents, missing, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only
+from tests.support.schemas import without
 from tests.support.sql import reason, rows, state, value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk, worker_thread
@@ -271,6 +272,37 @@ def test_a_look_that_is_asked_for_during_another_one_is_made(database: Database,
         for _ in range(3):
             pinned.look(Watched(connection))
     assert len(looks) == 2
+
+
+def test_a_worker_that_waits_for_a_schema_has_tried_nothing(
+    database: Database, connection: psycopg.Connection, model: Session, log: list[EventDict]
+) -> None:
+    """Although it has started by then."""
+    make_documents(connection)
+    with ExitStack() as ended:
+        with without(connection, "interface"):
+            worker = ended.enter_context(worker_thread(database, only(Wrapped(model))))
+            eventually(lambda: any(event["event"] == "worker_started" for event in log))
+            assert not worker.has_tried()
+        eventually(worker.has_tried)
+
+
+def test_a_note_is_taken_back_once_no_transaction_holds_the_pipeline(
+    database: Database, connection: psycopg.Connection, model: Session
+) -> None:
+    """A look leaves it alone until then, and would come again half a minute later."""
+    make_documents(connection)
+    connection.execute("update pgembedd_internal.pipeline set fingerprint = %s", [model.fingerprint])
+    value(connection, "select pgembedd_internal.note_unserved(1, 'it has no model')::text")
+    with database.connect(autocommit=False) as holder:
+        holder.execute("select from pgembedd_internal.pipeline for no key update")
+        with worker_thread(database, only(Wrapped(model))) as worker:
+            insert(connection, [1])
+            await_embedded(connection, [1])
+            assert not worker.has_tried(), "nothing is demanded of a pipeline that is unserved"
+            holder.rollback()
+            eventually(worker.has_tried)
+            assert shown(connection, "documents") == ("running", None)
 
 
 def test_models_are_loaded_for_pipelines_made_later(

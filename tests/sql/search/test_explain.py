@@ -124,6 +124,18 @@ def test_a_visit_is_dearer_where_a_page_has_few_rows(connection: psycopg.Connect
     assert costs[1] > 5 * costs[0]
 
 
+def test_a_visit_is_dearer_where_the_graph_has_more_links(connection: psycopg.Connection) -> None:
+    make_source(connection, 300)
+    costs = []
+    for links in ("", "with (m = 64, ef_construction = 128)"):
+        connection.execute("drop index documents_embedding_hnsw")
+        index = f"create index documents_embedding_hnsw on documents using hnsw (embedding halfvec_cosine_ops) {links}"
+        connection.execute(index.encode())
+        filtered = explained(connection, """, filter => '{"id": {"$lt": 200}}'""")
+        costs.append(filtered["semantic"]["expected_costs"]["index"])
+    assert costs[1] == pytest.approx(2 * costs[0], rel=0.01)
+
+
 def test_it_refuses_what_the_search_refuses(connection: psycopg.Connection) -> None:
     make_source(connection, 1)
     with refused("min_similarity needs the query's vector, and the mode text asks for none."):

@@ -3,14 +3,13 @@
 import gc
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgembedd.errors import ConfigurationError, PgembeddError
+from pgembedd.errors import ConfigurationError
 from pgembedd.retry_policy import RetryPolicy
 from pgembedd.settings import HttpSettings, LanguageSettings, Settings, unknown_variables
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from pgembedd.loop.role import Role
     from pgembedd.loop.worker import Worker
 
-LOOK_EVERY_S = 1.0
 ALLOCATED = 10_000  # objects, between collections of garbage: a claim makes thousands of them, and no cycles
 
 
@@ -183,63 +181,6 @@ def _wait(ended: threading.Event) -> bool:
         notify_systemd("WATCHDOG=1")
     notify_systemd("STOPPING=1")
     return True
-
-
-def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[["Worker"], None]:
-    """Returns what ends a worker: a signal, or that it is idle."""
-    from pgembedd.loop.shutdown import stop_on_signals
-
-    is_idle(conninfo, pipelines)  # raises what would keep it from being known
-
-    def stops(worker: "Worker") -> None:
-        stop_on_signals(worker.stop)
-        stop_when_idle(worker, conninfo, pipelines)
-
-    return stops
-
-
-def stop_when_idle(worker: "Worker", conninfo: str, pipelines: Sequence[str]) -> None:
-    """Has a worker end once no work is due or leased, or that cannot be known any more."""
-    import psycopg
-
-    def watch() -> None:
-        with suppress(psycopg.Error, PgembeddError):  # which the last look of the command meets as well
-            while not is_idle(conninfo, pipelines, tell=True, tried=worker.has_tried()):
-                time.sleep(LOOK_EVERY_S)
-        worker.stop()
-
-    threading.Thread(target=watch, name="idle", daemon=True).start()
-
-
-def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False, tried: bool = True) -> bool:
-    """Tells that nothing is due or leased; not known while the database cannot be reached.
-
-    Jobs of a pipeline that is unserved count until this command has `tried` to serve it: the note may be of a worker
-    with other settings. `tell` logs the pipelines whose jobs are left all the same, with their state.
-    """
-    import psycopg
-
-    from pgembedd.database.connect import connect
-    from pgembedd.database.connection_errors import is_connection_error
-    from pgembedd.database.queries import query
-    from pgembedd.log import get_logger
-
-    try:
-        with connect(conninfo) as connection:
-            asked = {"pipelines": list(pipelines)}
-            row = connection.execute(query("demand"), asked).fetchone()
-            if row is None or row[0] > 0:
-                return False
-            left = connection.execute(query("left"), asked).fetchall() if tell or not tried else []
-            if not tried and any(state == "unserved" for _, state, _ in left):
-                return False
-            for pipeline, state, queued in left:
-                get_logger().warning("jobs_left", pipeline=pipeline, state=state, queued=queued)
-            return True
-    except (psycopg.Error, PgembeddError) as error:
-        if not is_connection_error(error):
-            raise
-        return False
 
 
 def exit_unless_drained(drained: bool) -> None:

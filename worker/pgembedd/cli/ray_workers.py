@@ -7,7 +7,7 @@ neither the actors nor the process that placed them hold anything that another c
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,14 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgembedd.cli.process import (
-    LOOK_EVERY_S,
-    check_database,
-    is_idle,
-    run_process,
-    stop_when_idle,
-    warn_of_unknown_settings,
-)
+from pgembedd.cli.process import check_database, run_process, warn_of_unknown_settings
+from pgembedd.cli.until_idle import LOOK_EVERY_S, is_idle, stop_when_idle
 from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
 from pgembedd.log import configure_logging, get_logger
 from pgembedd.loop.shutdown import stop_on_signals
@@ -145,16 +139,18 @@ def _run(ray: "ModuleType", work: Work, placement: Placement, stopping: threadin
         max_task_retries=-1,
         scheduling_strategy="SPREAD",
     )
-    actors: list[Actor] = [actor.remote() for _ in range(placement.workers)]
-    runs = [each.run.remote(work) for each in actors]
-    left = runs
-    while left and not stopping.wait(LOOK_EVERY_S):
-        ended, left = ray.wait(runs, num_returns=len(runs), timeout=0)
-        ray.get(ended)
-    for each in actors:
+    placed: Iterator[Actor] = (actor.remote() for _ in range(placement.workers))
+    runs = {each.run.remote(work): each for each in placed}
+    drained = True
+    while runs and not stopping.wait(LOOK_EVERY_S):
+        ended, _ = ray.wait(list(runs), num_returns=len(runs), timeout=0)
+        drained = all(ray.get(ended)) and drained
+        for run in ended:
+            del runs[run]  # without a handle its actor ends, and leaves its CPUs to one that waits for some
+    for each in runs.values():
         each.stop.remote()
-    ended, left = ray.wait(runs, num_returns=len(runs), timeout=work.settings.grace_s + END_S)
-    return all(ray.get(ended)) and not left
+    ended, left = ray.wait(list(runs), num_returns=len(runs), timeout=work.settings.grace_s + END_S)
+    return drained and all(ray.get(ended)) and not left
 
 
 def _imported() -> "ModuleType":

@@ -15,7 +15,8 @@ from pgembedd.cli.options import (
     open_database,
     settings_options,
 )
-from pgembedd.cli.process import exit_unless_drained, is_idle, run_process, stops_when_idle
+from pgembedd.cli.process import exit_unless_drained, run_process
+from pgembedd.cli.until_idle import is_idle, stops_when_idle
 from pgembedd.settings import HttpSettings, Settings
 
 if TYPE_CHECKING:

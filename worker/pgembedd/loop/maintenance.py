@@ -13,8 +13,8 @@ TICK_EVERY_S = 30.0
 
 
 def run_maintenance(settings: Settings, pipelines: PipelineRepository, stopping: threading.Event) -> None:
-    """Calls the maintenance until `stopping`; the database decides whether it is due."""
-    while not stopping.is_set():
+    """Calls the maintenance, once even where it is `stopping` already; the database decides whether it is due."""
+    while True:
         try:
             swept = pipelines.maintain(settings.sweep_every_s)
         except psycopg.Error as error:
@@ -24,4 +24,5 @@ def run_maintenance(settings: Settings, pipelines: PipelineRepository, stopping:
         else:
             if swept:
                 get_logger().info("swept", queued=swept)
-        stopping.wait(min(settings.sweep_every_s, TICK_EVERY_S))
+        if stopping.wait(min(settings.sweep_every_s, TICK_EVERY_S)):
+            return

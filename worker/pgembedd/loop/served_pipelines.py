@@ -41,6 +41,7 @@ class ServedPipelines(ABC):
         self._names, self._pulls = names, pulls
         self._served: set[int] = set()
         self._awaited: set[int] = set()  # what they need is being loaded
+        self._noted: set[int] = set()  # can be served, and had a note at the last look that they cannot
         self._refused: dict[int, Failures] = {}  # with the times that this was noted in the database
         self._look_at, self._loads = 0.0, 0
         self._wanted = self._looked = 0  # looks that were asked for, and those of them that have been made
@@ -78,6 +79,10 @@ class ServedPipelines(ABC):
         """Returns the pipelines for which something is being loaded."""
         return self._awaited.copy()
 
+    def has_tried(self) -> bool:
+        """Tells that it has tried to serve each pipeline, and has found each that it serves without a note."""
+        return self._ready.is_set() and not (self._awaited or self._noted)
+
     def look(self, pipelines: PipelineRepository, *, now: bool = False) -> None:
         """Has what is missing loaded, and finds out what can be served.
 
@@ -102,19 +107,23 @@ class ServedPipelines(ABC):
         return max(left_s, LOADING.first_s)
 
     def _look(self, pipelines: PipelineRepository, began: float, *, now: bool) -> None:
-        known, loading = self._served.copy(), set[int]()
+        known, loading, disputed = self._served.copy(), set[int](), set[int]()
         running = [(one, noted) for one, noted in self._running(pipelines) if self._concerns(one)]
         for pipeline, noted in running:
-            if self._try(pipeline, pipelines, noted=noted) is None:
+            served = self._try(pipeline, pipelines, noted=noted)
+            if served is None:
                 loading.add(pipeline.id)
+            elif served and noted:  # the note stands where another transaction holds the pipeline: the next look tells
+                disputed.add(pipeline.id)
         ids = {pipeline.id for pipeline, _ in running}  # others were dropped, paused or stopped
         self._served &= ids
         for pipeline_id in self._refused.keys() - ids:
             self._refused.pop(pipeline_id, None)
-        self._awaited = loading
-        self._loads = self._loads + 1 if loading and not now else 0
+        self._awaited, self._noted = loading, disputed
+        unsettled = loading | disputed
+        self._loads = self._loads + 1 if unsettled and not now else 0
         settled_s = LOOK_EVERY_S if self._refused else self._settled_look_s
-        self._look_at = began + (LOADING.delay_s(self._loads) if loading else settled_s)
+        self._look_at = began + (LOADING.delay_s(self._loads) if unsettled else settled_s)
         if self._served or not loading:
             self._ready.set()
         self.gained += not self._served <= known

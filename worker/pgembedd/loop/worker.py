@@ -67,8 +67,8 @@ class Worker:
         self._parts.stop()
 
     def has_tried(self) -> bool:
-        """Tells that it has tried to serve each of its pipelines, and loads nothing for any."""
-        return self._role.started.is_set() and not self._parts.pinned.loading()
+        """Tells that it has tried to serve each of its pipelines, and that the database knows which it serves."""
+        return self._parts.pinned.has_tried() and self._parts.files.has_tried()
 
     def health(self) -> str:
         """Returns `ok`, or a sentence that names what hangs."""
@@ -94,8 +94,7 @@ class Worker:
         for thread in self._threads.values():
             thread.start()
         if self._role.pulls:
-            for served in (self._parts.pinned, self._parts.files):
-                served.wait_until_ready(lambda: self._stopping.is_set() or self._schema.stops_jobs())
+            self._parts.pinned.wait_until_ready(lambda: self._stopping.is_set() or self._schema.stops_jobs())
         get_logger().info("worker_started", pid=os.getpid())
         self._role.started.set()
         notify_systemd("READY=1")
