@@ -53,9 +53,10 @@ end $$;
 -- each step with which the index costs less, or for the first; null where nothing filters. A scan may visit `credit[1]`
 -- rows, and `credit[2]` more for each match that it meets: a sixth and a fifteenth of the time of the exact scan; where
 -- the index costs less for matches that lie evenly, at least four times the rows between two of them, and three times.
--- The first ends with what the index gives at once, or several times that. A scan that has used it up is far from the
--- matches. So the index is tried where they are too few for it, too, as they may be near; not where the sixth is less
--- than what it gives at once, nor under a policy, as hidden rows are not counted in time.
+-- The first ends with what the index gives at once, or several times that, less the rows that then fill the list and
+-- the one that may tie with the last. A scan that has used it up is far from the matches. So the index is tried where
+-- they are too few for it, too, as they may be near; not where the sixth is less than what it gives at once, nor under
+-- a policy, as hidden rows are not counted in time.
 -- Where the whole exact scan is less than that, as of a small table, the index is not tried at all.
 -- No credit where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
 -- Without an index there is one way.
@@ -101,7 +102,7 @@ begin
     tries := trunc(exact_visits / 6 / at_once);
     spacing := case when steps[1] <= last_step then per_match else 0 end;
     credit := case when watchable then array[
-        least(most, greatest(tries, round(4 * spacing / at_once), 1) * at_once - 1),
+        least(most, greatest(tries, round(4 * spacing / at_once), 1) * at_once - least(steps[1], at_once / 2) - 1),
         least(most, greatest(exact_visits / 15, 3 * spacing))] end;
     if exact_visits < 200 or steps[1] > last_step and not (watched and tries >= 1) then path := 'exact'; end if;
     for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop
