@@ -1,9 +1,8 @@
 """The figures that a release is held to, as data: a limit, and how each is computed from the results of one run."""
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import sub, truediv
+from operator import ge, le, sub, truediv
 from statistics import median
 
 from bench.page.results import Run
@@ -12,7 +11,7 @@ from bench.result import TIMES, amount
 Formula = Callable[[Run], float]
 """A figure of a run. LookupError where the run lacks what it takes."""
 
-SENSES = {"≥": operator.ge, "≤": operator.le}
+SENSES = {"≥": ge, "≤": le}
 NDCG_SHARE, MEAN_COSINE, WORST_COSINE = 0.995, 0.999, 0.99
 """The quality gate of a precision: the least nDCG@10 as a share of fp32's, and the least cosines to fp32."""
 
