@@ -198,6 +198,9 @@ def test_backfill_and_retry_count_what_they_queue(documents: Database) -> None:
     assert pgembedd("backfill", "docs", "--no-wait", database=documents.conninfo).out == "0 rows queued.\n"
     assert pgembedd("backfill", "docs", "--force", "--no-wait", database=documents.conninfo).out == "4 rows queued.\n"
     assert pgembedd("retry", "docs", database=documents.conninfo).out == "0 jobs queued again.\n"
+    assert pgembedd("retry", "--reason", "file", database=documents.conninfo).out == "0 jobs queued again.\n"
+    misspelt = pgembedd("retry", "docs", "--reason", "fil", database=documents.conninfo).refused(2)
+    assert "No job fails for the reason 'fil'. There are: content, file, " in misspelt
     assert "There are: docs." in pgembedd("backfill", "nope", "--no-wait", database=documents.conninfo).refused(2)
     assert "There are: docs." in pgembedd("retry", "nope", database=documents.conninfo).refused(2)
 

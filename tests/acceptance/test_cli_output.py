@@ -57,7 +57,6 @@ def test_a_pipe_gets_whole_lines_in_any_encoding(database: Database) -> None:
     [
         (["status", "--json", "--watch"], "--watch and --json exclude each other."),
         (["verify", "--all", "--seed", "7"], "--seed has nothing to draw"),
-        (["retry", "--reason", "nope"], "'nope' is not one of 'content'"),
     ],
 )
 def test_what_would_be_ignored_is_refused(arguments: list[str], said: str) -> None:

@@ -6,15 +6,11 @@ from pgembedd.cli.options import database_option, open_connection
 from pgembedd.database.queries import query
 from pgembedd.text.quantities import counted
 
-REASONS = ("content", "write", "model", "worker_died", "unsteady_content", "unknown_pipeline")
-
 
 @click.command("retry")
 @click.argument("pipeline", required=False)
 @database_option
-@click.option(
-    "--reason", type=click.Choice(REASONS), help="Only dead letters with this reason; see pgembedd.dead_letters."
-)
+@click.option("--reason", help="Only dead letters with this reason; see pgembedd.dead_letters.")
 def command(pipeline: str | None, database: str | None, reason: str | None) -> None:
     """Put dead letters back into the queue: of PIPELINE, or of all."""
     with open_connection(database) as connection:

@@ -8,8 +8,8 @@ from pgembedd.cli.options import database_option, http_options, open_database, s
 from pgembedd.cli.process import exit_unless_drained, run_process
 from pgembedd.settings import HttpSettings, Settings
 
-LOOP_SETTINGS = ("lease_s", "grace_s", "wait", "threads", "precision", "device", "model_dir", "log_format", "log_level")
-MODEL_SETTINGS = ("vector_cache_mb", "providers", "providers_file")
+LOOP_SETTINGS = ("lease_s", "grace_s", "wait", "owner_timeout_s", "max_connections", "log_format", "log_level")
+MODEL_SETTINGS = ("threads", "precision", "device", "model_dir", "vector_cache_mb", "providers", "providers_file")
 
 
 @click.command("serve")
