@@ -342,12 +342,14 @@ def events() -> dict[str, set[str]]:
                 names = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
                 for name in (name for name in names if isinstance(name, str) and re.fullmatch(r"[a-z_]{5,}", name)):
                     found.setdefault(name, set()).update(word.arg for word in node.keywords if word.arg)
+                    if ast.unparse(node.func) == "log_errors":
+                        found[name] |= {"error", "sqlstate"}
     return found
 
 
 def _logs(function: ast.expr) -> bool:
     text = ast.unparse(function)
-    return text == "log" or (text.startswith("get_logger().") and text.split(".")[1] in LEVELS)
+    return text in ("log", "log_errors") or (text.startswith("get_logger().") and text.split(".")[1] in LEVELS)
 
 
 def test_every_event_of_the_database_is_documented() -> None:

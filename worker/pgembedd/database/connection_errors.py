@@ -1,9 +1,13 @@
 """Classifies errors of Postgres: a lost connection, a collision, contention, or code of a user's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psycopg
 from psycopg import errors
 
 from pgembedd.errors import DatabaseUnavailableError
+from pgembedd.log import get_logger
 
 # Two transactions collided; the statement is repeated.
 COLLISION = (errors.DeadlockDetected, errors.SerializationFailure)
@@ -52,3 +56,14 @@ def is_connection_error(error: BaseException) -> bool:
         # It broke in the middle, or the answers are not those to what was asked: "received 2 results from BEGIN".
         return not isinstance(error, _OWN_ERRORS)
     return error.sqlstate.startswith(_CONNECTION_ERROR_CLASSES)
+
+
+@contextmanager
+def log_errors(event: str, **fields: object) -> Iterator[None]:
+    """Logs an error of the database as this event, after which the caller goes on; raises a lost connection."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if is_connection_error(error):
+            raise
+        get_logger().error(event, **fields, error=type(error).__name__, sqlstate=error.sqlstate)

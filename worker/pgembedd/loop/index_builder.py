@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.connection_errors import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error, log_errors
 from pgembedd.database.listener import Waker
 from pgembedd.database.queries import query
 from pgembedd.log import get_logger
@@ -155,12 +155,8 @@ class IndexBuilder:
     def run(self) -> None:
         """Builds until `stopping`. A database error is logged; the rest of the process continues."""
         while self._waker.wait(None) and not self._stopping.is_set():
-            try:
+            with log_errors("upkeep_failed"):
                 self._build_due()
-            except psycopg.Error as error:
-                if self._stopping.is_set() and is_connection_error(error):
-                    return
-                get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
 
     def _build_due(self) -> None:
         self._connection.rows_once("tend_indexes", {})

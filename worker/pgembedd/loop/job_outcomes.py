@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import psycopg
 
 from pgembedd.database.connection import Connection
-from pgembedd.database.connection_errors import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error, log_errors
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Computed, FailedAttempt, Job
@@ -54,13 +54,9 @@ class JobOutcomes:
 
     def _fail(self, job: Job, failure: RowFailure) -> None:
         """Records a failed attempt. The detail may hold content, so it goes to the database and not to the log."""
-        try:
+        attempt = FailedAttempt("retry", job.attempt)  # where it is not recorded, as the lease expires
+        with log_errors("failure_not_recorded", msg_id=job.msg_id):
             attempt = self._jobs.fail(job, failure)
-        except psycopg.Error as error:  # the lease expires, and the job is tried again
-            if is_connection_error(error):
-                raise
-            get_logger().error("failure_not_recorded", msg_id=job.msg_id, sqlstate=error.sqlstate)
-            attempt = FailedAttempt("retry", job.attempt)
         if job.allowed_s is not None and not failure.slow:
             self._pipelines.end_turn(job.pipeline)
         self._lane.observer.failed(job, failure, attempt.outcome)

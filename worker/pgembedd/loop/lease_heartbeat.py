@@ -1,13 +1,11 @@
 """Says that the worker lives, and extends the leases of the jobs in flight."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import count
 from math import ceil
 
-import psycopg
-
-from pgembedd.database.connection_errors import is_connection_error
+from pgembedd.database.connection_errors import log_errors
 from pgembedd.database.jobs import JobRepository
 from pgembedd.database.schema_check import SchemaWait
 from pgembedd.log import get_logger
@@ -48,15 +46,8 @@ def extend_leases(
             return
 
 
-@contextmanager
-def _logged(in_flight: InFlight) -> Iterator[None]:
-    """Logs an error of the database, unless the connection is lost: the next try comes in its time."""
-    try:
-        yield
-    except psycopg.Error as error:
-        if is_connection_error(error):
-            raise
-        get_logger().error("leases_not_extended", jobs=len(in_flight), sqlstate=error.sqlstate)
+def _logged(in_flight: InFlight) -> AbstractContextManager[None]:
+    return log_errors("leases_not_extended", jobs=len(in_flight))
 
 
 def _extend(jobs: JobRepository, in_flight: InFlight, lease_s: int, lost: set[Key], observer: Observer) -> set[Key]:

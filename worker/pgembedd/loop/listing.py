@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import psycopg
 
-from pgembedd.database.connection_errors import is_connection_error
+from pgembedd.database.connection_errors import is_connection_error, log_errors
 from pgembedd.database.listings import DueListing, ListingRepository
 from pgembedd.fetch.errors import FetchError
 from pgembedd.fetch.fetched import LONGEST_KEY
@@ -21,14 +21,10 @@ def run_listings(settings: Settings, listings: ListingRepository, stopping: thre
     """Lists what is due until `stopping`."""
     fetcher = Fetcher(settings)
     while not stopping.is_set():
-        try:
+        with log_errors("listings_failed"):
             for due in listings.due():
                 if fetcher.problem(due.prefixes) is None and not stopping.is_set():
                     _list(due, fetcher, listings, stopping)
-        except psycopg.Error as error:
-            if is_connection_error(error):
-                return
-            get_logger().error("listings_failed", error=type(error).__name__, sqlstate=error.sqlstate)
         stopping.wait(min(settings.sweep_every_s, LOOK_EVERY_S))
 
 

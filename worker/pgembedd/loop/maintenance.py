@@ -2,9 +2,7 @@
 
 import threading
 
-import psycopg
-
-from pgembedd.database.connection_errors import is_connection_error
+from pgembedd.database.connection_errors import log_errors
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.log import get_logger
 from pgembedd.settings import Settings
@@ -15,14 +13,8 @@ TICK_EVERY_S = 30.0
 def run_maintenance(settings: Settings, pipelines: PipelineRepository, stopping: threading.Event) -> None:
     """Calls the maintenance, once even where it is `stopping` already; the database decides whether it is due."""
     while True:
-        try:
-            swept = pipelines.maintain(settings.sweep_every_s)
-        except psycopg.Error as error:
-            if is_connection_error(error):
-                return
-            get_logger().error("upkeep_failed", error=type(error).__name__, sqlstate=error.sqlstate)
-        else:
-            if swept:
+        with log_errors("upkeep_failed"):
+            if swept := pipelines.maintain(settings.sweep_every_s):
                 get_logger().info("swept", queued=swept)
         if stopping.wait(min(settings.sweep_every_s, TICK_EVERY_S)):
             return
