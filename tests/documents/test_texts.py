@@ -127,7 +127,7 @@ def test_the_attachments_of_a_mail_are_pages_under_its_subject() -> None:
     message.set_content("See below.")
     message.add_attachment(b"# Swifts\n\n```\n# no heading\n```\n", "text", "markdown", filename="a.md")
     message.add_attachment(forwarded)
-    message.add_attachment(b"\x89PNG\r\n\x1a\n", "image", "png", filename="b.png")
+    message.add_attachment(b"\x89PNG\r\n\x1a\n", "image", "png", filename="b\0é\x1b[1m.png")
     document = parsed(message.as_bytes())
 
     assert [(page.number, page.headings) for page in document.pages] == [
@@ -138,7 +138,7 @@ def test_the_attachments_of_a_mail_are_pages_under_its_subject() -> None:
     ]
     assert document.pages[1].text == "### Swifts\n\n```\n# no heading\n```"
     assert document.pages[3].text.startswith("##### Honey")
-    assert document.notes == ("Attachments are not read: b.png.",)
+    assert document.notes == ("Attachments are not read: bé[1m.png.",)
 
 
 def test_attachments_are_read_to_a_depth() -> None:

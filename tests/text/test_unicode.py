@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgembedd.text.unicode import WellFormedParts, well_formed
+from pgembedd.text.unicode import WellFormedParts, storable, well_formed
 
 PIECES = st.text(st.one_of(st.sampled_from("\ud83d\ude00\udfff\ud800😀a\0"), st.characters(exclude_categories=[])))
 
@@ -28,3 +28,7 @@ def test_a_split_pair_stands_in_the_later_part() -> None:
         "😀b",
         "\ufffdc",
     ]
+
+
+def test_postgres_can_store_it_without_nul() -> None:
+    assert storable("a\0\ud83d\0\ude00\ud800") == "a😀\ufffd"

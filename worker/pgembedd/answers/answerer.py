@@ -22,7 +22,7 @@ from pgembedd.database.listener import Waker
 from pgembedd.errors import DatabaseUnavailableError, GenerationError, GenerationUnavailableError
 from pgembedd.log import get_logger
 from pgembedd.settings import LanguageSettings, Settings
-from pgembedd.text.unicode import well_formed
+from pgembedd.text.unicode import storable
 
 Result = TypeVar("Result")
 
@@ -190,7 +190,7 @@ class Answerer:
     async def _fail(self, job: AnswerJob, error: Exception, sentence: str) -> None:
         """Ends the attempt. Only a server that was away or busy is asked again: other errors would cost again."""
         self._let_go(job)
-        away, message = isinstance(error, GenerationUnavailableError), well_formed(sentence).replace("\0", "")
+        away, message = isinstance(error, GenerationUnavailableError), storable(sentence)
         delay_s = error.retry_after_s if isinstance(error, GenerationUnavailableError) else None
         outcome = await self._writing.run(lambda: self._writes.fail(job, message, permanent=not away, delay_s=delay_s))
         get_logger().warning("answer_failed", answer=str(job.id), error=type(error).__name__, outcome=outcome)

@@ -14,7 +14,7 @@ from pgembedd.language import Generation, GenerationPart
 from pgembedd.language.endpoint import endpoint_of
 from pgembedd.language.generation import Bounds
 from pgembedd.settings import LanguageSettings
-from pgembedd.text.unicode import WellFormedParts
+from pgembedd.text.unicode import WellFormedParts, storable
 
 CUTS = 3  # shorter prompts that are tried where the server says that one is too long; it has not begun to answer then
 UNCITED = "The answer cites no source."
@@ -57,7 +57,7 @@ class Written:
         return self._grow(self._undelimited.add(self._parts.end()) + self._undelimited.end())
 
     def _grow(self, text: str) -> list[AnswerEvent]:
-        text = text.replace("\0", "")  # which Postgres cannot store
+        text = storable(text)
         if not text:
             return []
         self.text += text

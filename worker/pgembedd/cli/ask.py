@@ -31,6 +31,7 @@ from pgembedd.search.hits import Pipeline
 from pgembedd.search.local_models import LocalModels
 from pgembedd.search.run import in_transactions
 from pgembedd.settings import Settings
+from pgembedd.text.unicode import storable
 
 
 @click.command("ask")
@@ -71,11 +72,10 @@ def ask_and_print(
     **options: Any,
 ) -> None:
     """Asks with the arguments of ask() in SQL, and prints what comes. GenerationError where the answer fails."""
-    text = question.encode("utf-8", "replace").decode().replace("\0", "")
     # A follow-up is searched with the questions before it, which are known in SQL only.
     vector = _vector(settings, where, question) if options.get("thread") is None else None
     questions = Questions(in_transactions(connection))
-    answer = questions.ask(Question(where.name, text, embedding=vector, **options)).id
+    answer = questions.ask(Question(where.name, storable(question), embedding=vector, **options)).id
     try:
         for shown in follow(connection, answer, timeout_s=timeout_s):
             if as_json:

@@ -1,11 +1,11 @@
 """Statements about the files of claimed jobs, and about their pages."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from pgembedd.database.jobs import JobRepository, storable
+from pgembedd.database.jobs import JobRepository
 from pgembedd.database.records import FileContent, Job, ParsedFile, UriContent
 from pgembedd.database.vector_codec import BigIntegers, Blobs, Integers, Texts
 
@@ -51,7 +51,7 @@ class FileRepository:
     def store(self, results: Sequence[ParsedFile]) -> list[str]:
         """Writes and acknowledges; returns an outcome per result. RowFailure if the table refuses, Deferred if busy."""
         jobs = [result.job for result in results]
-        pages = [{"job": number} | _storable(page) for number, result in enumerate(results, 1) for page in result.pages]
+        pages = [{"job": number, **page} for number, result in enumerate(results, 1) for page in result.pages]
         values = {
             "queue": jobs[0].queue,
             "pipeline_id": jobs[0].pipeline.id,
@@ -68,19 +68,3 @@ class FileRepository:
             rows = self.jobs.connection.rows_once("store_pages", values, allowed_s=jobs[0].allowed_s)
         outcomes: dict[int, str] = dict(rows)
         return [outcomes[job.msg_id] for job in jobs]
-
-
-def _storable(page: Mapping[str, object]) -> dict[str, object]:
-    """Returns the page without what Postgres cannot store in a text."""
-    return {name: _cleaned(value) for name, value in page.items()}
-
-
-def _cleaned(value: object) -> object:
-    match value:
-        case str():
-            return storable(value)
-        case Mapping():
-            return {storable(str(name)): _cleaned(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_cleaned(each) for each in value]
-    return value

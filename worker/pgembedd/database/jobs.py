@@ -17,6 +17,7 @@ from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import Blocker, Chunking, Content, Due, FailedAttempt, Job, Result, ServedPipeline, State
 from pgembedd.database.vector_codec import BigIntegers, Blobs, Integers, Texts, Vectors
 from pgembedd.errors import RowFailure
+from pgembedd.text.unicode import storable
 
 _same_pipeline = lru_cache(ServedPipeline)  # jobs of a claim have one, which is made once
 
@@ -168,8 +169,3 @@ def _fences(jobs: Sequence[Job], queue: str) -> dict[LiteralString, list[int]]:
 def _vector(result: Result) -> npt.NDArray[np.float32] | None:
     """Returns the one vector of a row without chunks."""
     return result.vectors[0].values if result.vectors else None
-
-
-def storable(text: str) -> str:
-    """Removes NUL and lone surrogates, which Postgres cannot store in a text."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -16,6 +16,7 @@ from pgembedd.documents.plain import read_text
 from pgembedd.documents.slides import read_pptx
 from pgembedd.documents.spreadsheets import read_ole, read_workbook
 from pgembedd.documents.word import read_docx
+from pgembedd.text.unicode import well_formed
 
 _READERS = {"pdf": read_pdf, "ole": read_ole, "html": read_html, "text": read_text}
 _OF_PACKAGES = {"docx": read_docx, "pptx": read_pptx, "epub": read_epub}
@@ -74,19 +75,15 @@ def _checked(document: Document, text_bytes: int) -> Document:
         raise UnreadableFile(
             f"{lost:,} of the file's {characters:,} characters cannot be read: it does not say which letters they are."
         )
-    notes = (*document.notes, f"{lost:,} of {characters:,} characters cannot be read.") if lost else document.notes
+    notes = [*map(_storable, document.notes)]
+    notes += [f"{lost:,} of {characters:,} characters cannot be read."] if lost else []
     metadata = {name: _storable_value(value) for name, value in document.metadata.items() if value}
-    return replace(document, pages=tuple(pages), metadata=metadata, notes=notes)
+    return replace(document, pages=tuple(pages), metadata=metadata, notes=tuple(notes))
 
 
 def _storable(text: str) -> str:
     """Returns a text without control characters, and with U+FFFD for halves of a pair."""
-    text = _CONTROLS.sub("", text)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+    return well_formed(_CONTROLS.sub("", text))
 
 
 def _storable_value(value: str | int | list[str]) -> str | int | list[str]:

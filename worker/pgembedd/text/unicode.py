@@ -1,4 +1,4 @@
-"""Replaces lone surrogates, which a Python string may hold though no encoding writes them."""
+"""Replaces lone surrogates, which a Python string may hold though no encoding writes them, and NUL for Postgres."""
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
@@ -11,6 +11,11 @@ def well_formed(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def storable(text: str) -> str:
+    """Returns the text as Postgres can store it: well-formed, and without NUL."""
+    return well_formed(text.replace("\0", ""))
 
 
 class WellFormedParts:
