@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import class_row, namedtuple_row
 
 from pgembedd.database.queries import query
+from pgembedd.database.rights import grant_statement
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.sparkline import Curve, curve
 from pgembedd.http.errors.refusals import Refusal
@@ -81,11 +82,11 @@ def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]
         try:
             yield connection
         except psycopg.errors.InsufficientPrivilege as error:
-            role = connection.info.user.replace('"', '""').replace("'", "''")
+            role = connection.info.user
             raise Refusal(
                 503,
-                f'The role "{connection.info.user}" may not look at the pipelines: as the owner of pgembedd, '
-                f"run `select pgembedd.grant_operator('\"{role}\"')`.",
+                f'The role "{role}" may not look at the pipelines: as the owner of pgembedd, '
+                f"run `{grant_statement(connection, 'operator', role)}`.",
                 "rights_missing",
             ) from error
         except (
