@@ -288,8 +288,10 @@ def test_settings_that_are_not_right_are_refused_in_a_sentence(tmp_path: Path) -
         with pytest.raises(ConfigurationError, match=sentence):
             configured(tmp_path, **{name: members})
     (tmp_path / "providers.toml").write_text("[house")
-    for path, sentence in ((tmp_path / "providers.toml", "is not TOML"), (tmp_path / "none", "cannot be read")):
+    (tmp_path / "binary").write_bytes(b"\xff")
+    files = {"providers.toml": "is not TOML", "none": "cannot be read: No such", "binary": "cannot be read: not UTF-8"}
+    for name, sentence in files.items():
         with pytest.raises(ConfigurationError, match=sentence):
-            enabled_providers(Settings(providers_file=str(path)))
+            enabled_providers(Settings(providers_file=str(tmp_path / name)))
     with pytest.raises(ConfigurationError, match="needs a key_file"):
         enabled_providers(Settings(providers="openai"))

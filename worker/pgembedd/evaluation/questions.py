@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pgembedd.errors import ConfigurationError
+from pgembedd.settings.files import read_text
 
 _TOPIC = re.compile(r"<top>(.*?)(?=<top>|\Z)", re.DOTALL | re.IGNORECASE)
 _FIELD = re.compile(r"<(num|title)>\s*(?:number:|topic:)?\s*([^<]*)", re.IGNORECASE)
@@ -97,7 +98,7 @@ def read_topics(topics: Path, qrels: Path) -> list[Question]:
 
 def _read_queries(path: Path) -> dict[str, str]:
     """Returns the queries by their id."""
-    text = _text(path)
+    text = read_text(path)
     found: dict[str, str] = {}
     try:
         if "<top>" in text.lower():
@@ -117,14 +118,6 @@ def _read_queries(path: Path) -> dict[str, str]:
     return {name: query for name, query in found.items() if query.strip()}
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigurationError(f"The file {path} cannot be read: {reason}.") from error
-
-
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the lines that are not blank, with their numbers from 1."""
-    return ((number, line) for number, line in enumerate(_text(path).splitlines(), start=1) if line.strip())
+    return ((number, line) for number, line in enumerate(read_text(path).splitlines(), start=1) if line.strip())

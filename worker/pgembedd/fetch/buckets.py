@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -16,7 +15,7 @@ from pgembedd.fetch.deadline import LONGEST_S, Deadline
 from pgembedd.fetch.errors import FetchError
 from pgembedd.fetch.fetched import PAGE, Fetched, Listed, too_large
 from pgembedd.fetch.uri import BUCKETS, Uri
-from pgembedd.settings.secret_files import read_secret
+from pgembedd.settings.files import read_format, read_secret
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -155,17 +154,12 @@ async def _until(deadline: Deadline, work: Coroutine[Any, Any, Made]) -> Made:
 
 
 def _sections(path: str) -> Mapping[str, Mapping[str, Any]]:
-    named = f"The file {path} named by PGEMBEDD_BUCKETS_FILE"
-    if not path:
-        return {}
-    try:
-        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{named} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise ConfigurationError(f"{named} is not TOML: {error}.") from error
+    found = read_format(path, "PGEMBEDD_BUCKETS_FILE", "TOML", tomllib.loads) or {}
     for name, members in found.items():
         scheme, _, bucket = name.partition("://")
         if scheme not in BUCKETS or not bucket or "/" in bucket or not isinstance(members, dict):
-            raise ConfigurationError(f'{named} has a section {name}, which names no bucket: write ["s3://manuals"].')
+            raise ConfigurationError(
+                f'The file {path} named by PGEMBEDD_BUCKETS_FILE has a section {name}, which names no bucket: '
+                'write ["s3://manuals"].'
+            )
     return found

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pgembedd.errors import ConfigurationError
 from pgembedd.settings import LanguageSettings, text_from_environment
-from pgembedd.settings.secret_files import read_key
+from pgembedd.settings.files import read_key
 from pgembedd.settings.servers import is_loopback
 
 if TYPE_CHECKING:

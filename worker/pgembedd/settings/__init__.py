@@ -1,7 +1,7 @@
 """Settings: each is defined and documented in one place, with its environment variable and its bounds.
 
-Next to them: the connection string (`conninfo`), files of secrets, the bounds of what may enter (`limits`), and what
-the address of another server says of it (`servers`).
+Next to them: the connection string (`conninfo`), files that settings name (`files`), the bounds of what may enter
+(`limits`), and what the address of another server says of it (`servers`).
 """
 
 from collections.abc import Iterable

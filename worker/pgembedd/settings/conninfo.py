@@ -11,7 +11,7 @@ import psycopg
 from psycopg import pq
 
 from pgembedd.errors import ConfigurationError
-from pgembedd.settings.secret_files import read_secret
+from pgembedd.settings.files import read_secret
 
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGPORT", "PGUSER")
 _FORM = "write postgresql://user@host:5432/database, or key=value pairs of libpq"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from pgembedd.settings.field import setting
 from pgembedd.settings.language import LanguageSettings
-from pgembedd.settings.secret_files import read_secret
+from pgembedd.settings.files import read_secret
 
 
 @dataclass(frozen=True)

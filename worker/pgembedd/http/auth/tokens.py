@@ -12,7 +12,7 @@ from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
 from pgembedd.search.role import check_search_url
 from pgembedd.settings import HttpSettings
-from pgembedd.settings.secret_files import read_secret
+from pgembedd.settings.files import read_secret
 
 Scope = Literal["embed", "search", "jobs", "generate", "tasks", "answers", "admin"]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))

@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -13,6 +12,7 @@ import jwt
 from pgembedd.errors import ConfigurationError
 from pgembedd.log import get_logger
 from pgembedd.settings import HttpSettings
+from pgembedd.settings.files import read_format
 from pgembedd.settings.limits import KEYS_BYTES
 
 MIN_SECRET_BYTES = 32
@@ -39,7 +39,7 @@ class UserTokens:
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._refreshed_at, self._lock = float("-inf"), threading.Lock()
         if jwks and self._url is None:
-            self._keys = _keys(_read(jwks))
+            self._keys = _keys(read_format(jwks, "PGEMBEDD_HTTP_JWKS", "JSON", json.loads))
         self._refresh()
 
     def claims(self, token: str) -> dict[str, Any] | None:
@@ -80,13 +80,6 @@ def user_tokens(settings: HttpSettings) -> UserTokens | None:
     if not settings.http_jwt_secret and not settings.http_jwks:
         return None
     return UserTokens(settings.http_jwt_secret, settings.http_jwks, settings.http_jwt_audience)
-
-
-def _read(path: str) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"The file {path} named by PGEMBEDD_HTTP_JWKS cannot be read as JSON.") from error
 
 
 def _fetched(url: str) -> bytes:

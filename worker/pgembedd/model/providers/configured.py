@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model.providers.protocol import COMPATIBLE, PROTOCOLS, Limits, OpenAI
 from pgembedd.settings import Settings
-from pgembedd.settings.secret_files import read_key
+from pgembedd.settings.files import read_format, read_key
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 _MODEL = re.compile(r"([a-z][a-z0-9_-]*):(?![/\\])(.+)", re.ASCII | re.IGNORECASE)
@@ -61,10 +60,11 @@ def split_model(name: str) -> tuple[str, str] | None:
 def enabled_providers(settings: Settings) -> dict[str, Provider]:
     """Returns what PGEMBEDD_PROVIDERS and PGEMBEDD_PROVIDERS_FILE name. ConfigurationError for what is not right."""
     found: dict[str, Provider] = {}
+    sections = read_format(settings.providers_file, "PGEMBEDD_PROVIDERS_FILE", "TOML", tomllib.loads) or {}
     for part in filter(None, (part.strip() for part in settings.providers.split(","))):
         name, _, url = (word.strip() for word in part.partition("="))
         found[name] = _provider(name, {"url": url} if url else {}, "PGEMBEDD_PROVIDERS")
-    for name, members in _sections(settings.providers_file).items():
+    for name, members in sections.items():
         found[name] = _provider(name, members, f"The file {settings.providers_file}")
     for name in filter(None, (part.strip() for part in settings.provider_batch.split(","))):
         if name not in found or not found[name].protocol.batches:
@@ -74,19 +74,6 @@ def enabled_providers(settings: Settings) -> dict[str, Provider]:
             )
         found[name] = replace(found[name], batches=True)
     return found
-
-
-def _sections(path: str) -> Mapping[str, Any]:
-    if not path:
-        return {}
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(
-            f"The file {path} named by PGEMBEDD_PROVIDERS_FILE cannot be read: {error.strerror}."
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(f"The file {path} named by PGEMBEDD_PROVIDERS_FILE is not TOML: {error}.") from error
 
 
 def _provider(name: str, members: Any, where: str) -> Provider:
