@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pgembedd.errors import ConfigurationError
 from pgembedd.settings import LanguageSettings, text_from_environment
 from pgembedd.settings.files import read_key
-from pgembedd.settings.servers import is_loopback
+from pgembedd.settings.servers import is_loopback, server_url
 
 if TYPE_CHECKING:
     import httpx2
@@ -47,12 +47,8 @@ class Endpoint:
             )
         if self.key is not None and not (isinstance(self.key, str) and self.key.isascii() and self.key.isprintable()):
             raise ConfigurationError("The key of a language model's server is one line of printable ASCII characters.")
-        try:
-            parts = urlsplit(self.host if isinstance(self.host, str) else "")
-            named = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-        except ValueError:  # a port or an address that is none
-            named = False
-        if not named or parts.query or parts.fragment:
+        parts = server_url(self.host)
+        if parts is None:
             raise ConfigurationError(
                 f"A language model's server is named by its URL, as http://127.0.0.1:11434 ({HOST_VARIABLE})."
             )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pgembedd.errors import GenerationError
+from pgembedd.settings.servers import error_excerpt
 from pgembedd.text.unicode import well_formed
 
 DONE = "[DONE]"
@@ -160,6 +161,5 @@ def ended_early() -> GenerationError:
 def sentence_of(error: object, key: str | None = None) -> str:
     """Returns what an error object says, without `key`, as one sentence of at most 300 characters."""
     message = error.get("message", error) if isinstance(error, dict) else error
-    said = str(message).replace(key, "[key]") if key else str(message)  # before the cut, which may halve the key
-    text = well_formed(" ".join(said.split())[:300]).rstrip(".")
+    text = well_formed(error_excerpt(str(message), key)).rstrip(".")
     return f"{text or 'no reason given'}."

@@ -15,7 +15,7 @@ from pgembedd.model.futures import Kind
 from pgembedd.model.providers.configured import Provider
 from pgembedd.model.providers.protocol import ProviderAnswer
 from pgembedd.settings.limits import ERROR_BYTES, vectors_bytes
-from pgembedd.settings.servers import is_loopback, retry_after_s
+from pgembedd.settings.servers import error_excerpt, is_loopback, retry_after_s
 from pgembedd.text.quantities import counted
 
 BUSY = frozenset({408, 425, 429, 502, 503, 504})
@@ -107,8 +107,8 @@ class Client:
         return bytes(content)
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes, key: str | None) -> Exception:
-        code, said = _reason(content, key)
-        sentence = f"The provider {self._provider.name} answered with status {status}: {said or 'no reason given'}"
+        code, reason = _reason(content, key)
+        sentence = f"The provider {self._provider.name} answered with status {status}: {reason or 'no reason given'}"
         if status in REFUSED or code in _NO_QUOTA or 300 <= status < 400:
             return ProviderRefusedError(sentence)
         if status not in BUSY:
@@ -129,14 +129,9 @@ def _reason(content: bytes, key: str | None) -> tuple[str, str]:
     try:
         value = orjson.loads(content[:ERROR_BYTES])
     except ValueError:
-        return "", _said(content.decode("utf-8", "replace"), key).strip()
+        return "", error_excerpt(content.decode("utf-8", "replace"), key)
     error = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(error, dict):
-        return "", _said(str(error), key)
-    said = next((error[each] for each in ("message", "detail", "error") if isinstance(error.get(each), str)), "")
-    return str(error.get("code") or error.get("type") or ""), _said(said, key)
-
-
-def _said(text: str, key: str | None) -> str:
-    # The key goes after JSON's escapes are read, and before the cut, which may halve it.
-    return (text.replace(key, "[key]") if key else text)[:300]
+        return "", error_excerpt(str(error), key)
+    sentence = next((error[each] for each in ("message", "detail", "error") if isinstance(error.get(each), str)), "")
+    return str(error.get("code") or error.get("type") or ""), error_excerpt(sentence, key)

@@ -5,12 +5,12 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pgembedd.errors import ConfigurationError, ModelError
 from pgembedd.model.providers.protocol import COMPATIBLE, PROTOCOLS, Limits, OpenAI
 from pgembedd.settings import Settings
 from pgembedd.settings.files import read_format, read_key
+from pgembedd.settings.servers import server_url
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 _MODEL = re.compile(r"([a-z][a-z0-9_-]*):(?![/\\])(.+)", re.ASCII | re.IGNORECASE)
@@ -108,12 +108,8 @@ def _protocol(name: str, chosen: Any) -> OpenAI:
 
 
 def _url(name: str, url: Any) -> str:
-    try:
-        parts = urlsplit(url)
-        right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-    except (ValueError, AttributeError, TypeError):
-        right = False
-    if not right or parts.username is not None or parts.query or parts.fragment:
+    parts = server_url(url)
+    if parts is None or parts.username is not None:
         raise ValueError(f": the provider {name} needs a URL without a key in it, as http://10.0.0.7:8080.")
     return str(url).rstrip("/").removesuffix("/v1").rstrip("/")
 
