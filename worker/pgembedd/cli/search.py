@@ -102,9 +102,7 @@ def print_hits(console: Console, hits: Sequence[Hit], where: Pipeline) -> None:
             console.print(line.append(title, style="bold"), soft_wrap=True)
             console.print(Text(f"{'':20}{snippet}"), no_wrap=True, overflow="ellipsis")
             continue
-        key = ", ".join(map(str, hit.key.values())) if isinstance(hit.key, dict) else str(hit.key)
-        if hit.chunk_index is not None:
-            key += f" #{hit.chunk_index}"
+        key = hit.key_text if hit.chunk_index is None else f"{hit.key_text} #{hit.chunk_index}"
         shown = snippet if not title or snippet.startswith(title) else f"{title}  {snippet}"
         line.append(key, style="bold").append(f"  {shown.removeprefix(key).lstrip()}", style="default")
         console.print(line, no_wrap=True, overflow="ellipsis")

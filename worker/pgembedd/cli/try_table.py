@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from psycopg import sql
 from rich.console import Console
 
 from pgembedd.cli.options import FEW, IntegerRange, database_option, open_database, print_json, settings_options
 from pgembedd.cli.search import print_hits
 from pgembedd.database.connect import connect
+from pgembedd.database.queries import literal
 from pgembedd.loop.model_loader import loader
 from pgembedd.model import default_model
 from pgembedd.model.catalogue import model_in_folder
@@ -134,16 +134,16 @@ class Trial:
     def call(self) -> str:
         """Returns the call of create_pipeline() for this table; with chunks where many texts are long."""
         table = self.table
-        arguments = [_literal(_free(_pipeline_name(table.relation), table.pipelines)), _literal(table.name)]
-        arguments.append(f"array[{', '.join(map(_literal, self.content_columns))}]")
+        arguments = [literal(_free(_pipeline_name(table.relation), table.pipelines)), literal(table.name)]
+        arguments.append(f"array[{', '.join(map(literal, self.content_columns))}]")
         if self.truncated * 20 > len(self.rows):  # as _propose_chunks() in SQL
             free = _free(f"{table.relation}_embeddings", table.embedding_tables)
-            arguments.append(f"embedding_table => {_literal(free)}")
+            arguments.append(f"embedding_table => {literal(free)}")
         elif "embedding" in table.columns:
             free = _free(f"{self.content_columns[0]}_embedding", table.columns)
-            arguments.append(f"embedding_column => {_literal(free)}")
+            arguments.append(f"embedding_column => {literal(free)}")
         if self.embedder.name != DEFAULT_MODEL:
-            arguments.append(f"model => {_literal(self.embedder.name)}")
+            arguments.append(f"model => {literal(self.embedder.name)}")
         if self.embedder.name not in REGISTRY:
             arguments.append(f"dimensions => {self.embedder.dims}")
         return f"select pgembedd.create_pipeline({', '.join(arguments)});"
@@ -186,7 +186,3 @@ def _free(name: str, taken: Sequence[str]) -> str:
     """Returns the name, or where it is taken the first of `name_2`, `name_3`, … that is not."""
     names = itertools.chain([name], (f"{name[:58]}_{number}" for number in itertools.count(2)))
     return next(one for one in names if one not in taken)
-
-
-def _literal(text: str) -> str:
-    return sql.Literal(text).as_string(None).strip()

@@ -14,7 +14,7 @@ from pgembedd.cli.options import database_option, describe, http_option, http_op
 from pgembedd.cli.process import exit_unless_drained, run_process
 from pgembedd.database.connect import connect
 from pgembedd.database.migrate import migrate_unless_newer
-from pgembedd.database.queries import query
+from pgembedd.database.queries import literal, query
 from pgembedd.errors import PgembeddError
 from pgembedd.log import configure_logging
 from pgembedd.model.catalogue import default_model, model_in_folder
@@ -57,22 +57,18 @@ def example(model_dir: str) -> Iterator[str]:
         if model_dir:
             name, dims = model_in_folder(Path(model_dir))
             if name != DEFAULT_MODEL:
-                arguments = f", model => {_quoted(name)}, dimensions => {dims}"
+                arguments = f", model => {literal(name)}, dimensions => {dims}"
         else:
             chosen = default_model(notify=click.echo)
             if chosen.notice:
                 yield chosen.notice
-                arguments = f", model => {_quoted(chosen.name)}"
+                arguments = f", model => {literal(chosen.name)}"
     except PgembeddError as error:
         yield f"No model can be had here now: {error}"
         yield "Rows of a table that is registered get their vectors once it can; the worker goes on trying."
     yield (
         f"Register a table:  select pgembedd.create_pipeline('docs', 'public.docs', array['title', 'body']{arguments});"
     )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def address(http: HttpSettings) -> str:

@@ -6,7 +6,9 @@
 import re
 from functools import cache
 from importlib.resources import files
-from typing import LiteralString
+from typing import Any, LiteralString
+
+from psycopg import sql
 
 from pgembedd.database.own_version import INTERFACE
 
@@ -28,3 +30,8 @@ def _all() -> dict[str, LiteralString]:
 def query(name: str) -> LiteralString:
     """Returns the statement of that name. KeyError for an unknown name."""
     return _all()[name]
+
+
+def literal(value: Any) -> str:
+    """Returns the value as SQL has it, for a statement that a reader runs."""
+    return sql.Literal(value).as_string(None).strip()

@@ -28,6 +28,11 @@ class Hit:
     chunk_index: int | None = None
     place: dict[str, Any] | None = None
 
+    @property
+    def key_text(self) -> str:
+        """The key for a reader: the values of several columns with commas between them."""
+        return ", ".join(map(str, self.key.values())) if isinstance(self.key, dict) else str(self.key)
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineHit(Hit):

@@ -4,12 +4,11 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
-from psycopg import sql
 
-from pgembedd.database.queries import query
+from pgembedd.database.queries import literal, query
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.dashboard.queries import connection_for_page
 from pgembedd.http.errors.refusals import Refusal
@@ -65,12 +64,8 @@ def grouped(hits: Iterable[Hit], where: Pipeline, limit: int) -> list[FoundRow]:
     """Returns the rows in the order of their best hits, each with its hits; `limit` of them."""
     rows: dict[str, list[Hit]] = {}
     for hit in hits:
-        rows.setdefault(_written(hit.key), []).append(hit)
+        rows.setdefault(hit.key_text, []).append(hit)
     return [FoundRow(key, title_of(found[0], where.text_columns), found) for key, found in islice(rows.items(), limit)]
-
-
-def _written(key: Any) -> str:
-    return ", ".join(map(str, key.values())) if isinstance(key, dict) else str(key)
 
 
 def marked(snippet: str) -> list[tuple[str, bool]]:
@@ -88,12 +83,8 @@ def as_sql(where: Pipeline, text: str, options: SearchOptions, limit: int) -> st
     given = {name: value for name, value in options.items() if value is not None}
     if isinstance(given.get("filter"), dict):
         given["filter"] = json.dumps(given["filter"], ensure_ascii=False)
-    named = "".join(f", {name} => {_literal(value)}" for name, value in {"k": limit, **given}.items())
+    named = "".join(f", {name} => {literal(value)}" for name, value in {"k": limit, **given}.items())
     return (
         "select key, chunk_index, score, snippet, record\n"
-        f"from pgembedd.search({_literal(where.name)}, {_literal(text)}{named});"
+        f"from pgembedd.search({literal(where.name)}, {literal(text)}{named});"
     )
-
-
-def _literal(value: Any) -> str:
-    return sql.Literal(value).as_string(None).strip()

@@ -66,8 +66,9 @@ def truncation(observer: Observer, embedded: Embeddings, embedder: Embedder) -> 
 
 def estimated_tokens(texts: Iterable[Text], max_tokens: int) -> int:
     """Returns about how many tokens a model reads that cuts each text after `max_tokens`."""
-    return sum(min(_about_tokens(text), max_tokens) for text in texts)
+    return sum(min(about_tokens(text), max_tokens) for text in texts)
 
 
-def _about_tokens(text: Text) -> int:
+def about_tokens(text: Text) -> int:
+    """Returns about how many tokens a text has, however long."""
     return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text)

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pgembedd.errors import ConfigurationError, OverloadedError
+from pgembedd.http.models.embedding import about_tokens
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Kind, Text
@@ -20,7 +21,6 @@ URGENT_TOKENS = 2_048
 """A request of documents that is no larger goes ahead of the worker's documents, like a query."""
 
 BULK_RUNNERS = 2  # one in the model, one being tokenised
-_CHARS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class RequestBatcher:
         The future raises the model's error for these texts (ModelError, UnknownTokenError), not for others of the
         batch. OverloadedError at once where too many texts wait, and after close().
         """
-        tokens = sum(map(_about_tokens, texts))
+        tokens = sum(map(about_tokens, texts))
         keys = self._cache.keys(asker, model, texts, kind)
         request = _Request(model, tuple(texts), keys, kind, tokens, Future())
         if (held := self._cache.find(model, keys)) is not None:
@@ -174,7 +174,3 @@ def _distribute(batch: Sequence[_Request], found: Embeddings) -> None:
 def _fail(request: _Request, error: Exception) -> None:
     if request.future.set_running_or_notify_cancel():
         request.future.set_exception(error)
-
-
-def _about_tokens(text: Text) -> int:
-    return 1 + (len(text) // _CHARS_PER_TOKEN if isinstance(text, str) else len(text))
