@@ -1,12 +1,11 @@
 """Gives the verdict on rows: embeds their texts again and compares the vectors with the stored ones."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from pgembedd.database.records import Content, Job, Piece, ServedPipeline
+from pgembedd.database.records import Content, Job, ServedPipeline
 from pgembedd.errors import ProviderBusyError, ProviderRefusedError, RowFailure
 from pgembedd.loop.chunk_rows import chunk_row
 from pgembedd.model.embedder import Embedder
@@ -39,7 +38,8 @@ def _verdict_on_chunks(row: Row, pipeline: ServedPipeline, embedder: Embedder, t
     model = pipeline.fingerprint or embedder.fingerprint
     if any(chunk.model != model for chunk in row.chunks):
         return "foreign"
-    if [_expected_chunk(no, piece, model) for no, piece in enumerate(pieces)] != list(row.chunks):
+    expected = [StoredChunk(no, one.chunk.start, one.chunk.end, one.hash, model) for no, one in enumerate(pieces)]
+    if expected != list(row.chunks):
         return "stale"
     fresh = [vector for vector in _embed([piece.text for piece in pieces], embedder) if vector is not None]
     if len(fresh) < len(pieces):
@@ -55,11 +55,6 @@ def verdict_on_pages(row: Row, parser: str) -> Verdict:
     if any(page.hash != row.hash for page in row.chunks):
         return "stale"
     return "right" if all(page.model == parser for page in row.chunks) else "foreign"
-
-
-def _expected_chunk(no: int, piece: Piece, model: str) -> StoredChunk:
-    digest = hashlib.sha256(piece.text.encode()).digest()
-    return StoredChunk(no, piece.chunk.start, piece.chunk.end, digest, model)
 
 
 def _verdict_without_vector(row: Row) -> Verdict:
