@@ -194,10 +194,7 @@ def fault_of(connection: psycopg.Connection, statement: str, function: str, para
 def test_the_three_tables_say_the_same(connection: psycopg.Connection) -> None:
     page = PAGE.read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `(\w+)`[^|]* \| ([\d,]+) ", page, re.MULTILINE))
-    of_python = {
-        "query": limits.QUERY, "question": limits.QUESTION, "snippet_marks": limits.MARK, "row": limits.ROW_BYTES,
-        "name": limits.NAME,
-    }  # fmt: skip
+    of_python = {"query": limits.QUERY, "question": limits.QUESTION, "snippet_marks": limits.MARK, "name": limits.NAME}
     source = value(connection, "select prosrc from pg_proc where proname = '_most'")
     of_sql = {name: int(most) for name, most in re.findall(r"when '(\w+)' then (\d+)", source)}
     source = value(connection, "select prosrc from pg_proc where proname = '_most_members'")

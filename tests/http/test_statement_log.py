@@ -40,10 +40,11 @@ def logged(asked: Asked, server: EmbeddedPostgres) -> Iterator[Callable[[], str]
         for name, setting in EVERYTHING.items():
             connection.execute(f"alter database {asked.database.name} set {name} = '{setting}'")
         end_sessions(connection, f"usename = '{asked.role}'")
-        begins = server.log_path.stat().st_size
+        log = server.data_dir / "server.log"
+        begins = log.stat().st_size
 
         def text() -> str:
-            return server.log_path.read_bytes()[begins:].decode("utf-8", "replace")
+            return log.read_bytes()[begins:].decode("utf-8", "replace")
 
         try:
             yield text

@@ -62,7 +62,7 @@ def pushed_worker(
     served, listener = service.served.names, service.listener
     shared = partial(Role, pushed=service.pushed, served=served, draining=service.stopping, listener=listener)
     role = shared(pulls=pulls, cache=service.vector_cache)
-    return Worker(conninfo, brisk(**settings), models, role, own_models=False, observer=observer)
+    return Worker(conninfo, brisk(**settings), models, role, observer=observer)
 
 
 def _client(service: ServiceContext, worker: Worker | None, given: HttpSettings) -> Iterator[httpx.Client]:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,10 @@ def worker_thread(
 ) -> Iterator[Worker]:
     """A worker in this process; drained at the end. Raises what the worker died of."""
     conninfo = database if isinstance(database, str) else database.conninfo
-    worker = Worker(conninfo, brisk(**settings), ModelRegistry(load), Role(pipelines), observer=observer)
-    with running(worker):
-        yield worker
+    with closing(ModelRegistry(load)) as models:
+        worker = Worker(conninfo, brisk(**settings), models, Role(pipelines), observer=observer)
+        with running(worker):
+            yield worker
 
 
 @contextmanager

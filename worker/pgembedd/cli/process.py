@@ -57,9 +57,7 @@ def run_process(
         models = ModelRegistry(loader(settings, observer, ledger))
         service = None if http is None else build_service(settings, http, models, conninfo, observer)
         role = _role(service, pipelines, pulls=pulls, language=language)
-        worker = (
-            None if conninfo is None else Worker(conninfo, settings, models, role, own_models=False, observer=observer)
-        )
+        worker = None if conninfo is None else Worker(conninfo, settings, models, role, observer=observer)
         return _run_until_stopped(worker, service, stops, preloads=not pulls) and close_with_timeout(models.close)
 
 

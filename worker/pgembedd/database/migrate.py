@@ -197,9 +197,7 @@ def apply_sql(connection: psycopg.Connection, definitions: Definitions) -> None:
     What is to be done with them afterwards, in 95_apply/, finds no other ones, and their rights as they were.
     Bodies are not checked while loading, so a function may come before those that it calls; a test checks them.
     """
-    schema = connection.execute(
-        "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
-    ).fetchone()
+    schema = connection.execute(query("vector_schema")).fetchone()
     if schema is None:
         raise SchemaError(
             "The extension vector is gone from this database: run `CREATE EXTENSION vector`, then migrate again."

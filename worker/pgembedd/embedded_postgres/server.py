@@ -72,10 +72,6 @@ class EmbeddedPostgres:
         return self._process is not None and self._process.ours and self._process.alive()
 
     @property
-    def log_path(self) -> Path:
-        return self._home.log
-
-    @property
     def bin_dir(self) -> Path:
         """The directory with psql, pg_dump and pg_restore of this server's version."""
         installation = self._installation or find_installation(Account(os.geteuid(), os.getegid(), switch=False))

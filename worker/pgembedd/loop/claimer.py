@@ -12,7 +12,6 @@ from pgembedd.database.jobs import JobRepository
 from pgembedd.database.listener import Waker
 from pgembedd.database.pipelines import PipelineRepository
 from pgembedd.database.records import BACKFILL, LANES, Due, Job, by_due
-from pgembedd.errors import Deferred
 from pgembedd.log import get_logger
 from pgembedd.loop.deadline import STOP_CHECK_S
 from pgembedd.loop.in_flight import Key
@@ -20,11 +19,11 @@ from pgembedd.loop.job_outcomes import JobOutcomes, Lost
 from pgembedd.loop.lane import Lane
 from pgembedd.loop.lane_watch import Watch
 from pgembedd.loop.reader import Reader
+from pgembedd.loop.task import SHUTDOWN
 from pgembedd.retry_policy import RetryPolicy
 
 FIRST_PAUSE_S = 0.1
 ERROR_PAUSE_S = 1.0
-SHUTDOWN = Deferred("shutdown", 0.0)
 LOOK_SHARE = 0.1  # of the time may go into looking for what is due, which takes long with thousands of pipelines
 
 

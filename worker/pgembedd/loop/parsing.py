@@ -22,12 +22,11 @@ from pgembedd.loop.bisect import bisect
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.fetching import ParsedUri, UriFiles, UriReader
 from pgembedd.loop.served_pipelines import LOOK_EVERY_S, ServedPipelines
-from pgembedd.loop.task import Batch, Endings
+from pgembedd.loop.task import SHUTDOWN, Batch, Endings
 from pgembedd.settings import Settings
 from pgembedd.settings.documentation import page
 
 LATER = Deferred("the other files of its claim are as many bytes as a claim may have", 0.0)
-STOPPED = Deferred("shutdown", 0.0)
 
 
 class FileParsers(ServedPipelines):
@@ -175,7 +174,7 @@ def _parsed(
     except UnreadableFile as error:
         return _unreadable(str(error), permanent=not isinstance(error, ParserEndedError))
     except CancelledError:
-        return STOPPED
+        return SHUTDOWN
     if isinstance(document, ParsedUri):
         content = document.content
         if document.unreadable is not None:

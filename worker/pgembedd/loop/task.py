@@ -13,6 +13,7 @@ from pgembedd.errors import Deferred, RowFailure
 from pgembedd.loop.fair_share import FairShare
 from pgembedd.loop.served_pipelines import ServedPipelines
 
+SHUTDOWN = Deferred("shutdown", 0.0)
 EMBED = "embed"
 """The name of the task of most pipelines."""
 Row = TypeVar("Row")

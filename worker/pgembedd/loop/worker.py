@@ -13,11 +13,11 @@ from pgembedd.database.records import Job
 from pgembedd.database.sessions import IDLE_S
 from pgembedd.errors import DatabaseUnavailableError
 from pgembedd.log import get_logger
-from pgembedd.loop.claimer import SHUTDOWN
 from pgembedd.loop.parts import Parts
 from pgembedd.loop.role import Role
 from pgembedd.loop.shutdown import close_with_timeout
 from pgembedd.loop.systemd import notify_systemd
+from pgembedd.loop.task import SHUTDOWN
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import Settings
 from pgembedd.telemetry.observer import SILENT, Observer
@@ -38,11 +38,10 @@ class Worker:
         models: ModelRegistry,
         role: Role | None = None,
         *,
-        own_models: bool = True,
         observer: Observer = SILENT,
     ) -> None:
-        """`own_models` closes `models` at the end."""
-        self._settings, self._models, self._own_models, self._role = settings, models, own_models, role or Role()
+        """`models` stay open at the end."""
+        self._settings, self._role = settings, role or Role()
         self._failure: BaseException | None = None
         self._parts = Parts(conninfo, settings, models, self._role, observer)
         self._stopping, self._finished = self._parts.stopping, self._parts.finished
@@ -131,8 +130,6 @@ class Worker:
         deadline = time.monotonic() + LAST_S
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-        if drained and self._own_models:
-            self._models.close()  # waits for what is in the model
         get_logger().info("worker_stopped", drained=drained)
         return drained
 

@@ -24,8 +24,6 @@ SIMILARITY = 3e38
 """Of a float4, which vectors are made of."""
 CONDITIONS = 1_000
 """Columns and operators of a filter."""
-ROW_BYTES = 32_768
-"""Bytes that a hit shows of its row."""
 DOCUMENTS = 1_000
 """Documents of a request for reranking."""
 LISTED = 100

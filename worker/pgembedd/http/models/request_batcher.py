@@ -110,11 +110,6 @@ class RequestBatcher:
             queue.runners.submit(self._serve, queue)
         return request.future
 
-    @property
-    def waiting(self) -> int:
-        """The number of texts that wait for the model."""
-        return self._waiting
-
     def close(self) -> None:
         """Finishes the batches in progress; waiting requests get an OverloadedError."""
         with self._lock:

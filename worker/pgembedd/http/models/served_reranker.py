@@ -51,11 +51,6 @@ class ServedReranker:
         scores.add_done_callback(lambda _: self._release(len(texts)))
         return scores
 
-    @property
-    def waiting(self) -> int:
-        """The number of texts that wait for the reranker or are in it."""
-        return self._waiting
-
     def _release(self, texts: int) -> None:
         with self._lock:
             self._waiting -= texts
