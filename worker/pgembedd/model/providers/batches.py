@@ -1,10 +1,10 @@
 """A provider's batches: texts that it embeds within a day, for half the price. The protocol is OpenAI's."""
 
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
 import orjson
 
 from pgembedd.errors import ModelError
@@ -40,13 +40,10 @@ class BatchClient:
             }
             for key, text in texts.items()
         )
-        boundary = secrets.token_hex(16)
-        part = f'--{boundary}\r\ncontent-disposition: form-data; name="'
-        head = f'{part}purpose"\r\n\r\nbatch\r\n{part}file"; filename="{name}.jsonl"\r\n\r\n'
-        content = b"\n".join(map(orjson.dumps, lines))
-        form = b"%s%s\r\n--%s--\r\n" % (head.encode(), content, boundary.encode())
+        parts = {"file": (f"{name}.jsonl", b"\n".join(map(orjson.dumps, lines)))}
+        form = httpx2.Request("POST", FILES, data={"purpose": "batch"}, files=parts)
         with self._shaped():
-            file = self._call("POST", FILES, form, f"multipart/form-data; boundary={boundary}")["id"]
+            file = self._call("POST", FILES, form.read(), form.headers["content-type"])["id"]
             asked = {"input_file_id": file, "endpoint": path, "completion_window": "24h", "metadata": {OUR_NAME: name}}
             return str(self._call("POST", BATCHES, orjson.dumps(asked))["id"])
 
