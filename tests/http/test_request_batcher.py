@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
-from pgembedd.http.models.request_batcher import RequestBatcher
+from pgembedd.http.models.request_batcher import MAX_WAITING, RequestBatcher
 from pgembedd.model import Embeddings, Kind, Text
 from pgembedd.scheduler import Lane
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import PATIENCE_S
 
 BAD = "bad"
 
@@ -208,6 +208,7 @@ def test_requests_from_many_threads_get_their_own_vectors(model: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE_S)
-    batcher.close()
     assert not wrong
-    eventually(lambda: batcher.waiting == 0)
+    more_than_may_wait = ["x"] * (MAX_WAITING + 1)
+    assert len(batcher.ask(model, more_than_may_wait).result(PATIENCE_S).vectors) > MAX_WAITING, "the count is not 0"
+    batcher.close()

@@ -159,7 +159,7 @@ def _sections(path: str) -> Mapping[str, Mapping[str, Any]]:
         scheme, _, bucket = name.partition("://")
         if scheme not in BUCKETS or not bucket or "/" in bucket or not isinstance(members, dict):
             raise ConfigurationError(
-                f'The file {path} named by PGEMBEDD_BUCKETS_FILE has a section {name}, which names no bucket: '
+                f"The file {path} named by PGEMBEDD_BUCKETS_FILE has a section {name}, which names no bucket: "
                 'write ["s3://manuals"].'
             )
     return found

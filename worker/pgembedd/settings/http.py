@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from pgembedd.settings.field import setting
-from pgembedd.settings.language import LanguageSettings
 from pgembedd.settings.files import read_secret
+from pgembedd.settings.language import LanguageSettings
 
 
 @dataclass(frozen=True)
