@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from threading import Event
 
@@ -131,6 +132,24 @@ def test_a_file_whose_processes_are_ended_is_tried_again(
     with worker_thread(database, only(Wrapped(model))):
         eventually(lambda: pages(chain) == [(1, 1, "A text.")])
     assert ended == {b"A text.": 3}
+
+
+def test_an_answer_that_cannot_be_stored_fails_its_row_alone(
+    database: Database, chain: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a process that a file took over: what reads files leaves no NUL."""
+    parse = ParserProcess.parse
+
+    def taken_over(process: ParserProcess, file: bytes) -> Document:
+        document = parse(process, file)
+        return replace(document, notes=("a\0b",)) if file == b"Wrong." else document
+
+    monkeypatch.setattr(ParserProcess, "parse", taken_over)
+    call(chain, "alter_pipeline", pipeline="contract_text", max_attempts=1)
+    chain.execute("insert into contracts (id, file) values (1, 'Wrong.'), (2, 'A text.')")
+    with worker_thread(database, only(Wrapped(model))):
+        eventually(lambda: rows(chain, "select key, reason from pgembedd.dead_letters") == [(1, "write")])
+        eventually(lambda: pages(chain) == [(2, 1, "A text.")])
 
 
 @contextmanager
