@@ -57,7 +57,8 @@ def given(service: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("service", ["migrate", "worker", "http"])
 def test_every_documented_setting_reaches_the_containers(service: str) -> None:
-    others = re.findall(r"`(DATABASE_LISTEN_\w+|OTEL_\w+|HF_HUB_OFFLINE|HUGGING_FACE_\w+|AI_INFERENCE_API_HOST)`", CONFIGURATION)
+    names = r"`(DATABASE_LISTEN_\w+|OTEL_\w+|HF_HUB_OFFLINE|HUGGING_FACE_\w+|AI_INFERENCE_API_HOST)`"
+    others = re.findall(names, CONFIGURATION)
     documented = {*settings.variables(), *others}
     own = {"PGEMBEDD_HTTP_HOST", "PGEMBEDD_HTTP_PORT"}  # the container's
     passed = given(service)
