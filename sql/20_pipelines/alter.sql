@@ -117,7 +117,7 @@ declare
 begin
     if changed = '{}' then return 0; end if;
     if 'name' = any (changed) then ignored := _check_free_name(made); end if;
-    backfill := backfill and changed && '{content_columns,content_function}';
+    backfill := coalesce(backfill, true) and changed && '{content_columns,content_function}';
     if backfill then ignored := _check_isolation(); end if;
     perform _lock_to_alter(made, changed);
     if changed && '{enable_always,triggers}' then

@@ -140,7 +140,7 @@ begin
     perform _regenerate(made);
     perform _generate(p) from pipeline p where p.source = made.embedding_table;  -- their jobs tell of ours
     perform _tell_of_model(made), _propose_chunks(made);
-    queued := case when not backfill or not _may_have_rows(made.source) then 0
+    queued := case when backfill is false or not _may_have_rows(made.source) then 0
                    -- Nothing kept the chunks in step meanwhile; what is right already is not embedded again.
                    when existing_vectors = 'keep' and made.embedding_table is not null then _backfill(made, 'all')
                    else _backfill(made, 'lacking') end;

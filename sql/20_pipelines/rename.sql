@@ -23,20 +23,29 @@ create or replace function pgembedd_internal._rename(
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    ending constant text := 'kept in step by the pipeline "%s".';
-    item record;
 begin
     if current.name = made.name then return; end if;
     update answer a set pipeline = made.name where a.pipeline = current.name;
     update answer_source s set pipeline = made.name where s.pipeline = current.name;
     update answer_settings s set pipeline = made.name where s.pipeline = current.name;
+    perform _rename_in_comments(made);
+    update pipeline p set name = made.name where p.id = made.id;
+end $$;
+
+-- Writes the name of the pipeline into what the comments on its tables say of it.
+create or replace function pgembedd_internal._rename_in_comments(one pgembedd_internal.pipeline) returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    named constant text := 'kept in step by the pipeline "%s".';
+    item record;
+begin
     for item in
-        select r as relation, replace(told, format(ending, current.name), format(ending, made.name)) as told
-        from unnest(array[made.embedding_table, made.words_table]) as r, obj_description(r, 'pg_class') as told
-        where strpos(told, format(ending, current.name)) > 0
+        select r as relation, regexp_replace(told, format(named, '[^"]*'), format(named, one.name)) as told
+        from unnest(array[one.embedding_table, one.words_table]) as r, obj_description(r, 'pg_class') as told
+        where told ~ format(named, '[^"]*')
     loop
         execute format('comment on table %s is %L', item.relation, item.told);
     end loop;
-    update pipeline p set name = made.name where p.id = made.id;
 end $$;

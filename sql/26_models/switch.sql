@@ -37,7 +37,7 @@ declare
 begin
     current := _pipeline(name);
     successor := _successor(current, shadow);
-    if not force then
+    if force is not true then
         begin
             ignored := _check_swap(current, successor);
             ignored := _await_vectors(current, successor);
@@ -60,7 +60,7 @@ begin
     where p.id = successor.id;
     perform _rename_indexes(current.id), _rename_indexes(successor.id);
     for one in select p.* from pipeline p where p.id in (current.id, successor.id) loop
-        perform _generate(one);
+        perform _rename_in_comments(one), _generate(one);
     end loop;
     perform _notify(case suffix when 'previous' then 'switched' else 'reverted' end, successor.id,
         jsonb_build_object('model', successor.model, 'replaced_id', current.id,

@@ -28,7 +28,8 @@ begin
     perform _upkeep('_open_queues()'), _upkeep('_mirror_all_rights()'), _upkeep('_resume_mended()');
     for one in
         select p.* from pipeline p
-        where p.state = 'running' and (not only_due or p.sweep_due_at <= clock_timestamp() and not _without_upkeep(p))
+        where p.state = 'running'
+          and (only_due is not true or p.sweep_due_at <= clock_timestamp() and not _without_upkeep(p))
         order by p.sweep_due_at, p.id
     loop
         -- A thousand pipelines at most, as it holds locks on the tables of each until it commits, and a server has

@@ -92,6 +92,20 @@ def test_a_user_who_writes_then_is_in_no_deadlock(
     assert column(documents, "select distinct id from chunks_previous order by id") == left
 
 
+COMMENTS = """
+    select p.name, (regexp_match(obj_description(t.oid, 'pg_class'), 'by the pipeline "(.*)"'))[1]
+    from pgembedd_internal.pipeline p cross join unnest(array[p.embedding_table, p.words_table]) as t(oid)
+"""
+
+
+def test_the_comments_on_both_sides_tables_name_their_pipelines(documents: psycopg.Connection) -> None:
+    for function in ("switch_model", "revert_model"):
+        call(documents, function, pipeline="documents", force=True)
+        named = rows(documents, COMMENTS)
+        assert len(named) == 4
+        assert [pair for pair in named if pair[0] != pair[1]] == []
+
+
 def test_of_two_switches_at_once_one_is_refused(database: Database, documents: psycopg.Connection) -> None:
     with connected(database) as other, connected(database) as watching, ThreadPoolExecutor(1) as pool:
         with documents.transaction():
