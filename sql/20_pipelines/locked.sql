@@ -1,5 +1,5 @@
 -- What changes a pipeline waits two seconds for a lock, because its table's writers stand in line behind it. Refuses
--- what waited in vain: for the tables of that pipeline, or, where only a name is given, for the pipeline itself.
+-- what waited in vain: for the tables of that pipeline, or for the pipeline itself.
 create or replace function pgembedd_internal._refuse_locked(
     one pgembedd_internal.pipeline, done text, name text default null
 ) returns void
@@ -22,7 +22,7 @@ declare
 begin
     raise exception using
         message = format('The pipeline "%s" cannot be %s now: %s.', coalesce(name, one.name), done,
-            coalesce(holder, one.source || ' is in use', 'another session changes it')),
+            coalesce(holder, 'another session changes it')),
         hint = 'Call it again when that transaction has ended; pg_stat_activity shows it. It waits two seconds, '
                'whatever lock_timeout is, as the table''s writers wait behind it.',
         errcode = 'lock_not_available';

@@ -5,9 +5,11 @@ set quote_all_identifiers = off
 set lock_timeout = '2s'  -- writers stand in line behind us
 as $$
 declare
-    found_one pgembedd_internal.pipeline := _follow_column(_pipeline(pipeline));
-    ignored text := _check_problem(found_one, 'The pipeline "%s" cannot resume: %s');
+    found_one pgembedd_internal.pipeline := _pipeline(pipeline);
+    ignored text;
 begin
+    found_one := _follow_column(found_one);
+    ignored := _check_problem(found_one, 'The pipeline "%s" cannot resume: %s');
     perform _remake(found_one), _resume(found_one.id);
 exception when lock_not_available then
     ignored := _refuse_locked(found_one, 'resumed');

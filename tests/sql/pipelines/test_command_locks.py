@@ -22,15 +22,17 @@ DONE = {"create": "created", "alter": "altered", "drop": "dropped", "change": "c
 
 
 @pytest.mark.slow
-def test_of_two_that_alter_the_later_is_told_of_the_other(
-    connection: psycopg.Connection, other: psycopg.Connection
+@pytest.mark.parametrize("command", ["alter", "drop", "resume"])
+def test_of_two_that_change_a_pipeline_the_later_is_told_of_the_other(
+    connection: psycopg.Connection, other: psycopg.Connection, command: str
 ) -> None:
     make_documents(connection, 1)
     create_pipeline(connection)
+    sentence = f'The pipeline "documents" cannot be {DONE[command]} now: another session changes it.'
     with other.transaction(force_rollback=True):
-        other.execute("select pgembedd.alter_pipeline('documents', max_attempts => 3)")
-        with refused('The pipeline "documents" cannot be altered now: another session changes it.', "Call it again"):
-            connection.execute("select pgembedd.alter_pipeline('documents', max_attempts => 4)")
+        other.execute("select pgembedd.pause('documents')")
+        with refused(sentence, "Call it again"):
+            connection.execute(COMMANDS[command].encode())
 
 
 @pytest.mark.slow
