@@ -11,9 +11,9 @@ declare
     published regclass := coalesce(one.embedding_table, one.source);
 begin
     perform _check_publication(publication);
-    if not exists (select from pg_publication_tables t
-                      where t.pubname = publication
-                        and format('%I.%I', t.schemaname, t.tablename)::regclass = published) then
+    if not _is_published(publication, published)
+       and not (select p.puballtables from pg_publication p where p.pubname = publication)
+    then
         execute format('alter publication %I add table %s', publication, published);
     end if;
     return published::text;
@@ -33,14 +33,21 @@ declare
     published regclass := coalesce(one.embedding_table, one.source);
 begin
     perform _check_publication(publication);
-    if not exists (select from pg_publication_rel t join pg_publication p on p.oid = t.prpubid
-                   where p.pubname = publication and t.prrelid = published)
-    then return false; end if;
+    if not _is_published(publication, published) then return false; end if;
     execute format('alter publication %I drop table %s', publication, published);
     return true;
 end $$;
 comment on function pgembedd.unpublish_vectors is
     'Take the table that gets a pipeline''s vectors out of a publication; returns whether it was in it.';
+
+-- By itself. The view pg_publication_tables names the partitions in the place of a partitioned table.
+create or replace function pgembedd_internal._is_published(publication text, relation regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+                   where p.pubname = publication and r.prrelid = relation)
+$$;
 
 create or replace function pgembedd_internal._check_publication(publication text) returns void
 language plpgsql stable

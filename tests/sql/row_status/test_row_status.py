@@ -17,6 +17,7 @@ from tests.support.sql import (
     fail,
     let_leases_run_out,
     make_documents,
+    owned_table,
     rows,
     store,
     value,
@@ -28,6 +29,11 @@ __all__ = ["connection"]
 
 ALL = "select key, status, reason, attempts from pgembedd.row_status('documents', %s::jsonb[])"
 KEYS = [str(key) for key in range(1, 8)]
+SOURCES = {
+    "plain": "create table documents (id int primary key, title text, content text)",
+    "partitioned": """create table documents (id int primary key, title text, content text) partition by range (id);
+                      create table documents_1 partition of documents for values from (0) to (100)""",
+}
 
 
 def statuses(connection: psycopg.Connection) -> dict[Any, tuple[Any, ...]]:
@@ -134,17 +140,37 @@ def test_a_row_that_waits_for_its_next_attempt_or_has_changed_is_queued(connecti
     assert statuses(connection) == dict.fromkeys((1, 2), ("queued", None, 0))
 
 
-def test_the_table_with_the_vectors_is_published(database: Database) -> None:
+@pytest.mark.parametrize("kind", ["plain", "partitioned"])
+def test_the_table_with_the_vectors_is_published(database: Database, kind: str) -> None:
     with connected(database) as connection:
-        make_documents(connection)
+        connection.execute(SOURCES[kind])
         create_pipeline(connection)
         with refused('There is no publication "supabase_realtime".'):
             connection.execute("select pgembedd.publish_vectors('documents')")
         connection.execute("create publication supabase_realtime")
         for _ in range(2):
             assert value(connection, "select pgembedd.publish_vectors('documents')") == "public.documents"
-        published = "select tablename from pg_publication_tables where pubname = 'supabase_realtime'"
+        published = "select prrelid::regclass::text from pg_publication_rel"
         assert rows(connection, published) == [("documents",)]
         for was_there in (True, False):
             assert value(connection, "select pgembedd.unpublish_vectors('documents')") is was_there
         assert rows(connection, published) == []
+
+
+def test_what_else_is_published_may_be_out_of_the_callers_reach(
+    roles: Roles, database: Database, connection: psycopg.Connection
+) -> None:
+    owner = roles.make("owner")
+    owned_table(connection, owner)
+    create_pipeline(connection)
+    connection.execute(f"""
+        create schema hidden; create table hidden.another (id int);
+        create publication theirs for table hidden.another;
+        grant create on database {database.name} to {owner}; alter publication theirs owner to {owner};
+        grant usage on schema pgembedd, pgembedd_internal to {owner};
+        grant select on all tables in schema pgembedd_internal to {owner};
+        grant execute on all functions in schema pgembedd, pgembedd_internal to {owner};
+    """)
+    with connect_as(database, owner) as session:
+        for _ in range(2):
+            assert value(session, "select pgembedd.publish_vectors('documents', 'theirs')") == "public.documents"
