@@ -76,9 +76,10 @@ comment on column pgembedd.pipeline.slow_until is
     'The end of the pause, or of the turn of the worker that tries a row; null where nothing is known against it.';
 comment on column pgembedd.pipeline.upkeep_after is
     'The upkeep was cancelled in this pipeline, and leaves it out until then.';
-create sequence pgembedd.upkeep_at as integer minvalue 0 start 0;
+create sequence pgembedd.upkeep_at minvalue 0 start 0;
 comment on sequence pgembedd.upkeep_at is
-    'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
+    'The pipeline that the upkeep is at, 0 for none, plus the second of the server''s start times 2^31. A sequence: it '
+    'says so also after the upkeep was cancelled.';
 """
 
 # What SQL asks of the built-in models. The rows are those of the release that migrates.

@@ -54,9 +54,16 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     if current_setting('pgembedd.upkeep', true) = 'true' then
-        perform setval('pgembedd_internal.upkeep_at', pipeline_id);
+        perform setval('pgembedd_internal.upkeep_at', _upkeep_at_none() + pipeline_id);
     end if;
 end $$;
+
+-- The note that it is at none, another one after each start of a server: an upkeep that the server's end ended was not
+-- cancelled.
+create or replace function pgembedd_internal._upkeep_at_none() returns bigint
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select extract(epoch from pg_postmaster_start_time())::bigint * 2147483648 $$;
 
 -- An upkeep that did not come to its end was cancelled in code of the owner of that pipeline's table, which is left out
 -- for two hours. True if there was one: the next upkeep follows, as this one is not to be undone as well.
@@ -64,11 +71,10 @@ create or replace function pgembedd_internal._blame() returns boolean
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    left_at integer := (select last_value from upkeep_at);
 begin
-    if left_at = 0 then return false; end if;
-    update pipeline p set upkeep_after = clock_timestamp() + interval '2 hours' where p.id = left_at;
+    update pipeline p set upkeep_after = clock_timestamp() + interval '2 hours'
+    where p.id = (select last_value from upkeep_at) - _upkeep_at_none();
+    if not found then return false; end if;
     perform setval('pgembedd_internal.upkeep_at', 0);
     return true;
 end $$;

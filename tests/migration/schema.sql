@@ -491,13 +491,12 @@ CREATE TABLE pgembedd_internal.sample (
 COMMENT ON TABLE pgembedd_internal.sample IS 'What was queued at a time, by pipeline: one row each that had anything, at most once a minute. Kept for a day.';
 COMMENT ON COLUMN pgembedd_internal.sample.pipeline_id IS 'Null for the sum of all, which every sample has: a pipeline without a row had nothing queued and nothing dead.';
 CREATE SEQUENCE pgembedd_internal.upkeep_at
-    AS integer
     START WITH 0
     INCREMENT BY 1
     MINVALUE 0
     NO MAXVALUE
     CACHE 1;
-COMMENT ON SEQUENCE pgembedd_internal.upkeep_at IS 'The pipeline that the upkeep is at, 0 for none. A sequence: it says so also after the upkeep was cancelled.';
+COMMENT ON SEQUENCE pgembedd_internal.upkeep_at IS 'The pipeline that the upkeep is at, 0 for none, plus the second of the server''s start times 2^31. A sequence: it says so also after the upkeep was cancelled.';
 CREATE TABLE pgembedd_internal.word_frequency (
     pipeline_id integer NOT NULL,
     word text NOT NULL,

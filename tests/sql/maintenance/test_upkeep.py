@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
+from pgembedd.database.migrate import migrate
+from tests.support.databases import fresh_database, running_server
 from tests.support.prepared import prepared
 from tests.support.sql import (
     BACKFILL,
     call,
     claim,
+    connected,
     create_pipeline,
     empty,
+    end_sessions,
     fail,
     make_documents,
     qualified,
@@ -22,7 +29,7 @@ from tests.support.sql import (
     work,
 )
 from tests.support.transaction import connection
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["connection"]
 
@@ -241,3 +248,56 @@ def test_the_sweep_of_a_pipeline_reads_no_catalog_as_a_whole(documents: psycopg.
         before = rows(documents, scans)
         value(documents, sweep)
         assert rows(documents, scans) == before
+
+
+SLOW = """
+    create or replace function slow() returns boolean language plpgsql immutable as
+    $$ begin perform pg_sleep({seconds}); return true; end $$
+"""
+IN_SLOW = "wait_event = 'PgSleep'"
+
+
+@pytest.mark.slow
+def test_an_upkeep_that_the_end_of_the_server_ended_is_no_pipelines_fault() -> None:
+    """One whose session was ended in code of a table's owner is."""
+    with running_server() as server, fresh_database(server) as made:
+        migrate(made.conninfo)
+        with connected(made) as connection:
+            make_documents(connection, 1)
+            connection.execute(SLOW.format(seconds=0))
+            connection.execute("create index on documents (id) where slow()")
+            create_pipeline(connection, backfill=False)
+
+        def restart(_: psycopg.Connection) -> None:
+            server.stop()
+            server.start()
+
+        def terminate(connection: psycopg.Connection) -> None:
+            assert end_sessions(connection, IN_SLOW) == 1
+
+        for end, left_out in ((restart, False), (terminate, True)):
+            end_in_slow(server.conninfo(made.name), end)
+            with psycopg.connect(server.conninfo(made.name), autocommit=True) as connection:
+                connection.execute(SLOW.format(seconds=0))
+                connection.execute("select pgembedd.tick()")
+                blamed = "select upkeep_after is not null from pgembedd_internal.pipeline"
+                assert value(connection, blamed) is left_out
+
+
+def end_in_slow(conninfo: str, end: Callable[[psycopg.Connection], None]) -> None:
+    """Has the upkeep come to code of the table's owner that does not end, and ends it there."""
+    with (
+        psycopg.connect(conninfo, autocommit=True) as connection,
+        psycopg.connect(conninfo, autocommit=True) as upkeep,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        due(connection)
+        connection.execute(SLOW.format(seconds=1000))
+        ticking = pool.submit(upkeep.execute, "select pgembedd.tick()")
+        eventually(
+            lambda: value(connection, f"select exists (select from pg_stat_activity where datname = "
+                          f"current_database() and {IN_SLOW})")
+        )
+        end(connection)
+        with pytest.raises(psycopg.OperationalError):
+            ticking.result()
