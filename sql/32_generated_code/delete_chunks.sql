@@ -70,9 +70,9 @@ as $$
         pipeline.embedding_table, pipeline.source, _key_match(pipeline.source, 's', 'e'))
 $$;
 
--- Marks chunks, so that the next store takes over no vector for an equal text: of the keys `ids`, or of all when that
--- is null. It waits for no row; the source is named first, so that its lock comes first, as with a writer's DELETE and
--- TRUNCATE, which rules out deadlocks. Chunks that are being deleted or written now are left out.
+-- Marks the chunks of the rows with those keys, so that the next store takes over no vector for an equal text. It waits
+-- for no row; the source is named first, so that its lock comes first, as with a writer's DELETE and TRUNCATE, which
+-- rules out deadlocks. Chunks that are being deleted or written now are left out.
 create or replace function pgembedd_internal._invalidate_chunks(
     pipeline pgembedd_internal.pipeline, keys jsonb
 ) returns void

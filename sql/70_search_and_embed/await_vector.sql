@@ -87,8 +87,9 @@ declare
 begin
     if present is null then
         delete from embed_request q where q.id = request;
-        return case when taken_by is null or _silent_workers() is not null then _no_listener()
-                    else 'The worker ended before it had embedded the text, and no other one is connected.' end;
+        return coalesce('No worker answers that could embed the text: ' || _silent_workers() || '.', case
+            when taken_by is null then 'No worker is connected that could embed the text.'
+            else 'The worker ended before it had embedded the text, and no other one is connected.' end);
     elsif not taken_by = any (present) then
         perform pg_notify('pgembedd_embed_requests', '');
     end if;

@@ -128,13 +128,3 @@ as $$
     select pg_stat_clear_snapshot();
     select array_agg(w.id) from workers() w where w.answers and 'embed' = any (w.tasks)
 $$;
-
--- Why no worker serves embed(); null where one does.
-create or replace function pgembedd_internal._no_listener() returns text
-language sql volatile
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-    select coalesce('No worker answers that could embed the text: ' || _silent_workers() || '.',
-                    'No worker is connected that could embed the text.')
-    where _listeners() is null
-$$;
