@@ -11,6 +11,29 @@ as $$
                 else format('exists (select from %s q where %s)', pending, _key_match(pipeline.source, 'q', alias)) end
 $$;
 
+-- Refuses tables that the owner of the source may not read: they are read together with the source, as its owner.
+create or replace function pgembedd_internal._check_importable(
+    pipeline pgembedd_internal.pipeline, tables regclass[]
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    owner constant regrole := _owner(pipeline.source);
+    hidden record;
+begin
+    select c.oid::regclass as relation, c.relnamespace::regnamespace as schema into hidden
+    from pg_class c where c.oid = any (tables)
+      and not (has_schema_privilege(owner, c.relnamespace, 'usage') and has_table_privilege(owner, c.oid, 'select'))
+    limit 1;
+    if found then
+        raise exception using
+            message = format('%s, who owns %s, may not read %s.', owner, pipeline.source, hidden.relation),
+            hint = format('GRANT USAGE ON SCHEMA %1$s TO %2$s; GRANT SELECT ON %3$s TO %2$s;', hidden.schema, owner,
+                          hidden.relation), errcode = 'insufficient_privilege';
+    end if;
+end $$;
+
 -- Copies chunks that carry (key, chunk_seq, chunk, embedding) into the embedding table of the pipeline; a chunk there
 -- is the text that was embedded, formatting and all. A row is taken over as a whole or not at all: only when each of
 -- its chunks is found in the row's content. Of a text that repeats, the offsets are those of its first occurrence; the
@@ -20,37 +43,41 @@ create or replace function pgembedd_internal._import_chunks(
 ) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set row_security = off
 as $$
 declare
     one pgembedd_internal.pipeline := _pipeline(name);
+    ignored text := _check_importable(one, array[chunks, pending]);
     taken bigint;
 begin
-    execute _render($q$
+    execute format('select count(distinct k) from %s($1) as k', _pipeline_function(one.id, 'as_owner')) into taken
+    using _render($q$
         with found as materialized (
-            select {source_keys}, e.chunk_seq, e.chunk as embedded, e.embedding, c.piece,
-                   strpos(c.content, c.piece) as at,
-                   bool_and(c.piece is not null and strpos(c.content, c.piece) > 0)
+            select {source_keys}, e.chunk_seq, e.chunk as embedded, e.embedding, c.piece, c.at,
+                   pg_catalog.bool_and(coalesce(c.at operator(pg_catalog.>) 0, false))
                        over (partition by {source_keys}) as whole
             from {source} s
             join {imported} e on {is_source_row}
-            cross join lateral (select {before} as before, {after} as after, {content} as content) a
+            cross join lateral (select {before} as before, {after} as after) a
             cross join lateral (
-                select a.content,
-                       case when starts_with(e.chunk, a.before) and right(e.chunk, length(a.after)) = a.after
-                                 and length(e.chunk) >= length(a.before) + length(a.after)
-                            then substr(e.chunk, length(a.before) + 1,
-                                        length(e.chunk) - length(a.before) - length(a.after)) end as piece) c
-            where not {pending}),
-        copied as (
-            insert into {chunks} ({keys}, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model,
-                                  tokens, tokens_kept)
-            select {found_keys}, f.chunk_seq, f.piece, f.at - 1, f.at - 1 + length(f.piece), f.embedding::{vector},
-                   sha256(convert_to(f.embedded, 'UTF8')), $1, 0, 0
-            from found f where f.whole
-            returning {keys})
-        select count(*) from (select distinct {keys} from copied) d
-        $q$, _import_variables(one, chunks, pending)) into taken using fingerprint;
+                select case when pg_catalog.starts_with(e.chunk, a.before)
+                            then pg_catalog.substr(e.chunk, 1 operator(pg_catalog.+) pg_catalog.length(a.before)) end
+                       as rest) r
+            cross join lateral (
+                select case when pg_catalog.right(r.rest, pg_catalog.length(a.after)) operator(pg_catalog.=) a.after
+                            then pg_catalog.substr(r.rest, 1, pg_catalog.length(r.rest)
+                                                              operator(pg_catalog.-) pg_catalog.length(a.after)) end
+                       as piece) p
+            cross join lateral (select p.piece, pg_catalog.strpos({content}, p.piece) as at) c
+            where not {pending})
+        insert into {chunks} as t ({keys}, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model,
+                                   tokens, tokens_kept)
+        select {found_keys}, f.chunk_seq, f.piece, f.at operator(pg_catalog.-) 1,
+               f.at operator(pg_catalog.-) 1 operator(pg_catalog.+) pg_catalog.length(f.piece),
+               f.embedding::{vector}, {hash}, {fingerprint}, 0, 0
+        from found f where f.whole
+        returning {key}
+        $q$, _import_variables(one, chunks, pending) || jsonb_build_object('fingerprint', quote_literal(fingerprint)));
+    perform pgembedd_internal._check_session();
     perform pin_model(one.id, fingerprint);
     return taken;
 end $$;
@@ -68,8 +95,8 @@ as $$
         'is_source_row', _key_match(one.source, 's', 'e'), 'content', _content(one, 's'),
         'before', case when one.formatting is null then '''''' else _around(one, 's', false) end,
         'after', case when one.formatting is null then '''''' else _around(one, 's', true) end,
-        'pending', _pending(one, pending, 's'),
-        'vector', format('%s(%s)', _vector_type(one.vector_type), one.dimensions))
+        'pending', _pending(one, pending, 's'), 'vector', _vectors_type(one), 'hash', _hash('f.embedded'),
+        'key', _key_json(one.source, 't'))
     from unnest(one.key_columns) as k
 $$;
 
@@ -77,17 +104,12 @@ $$;
 create or replace function pgembedd_internal._import_pending(name text, pending regclass) returns bigint
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-set row_security = off
--- The settings of _key_settings.
-set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1' set timezone = 'UTC'
-set bytea_output = 'hex'
 as $$
 declare
     one pgembedd_internal.pipeline := _pipeline(name);
-    queued bigint;
+    ignored text := _check_importable(one, array[pending]);
 begin
-    execute _enqueue(one, 'pgembedd_backfill', _key_json(one.source, 's'),
-        format('%s s where %s and not %s', one.source, _pending(one, pending, 's'), _lacks_vector(one)));
-    get diagnostics queued = row_count;
-    return queued;
+    return _enqueue_rows(one, 'jsonb_array_elements($1)', _ask(one, format(
+        'select coalesce(pg_catalog.jsonb_agg(%s), ''[]'') from %s s where %s and not %s', _key_json(one.source, 's'),
+        one.source, _pending(one, pending, 's'), _lacks_vector(one))));
 end $$;

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.errors import Diagnostic
 
 from pgembedd.contrib.model_names import known_model
 from pgembedd.contrib.pgai import Options, plan, read_catalogue
@@ -15,6 +16,7 @@ from tests.sql.imports.imports import carried_out, only, triggers, why
 from tests.support.guide import embed
 from tests.support.pgai import configuration, create_vectorizer, install_pgai
 from tests.support.prepared import prepared
+from tests.support.roles import Roles
 from tests.support.sql import BACKFILL, FRESH, claim, column, queued, rows, value, work
 from tests.support.transaction import connection
 
@@ -29,6 +31,17 @@ def pgai(connection: psycopg.Connection) -> None:
     install_pgai(connection)
     connection.execute("create table blog (id int primary key, title text, body text)")
     connection.execute("insert into blog values (1, 'One', 'first text. second text.'), (2, 'Two', 'other text')")
+
+
+TO_COLUMN = {
+    "destination": "ai.destination_column('vec')",
+    "chunking": "ai.chunking_none()",
+    "embedding": "ai.embedding_litellm('huggingface/thenlper/gte-small', 384)",
+}
+WHO = """
+    create function who() returns boolean language plpgsql immutable as
+    $$ begin raise notice 'who: %', current_user; return true; end $$
+"""
 
 
 def plans(connection: psycopg.Connection, model: str | None = None, **options: Any) -> list[Plan | Refused]:
@@ -82,10 +95,7 @@ def test_chunks_that_are_not_in_the_text_are_embedded_again(pgai: psycopg.Connec
 
 
 def test_a_column_destination_is_adopted(pgai: psycopg.Connection) -> None:
-    vectorizer = create_vectorizer(
-        pgai, "blog", "body", destination="ai.destination_column('vec')", chunking="ai.chunking_none()",
-        embedding="ai.embedding_litellm('huggingface/thenlper/gte-small', 384)", name="'my_blog'",
-    )  # fmt: skip
+    vectorizer = create_vectorizer(pgai, "blog", "body", name="'my_blog'", **TO_COLUMN)
     pgai.execute(f"update blog set vec = {VECTOR}")
     pgai.execute("insert into blog values (3, 'Three', 'no vector yet')")
     done_by_pgai(pgai, vectorizer, 1, 3)
@@ -142,6 +152,7 @@ def test_a_disabled_vectorizer_is_paused_and_its_index_is_like_pgais(pgai: psyco
     ]
 
 
+@pytest.mark.own_database  # as the script commits
 def test_another_model_is_embedded_again_on_request(pgai: psycopg.Connection) -> None:
     create_vectorizer(pgai, "blog", "body", embedding="ai.embedding_openai('text-embedding-3-small', 1536)")
     assert why(plans(pgai)) == (
@@ -191,6 +202,36 @@ def test_a_catalogue_from_before_destinations(pgai: psycopg.Connection) -> None:
     assert rows(pgai, "select content_columns, chunk_tokens, chunk_overlap_tokens from pgembedd_internal.pipeline") == [
         (["body"], 25, 2)
     ]
+
+
+@pytest.mark.parametrize("parts", [{}, TO_COLUMN], ids=["table", "column"])
+def test_code_of_the_tables_owner_runs_as_that_owner(
+    roles: Roles, pgai: psycopg.Connection, parts: dict[str, str]
+) -> None:
+    """What a superuser imports: the predicate of an index runs when a statement over its table is planned."""
+    owner = roles.make("owner")
+    vectorizer = create_vectorizer(pgai, "blog", "body", **parts)
+    pgai.execute(f"grant create on schema public to {owner}; alter table blog owner to {owner}; set role {owner}")
+    pgai.execute(WHO)
+    pgai.execute("create index on blog (id) where who(); reset role")
+    ran_as: set[str] = set()
+
+    def note(diagnostic: Diagnostic) -> None:
+        ran_as.update((diagnostic.message_primary or "").split("who: ")[1:])
+
+    pgai.add_notice_handler(note)
+    try:
+        hidden = f"ai._vectorizer_q_{vectorizer}"
+        refused = execute_plan(pgai, only(plans(pgai)))
+        assert isinstance(refused, Refused)
+        assert f"{owner}, who owns public.blog, may not read " in refused.why
+        pgai.execute(f"grant usage on schema ai to {owner}; grant select on {hidden} to {owner}")
+        if not parts:
+            pgai.execute(f"grant select on blog_embedding_store to {owner}")
+        carried_out(pgai, plans(pgai))
+    finally:
+        pgai.remove_notice_handler(note)
+    assert ran_as == {owner}
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ STATEMENTS = (
     "select * from pgembedd.status",
     "select pgembedd.backfill('documents', force => true)",
     "select pgembedd.requeue('documents', array['1'::jsonb])",
+    "select pgembedd_internal._import_pending('documents', 'documents')",
     "select pgembedd.tick(0, 0)",
     "select pgembedd.sweep()",
     "select pgembedd.retention()",
