@@ -15,6 +15,7 @@ __all__ = ["connection"]
 
 CREATE = "select pgembedd.create_pipeline('x', 'documents', '{{title}}', embedding_column => 'x', dimensions => 3{})"
 CHANGE = "select pgembedd.change_model('documents', 'new-model', 3{})"
+EXPLAIN = "pgembedd.explain_search('documents', 'x', mode => 'semantic', embedding => '[1,2,3]'{})"
 EMBEDDED = "update documents set embedding = '[1,2,3]'"
 
 # Of each argument a call that takes it, and, where its result does not tell, what does afterwards.
@@ -29,10 +30,7 @@ CALLS = {
     "create_pipeline.if_not_exists": [CREATE],
     "drop_pipeline.drop_vectors": ["select pgembedd.drop_pipeline('documents'{})", "select embedding from documents"],
     "drop_pipeline.if_exists": ["select pgembedd.drop_pipeline('nope'{})"],
-    "explain_search.with_hits": [
-        "select pgembedd.explain_search('documents', 'x', mode => 'semantic', embedding => '[1,2,3]'{})"
-        " #> '{{semantic,hits}}' is null"
-    ],
+    "explain_search.with_hits": [f"select {EXPLAIN} #> '{{{{semantic,hits}}}}' is null"],
     "revert_model.force": ["select pgembedd.revert_model('documents'{})"],
     "sweep.only_due": ["select pgembedd.sweep(10{})"],
     "switch_model.force": ["select pgembedd.switch_model('documents'{})"],

@@ -295,8 +295,10 @@ def end_in_slow(conninfo: str, end: Callable[[psycopg.Connection], None]) -> Non
         connection.execute(SLOW.format(seconds=1000))
         ticking = pool.submit(upkeep.execute, "select pgembedd.tick()")
         eventually(
-            lambda: value(connection, f"select exists (select from pg_stat_activity where datname = "
-                          f"current_database() and {IN_SLOW})")
+            lambda: value(
+                connection,
+                f"select exists (select from pg_stat_activity where datname = current_database() and {IN_SLOW})",
+            )
         )
         end(connection)
         with pytest.raises(psycopg.OperationalError):
