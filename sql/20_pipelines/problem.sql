@@ -25,6 +25,7 @@ declare
     missing constant text := _missing_columns(pipeline.source, array_remove(
         pipeline.content_columns || pipeline.watch_columns || _unalterable_columns(pipeline)
         || pipeline.text_config_column, null));
+    function constant text[] := parse_ident(pipeline.content_function);
 begin
     if not _exists(pipeline.source) then
         return format('The table %s was dropped. Remove the pipeline with pgembedd.drop_pipeline(%L)%s.',
@@ -43,7 +44,7 @@ begin
     elsif pipeline.key_columns <> array(select k.name from _key_columns(pipeline.source) k) then
         return _other_key(pipeline.source, pipeline.name);
     elsif pipeline.content_function is not null
-        and to_regprocedure(format('%s(%s)', pipeline.content_function, pipeline.source)) is null
+        and _function_of(function[1], function[2], pipeline.source::text) is null
     then
         return format('The content function %s(%s) is gone. Create it again, then call pgembedd.resume(%3$L); or name '
             'another: pgembedd.alter_pipeline(%3$L, content_function => ...).',

@@ -289,6 +289,18 @@ def test_a_content_function_that_is_gone(connection: psycopg.Connection) -> None
     assert work(connection) == {1: "written"}
 
 
+def test_a_search_tells_the_problem_whatever_schema_the_content_function_is_in(connection: psycopg.Connection) -> None:
+    """The role that looks for it has no right on that schema."""
+    make_documents(connection)
+    connection.execute(
+        "create schema aside;create function aside.input(documents) returns text language sql as $$ select $1.title $$"
+    )
+    create_pipeline(connection, content_function="aside.input")
+    connection.execute("alter table documents drop embedding")
+    with refused(f'public.documents has no column "embedding" any more. Rename it back, or {AGAIN}.'):
+        connection.execute("select pgembedd.search('documents', 'x', embedding => '[1,2,3]')")
+
+
 def test_a_column_of_no_concern_may_come_and_go(documents: psycopg.Connection) -> None:
     documents.execute("alter table documents drop other, add another int")
     documents.execute("insert into documents values (4, 'x', 'y')")
