@@ -295,9 +295,9 @@ def test_a_search_tells_the_problem_whatever_schema_the_content_function_is_in(c
     connection.execute(
         "create schema aside;create function aside.input(documents) returns text language sql as $$ select $1.title $$"
     )
-    create_pipeline(connection, content_function="aside.input")
-    connection.execute("alter table documents drop embedding")
-    with refused(f'public.documents has no column "embedding" any more. Rename it back, or {AGAIN}.'):
+    create_pipeline(connection, content_function="aside.input", embedding_table="chunks")
+    connection.execute("alter table chunks drop embedding cascade")
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=r'public\.chunks has no column "embedding"'):
         connection.execute("select pgembedd.search('documents', 'x', embedding => '[1,2,3]')")
 
 
