@@ -111,7 +111,7 @@ drop table pgembedd.listener;
 create unlogged table pgembedd.worker (
     id            integer primary key,
     role          oid not null,
-    place         text,
+    place         text not null,
     sessions      integer[] not null,
     tasks         text[] not null,
     busy_with     integer[] not null,
@@ -121,8 +121,7 @@ create unlogged table pgembedd.worker (
 comment on table pgembedd.worker is
     'The workers, by a number that each chose. A row counts while one of the sessions lives, or was written lately.';
 comment on column pgembedd.worker.role is 'The role as which it connects, by whose rights it builds indexes.';
-comment on column pgembedd.worker.place is
-    'The process and its machine; null for one of version 0.1.0, which does not say again that it lives.';
+comment on column pgembedd.worker.place is 'The process and its machine.';
 comment on column pgembedd.worker.sessions is 'The process ids of all its sessions; none where a pooler keeps none.';
 comment on column pgembedd.worker.tasks is 'What it does: claim, push, embed, index.';
 comment on column pgembedd.worker.busy_with is 'The pipelines whose jobs it holds, or whose models it loads.';

@@ -51,7 +51,7 @@ declare
 begin
     if pg_is_in_recovery() then return; end if;
     return query
-        select w.id, w.role, w.place, w.sessions, w.tasks, w.busy_with, w.place is null or w.answered_at > lately,
+        select w.id, w.role, w.place, w.sessions, w.tasks, w.busy_with, w.answered_at > lately,
                clock_timestamp() - w.answered_at
         from worker w
         where w.server_start = pg_postmaster_start_time() and case

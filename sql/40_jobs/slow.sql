@@ -71,8 +71,7 @@ begin
         where p.id = one.id returning p.*;
 end $$;
 
--- The seconds that a worker allows a row of a slow pipeline; null for others. No column of the type job: workers of the
--- last release take all of its columns.
+-- The seconds that a worker allows a row of a slow pipeline; null for others.
 create or replace function pgembedd_internal.allowed_s(pipeline_id integer) returns double precision
 language sql stable security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

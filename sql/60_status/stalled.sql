@@ -21,7 +21,7 @@ begin
         return null;
     end if;
     since := coalesce((select max(a.at) from activity a where a.pipeline_id = one.id and a.at > due_since), since);
-    cause := coalesce(_blocked(one), _no_worker(leased > 0),
+    cause := coalesce(_blocked(one), _no_worker(),
                       'Workers gave them back, the last time for: ' || why || '.');
     if cause is null and since > at_present - interval '10 min' and (leased > 0 or _is_attended(one.id)) then
         return null;
@@ -30,15 +30,14 @@ begin
         _age(at_present - since), coalesce(cause, _at_work(one.id)));
 end $$;
 
--- Why no worker can have done anything, or null. One that works only what is pushed may have nothing to do, and a
--- lease, or what was stored of other pipelines, may be of a worker of version 0.1.0, which is not seen.
-create or replace function pgembedd_internal._no_worker(leased boolean) returns text
+-- Why no worker can have done anything, or null: one that works only what is pushed may have nothing to do.
+create or replace function pgembedd_internal._no_worker() returns text
 language sql volatile
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select case when _silent_workers() is not null
                     then format('No worker that claims jobs answers: %s.', _silent_workers())
-                when leased or a.takes_pushes or _is_stored() then null
+                when a.takes_pushes then null
                 when exists (select from push) then 'No worker is connected, and no service has taken a pushed job.'
                 else 'No worker is connected: start one with `pgembedd run`.' end
     from (select bool_or('claim' = any (w.tasks)) as claims, bool_or('push' = any (w.tasks)) as takes_pushes

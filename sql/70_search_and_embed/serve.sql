@@ -1,24 +1,11 @@
 -- The functions with which a worker serves the requests of embed().
 
--- A worker of version 0.1.0 serves requests in this session from now on, and hears of each by NOTIFY. Its number is the
--- process id of the session, and it does not say again that it lives, nor what else it does: it may do all of it.
-create or replace function pgembedd_internal.hear_embed_requests() returns void
-language plpgsql security definer
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-begin
-    listen pgembedd_embed_requests;
-    perform heartbeat(pg_backend_pid(), null, '{}', '{claim,push,embed}', '{}');
-end $$;
-comment on function pgembedd_internal.hear_embed_requests is
-    'Serve the requests of embed() in this session from now on: for workers of version 0.1.0.';
-
 -- Takes up to `at_most` requests; also those of a worker that is gone, and none that this one has declined, nor of
 -- callers that are gone: so no role has more of them in the line than sessions. Where none waits, expired requests are
 -- deleted. `known`: a pipeline has that model. A worker that `keeps_session` holds a lock for each request until it has
 -- served it, or takes others: on that the caller waits. It polls where another session has the lock, or none.
 create or replace function pgembedd_internal.take_embed_requests(
-    at_most integer default 8, worker integer default pg_backend_pid(), keeps_session boolean default false)
+    at_most integer, worker integer, keeps_session boolean)
 returns table (id uuid, model text, fingerprint text, known boolean, kind text, content text)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -72,10 +59,8 @@ end $$;
 -- Stores each request's vector, or a sentence why there is none. Returns how many were still this worker's. Its locks
 -- become locks of the transaction, so that the callers wake when that is committed.
 create or replace function pgembedd_internal.finish_embed_requests(
-    ids uuid[], embeddings @extschema:vector@.vector[], refusals text[], worker integer default pg_backend_pid(),
-    keeps_session boolean default false
-)
-returns integer
+    ids uuid[], embeddings @extschema:vector@.vector[], refusals text[], worker integer, keeps_session boolean
+) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set enable_seqscan = off
@@ -98,9 +83,8 @@ comment on function pgembedd_internal.finish_embed_requests is
 
 -- This worker cannot serve it, but another might: it has another model, or another precision. When all that are there
 -- have declined, the caller is told the last one's reason.
-create or replace function pgembedd_internal.decline_embed_request(
-    id uuid, reason text, worker integer default pg_backend_pid()
-) returns void
+create or replace function pgembedd_internal.decline_embed_request(id uuid, reason text, worker integer)
+returns void
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$

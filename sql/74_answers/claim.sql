@@ -4,13 +4,12 @@
 -- Takes up to `at_most` answers, first of the role, and of the user of it, that had fewest in the last ten minutes. One
 -- whose lease ran out counts as failed once more: its worker may have died of it. A worker names those that it `has`:
 -- where the database was away for longer than a lease, it does not take them from itself. No table of a user's is
--- touched here, as all others wait for a claim; `slow` are those whose tables took too long (_slow_askers). A worker of
--- 0.1.0 does not say which it wants, and gets the sources with the claim.
+-- touched here, as all others wait for a claim; `slow` are those whose tables took too long (_slow_askers).
 create or replace function pgembedd_internal.claim_answers(
     at_most integer, lease_s double precision, max_attempts integer default 3, has uuid[] default '{}',
-    slow boolean default null
+    slow boolean default false
 ) returns table (
-    id uuid, attempt integer, pipeline text, model text, question text, history jsonb, sources jsonb)
+    id uuid, attempt integer, pipeline text, model text, question text, history jsonb)
 language plpgsql security definer
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 set row_security = on
@@ -18,7 +17,6 @@ as $$
 #variable_conflict use_column
 declare
     one pgembedd_internal.answer;
-    outcome text;
 begin
     for one in select d.* from _due_answers(at_most, has, slow) d
     loop
@@ -32,12 +30,7 @@ begin
         where a.id = one.id;
         perform _add_events(one.id, one.attempt + 1, '{status}',
             array[jsonb_build_object('status', 'generating', 'attempt', one.attempt + 1)]);
-        if claim_answers.slow is null then
-            select r.outcome, r.sources into outcome, sources from read_answer(one.id, one.attempt + 1) r;
-            continue when outcome <> 'read';
-        end if;
-        return query
-            select one.id, one.attempt + 1, one.pipeline, one.language_model, one.question, _history(one), sources;
+        return query select one.id, one.attempt + 1, one.pipeline, one.language_model, one.question, _history(one);
     end loop;
 end $$;
 comment on function pgembedd_internal.claim_answers is
@@ -59,8 +52,8 @@ as $$
     slow_ones as materialized (select s.* from _slow_askers() s)
     select a.* from answer a
     where a.status in ('queued', 'generating') and a.due_at <= clock_timestamp() and a.id <> all (has)
-      and ($3 is null or $3 = exists (
-          select from slow_ones s where s.pipeline = a.pipeline or s.role = a.role and s.subject = a.subject))
+      and $3 = exists (
+          select from slow_ones s where s.pipeline = a.pipeline or s.role = a.role and s.subject = a.subject)
     order by (select coalesce(sum(h.number), 0) from had h where h.role = a.role),
              (select coalesce(sum(h.number), 0) from had h where h.role = a.role and h.subject = a.subject),
              a.due_at

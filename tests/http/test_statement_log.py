@@ -21,6 +21,7 @@ from pgembedd.search.client import Database as Searches
 from tests.http.asked import Asked, asked
 from tests.support.command import pgembedd
 from tests.support.http import PLAIN, TOKEN
+from tests.support.presence import beat
 from tests.support.roles import PASSWORD, conninfo_as
 from tests.support.sql import end_sessions, value
 from tests.support.user_tokens import signed
@@ -108,7 +109,7 @@ def test_no_statement_has_what_a_user_sent(asked: Asked, server: EmbeddedPostgre
         with Searches(own) as searches, suppress(Exception):
             searches.search("documents", TEXT, filter={"body": SECRET})
         with asked.database.connect() as worker, asked.database.connect() as connection:
-            worker.execute("select pgembedd_internal.hear_embed_requests()")
+            beat(worker, ("embed",))
             with suppress(psycopg.Error):
                 connection.execute("select pgembedd.embed(%s, 'documents', timeout => '50 ms')", [TEXT])
             with connection.transaction(force_rollback=True):

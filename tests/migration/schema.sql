@@ -519,7 +519,7 @@ COMMENT ON COLUMN pgembedd_internal.word_statistics.filled IS 'Whether all vecto
 CREATE UNLOGGED TABLE pgembedd_internal.worker (
     id integer NOT NULL,
     role oid NOT NULL,
-    place text,
+    place text NOT NULL,
     sessions integer[] NOT NULL,
     tasks text[] NOT NULL,
     busy_with integer[] NOT NULL,
@@ -528,7 +528,7 @@ CREATE UNLOGGED TABLE pgembedd_internal.worker (
 );
 COMMENT ON TABLE pgembedd_internal.worker IS 'The workers, by a number that each chose. A row counts while one of the sessions lives, or was written lately.';
 COMMENT ON COLUMN pgembedd_internal.worker.role IS 'The role as which it connects, by whose rights it builds indexes.';
-COMMENT ON COLUMN pgembedd_internal.worker.place IS 'The process and its machine; null for one of version 0.1.0, which does not say again that it lives.';
+COMMENT ON COLUMN pgembedd_internal.worker.place IS 'The process and its machine.';
 COMMENT ON COLUMN pgembedd_internal.worker.sessions IS 'The process ids of all its sessions; none where a pooler keeps none.';
 COMMENT ON COLUMN pgembedd_internal.worker.tasks IS 'What it does: claim, push, embed, index.';
 COMMENT ON COLUMN pgembedd_internal.worker.busy_with IS 'The pipelines whose jobs it holds, or whose models it loads.';
@@ -747,7 +747,6 @@ GRANT ALL ON FUNCTION pgembedd_internal.fail_listing(pipeline_id integer, number
 GRANT ALL ON FUNCTION pgembedd_internal.finish_answer(answer uuid, attempt integer, status text, content text, citations integer[], events text[], data jsonb[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_embed_requests(ids uuid[], embeddings public.vector[], refusals text[], worker integer, keeps_session boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.finish_listing(pipeline_id integer, number integer, objects bigint, left_out text) TO pgembedd_worker;
-GRANT ALL ON FUNCTION pgembedd_internal.hear_embed_requests() TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.heartbeat(worker integer, place text, sessions integer[], tasks text[], busy_with integer[]) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.interface(n2 boolean) TO pgembedd_worker;
 GRANT ALL ON FUNCTION pgembedd_internal.mark_alone(queue text, msg_id bigint, read_ct integer) TO pgembedd_worker;

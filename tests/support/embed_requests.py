@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from tests.support.presence import beat
 from tests.support.sql import column, create_pipeline, make_documents, value
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -21,16 +22,17 @@ def make_pipeline(connection: psycopg.Connection) -> None:
 
 
 class Hand:
-    """A worker that answers when it is told to."""
+    """A worker that answers when it is told to, and counts as one that answers however long a test takes."""
 
     def __init__(self, connection: psycopg.Connection, *, keeps_session: bool = False) -> None:
         self.connection, self.keeps_session = connection, keeps_session
-        connection.execute("select pgembedd_internal.hear_embed_requests()")
+        beat(connection, ("embed",))
+        connection.execute("update pgembedd_internal.worker set answered_at = answered_at + interval '1 day'")
         assert value(connection, "select pg_backend_pid() = any (pgembedd_internal._listeners())")
 
     def take(self, at_most: int = 8) -> list[str]:
         """The ids of the questions taken."""
-        taken = "select id from pgembedd_internal.take_embed_requests(%s, keeps_session => %s)"
+        taken = "select id from pgembedd_internal.take_embed_requests(%s, pg_backend_pid(), %s)"
         return [str(one) for one in column(self.connection, taken, at_most, self.keeps_session)]
 
     def take_one(self) -> str:
@@ -48,13 +50,14 @@ class Hand:
     def answer(self, one: str, vector: str | None = VECTOR, refusal: str | None = None) -> int:
         """Returns 1 if the question was this worker's, else 0."""
         finish = (
-            "select pgembedd_internal.finish_embed_requests(%s::uuid[], array[%s::vector], %s, keeps_session => %s)"
+            "select pgembedd_internal.finish_embed_requests(%s::uuid[], array[%s::vector], %s, pg_backend_pid(), %s)"
         )
         return int(value(self.connection, finish, [one], vector, [refusal], self.keeps_session))
 
     def decline(self, one: str, reason: str) -> None:
         """Leaves it to another worker."""
-        self.connection.execute("select pgembedd_internal.decline_embed_request(%s, %s)", [one, reason])
+        decline = "select pgembedd_internal.decline_embed_request(%s, %s, pg_backend_pid())"
+        self.connection.execute(decline, [one, reason])
 
 
 class Asking:

@@ -46,7 +46,6 @@ WORKER_FUNCTIONS = {
     "fail(text,bigint,integer,text,text,boolean,text)",
     "fail_answer(uuid,integer,text,boolean,double precision,integer)",
     "finish_answer(uuid,integer,text,text,integer[],text[],jsonb[])",
-    "hear_embed_requests()",
     "heartbeat(integer,text,integer[],text[],integer[])",
     "interface(boolean)",
     "mark_alone(text,bigint,integer)",

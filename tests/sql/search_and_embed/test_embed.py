@@ -185,15 +185,6 @@ def test_a_note_that_was_restored_makes_no_listener(
     assert value(asker, "select pgembedd_internal._listeners()") is None
 
 
-def test_a_worker_of_version_0_1_0_says_once_that_it_serves(
-    asker: psycopg.Connection, other: psycopg.Connection
-) -> None:
-    other.execute("select pgembedd_internal.hear_embed_requests()")
-    asker.execute("update pgembedd_internal.worker set answered_at = answered_at - interval '1 h'")
-    assert value(asker, "select pgembedd_internal._listeners()") == [other.info.backend_pid]
-    assert rows(asker, "select tasks, answers from pgembedd.workers()") == [(["claim", "push", "embed"], True)]
-
-
 def test_a_note_that_was_restored_holds_up_no_index_build(asker: psycopg.Connection, other: psycopg.Connection) -> None:
     asker.execute(
         "update pgembedd_internal.index_build set pid = %s, backend_start = '2020-01-01', "

@@ -89,7 +89,7 @@ def test_who_may_call_it_is_a_grant(roles: Roles, database: Database, asker: psy
             "select * from pgembedd_internal.loopback",
             "select pgembedd_internal._connect('mine')",
             "select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '1 s')",
-            "select pgembedd_internal.take_embed_requests()",
+            "select pgembedd_internal.take_embed_requests(8, 0, false)",
             "select pgembedd_code.dblink_get_connections()",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

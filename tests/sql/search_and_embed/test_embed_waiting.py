@@ -153,7 +153,7 @@ def test_a_statement_timeout_ends_it_and_no_connection_stays(asker: psycopg.Conn
 
 
 def test_a_question_that_nobody_waits_for_goes_with_the_next_look(asker: psycopg.Connection, hand: Hand) -> None:
-    for tidy in ("select pgembedd_internal.take_embed_requests()", "select pgembedd.tick()"):
+    for tidy in ("select pgembedd_internal.take_embed_requests(8, 0, false)", "select pgembedd.tick()"):
         asker.execute(
             "select pgembedd_internal._post_embed_request(gen_random_uuid(), 'm', null, 'query', 'x', '-1 s')"
         )

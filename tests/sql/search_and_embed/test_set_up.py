@@ -12,6 +12,7 @@ from pgembedd.database.migrate import downgrade, migrate
 from pgembedd.doctor import Finding, examine
 from pgembedd.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import Database, fresh_database
+from tests.support.presence import beat
 from tests.support.refusals import refused
 from tests.support.roles import PASSWORD, Roles, conninfo_as
 from tests.support.sql import create_pipeline, learn_vector, make_documents, value
@@ -60,7 +61,7 @@ def test_an_owner_who_may_create_roles_has_it_at_once(roles: Roles, bare: Databa
     with psycopg.connect(conninfo, autocommit=True) as connection:
         database = value(connection, "select oid from pg_database where datname = current_database()")
         assert verdict(connection) == Finding("note", "embed()", "set up, but no worker would answer", "pgembedd run")
-        value(connection, "select pgembedd_internal.hear_embed_requests()")
+        beat(connection, ("embed",))
         no_answer(connection)
         assert verdict(connection) == Finding("ok", "embed()", "set up, 1 worker answers")
     downgrade(conninfo)
@@ -78,7 +79,7 @@ def test_an_owner_who_may_not_names_a_role(roles: Roles, bare: Database) -> None
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select pgembedd.embed_through()")
         connection.execute("select pgembedd.embed_through(username => %s, password => %s)", [asker, PASSWORD])
-        value(connection, "select pgembedd_internal.hear_embed_requests()")
+        beat(connection, ("embed",))
         no_answer(connection)
         connection.execute("select pgembedd.embed_through(username => %s, password => 'wrong')", [asker])
         assert verdict(connection).level == "bad"

@@ -55,13 +55,10 @@ def pass_time(connection: psycopg.Connection, seconds: float) -> None:
 
 
 @contextmanager
-def worker(database: Database, *, busy_with: tuple[int, ...] = (), beats: bool = True) -> Iterator[psycopg.Connection]:
-    """The session of a worker that answers now, or of one of version 0.1.0, which does not say that it lives."""
+def worker(database: Database, *, busy_with: tuple[int, ...] = ()) -> Iterator[psycopg.Connection]:
+    """The session of a worker that answers now."""
     with database.connect() as made:
-        if beats:
-            beat(made, busy_with=busy_with)
-        else:
-            made.execute("select pgembedd_internal.hear_embed_requests()")
+        beat(made, busy_with=busy_with)
         yield made
 
 
@@ -131,7 +128,7 @@ def test_workers_that_do_not_answer(database: Database, documents: psycopg.Conne
         assert why(documents) == f"No worker that claims jobs answers: {PLACE} for 20 s."
         documents.execute("select pg_stat_clear_snapshot()")
         assert value(documents, query("doctor_workers")) == 0
-        with worker(database, beats=False):  # of the last release
+        with worker(database):
             assert why(documents).endswith(f"Another worker does not answer: {PLACE} for 20 s.")
             documents.execute("select pg_stat_clear_snapshot()")
             assert value(documents, query("doctor_workers")) == 1
@@ -150,11 +147,13 @@ def test_a_worker_that_answers_has_ten_minutes(database: Database, documents: ps
 
 
 def test_a_lease_is_a_worker_at_work(database: Database, documents: psycopg.Connection) -> None:
-    """Behind a pooler, and of the last release, a lease is all that there is to see."""
+    """Also one of a worker that was killed, until it runs out."""
     claim(documents)
-    assert shown(documents) == ("running", None)
-    with worker(database, beats=False):
+    assert why(documents).startswith("No worker is connected")
+    with worker(database):
+        assert shown(documents) == ("running", None)
         pass_time(documents, LONG)
+        documents.execute("update pgembedd_internal.worker set answered_at = clock_timestamp()")
         assert why(documents).startswith("Workers answer and take none of them")
 
 
@@ -179,14 +178,12 @@ def jobs_of(connection: psycopg.Connection, pipeline_id: int) -> list[Job]:
     return jobs
 
 
-def test_workers_that_are_not_seen_behind_a_pooler(documents: psycopg.Connection) -> None:
-    """They store rows of another pipeline, and no session has their name."""
-    documents.execute("create table other (id int primary key, title text)")
-    create_pipeline(documents, pipeline="other", source="other", content_columns=["title"])
-    documents.execute("insert into other values (1, 'x')")
-    store(documents, jobs_of(documents, 2))
+def test_a_worker_behind_a_pooler_is_seen_while_it_answers(documents: psycopg.Connection) -> None:
+    """It keeps no session."""
+    values = {"worker": 42, "place": PLACE, "sessions": None, "tasks": ["claim"], "busy_with": [1]}
+    documents.execute(query("heartbeat"), values)
     assert shown(documents) == ("running", None)
-    pass_time(documents, MINUTE)
+    pass_time(documents, 20)
     assert why(documents).startswith("No worker is connected")
 
 
