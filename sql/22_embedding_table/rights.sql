@@ -5,21 +5,8 @@ create or replace function pgembedd_internal._mirror_rights(pipeline pgembedd_in
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    named text := (select quote_ident(relname) from pg_class where oid = pipeline.embedding_table);
-    alias text := case when named = 's' then 't' else 's' end;
 begin
-    if not exists (select from pg_policy
-                   where polrelid = pipeline.embedding_table and polname = 'pgembedd_source') then
-        -- Within it the embedding table has its own name only, which the alias must not hide. OFFSET keeps the planner
-        -- from reading the whole source into a hash table for a search that asks about a few chunks.
-        execute format('create policy pgembedd_source on %s for select using ('
-                       'exists (select from %s %s where %s offset 0))',
-            pipeline.embedding_table, pipeline.source, alias, _key_match(pipeline.source, alias, named));
-    end if;
-    if not (select relrowsecurity from pg_class where oid = pipeline.embedding_table) then
-        execute format('alter table %s enable row level security', pipeline.embedding_table);
-    end if;
+    perform _mirror_policy(pipeline.source, pipeline.embedding_table, true);
     -- Before PostgreSQL 15 a view reads with the rights of its owner, whom the policies do not concern.
     if current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null
         and (select relrowsecurity from pg_class where oid = pipeline.source)
@@ -28,6 +15,32 @@ begin
     end if;
     perform _mirror_grants(pipeline.source, r)
     from unnest(array[pipeline.embedding_table, _view(pipeline)]) as r where r is not null;
+end $$;
+
+-- Has a table of ours be read by its policy alone, and gives it that, or takes it.
+create or replace function pgembedd_internal._mirror_policy(source regclass, relation regclass, wanted boolean)
+returns void
+language plpgsql
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+declare
+    named constant text := (select quote_ident(relname) from pg_class where oid = relation);
+    alias constant text := case when named = 's' then 't' else 's' end;
+    there constant boolean := exists (
+        select from pg_policy where polrelid = relation and polname = 'pgembedd_source');
+begin
+    if wanted and not there then
+        -- Within it the table has its own name only, which the alias must not hide. OFFSET keeps the planner from
+        -- reading the whole source into a hash table for a search that asks about a few chunks.
+        execute format('create policy pgembedd_source on %s for select using ('
+                       'exists (select from %s %s where %s offset 0))',
+            relation, source, alias, _key_match(source, alias, named));
+    elsif there and not wanted then  -- the source could not be dropped because of it
+        execute format('drop policy pgembedd_source on %s', relation);
+    end if;
+    if not (select relrowsecurity from pg_class where oid = relation) then
+        execute format('alter table %s enable row level security', relation);
+    end if;
 end $$;
 
 create or replace function pgembedd_internal._mirror_grants(source regclass, relation regclass) returns void

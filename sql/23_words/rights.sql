@@ -29,24 +29,9 @@ create or replace function pgembedd_internal._mirror_words_rights(pipeline pgemb
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    secured constant boolean := (select relrowsecurity from pg_class where oid = pipeline.source);
-    has_policy constant boolean := exists (select from pg_policy where polrelid = pipeline.words_table
-                                           and polname = 'pgembedd_source');
-    named constant text := (select quote_ident(relname) from pg_class where oid = pipeline.words_table);
-    alias constant text := case when named = 's' then 't' else 's' end;
 begin
-    perform _ensure_words_view(pipeline);
-    if not (select relrowsecurity from pg_class where oid = pipeline.words_table) then
-        execute format('alter table %s enable row level security', pipeline.words_table);
-    end if;
-    if secured and not has_policy then
-        execute format('create policy pgembedd_source on %s for select using ('
-                       'exists (select from %s %s where %s offset 0))', pipeline.words_table, pipeline.source, alias,
-            _key_match(pipeline.source, alias, named));
-    elsif has_policy and not secured then  -- the source could not be dropped because of it
-        execute format('drop policy pgembedd_source on %s', pipeline.words_table);
-    end if;
+    perform _ensure_words_view(pipeline), _mirror_policy(pipeline.source, pipeline.words_table,
+        (select relrowsecurity from pg_class where oid = pipeline.source));
     perform _mirror_grants(pipeline.source, r)
     from unnest(array[pipeline.words_table, _words_view(pipeline.words_table)]) as r where r is not null;
 end $$;
