@@ -9,7 +9,7 @@ declare
     ignored text := _check_texts('{rename_to}', array[asked ->> 'name']);
 begin
     ignored := _check_members('reset', reset);
-    ignored := _check_reset(asked, reset);
+    ignored := _check_reset(asked - '{name,content_columns,content_function,uri_column}'::text[], reset);
     given := jsonb_strip_nulls(asked) || (
         select coalesce(jsonb_object_agg(o, _default_of_option(o)), '{}') from unnest(reset) as o);
     if given ?| '{content_columns,content_function,uri_column}' then
@@ -29,14 +29,13 @@ begin
     return given || jsonb_build_object('source_name', one.source::text);
 end $$;
 
+-- `asked` has all options with a default, null where a call leaves one as it is.
 create or replace function pgembedd_internal._check_reset(asked jsonb, reset text[]) returns void
-language plpgsql stable
+language plpgsql immutable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    known constant text[] := array(
-        select k from jsonb_object_keys(asked) as k
-        where k not in ('name', 'content_columns', 'content_function', 'uri_column') order by k);
+    known constant text[] := array(select k from jsonb_object_keys(asked) as k order by k);
     wrong constant text := (select coalesce(r, 'NULL') from unnest(reset) as r where r is null or r <> all (known)
                             limit 1);
     twice constant text := (select r from unnest(reset) as r where asked -> r <> 'null' limit 1);

@@ -20,10 +20,10 @@ declare
     asked pgembedd_internal.answer_settings :=
         row (one.name, language_model, url_template, title_column, min_similarity, keep, language_models);
     again constant text[] := coalesce(reset, '{}');
-    ignored text;
+    ignored text := _check_members('reset', reset);
 begin
     ignored := _check_answer_settings(one, asked);
-    ignored := _check_answer_reset(to_jsonb(asked) - 'pipeline', again);
+    ignored := _check_reset(to_jsonb(asked) - 'pipeline', again);
     insert into answer_settings (pipeline) values (one.name) on conflict do nothing;
     update answer_settings s set
         language_model = coalesce(asked.language_model,
@@ -74,29 +74,6 @@ begin
     elsif _search_similarity_range(one.distance, asked.min_similarity) is not null then
         raise exception using message = format('min_similarity %s is out of range.', asked.min_similarity),
             hint = _search_similarity_range(one.distance, asked.min_similarity), errcode = 'invalid_parameter_value';
-    end if;
-end $$;
-
--- `asked` has all settings, by name.
-create or replace function pgembedd_internal._check_answer_reset(asked jsonb, reset text[]) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-declare
-    wrong text;
-    ignored text := _check_members('reset', reset);
-begin
-    select coalesce(n.name, 'NULL') into wrong from unnest(reset) as n(name)
-    where n.name is null or not asked ? n.name limit 1;
-    if found then
-        raise exception using message = format('reset names %s, which is no setting of answers.', wrong),
-            hint = (select format('They are %s.', string_agg(k.name, ', ' order by k.name))
-                    from jsonb_object_keys(asked) as k(name)), errcode = 'invalid_parameter_value';
-    end if;
-    select n.name into wrong from unnest(reset) as n(name) where asked -> n.name <> 'null' limit 1;
-    if found then
-        raise exception using message = format('%s has a value, and reset names it, too.', wrong),
-            hint = 'Do one of both.', errcode = 'invalid_parameter_value';
     end if;
 end $$;
 

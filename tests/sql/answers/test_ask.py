@@ -281,10 +281,10 @@ def test_bad_settings(connection: psycopg.Connection, asker: str) -> None:
         ),
         ({"min_similarity": "NaN"}, "min_similarity NaN is out of range."),
         ({"min_similarity": 1.01}, "min_similarity 1.01 is out of range."),
-        ({"reset": ["keep", "model"]}, "reset names model, which is no setting of answers."),
-        ({"reset": [None]}, "reset names NULL, which is no setting of answers."),
-        ({"reset": ["pipeline"]}, "reset names pipeline, which is no setting of answers."),
-        ({"reset": ["keep"], "keep": "1 day"}, "keep has a value, and reset names it, too."),
+        ({"reset": ["keep", "model"]}, "reset names model, which is no option with a default."),
+        ({"reset": [None]}, "reset names NULL, which is no option with a default."),
+        ({"reset": ["pipeline"]}, "reset names pipeline, which is no option with a default."),
+        ({"reset": ["keep"], "keep": "1 day"}, "keep is given, and reset names it, too."),
     ]
     for settings, message in refusals:
         with (
