@@ -8,24 +8,20 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     named text;
-    owner constant regrole := _owner(made.source);
 begin
     if made.text_config is null then return null; end if;
     named := format('%I.%I', _schema_of(made.source), _free_name(made.source,
         (select _truncate_name(c.relname, 50) from pg_class c where c.oid = made.source) || '_words'));
-    execute format('create table %s (%s, %s pgembedd_words tsvector not null, primary key (%s%s))', named,
+    execute format('create table %s (%s, %s pgembedd_words tsvector not null, primary key (%s))', named,
         _key_definitions(made.source),
         case when made.embedding_table is not null then 'chunk_index integer not null,' end,
-        (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k),
-        case when made.embedding_table is not null then ', chunk_index' end);
+        _column_list(case when made.embedding_table is null then made.key_columns else _table_key(made) end));
     execute format('comment on table %s is %L', named,
         format('Words of %s for searches, kept in step by the pipeline "%s".', made.source, made.name));
     if made.index_type <> 'none' then
         execute format('create index on %s using gin (pgembedd_words)', named);
     end if;
-    if owner <> quote_ident(current_user)::regrole then
-        execute format('alter table %s owner to %s', named, owner);
-    end if;
+    perform _give_to_owner(named::regclass, made.source);
     return named::regclass;
 end $$;
 
@@ -98,8 +94,7 @@ begin
         update pipeline p set words_table = _follow_words.pipeline.words_table where p.id = _follow_words.pipeline.id;
     end if;
     if _owner(pipeline.words_table) <> _owner(pipeline.source) then
-        perform _drop_words_view(pipeline.words_table);
-        execute format('alter table %s owner to %s', pipeline.words_table, _owner(pipeline.source));
+        perform _drop_words_view(pipeline.words_table), _give_to_owner(pipeline.words_table, pipeline.source);
     end if;
     insert into word_statistics (pipeline_id) values (pipeline.id)
     on conflict (pipeline_id) do update set filled = false;

@@ -57,7 +57,5 @@ begin
     then return; end if;
     execute format('create or replace view %s as select v.* from %s v where %s', view, pipeline.words_table, condition);
     execute format('comment on view %s is %L', view, condition);
-    if _owner(to_regclass(view)) <> _owner(pipeline.source) then
-        execute format('alter view %s owner to %s', view, _owner(pipeline.source));
-    end if;
+    perform _give_to_owner(to_regclass(view), pipeline.source);
 end $$;

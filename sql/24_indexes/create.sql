@@ -107,7 +107,7 @@ begin
     end if;
     if missing is not null then
         execute format('create index %I on %s (%s) where %I is null', missing, target,
-            (select string_agg(quote_ident(k), ', ') from unnest(made.key_columns) as k), made.embedding_column);
+            _column_list(made.key_columns), made.embedding_column);
     end if;
     return made;
 end $$;
