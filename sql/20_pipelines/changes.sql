@@ -56,11 +56,9 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     value jsonb;
-    written constant text := (
-        select pg_get_function_arg_default(f.oid, array_position(f.proargnames, option)) from pg_proc f
-        where f.pronamespace = 'pgembedd'::regnamespace and f.proname = 'create_pipeline');
 begin
-    execute format('select to_jsonb(%s)', written) into value;
+    execute (select format('select to_jsonb(%s)', o.by_default) from _option_names() o where o.name = option)
+        into value;
     return coalesce(value, 'null');
 end $$;
 

@@ -19,38 +19,29 @@ language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select array_agg(distinct p.name) from _formatting_pieces(made.formatting) p
-    where p.name <> 'chunk' and (p.name <> 'headings' or _headings_type(made.source) is not null)
-$$;
-
--- The type of a column `headings`, null where there is none. Where it is text[], as that of pages is, it has the
--- headings above the content.
-create or replace function pgembedd_internal._headings_type(source regclass) returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format_type(a.atttypid, null) from pg_attribute a
-    where a.attrelid = source and a.attname = 'headings' and a.attnum > 0 and not a.attisdropped
+    where p.name <> 'chunk' and (p.name <> 'headings' or _type_of_column(made.source, 'headings') is not null)
 $$;
 
 -- The part of a formatting before the chunk, or after it, as an SQL expression of the source row `alias`. A worker puts
--- the headings above a chunk where two record separators are; between these are the headings above the content.
+-- the headings above a chunk where two record separators are; between these are the headings above the content, where
+-- the source has a column `headings` of type text[], as a table of pages has.
 create or replace function pgembedd_internal._around(made pgembedd_internal.pipeline, alias text, after boolean)
 returns text
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     with pieces as (
-        select p.*, (select min(c.nth) from _formatting_pieces(made.formatting) c where c.name = 'chunk') as chunk,
-               case p.name when 'headings' then coalesce(_headings_type(made.source), 'none') end as headings
+        select p.*, (select min(c.nth) from _formatting_pieces(made.formatting) c where c.name = 'chunk') as chunk
         from _formatting_pieces(made.formatting) p)
     select coalesce('pg_catalog.concat(' || string_agg(
         case when p.name is null then quote_literal(p.literal)
-             when p.headings = 'none' then 'pg_catalog.repeat(pg_catalog.chr(30), 2)'
-             when p.headings = 'text[]' then format(
+             when p.name = 'headings' and t.headings is null then 'pg_catalog.repeat(pg_catalog.chr(30), 2)'
+             when p.name = 'headings' and t.headings = 'text[]' then format(
                  'pg_catalog.chr(30), pg_catalog.array_to_string(%s.headings, pg_catalog.chr(31)), pg_catalog.chr(30)',
                  alias)
              else format('%s.%I', alias, p.name) end,
         ', ' order by p.nth) || ')',
         '''''::pg_catalog.text')
-    from pieces p where case when after then p.nth > p.chunk else p.nth < p.chunk end
+    from pieces p, _type_of_column(made.source, 'headings') as t(headings)
+    where case when after then p.nth > p.chunk else p.nth < p.chunk end
 $$;

@@ -48,20 +48,14 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     unknown text;
-    ignored text;
+    ignored text := _check_texts('{language_model,url_template,title_column}',
+                                 array[asked.language_model, asked.url_template, asked.title_column]);
 begin
-    ignored := _check_texts('{language_model,url_template,title_column}',
-                            array[asked.language_model, asked.url_template, asked.title_column]);
     ignored := _check_members('language_models', asked.language_models);
-    select c.name into unknown
-    from (select asked.title_column union all
-          select _url_columns(asked.url_template)) as c(name)
-    where c.name is not null and not exists (
-        select from pg_attribute a
-        where a.attrelid = one.source and a.attname = c.name and a.attnum > 0 and not a.attisdropped)
-    limit 1;
+    unknown := _missing_columns(one.source, array_remove(
+        asked.title_column || array(select _url_columns(asked.url_template)), null));
     if unknown is not null then
-        raise exception using message = format('%s has no column "%s".', one.source, unknown),
+        raise exception using message = format('%s has no column %s.', one.source, unknown),
             hint =
                 'title_column is a column of the table; url_template names some in braces: https://example.com/{id}.',
             errcode = 'undefined_column';
