@@ -141,13 +141,24 @@ as $$
                    where case c.relkind when 'r' then pg_relation_size(c.oid) > 0 else c.relkind <> 'p' end)
 $$;
 
--- halfvec or vector, qualified: the extension may live in any schema.
-create or replace function pgembedd_internal._vector_type(name text) returns text
+-- The extension may live in any schema.
+create or replace function pgembedd_internal._schema_of_vector() returns regnamespace
 language sql stable
 set search_path = pg_catalog, pg_temp
+as $$ select e.extnamespace::regnamespace from pg_extension e where e.extname = 'vector' $$;
+
+-- halfvec or vector, qualified.
+create or replace function pgembedd_internal._vector_type(name text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$ select format('%s.%I', _schema_of_vector(), $1) $$;
+
+create or replace function pgembedd_internal._distance_operator(distance text) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select format('%I.%I', n.nspname, $1)
-    from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+    select format('operator(%s.%s)', _schema_of_vector(),
+                  case distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end)
 $$;
 
 -- The type of a pipeline's vectors, as format_type() writes it.

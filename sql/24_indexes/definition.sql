@@ -16,9 +16,9 @@ create or replace function pgembedd_internal._hnsw(made pgembedd_internal.pipeli
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select format('using hnsw (%I %I.%I) with (m = %s, ef_construction = %s)', _vector_column(made), n.nspname,
-                  format('%s_%s_ops', made.vector_type, made.distance), g.m, g.ef_construction)
-    from pg_extension e join pg_namespace n on n.oid = e.extnamespace, _graph(made) g where e.extname = 'vector'
+    select format('using hnsw (%I %s.%s_%s_ops) with (m = %s, ef_construction = %s)', _vector_column(made),
+                  _schema_of_vector(), made.vector_type, made.distance, g.m, g.ef_construction)
+    from _graph(made) g
 $$;
 
 create or replace function pgembedd_internal._index_base(relation regclass, embedding_column text) returns text

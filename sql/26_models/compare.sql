@@ -31,12 +31,12 @@ begin
         'select coalesce(pg_catalog.jsonb_agg(r.key), ''[]'') from (select %s as key from %s s '
         'where not (%s) and not (%s) order by pg_catalog.random() limit %s) r',
         _key_json(current.source, 's'), current.source, _lacks_vector(current), _lacks_vector(successor), sample))));
+    agreement := _agreement(current, successor, keys, k, by_index => false);
     foreach side in array array[current, successor] loop
         pipeline := side.name; model := side.model; index := _index_state(side);
         select c.seen - c.lacking, c.lacking - c.blank into rows_embedded, rows_missing
         from _count_lacking(side, 100) c;
         recall := _agreement(side, side, keys, k, by_index => true);
-        agreement := _agreement(current, successor, keys, k, by_index => false);
         return next;
     end loop;
 end $$;
@@ -76,10 +76,7 @@ begin
                 select o.{column} from {vectors} o, {key_record} where {is_row} and o.{column} is not null limit 1)
             limit {k}))$q$, jsonb_build_object(
         'key', _key_json(pipeline.source, 'n'), 'vectors', _target(pipeline),
-        'column', quote_ident(_vector_column(pipeline)), 'distance', (
-            select format('operator(%I.%s)', n.nspname,
-                          case pipeline.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end)
-            from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'),
+        'column', quote_ident(_vector_column(pipeline)), 'distance', _distance_operator(pipeline.distance),
         'key_record', _key_record(pipeline.source, quote_literal(key) || '::pg_catalog.jsonb'),
         'is_row', _key_match(pipeline.source, 'o', 'k'), 'k', k)))));
 end $$;

@@ -106,8 +106,6 @@ create or replace function pgembedd_internal._made_search_target(
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-declare
-    vector_schema text;
 begin
     target.id := one.id;
     target.name := one.name;
@@ -136,10 +134,9 @@ begin
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
     where i.indrelid = target.vectors and i.indisvalid and i.indkey[0] = target.embedding_no
       and m.amname in ('hnsw', 'ivfflat');
-    vector_schema := replace(quote_ident(target.vector_schema), '%', '%%');
-    target.distance_to := format(
-        '(%%1$s.%s operator(%s.%s) $%%2$s::%s.%s)', replace(target.embedding, '%', '%%'), vector_schema,
-        case one.distance when 'cosine' then '<=>' when 'l2' then '<->' else '<#>' end, vector_schema, one.vector_type);
+    target.distance_to := format('(%%1$s.%s $%%2$s::%s)',
+        replace(target.embedding || ' ' || _distance_operator(one.distance), '%', '%%'),
+        replace(_vector_type(one.vector_type), '%', '%%'));
     target.similarity_at := case one.distance
         when 'cosine' then '(1 operator(pg_catalog.-) %s)' when 'ip' then '(operator(pg_catalog.-) %s)'
         else '(1 operator(pg_catalog./) (1 operator(pg_catalog.+) %s))' end;

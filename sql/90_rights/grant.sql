@@ -160,10 +160,3 @@ begin
         execute format('revoke usage on schema %s from %s', _schema_of_vector(), role);
     end if;
 end $$;
-
-create or replace function pgembedd_internal._schema_of_vector() returns regnamespace
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select e.extnamespace::regnamespace from pg_extension e where e.extname = 'vector'
-$$;

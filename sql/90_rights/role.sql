@@ -212,10 +212,8 @@ as $$ select _grant_queues(_runner()) $$;
 -- The schemas of others that it needs.
 create or replace function pgembedd_internal._schemas_of_role() returns table (schema regnamespace)
 language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select 'pgmq'::regnamespace union all select e.extnamespace from pg_extension e where e.extname = 'vector'
-$$;
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$ select 'pgmq'::regnamespace union all select _schema_of_vector() $$;
 
 -- What an administrator has to run so that the role can be used, in one line; null where nothing is missing.
 create or replace function pgembedd_internal._role_remedy() returns text
