@@ -9,17 +9,12 @@ set lock_timeout = '100ms'  -- the frame of a partitioned index makes its writer
 as $$
 declare
     one pgembedd_internal.pipeline;
-    problem text;
     ignored text;
 begin
     if pipeline is not null then
         one := _pipeline(pipeline);
         ignored := _check_has_vectors(one);
-        problem := _problem(one);
-        if problem is not null then
-            raise exception using message = format('The index of "%s" cannot be built: %s', one.name, problem),
-                errcode = 'object_not_in_prerequisite_state';
-        end if;
+        ignored := _check_problem(one, 'The index of "%s" cannot be built: %s');
         update pipeline p
         set index_type = 'hnsw', index_due_at = least(p.index_due_at, clock_timestamp()),
             index_name = coalesce(p.index_name,

@@ -80,6 +80,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     successor pgembedd_internal.pipeline := _shadow(current);
+    ignored text;
 begin
     if current.shadow_of is not null then
         raise exception using message = format('"%s" is the second pipeline of a change of model.', current.name),
@@ -94,11 +95,8 @@ begin
             hint =
                 format('Remove that first, with its vectors: select pgembedd.drop_pipeline(%L, drop_vectors => true).',
                 successor.name), errcode = 'object_not_in_prerequisite_state';
-    elsif _problem(current) is not null then
-        raise exception using
-            message = format('The model of "%s" cannot be changed: %s', current.name, _problem(current)),
-            errcode = 'object_not_in_prerequisite_state';
     end if;
+    ignored := _check_problem(current, 'The model of "%s" cannot be changed: %s');
 end $$;
 
 -- Of a pipeline of that name the other side must be able to have its name, before the switch and after it.

@@ -12,11 +12,8 @@ as $$
 #variable_conflict use_column
 declare
     until timestamptz := clock_timestamp() + make_interval(secs => poll_s);
+    ignored text := _queue_table(coalesce(lane, 'pgembedd_fresh'));  -- no other queue
 begin
-    if lane <> all (_queues()) then
-        raise exception using message = format('"%s" is no queue of pgembedd''s.', lane),
-            hint = format('There are: %s.', array_to_string(_queues(), ', ')), errcode = 'invalid_parameter_value';
-    end if;
     loop
         return query
             select p.id, q.name

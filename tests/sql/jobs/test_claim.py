@@ -13,7 +13,6 @@ from pgembedd.database.migrate import migrate
 from pgembedd.database.queries import query
 from tests.support.databases import Database
 from tests.support.prepared import prepared
-from tests.support.refusals import refused
 from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     BACKFILL,
@@ -72,11 +71,6 @@ def test_what_is_due_by_pipeline_and_queue(two: psycopg.Connection) -> None:
         {"names": ["small", "none"], "poll_s": 0, "unserved": [], "queue": None, "idle": False, "task": "embed"},
     ).fetchall()
     assert named == [(2, FRESH)]
-
-
-def test_what_is_due_in_a_queue_that_there_is_not_is_refused(two: psycopg.Connection) -> None:
-    with refused('"fresh" is no queue of pgembedd\'s.', "There are: pgembedd_fresh, pgembedd_backfill."):
-        two.execute("select pgembedd_internal.due(lane => 'fresh')")
 
 
 def test_a_claim_takes_jobs_of_its_pipeline_alone_in_their_order(two: psycopg.Connection) -> None:
@@ -185,6 +179,7 @@ def test_no_other_queue_of_pgmq_is_reached(two: psycopg.Connection, queue: str) 
     """By no function that a worker may call."""
     two.execute("select pgmq.create('embedding_jobs'); select pgmq.send('embedding_jobs', '{\"id\": 1}')")
     for statement in (
+        "select pgembedd_internal.due(lane => %s)",
         "select pgembedd_internal.claim(1, %s, 10, 60)",
         "select pgembedd_internal.fail(%s, 1, 0, 'x', 'x', true)",
         "select pgembedd_internal.release(%s, array[1], array[0], 0)",
