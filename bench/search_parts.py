@@ -18,7 +18,7 @@ ROUNDS, ASKED = 7, 60
 PARTS = {
     "the pipeline": "_search_target|_searched|_with_search_words|_words_view|_holds_pages|_exists"
     "|_text_config_oid|_truncate_name|_check_has_vectors|_sees_all_rows",
-    "checks and options": "_asked|_check_.*|_search_mode|_search_with_options|_search_number|_search_integer"
+    "checks and options": "_asked|_check_.*|_search_mode|_search_with_options|_search_number"
     "|_search_marks|_search_options|_unreadable_columns|_blank|_search_similarity_range",
     "the filter": "_search_filter.*|_search_plain_filter|_search_condition.*"
     "|_search_operand|_search_plain_operand|_plain_types"

@@ -11,7 +11,7 @@ begin
         call pgembedd.wait_for_row(above.name, pgembedd_internal._upstream_key(above, key), timeout);
         timeout := greatest(deadline operator(pg_catalog.-) pg_catalog.clock_timestamp(), '0');
     end if;
-    jobs := pgembedd_internal._row_jobs(pgembedd_internal._pipeline(pipeline), key, timeout);
+    jobs := pgembedd_internal._row_jobs(pgembedd_internal._pipeline(pipeline), key);
     call pgembedd_internal._wait_for_row(pipeline, jobs.key, jobs.fresh, jobs.backfill, jobs.made, timeout);
     ignored := pgembedd_internal._refuse_dead(pgembedd_internal._pipeline(pipeline), jobs.key);
 end $$;
@@ -59,7 +59,7 @@ end $$;
 -- The jobs that one row waits for, as of now; one is made when the row has no vector, no reason for that, and no job.
 -- `key` is the row's key as messages carry it, which `id` need not be: "7" finds the row 7.
 create or replace function pgembedd_internal._row_jobs(
-    pipeline pgembedd_internal.pipeline, id jsonb, timeout interval,
+    pipeline pgembedd_internal.pipeline, id jsonb,
     out key jsonb, out fresh bigint[], out backfill bigint[], out made boolean
 )
 language plpgsql
@@ -69,9 +69,8 @@ as $$
 declare
     target pgembedd_internal._search_target;
     found_one jsonb;
-    ignored text := _check_wait(timeout);
+    ignored text := _check_problem(pipeline);
 begin
-    ignored := _check_problem(pipeline);
     target := _search_target(pipeline.name, null, null);
     ignored := _check_search_key(target, id);
     begin

@@ -33,8 +33,8 @@ begin
         raise exception using message = 'Both semantic_weight and text_weight are 0.',
             hint = 'One of them is 0.000001 or more.', errcode = 'invalid_parameter_value';
     end if;
-    asked.rrf_k := _search_integer(options, 'rrf_k', asked.rrf_k, 1, 10000);
-    asked.snippet_length := _search_integer(options, 'snippet_length', asked.snippet_length, 0, 10000);
+    asked.rrf_k := _search_number(options, 'rrf_k', asked.rrf_k, 1, 10000, whole => true);
+    asked.snippet_length := _search_number(options, 'snippet_length', asked.snippet_length, 0, 10000, whole => true);
     asked.snippet_marks := coalesce(_search_marks(nullif(options -> 'snippet_marks', 'null')), asked.snippet_marks);
     ignored := _check_texts('{snippet_marks,snippet_marks}', asked.snippet_marks);
     return asked;
@@ -47,7 +47,7 @@ set search_path = pg_catalog, pg_temp
 as $$ select '{semantic_weight,text_weight,rrf_k,snippet_length,snippet_marks}'::text[] $$;
 
 create or replace function pgembedd_internal._search_number(
-    options jsonb, name text, otherwise double precision, lowest double precision, highest double precision
+    options jsonb, name text, otherwise double precision, lowest numeric, highest numeric, whole boolean default false
 ) returns double precision
 language plpgsql immutable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -56,30 +56,13 @@ declare
     given constant jsonb := nullif(options -> name, 'null');
 begin
     if given is null then return otherwise; end if;
-    if jsonb_typeof(given) <> 'number' or (given::numeric between lowest::numeric and highest::numeric) is not true then
+    if jsonb_typeof(given) <> 'number' or given::numeric not between lowest and highest
+       or whole and given::numeric <> trunc(given::numeric) then
         raise exception using message = format('The option %s is %s.', name, _shortened(given)),
-            hint = format('It is a number from %s to %s.', lowest, highest::numeric),
-            errcode = 'invalid_parameter_value';
+            hint = format('It is a %s from %s to %s.', case when whole then 'whole number' else 'number' end,
+                          lowest, highest), errcode = 'invalid_parameter_value';
     end if;
     return given::double precision;
-end $$;
-
-create or replace function pgembedd_internal._search_integer(
-    options jsonb, name text, otherwise integer, lowest integer, highest integer
-) returns integer
-language plpgsql immutable
-set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
-as $$
-declare
-    given constant jsonb := nullif(options -> name, 'null');
-begin
-    if given is null then return otherwise; end if;
-    if jsonb_typeof(given) <> 'number' or given::numeric <> trunc(given::numeric)
-       or given::numeric not between lowest and highest then
-        raise exception using message = format('The option %s is %s.', name, _shortened(given)),
-            hint = format('It is a whole number from %s to %s.', lowest, highest), errcode = 'invalid_parameter_value';
-    end if;
-    return given::integer;
 end $$;
 
 -- What stands before and after a word in a snippet.
