@@ -23,30 +23,40 @@ create or replace function pgembedd_internal._chunks_write_query(pipeline pgembe
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select _render(
-        _chunks_write_rows() || _chunks_write_changes() || $q$
+    select _table_write_query(pipeline, _chunks_write_rows() || _chunks_write_changes(),
+        'not l.current or exists (select from short x where x.n operator(pg_catalog.=) i.n)', jsonb_build_object(
+        'row_hash', _row_hash(pipeline, _content(pipeline, 's'), _around(pipeline, 's', false),
+                              _around(pipeline, 's', true)),
+        'vector', _vectors_type(pipeline)))
+$$;
+
+-- The statement that writes chunks or pages, and says what became of each row of the source. `changes` is its WITH,
+-- with `input`, `locked`, `new`, `due` and `removed`; `changed` is the condition that a row is to be read again;
+-- `names` are the further names in braces.
+create or replace function pgembedd_internal._table_write_query(
+    pipeline pgembedd_internal.pipeline, changes text, changed text, names jsonb
+) returns text
+language sql stable
+set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
+as $$
+    select _render(changes || $q$
         select i.n, case
             when l.n is null and exists (select from {source} s where {is_source_row}) then 'locked'
             when l.n is null then 'gone'
-            when not l.current or exists (select from short x where x.n operator(pg_catalog.=) i.n) then 'changed'
+            when {changed} then 'changed'
             when exists (select from due d where d.n operator(pg_catalog.=) i.n) then 'written'
             when not exists (select from removed r where r.n operator(pg_catalog.=) i.n) then 'unchanged'
             when not exists (select from new w where w.n operator(pg_catalog.=) i.n) then 'cleared'
             else 'written' end
-        from input i left join locked l on l.n operator(pg_catalog.=) i.n $q$,
-        jsonb_build_object(
-            'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
-            'row_hash', _row_hash(pipeline, _content(pipeline, 's'), _around(pipeline, 's', false),
-                                  _around(pipeline, 's', true)),
-            'source', pipeline.source, 'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
-            'chunks', pipeline.embedding_table,
-            'is_stored_chunk', _key_match(pipeline.source, 'e', 'i', numbered => true),
-            'input_keys', (select string_agg(format('i.key_%s', k.nth), ', ' order by k.nth)
-                           from _key_columns(pipeline.source) k),
-            'due_keys', (select string_agg(format('d.key_%s', k.nth), ', ' order by k.nth)
-                         from _key_columns(pipeline.source) k),
-            'keys', _column_list(pipeline.key_columns),
-            'vector', _vectors_type(pipeline)))
+        from input i left join locked l on l.n operator(pg_catalog.=) i.n $q$, names || jsonb_build_object(
+        'changed', changed, 'source', pipeline.source, 'table', pipeline.embedding_table,
+        'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
+        'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
+        'is_stored', _key_match(pipeline.source, 'e', 'i', numbered => true),
+        'keys', _column_list(pipeline.key_columns),
+        'input_keys', string_agg(format('i.key_%s', k.nth), ', ' order by k.nth),
+        'due_keys', string_agg(format('d.key_%s', k.nth), ', ' order by k.nth)))
+    from _key_columns(pipeline.source) k
 $$;
 
 -- The rows to be written, those of them that are locked now, the chunks that these have, and the new chunks, with the
@@ -68,7 +78,7 @@ as $$
         had as materialized (
             select i.n, e.chunk_index, e.chunk, e.start_offset, e.end_offset, e.content_hash, e.embedding, e.model,
                    e.tokens, e.tokens_kept
-            from input i join locked l on l.n operator(pg_catalog.=) i.n join {chunks} e on {is_stored_chunk}
+            from input i join locked l on l.n operator(pg_catalog.=) i.n join {table} e on {is_stored}
             where l.current),
         new as materialized (
             select {input_keys}, i.n, c.chunk_index, c.chunk, c.start_offset, c.end_offset, c.content_hash,
@@ -106,15 +116,15 @@ as $$
                       row(w.chunk_index, w.chunk, w.start_offset, w.end_offset, w.content_hash, w.embedding, $13,
                           w.tokens, w.tokens_kept)::pg_catalog.record)),
         removed as (
-            delete from {chunks} e using input i left join locked l on l.n operator(pg_catalog.=) i.n
-            where {is_stored_chunk} and case
+            delete from {table} e using input i left join locked l on l.n operator(pg_catalog.=) i.n
+            where {is_stored} and case
                 when l.n is null then not exists (select from {source} s where {is_source_row})
                 else l.current and not exists (select from short x where x.n operator(pg_catalog.=) i.n)
                      and not exists (select from new w where w.n operator(pg_catalog.=) i.n
                                      and w.chunk_index operator(pg_catalog.=) e.chunk_index) end
             returning i.n),
         put as (
-            insert into {chunks} ({keys}, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model,
+            insert into {table} ({keys}, chunk_index, chunk, start_offset, end_offset, embedding, content_hash, model,
                                   tokens, tokens_kept)
             select {due_keys}, d.chunk_index, d.chunk, d.start_offset, d.end_offset, d.embedding, d.content_hash, $13,
                    d.tokens, d.tokens_kept

@@ -24,24 +24,8 @@ create or replace function pgembedd_internal._pages_write_query(pipeline pgembed
 language sql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
-    select _render(_pages_write_rows() || $q$
-        select i.n, case
-            when l.n is null and exists (select from {source} s where {is_source_row}) then 'locked'
-            when l.n is null then 'gone'
-            when not l.current then 'changed'
-            when exists (select from due d where d.n operator(pg_catalog.=) i.n) then 'written'
-            when not exists (select from removed r where r.n operator(pg_catalog.=) i.n) then 'unchanged'
-            when not exists (select from new w where w.n operator(pg_catalog.=) i.n) then 'cleared'
-            else 'written' end
-        from input i left join locked l on l.n operator(pg_catalog.=) i.n $q$, jsonb_build_object(
-        'key_columns', _key_numbered(pipeline.source), 'key_record', _key_record(pipeline.source, 'i.id'),
-        'hash', _file_hash(_file(pipeline, 's')), 'source', pipeline.source, 'pages', pipeline.embedding_table,
-        'is_source_row', _key_match(pipeline.source, 's', 'i', numbered => true),
-        'is_stored_page', _key_match(pipeline.source, 'e', 'i', numbered => true),
-        'keys', _column_list(pipeline.key_columns), 'due_keys', (
-            select string_agg(format('d.key_%s', k.nth), ', ' order by k.nth) from _key_columns(pipeline.source) k),
-        'input_keys', (
-            select string_agg(format('i.key_%s', k.nth), ', ' order by k.nth) from _key_columns(pipeline.source) k)))
+    select _table_write_query(pipeline, _pages_write_rows(), 'not l.current', jsonb_build_object(
+        'hash', _file_hash(_file(pipeline, 's'))))
 $$;
 
 create or replace function pgembedd_internal._pages_write_rows() returns text
@@ -68,21 +52,21 @@ as $$
             where l.current and not i.kept),
         due as materialized (
             select w.* from new w where not exists (
-                select from input i join {pages} e on {is_stored_page}
+                select from input i join {table} e on {is_stored}
                 where i.n operator(pg_catalog.=) w.n
                   and row(e.page, e.headings, e.text, e.metadata, e.content_hash, e.parser)::pg_catalog.record
                       operator(pg_catalog.*=)
                       row(w.page, w.headings, w.text, w.metadata, w.hash, $6)::pg_catalog.record)),
         removed as (
-            delete from {pages} e using input i left join locked l on l.n operator(pg_catalog.=) i.n
-            where {is_stored_page} and case
+            delete from {table} e using input i left join locked l on l.n operator(pg_catalog.=) i.n
+            where {is_stored} and case
                 when l.n is null then not exists (select from {source} s where {is_source_row})
                 else l.current and not i.kept
                      and not exists (select from new w where w.n operator(pg_catalog.=) i.n
                                      and w.page operator(pg_catalog.=) e.page) end
             returning i.n),
         put as (
-            insert into {pages} as e ({keys}, page, headings, text, metadata, content_hash, parser)
+            insert into {table} as e ({keys}, page, headings, text, metadata, content_hash, parser)
             select {due_keys}, d.page, d.headings, d.text, d.metadata, d.hash, $6 from due d
             on conflict ({keys}, page) do update set
                 headings = excluded.headings, metadata = excluded.metadata,
