@@ -176,6 +176,14 @@ def test_a_request_that_takes_too_long_is_dropped(model: Session, reranker: Rera
         assert refused.json()["message"] == "The scores were not there after 0.2 s: send fewer texts."
 
 
+def test_no_texts_have_no_scores_at_once(reranker: Reranker) -> None:
+    """As of a search without hits."""
+    reranking = ServedReranker(lambda _name: reranker, MODEL, max_waiting=20)
+    started = reranking.start(reranker, QUERY, [])
+    assert started.done()
+    assert started.result().scores.shape == (0,)
+
+
 def test_more_texts_than_may_wait_are_refused(reranker: Reranker) -> None:
     reranking = ServedReranker(lambda _name: reranker, MODEL, max_waiting=20)
     started = reranking.start(reranker, QUERY, [f"{LONG}{n}" for n in range(30)])

@@ -83,9 +83,9 @@ class RunFutures(Generic[Result]):
     def as_future(self) -> Future[Result]:
         """Returns a future of the result; cancelling it drops the runs that have not begun."""
         whole: Future[Result] = Future()
-        left = Semaphore(max(0, len(self._runs) - 1))
+        left = Semaphore(len(self._runs))
 
-        def finish(_run: Future[Float32Array]) -> None:
+        def finish(_run: Future[Float32Array] | None = None) -> None:
             if left.acquire(blocking=False) or not whole.set_running_or_notify_cancel():
                 return  # others are left, or no one waits
             try:
@@ -96,6 +96,7 @@ class RunFutures(Generic[Result]):
         whole.add_done_callback(lambda future: self.cancel() if future.cancelled() else None)
         for _, run in self._runs:
             run.add_done_callback(finish)
+        finish()  # there may be no run
         return whole
 
     def cancel(self) -> None:
