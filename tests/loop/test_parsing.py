@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -150,6 +151,22 @@ def test_an_answer_that_cannot_be_stored_fails_its_row_alone(
     with worker_thread(database, only(Wrapped(model))):
         eventually(lambda: rows(chain, "select key, reason from pgembedd.dead_letters") == [(1, "write")])
         eventually(lambda: pages(chain) == [(2, 1, "A text.")])
+
+
+def test_where_no_process_can_be_started_files_fail_and_the_worker_goes_on(
+    database: Database, chain: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(chain, "alter_pipeline", pipeline="contract_text", max_attempts=2, retry_delay="0.1 s")
+    insert(chain, 1, b"A text.")
+    with worker_thread(database, only(Wrapped(model))):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/nowhere/python")
+            failed = "select reason, attempts, error from pgembedd.dead_letters"
+            eventually(lambda: rows(chain, failed) != [])
+            ((reason, attempts, error),) = rows(chain, failed)
+            assert (reason, attempts, error.partition(":")[0]) == ("file", 2, "FileNotFoundError")
+        call(chain, "retry_dead_letters", pipeline="contract_text")
+        eventually(lambda: pages(chain) == [(1, 1, "A text.")])
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from threading import Event
 import psycopg
 import pytest
 
+from pgembedd.documents.document import Document
+from pgembedd.documents.process import ParserProcess
 from pgembedd.model import Session
 from tests.fetch.conftest import certificates, web
 from tests.support.databases import Database
@@ -175,6 +177,38 @@ def test_a_worker_that_ends_waits_for_no_file(
     due = "select count(*) from pgmq.q_pgembedd_fresh where vt <= clock_timestamp()"
     assert (value(manuals, due), rows(manuals, DEAD)) == (8, [])
     go_on.set()
+
+
+def test_an_unexpected_error_is_a_failure_of_its_file(
+    manuals: psycopg.Connection, web: FileServer, monkeypatch: pytest.MonkeyPatch, worker: None
+) -> None:
+    parse = ParserProcess.parse
+
+    def failing(process: ParserProcess, file: bytes) -> Document:
+        if file == b"bad":
+            raise RuntimeError("can't start new thread")
+        return parse(process, file)
+
+    monkeypatch.setattr(ParserProcess, "parse", failing)
+    call(manuals, "alter_pipeline", pipeline="manual_text", max_attempts=2)
+    web.files |= {"/bad": b"bad", "/good": b"Good."}
+    insert(manuals, 1, web.url + "bad")
+    insert(manuals, 2, web.url + "good")
+    eventually(lambda: rows(manuals, DEAD) == [(1, "file", 2, "RuntimeError: can't start new thread")])
+    eventually(lambda: stored(manuals) == [(2, "Good.")])
+
+
+def test_a_worker_whose_certificates_cannot_be_read_says_so(
+    database: Database, manuals: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    insert(manuals, 1, "https://docs.example.com/x")
+    with worker_thread(database, only(Wrapped(model)), uris="https://,file:///"):
+        reason = "select reason from pgembedd.status where pipeline = 'manual_text' and state = 'unserved'"
+        eventually(lambda: rows(manuals, reason) != [])
+        said = "The certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: No such file or directory ("
+        assert value(manuals, reason).startswith(said)
+        assert rows(manuals, DEAD) == []
 
 
 def test_a_worker_whose_settings_name_nothing_says_so(

@@ -44,6 +44,11 @@ class Fetcher:
                 return f"No worker fetches files of {text}: name it in PGEMBEDD_URIS"
             if prefix.scheme in BUCKETS and (problem := self._buckets.problem(prefix)) is not None:
                 return problem.removesuffix(".")
+            if prefix.scheme == "https":
+                try:
+                    _ = self._trusted
+                except OSError as error:
+                    return f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error.strerror}"
         return None
 
     def fetch(self, text: str, prefixes: Sequence[str], validator: str | None = None) -> Fetched | None:

@@ -52,8 +52,7 @@ class UriFiles:
         try:
             fetched = self._fetcher.fetch(content.uri, content.prefixes, content.validator)
         except FetchError:
-            if self._fetcher.closed:
-                raise CancelledError from None
+            self._check_open()
             raise
         file = None if fetched is None else fetched.file
         file_hash = content.file_hash if file is None else sha256(file).digest()
@@ -71,7 +70,12 @@ class UriFiles:
             raise
         except UnreadableFile as error:
             return ParsedUri(found, unreadable=str(error))
-        except RuntimeError:  # it was closed meanwhile
+        except RuntimeError:
+            self._check_open()
+            raise
+
+    def _check_open(self) -> None:
+        if self._fetcher.closed:
             raise CancelledError from None
 
 

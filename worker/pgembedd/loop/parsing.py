@@ -175,6 +175,8 @@ def _parsed(
         return _unreadable(str(error), permanent=not isinstance(error, ParserEndedError))
     except CancelledError:
         return SHUTDOWN
+    except BaseException as error:  # also a panic of Rust
+        return _unreadable(f"{type(error).__name__}: {error}", permanent=False)
     if isinstance(document, ParsedUri):
         content = document.content
         if document.unreadable is not None:
