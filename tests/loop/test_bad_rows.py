@@ -17,6 +17,7 @@ from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, put_off_upkeep, stale, waiting
 from tests.support.embedders import MODEL, Wrapped, only
 from tests.support.sql import call, let_leases_run_out, rows, value
+from tests.support.tiny_models import panic
 from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, brisk, worker_thread
 
@@ -209,19 +210,26 @@ def test_a_statement_that_takes_too_long_is_halved_until_it_fits(
     assert missing(connection) == [8]
 
 
+def divide(*_: object) -> float:
+    return 1 / 0
+
+
+@pytest.mark.parametrize(("mistake", "error"), [(divide, "ZeroDivisionError"), (lambda *_: panic(), "PanicException")])
 def test_what_the_worker_itself_fails_of_is_not_handed_back(
-    database: Database, connection: psycopg.Connection, model: Session, monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    connection: psycopg.Connection,
+    model: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: Callable[..., object],
+    error: str,
 ) -> None:
     """A mistake of ours that some row brings about: the reads stay without an outcome, which makes it a suspect."""
     make_documents(connection)
     insert(connection, [1, 2])
-
-    def mistaken(*_: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("pgembedd.database.jobs.JobRepository.store", mistaken)
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr("pgembedd.database.jobs.JobRepository.store", mistake)
+    with pytest.raises(BaseException) as died:
         Worker(database.conninfo, brisk(), ModelRegistry(only(Wrapped(model)))).run()
+    assert died.type.__name__ == error
     assert [(job.read_ct, job.unrecorded) for job in waiting(connection)] == [(1, 1), (1, 1)]
 
 
@@ -251,13 +259,13 @@ def test_each_bad_row_of_a_claim_fails_alone(
     )
     put_off_upkeep(connection)
 
-    def fails_on_the_eighth(texts: Sequence[str]) -> None:
-        if "text 8" in texts:
-            raise ModelError("no")
+    def panics_on(text: str) -> Callable[[Sequence[str]], None]:
+        return lambda texts: panic() if text in texts else None
 
     insert(connection, range(1, 10))
-    with worker_thread(database, only(Wrapped(model, on_result=fails_on_the_eighth)), claim_size=9):
+    bad = Wrapped(model, on_start=panics_on("text 7"), on_result=panics_on("text 8"))
+    with worker_thread(database, only(bad), claim_size=9):
         await_quiet(connection)
     failures = rows(connection, "select key, reason, attempts from pgembedd.dead_letters order by key")
-    assert failures == [(2, "content", 1), (4, "write", 1), (6, "write", 1), (8, "model", 1)]
-    assert missing(connection) == [2, 4, 6, 8]
+    assert failures == [(2, "content", 1), (4, "write", 1), (6, "write", 1), (7, "model", 1), (8, "model", 1)]
+    assert missing(connection) == [2, 4, 6, 7, 8]

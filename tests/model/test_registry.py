@@ -6,15 +6,22 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
+import pytest
+
+from pgembedd.errors import ModelError
 from pgembedd.model.embedder import Embedder
-from pgembedd.model.registry import ModelRegistry
+from pgembedd.model.registry import LoadedModels, ModelRegistry
+from tests.support.tiny_models import panic
 from tests.support.waiting import PATIENCE_S
 
 
 class StandIn:
     """What a loader gives; never asked for vectors."""
 
-    def close(self) -> None: ...
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def test_while_one_model_is_loaded_others_are_had_and_loaded() -> None:
@@ -56,3 +63,20 @@ def test_a_model_that_many_want_at_once_is_loaded_once() -> None:
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(want, range(8)))) == 1
     assert loads == ["m"]
+
+
+def test_a_model_that_is_wanted_after_the_end_is_loaded_again() -> None:
+    models = LoadedModels(lambda _name: StandIn())
+    first = models.get("m")
+    models.close()
+    assert first.closed
+    assert models.loaded() == []
+    second = models.get("m")
+    assert (second is first, second.closed) == (False, False)
+
+
+def test_a_panic_of_a_library_is_an_error_of_the_model() -> None:
+    models = LoadedModels(lambda _name: panic())
+    with pytest.raises(ModelError) as refused:
+        models.get("m")
+    assert type(refused.value.__cause__).__name__ == "PanicException"

@@ -61,6 +61,15 @@ def test_the_answer_rises_and_both_orders_count(source: Database) -> None:
 
 
 @pytest.mark.slow
+def test_it_can_be_used_again_after_its_end(source: Database) -> None:
+    searches = Searches(source.conninfo)
+    for _ in range(2):
+        hits = searches.search("documents", QUERY, embedding=NEAR, k=3, mode="semantic", rerank=RERANKER)
+        assert len(hits) == 3
+        searches.close()
+
+
+@pytest.mark.slow
 def test_from_asyncio(source: Database) -> None:
     async def ask() -> list[Hit]:
         async with AsyncDatabase(source.conninfo) as searches:

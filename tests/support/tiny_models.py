@@ -6,7 +6,7 @@ import json
 import string
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,12 @@ def tiny_tokenizer() -> Tokenizer:
     tokenizer.enable_truncation(128)
     tokenizer.enable_padding(length=128)
     return tokenizer
+
+
+def panic() -> NoReturn:
+    """Has the library of tokenizers panic, as one in Rust does on its own mistakes: that is no Exception."""
+    tiny_tokenizer().encode("abc").truncate(1, stride=5)
+    raise AssertionError
 
 
 def tiny_weights(config: dict[str, Any], seed: int = 1, deviation: float = 0.3) -> dict[str, NDArray[np.float32]]:

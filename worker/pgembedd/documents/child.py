@@ -50,7 +50,7 @@ def _parse(file: bytes, limits: Limits) -> bytes:
         return orjson.dumps({"unreadable": str(error)})
     except MemoryError:
         return orjson.dumps({"memory": True})
-    except Exception as error:  # what a damaged file makes of a library, or of us
+    except BaseException as error:  # what a damaged file makes of a library, or of us; also a panic of Rust
         return orjson.dumps({"unreadable": f"The file is damaged: its reader stopped ({type(error).__name__})."})
 
 

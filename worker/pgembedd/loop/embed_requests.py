@@ -103,7 +103,7 @@ def _result(request: VectorRequest, pending: EmbeddingsFuture) -> EmbedResult:
     """Never raises: an error becomes the refusal, without its message, which may hold the text."""
     try:
         return EmbedResult(request.id, pending.result().vectors[0])
-    except Exception as error:
+    except BaseException as error:  # also a panic of Rust
         name = type(error).__name__
         get_logger().warning("embed_request_failed", model=request.model, error=name)
         return EmbedResult(request.id, None, f"The model {request.model} could not embed the text ({name}).")

@@ -48,7 +48,7 @@ class Embedding:
                 return self._results(part, pipelines)
             except Deferred:
                 raise
-            except Exception as error:  # a model may raise anything
+            except BaseException as error:  # a model may raise anything, also a panic of Rust
                 name = type(error).__name__
                 if is_first:
                     get_logger().warning(

@@ -52,7 +52,7 @@ class Worker:
         def guarded() -> None:
             try:
                 work()
-            except Exception as error:
+            except BaseException as error:  # also a panic of Rust
                 if self._finished.is_set() or (self._stopping.is_set() and is_connection_error(error)):
                     get_logger().info("thread_stopped", thread=name, error=type(error).__name__)
                     return

@@ -43,7 +43,7 @@ def start(embedder: Embedder, texts: Sequence[Text], lane: Lane, kind: Kind = "d
     """Hands texts to the model. Never raises; the result does."""
     try:
         return embedder.start(texts, kind=kind, lane=lane)
-    except Exception as error:
+    except BaseException as error:  # also a panic of Rust
         refused: Future[Embeddings] = Future()
         refused.set_exception(error)
         return refused

@@ -65,7 +65,7 @@ class LoadedModels(Generic[Model]):
         except ConfigurationError as unknown:
             error = ModelNotConfiguredError(str(unknown))
             error.__cause__ = unknown
-        except Exception as unexpected:  # of a library below: as any other reason, or its callers would wait for ever
+        except BaseException as unexpected:  # also a panic of Rust; without an outcome `get` would wait for ever
             error = ModelError(str(unexpected) or type(unexpected).__name__)
             error.__cause__ = unexpected
         with self._lock:
@@ -103,10 +103,15 @@ class LoadedModels(Generic[Model]):
         return any(name not in self._failed for name in list(self._loading))
 
     def close(self) -> None:
-        """Closes every model. Waits for one that is being loaded: a process must not end under libraries at work."""
+        """Closes every model; one that is asked for later is loaded again.
+
+        Waits for one that is being loaded: a process must not end under libraries at work.
+        """
         for attempt in list(self._loading.values()):
             attempt.join()
-        for model in list(self._loaded.values()):
+        with self._lock:
+            closing, self._loaded = self._loaded, {}
+        for model in closing.values():
             model.close()
 
 
