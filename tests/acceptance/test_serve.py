@@ -17,7 +17,8 @@ from pgembedd.model import Session
 from tests.support.command import pgembedd
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing
-from tests.support.http import PLAIN, TOKEN
+from tests.support.embedders import only
+from tests.support.http import PLAIN, TOKEN, serving
 from tests.support.sql import column
 from tests.support.waiting import eventually
 from tests.support.worker import WorkerProcess
@@ -54,6 +55,24 @@ def test_serve_answers_and_ends_on_sigterm(database: Database, model: Session) -
         process.send(signal.SIGTERM)
         assert process.wait() == 0
     assert process.named("http_stopped")
+
+
+@pytest.mark.slow
+def test_a_model_of_a_provider_is_served(model: Session) -> None:
+    name = "house:all-MiniLM-L6-v2"
+    with (
+        serving(only(model)) as upstream,
+        service(
+            "",
+            "--no-database",
+            DATABASE_URL="",
+            PGEMBEDD_HTTP_MODELS=name,
+            PGEMBEDD_PROVIDERS=f"house={upstream.base_url}",
+        ) as process,
+    ):
+        process.await_event("model_loaded")
+        answer = httpx.post(f"{url(process)}/embed", json={"input": "hello world"}, timeout=60, verify=PLAIN)
+        assert len(answer.json()["embedding"]) == 384
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from pgembedd.http.errors.refusals import Refusal
 from pgembedd.model.comparable import are_comparable
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.files.local_model import describe
+from pgembedd.model.providers.configured import split_model
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.model.specs import DEFAULT_MODEL
 
@@ -116,6 +117,8 @@ class ServedModels:
         ModelError for a name in the settings that no model has.
         """
         for name in self._named:
+            if split_model(name) is not None:
+                continue  # a provider says what it has when it is asked
             try:
                 describe(name, self._model_dir)
             except ConfigurationError as error:
