@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgembedd import AsyncDatabase, Hit, SearchError
 from pgembedd import Database as Searches
@@ -306,6 +307,42 @@ def test_a_task_that_is_cancelled_ends_its_search(database: Database) -> None:
                 assert not waits(connection, "search")
                 other.execute("rollback")
                 assert len(await second) == 2
+
+    asyncio.run(cancelled())
+
+
+async def relay(database: Database) -> asyncio.Server:
+    """Passes connections on to the server of a database, until it is closed; those that are open stay."""
+    server = conninfo_to_dict(database.conninfo)
+
+    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+        target.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, asked = await asyncio.open_connection(str(server["host"]), str(server["port"]))
+        await asyncio.gather(pump(reader, asked), pump(answers, writer))
+
+    return await asyncio.start_server(accept, "127.0.0.1", 0)
+
+
+def test_a_task_is_cancelled_although_the_server_cannot_be_asked_to(database: Database) -> None:
+    async def cancelled() -> None:
+        way = await relay(database)
+        url = make_conninfo(database.conninfo, host="127.0.0.1", port=way.sockets[0].getsockname()[1])
+        async with AsyncDatabase(url) as searches:
+            with connected(database) as connection, database.connect() as other:
+                make_source(connection, 3)
+                other.execute("begin; lock table documents")
+                search = asyncio.ensure_future(searches.search("documents", None, embedding=NEAR))
+                await asyncio.to_thread(eventually, lambda: waits(connection, "search"))
+                way.close()
+                search.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await search
+                other.execute("rollback")
 
     asyncio.run(cancelled())
 

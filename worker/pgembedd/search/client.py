@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
@@ -58,9 +59,10 @@ class Database(SearchEngine):
         self.close()
 
     def _cancel(self) -> None:
-        """Cancels the statement under way, if there is one."""
-        if (connection := self._connection) is not None and not connection.closed:
-            connection.cancel_safe(timeout=CANCEL_S)
+        """Asks the server to cancel the statement under way, if there is one; it goes on where that cannot be asked."""
+        if (connection := self._connection) is not None:
+            with suppress(psycopg.Error):  # also of a connection that was closed meanwhile
+                connection.cancel_safe(timeout=CANCEL_S)
 
     def _in_turn(self, work: Callable[[psycopg.Connection], Result]) -> Result:
         with self._lock:
