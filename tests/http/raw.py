@@ -52,7 +52,8 @@ def refusal(answer: bytes) -> tuple[int, str]:
     """Status and code of a last answer that is a refusal, its sentence whole."""
     head, _, body = answer.partition(b"\r\n\r\n")
     said = orjson.loads(body)
-    assert b"\r\nconnection: close" in head
+    for header in (b"connection: close", b"cache-control: no-store", b"x-content-type-options: nosniff"):
+        assert b"\r\n" + header in head
     assert said.keys() == {"error", "message"}
     assert said["message"].endswith((".", "again."))
     return int(head[9:12]), said["error"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -15,7 +15,7 @@ from pgembedd.http.auth.tokens import load_tokens
 from pgembedd.model import Session
 from pgembedd.settings import HttpSettings
 from tests.http.raw import connected, refusal, rest
-from tests.support.embedders import only
+from tests.support.embedders import Wrapped, only
 from tests.support.http import TOKEN, serving
 
 ASKED = {"input": "hello world"}
@@ -98,6 +98,17 @@ def test_what_is_said_is_for_nobody_else(guarded: httpx.Client) -> None:
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "server" not in answer.headers
+
+
+def test_nor_what_is_said_of_a_defect(model: Session) -> None:
+    def fail(_texts: Sequence[str]) -> None:
+        raise RuntimeError
+
+    with serving(only(Wrapped(model, on_start=fail))) as client:
+        answer = client.post("/embed", json=ASKED)
+    assert (answer.status_code, answer.json()["error"]) == (500, "internal_error")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_packed_body_is_not_unpacked(guarded: httpx.Client) -> None:

@@ -23,11 +23,9 @@ HEADERS = {
     ),
     # Not no-referrer: with that a browser hides a form's origin from ourselves, too.
     "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
 }
 _STATIC = files("pgembedd.http.dashboard") / "static"
 

@@ -58,6 +58,13 @@ CODES = {
 }
 
 
+SECURITY_HEADERS = {
+    "cache-control": "no-store",  # a vector tells nearly as much as its text
+    "x-content-type-options": "nosniff",
+}
+"""Of every response. Refusals have them by themselves, as some are sent outside of the middleware that sets them."""
+
+
 class Problem(BaseModel):
     """The body of every error, except on /v1."""
 
@@ -109,8 +116,9 @@ def openai_problem(refusal: Refusal) -> dict[str, Any]:
 
 def refusal_headers(refusal: Refusal, challenge: str = "Bearer") -> dict[str, str]:
     """Returns the headers of a refusal; `challenge` is the scheme of authentication that a 401 asks for."""
-    # The body of a request without a token is not read.
-    headers = {"www-authenticate": challenge, "connection": "close"} if refusal.status == 401 else {}
+    headers = dict(SECURITY_HEADERS)
+    if refusal.status == 401:  # the body of a request without a token is not read
+        headers |= {"www-authenticate": challenge, "connection": "close"}
     if refusal.status in (429, 503):
         headers["retry-after"] = str(refusal.retry_after_s or RETRY_AFTER_S)
     return headers

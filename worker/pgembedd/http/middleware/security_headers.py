@@ -3,14 +3,11 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = {
-    "cache-control": "no-store",  # a vector tells nearly as much as its text
-    "x-content-type-options": "nosniff",
-}
+from pgembedd.http.errors.refusals import SECURITY_HEADERS
 
 
 class SecurityHeaders:
-    """ASGI middleware: sets HEADERS where a route has not set its own."""
+    """ASGI middleware: sets SECURITY_HEADERS where a route has not set its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -21,7 +18,7 @@ class SecurityHeaders:
         async def add_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

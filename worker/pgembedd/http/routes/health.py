@@ -68,9 +68,7 @@ def _answer(checks: dict[str, Callable[[], str]], notes: Mapping[str, Callable[[
     well = all(result == "ok" for result in results.values())
     body: dict[str, Any] = {"status": "ok" if well else "unavailable", "checks": results}
     body |= {name: value for name, note in (notes or {}).items() if (value := note())}
-    return Response(
-        orjson.dumps(body), 200 if well else 503, media_type="application/json", headers={"cache-control": "no-store"}
-    )
+    return Response(orjson.dumps(body), 200 if well else 503, media_type="application/json")
 
 
 _AWAY = "The database cannot be reached."

@@ -45,7 +45,7 @@ def router(service: ServiceContext) -> APIRouter:
     def metrics(request: Request) -> Response:
         """All metrics, in Prometheus's text format, or OpenMetrics where Accept asks for it."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
+        return Response(encode(registry), headers={"content-type": content_type})
 
     return routes
 
