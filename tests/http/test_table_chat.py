@@ -120,6 +120,15 @@ def test_a_reply_has_the_notes_that_openais_reasons_to_end_do_not_tell(cut: str 
     assert reply.whole()["choices"][0]["message"]["content"].replace("\n\n", " ") == f"So{added}"
 
 
+def test_each_number_of_a_citation_is_annotated() -> None:
+    source = {"title": "One", "url": "https://example.org/1"}
+    reply = Reply("table:documents", "1", sources=[{**source, "n": 1}, {**source, "n": 2, "title": None}])
+    reply.add(AnswerEvent("delta", {"text": "Open Settings [1, 2, 3]."}, 3))
+    cited = [each["url_citation"] for each in reply.annotations()]
+    assert [each["title"] for each in cited] == ["One", "https://example.org/1"]
+    assert {reply.text[each["start_index"] : each["end_index"]] for each in cited} == {"[1, 2, 3]"}
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_chores_of_chat_programs_ask_no_model(asked: Asked, chat: openai.OpenAI, stream: bool) -> None:
     history = f"<chat_history>\nUSER: {QUESTION}\nASSISTANT: Open Settings.\n</chat_history>"

@@ -4,10 +4,10 @@ import re
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-from pgembedd.answers.prompt import REFUSAL
+from pgembedd.answers.prompt import CITATION, REFUSAL, cited_numbers
 
-_CITATION = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
-_OPEN = re.compile(r"\[[\d\s,]{0,40}\Z")
+OPEN_CITATION = re.compile(r"\[[\d\s,]{0,40}\Z")
+"""The end of a text that may be the beginning of a citation."""
 
 REPEATED_CHARACTERS = 600
 PROBE_CHARACTERS = REPEATED_CHARACTERS // 4
@@ -29,8 +29,8 @@ class Citations:
     def add(self, text: str) -> list[int]:
         """Takes the next part of the answer; returns the valid numbers that it cites for the first time."""
         text = self._rest + text
-        found = [int(n) for match in _CITATION.finditer(text) for n in match[1].split(",")]
-        opened = _OPEN.search(text)
+        found = [n for match in CITATION.finditer(text) for n in cited_numbers(match)]
+        opened = OPEN_CITATION.search(text)
         self._rest = opened[0] if opened else ""
         new: list[int] = []
         for n in found:

@@ -5,8 +5,10 @@ from typing import Any
 
 from markupsafe import escape
 
-_TOKEN = re.compile(r"\[\d{1,4}\]|\s+|[^\s\[]+|\[")
-_INCOMPLETE = re.compile(r"\[\d{0,4}$")
+from pgembedd.answers.citations import OPEN_CITATION
+from pgembedd.answers.prompt import CITATION, cited_numbers
+
+_TOKEN = re.compile(rf"{CITATION.pattern}|\s+|[^\s\[]+|\[")
 _ENDS = (".", "!", "?", "…", ":")
 
 
@@ -22,7 +24,7 @@ class Sentences:
     def add(self, text: str) -> str:
         """Returns the HTML of a part of the text. The beginning of a citation waits for its end."""
         text = self._waiting + text
-        held = _INCOMPLETE.search(text)
+        held = OPEN_CITATION.search(text)
         self._waiting = held[0] if held else ""
         complete = text[: held.start()] if held else text
         return "".join(self._token(found[0]) for found in _TOKEN.finditer(complete))
@@ -37,16 +39,22 @@ class Sentences:
         if token.isspace():
             self._space += token
             return ""
-        number = int(token[1:-1]) if token.startswith("[") and token.endswith("]") and len(token) > 2 else 0
-        if number in self.sources:
+        citation = CITATION.fullmatch(token)
+        numbers = [] if citation is None else cited_numbers(citation)
+        if any(number in self.sources for number in numbers):
             shown, self._space = " " if self._space and self._open else "", ""
-            self.cited.add(number)
-            self._cited += [] if number in self._cited else [number]
-            return f'{self._begin()}{shown}<a class="cite" href="#source-{number}">[{number}]</a>'
+            return f"{self._begin()}{shown}{''.join(map(self._cite, numbers))}"
         closed = self._close() if self._space and (self._ended or "\n\n" in self._space) else ""
         shown, self._space = (" " if self._space and self._open else ""), ""
         self._ended = token.endswith(_ENDS)
         return f"{closed}{self._begin()}{shown}{escape(token)}"
+
+    def _cite(self, number: int) -> str:
+        if number not in self.sources:
+            return f"[{number}]"
+        self.cited.add(number)
+        self._cited += [] if number in self._cited else [number]
+        return f'<a class="cite" href="#source-{number}">[{number}]</a>'
 
     def _begin(self) -> str:
         if self._open:

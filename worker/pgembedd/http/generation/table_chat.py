@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from fastapi import Request
 
 from pgembedd.answers.generation import CUT
 from pgembedd.answers.progress import UNTAKEN_EVENT
+from pgembedd.answers.prompt import CITATION, cited_numbers
 from pgembedd.answers.questions import Question
 from pgembedd.answers.watch import Viewer
 from pgembedd.database.answers import AnswerEvent
@@ -27,7 +27,6 @@ from pgembedd.http.streams.while_connected import while_connected
 PREFIX = "table:"
 REMEMBERED_CHATS = 10_000
 AGAIN = "\n\n(The answer begins again.)\n\n"
-_CITATION = re.compile(r"\[(\d{1,4})\]")
 
 
 def messages_of(asked: dict[str, Any]) -> list[tuple[str, str]]:
@@ -141,9 +140,9 @@ class Reply:
         """Returns the citations of sources that have an address, where they stand in the text from `origin` on."""
         by_number = {source["n"]: source for source in self.sources if source["url"]}
         found = []
-        for match in _CITATION.finditer(self.text, self.begun):
-            if (source := by_number.get(int(match[1]))) is not None:
-                where = {"start_index": match.start() - origin, "end_index": match.end() - origin}
+        for match in CITATION.finditer(self.text, self.begun):
+            where = {"start_index": match.start() - origin, "end_index": match.end() - origin}
+            for source in filter(None, map(by_number.get, cited_numbers(match))):
                 cited = {**where, "url": source["url"], "title": source["title"] or source["url"]}
                 found.append({"type": "url_citation", "url_citation": cited})
         return found
