@@ -35,7 +35,8 @@ def test_docx_has_headings_by_style_lists_and_tables() -> None:
             "<w:p><w:r><w:delText>deleted</w:delText><w:tab/><w:t>kept</w:t></w:r></w:p>",
         ]
     )
-    document = parsed(docx(body, footnotes=f'<w:f xmlns:w="w">{paragraph("A note.")}</w:f>'))
+    notes = "".join(f"<w:footnote>{each}</w:footnote>" for each in (paragraph("A note."), paragraph("last", level=0)))
+    document = parsed(docx(body, footnotes=f'<w:footnotes xmlns:w="w">{notes}</w:footnotes>'))
     first, second = document.pages
 
     assert document.kind == "docx"
@@ -44,7 +45,7 @@ def test_docx_has_headings_by_style_lists_and_tables() -> None:
     assert second.headings == ("Birds",)
     assert second.text.split("\n\n") == [
         *("## Of the air", "Swifts fly.", "- one\n  - two", "| a | b |\n| --- | --- |\n| c | \\| |"),
-        *("\\# no heading", "kept", "A note."),
+        *("\\# no heading", "kept", "A note.", "- last"),
     ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
 from contextlib import closing, suppress
 from dataclasses import replace
+from email.message import EmailMessage
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from pgembedd.documents.confinement import landlock_version
 from pgembedd.documents.document import Page
 from pgembedd.documents.parsers import Limits, ParserEndedError, Parsers, UnreadableFile
 from pgembedd.errors import ConfigurationError
-from tests.documents.files import xlsx
+from tests.documents.files import docx, paragraph, xlsx
 from tests.support.waiting import eventually
 
 FILE = b"# Birds\n\nThe swift sleeps in flight.\n"
@@ -122,6 +123,17 @@ def test_a_file_that_needs_too_much_memory_is_unreadable(file: bytes) -> None:
         with pytest.raises(UnreadableFile, match=r"PGEMBEDD_PARSE_MEMORY_MB \(64\)"):
             parsers.submit(file).result()
         assert parsers.submit(FILE).result().pages == (PAGE,)
+
+
+def test_an_attachment_that_needs_too_much_memory_is_not_left_out() -> None:
+    message = EmailMessage()
+    message["Subject"], message["From"] = "Of birds", "ada@example.org"
+    message.set_content("See below.")
+    message.add_attachment(docx(paragraph("bird " * 3_000_000)), "application", "octet-stream", filename="birds.docx")
+    said = r"needs more memory than PGEMBEDD_PARSE_MEMORY_MB \(128\)"
+    limits = Limits(timeout_s=60, memory_mb=128, file_max_mb=32)
+    with closing(Parsers(processes=1, limits=limits)) as parsers, pytest.raises(ParserEndedError, match=said):
+        parsers.submit(message.as_bytes()).result()
 
 
 def test_a_file_that_is_too_large_is_not_sent(parsers: Parsers) -> None:

@@ -41,7 +41,9 @@ def read_mail(file: bytes, read: Callable[[bytes], Document]) -> Document:
         above = (subject, name) if subject else (name,)
         try:
             found = read(_attached(part))
-        except Exception:  # of no kind that is read, encrypted, damaged
+        except MemoryError:
+            raise  # read in a new process, it may have room
+        except BaseException:  # of no kind that is read, encrypted, damaged; also a panic of Rust
             unread.append(name)
             continue
         notes += [f"{name}: {note}" for note in found.notes]

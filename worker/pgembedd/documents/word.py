@@ -129,8 +129,10 @@ class _Body(Target):
             self._add(self._open.pop())
         elif name == "tbl" and self._rows:
             self._end_table(self._rows.pop())
-        elif name == "body":
-            self._end_list()
+
+    def close(self) -> None:
+        """Ends the list that a part ends with; called by the parser."""
+        self._end_list()
 
     def _add(self, paragraph: _Paragraph) -> None:
         text = "".join(paragraph.texts).strip()
