@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pgembedd.database.connection_errors import UserCodeError, is_connection_error
+from pgembedd.database.connection_errors import TRANSIENT, UserCodeError, is_connection_error
 from pgembedd.errors import DatabaseUnavailableError, refusal_text
 from pgembedd.http.errors.refusals import Refusal
 
@@ -115,13 +115,9 @@ def translate_errors() -> Iterator[None]:
         raise Refusal(422, refusal_text(refused.diag)) from None
     except psycopg.DataError:
         raise Refusal(422, "The body holds something that Postgres cannot keep as JSON.") from None
-    except (
-        psycopg.errors.LockNotAvailable,
-        psycopg.errors.QueryCanceled,
-        psycopg.errors.SerializationFailure,
-        psycopg.errors.DeadlockDetected,
-    ):
-        raise Refusal(503, "Another transaction in the database blocks this; send it again.", "busy") from None
+    except TRANSIENT:
+        sentence = "Another transaction in the database, or a limit of its server, blocks this; send it again."
+        raise Refusal(503, sentence, "busy") from None
     except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege):
         sentence = "The database is not ready for this: run `pgembedd migrate`, then `pgembedd doctor`."
         raise Refusal(503, sentence) from None
