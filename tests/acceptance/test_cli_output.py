@@ -34,6 +34,17 @@ def test_a_full_disk_is_a_sentence(database: Database, arguments: Sequence[str])
         assert (code, complaints.read()) == (1, "pgembedd: No space left on device.\n")
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["search", "--help"]])
+def test_nothing_is_said_where_the_reader_has_left(arguments: Sequence[str]) -> None:
+    """As `head` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as left, TemporaryFile("w+") as complaints:
+        code = start("pgembedd", arguments, dict(os.environ), left.fileno(), complaints.fileno()).wait()
+        complaints.seek(0)
+        assert (code, complaints.read()) == (1, "")
+
+
 @pytest.mark.slow
 def test_a_pipe_gets_whole_lines_in_any_encoding(database: Database) -> None:
     name = "a_name_of_more_than_twenty_characters"

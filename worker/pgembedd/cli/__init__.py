@@ -93,9 +93,7 @@ def main() -> None:
     """Entry point: an error that a user can fix is one sentence, not a traceback."""
     escape_unencodable()
     try:
-        code = cli.main(standalone_mode=False) or 0
-        sys.stdout.flush()  # here, where an error becomes a sentence
-        sys.exit(code)
+        sys.exit(cli.main(standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the process while Python waits for threads
         sys.exit(130)
@@ -105,9 +103,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except PgembeddError as error:
         fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:
         discard_output()
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
