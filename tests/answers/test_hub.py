@@ -84,3 +84,24 @@ def test_readers_that_cannot_be_started_keep_no_viewer_waiting(refused: list[str
             hub.leave(feed, one)
 
     asyncio.run(watch())
+
+
+def readers() -> set[threading.Thread]:
+    """The threads that read for several viewers at a time."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("answer reader")}
+
+
+def test_the_threads_that_read_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.0)
+
+    async def watch() -> None:
+        hub, others = made(), readers()
+        viewers = [viewer(rights, [1]) for rights in ("ann", "bob")]
+        feeds = [hub.join(uuid4(), one) for one in viewers]
+        await asyncio.to_thread(eventually, lambda: readers() > others)
+        for feed, one in zip(feeds, viewers, strict=True):
+            hub.leave(feed, one)
+        hub.close()
+        assert readers() <= others
+
+    asyncio.run(watch())

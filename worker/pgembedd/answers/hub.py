@@ -80,6 +80,10 @@ class AnswerHub:
                 self._feeds.pop(feed.key, None)
         feed.forget(viewer)
 
+    def close(self) -> None:
+        """Ends the threads that read, once what they read is there."""
+        self._readers.shutdown()
+
     # -- in the thread -----------------------------------------------------------------------------------
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -76,8 +76,8 @@ class ServiceContext:
         self.search_models = SearchModels(models, self.batcher, self.reranker, http)
         self._known: dict[str, dict[str, Pipeline]] = {}  # by role
         self.listener = None if conninfo is None else Listener(conninfo, pooled=pooled, on_change=observer.connection)
-        hub = AnswerHub(self.listener, self.stopping, sentence_of, _passes)
-        self.answers = Answers(self.search_roles, self.searches, hub, ViewerPlaces(http.http_max_listeners))
+        self._hub = AnswerHub(self.listener, self.stopping, sentence_of, _passes)
+        self.answers = Answers(self.search_roles, self.searches, self._hub, ViewerPlaces(http.http_max_listeners))
         self.streams = OpenStreams(self.stopping, http.http_heartbeat_s)
         self.started = threading.Event()  # the worker has loaded a model, or tried them all
         self.unpooled = ThreadPoolExecutor(UNPOOLED_THREADS, "unpooled")  # requests that the batcher does not take
@@ -115,7 +115,10 @@ class ServiceContext:
             self.listener.close()
         self.search_roles.close()
         self.finished = close_with_timeout(
-            self.batcher.close, self.reranker.close, partial(self.unpooled.shutdown, cancel_futures=True)
+            self.batcher.close,
+            self.reranker.close,
+            self._hub.close,
+            partial(self.unpooled.shutdown, cancel_futures=True),
         )
 
 

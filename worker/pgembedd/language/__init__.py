@@ -1,6 +1,6 @@
 """Language models: a session over a server that speaks Ollama's or OpenAI's protocol; Hugging Face's tasks.
 
-Of the rest of the package it imports the errors, the settings and the log. No model runs in this process.
+No model runs in this process.
 """
 
 from pgembedd.language.endpoint import Endpoint, Mode

@@ -1,7 +1,4 @@
-"""Text to vectors, and pairs of texts to scores: models as data, their files, the graph, the session.
-
-It imports no other room but `text`, which cuts texts.
-"""
+"""Text to vectors, and pairs of texts to scores: models as data, their files, the graph, the session."""
 
 from pgembedd.model.catalogue import DefaultModel, default_model, is_cached, pull
 from pgembedd.model.files.model_files import FileOptions

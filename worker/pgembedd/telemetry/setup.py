@@ -5,7 +5,7 @@ from pgembedd.telemetry.observer import SILENT, Observer, ObserverGroup
 
 
 def observer_of(*, with_metrics: bool) -> Observer:
-    """Returns the observer of this process. ConfigurationError where a required package is missing."""
+    """Returns the observer of this process; SILENT where the package of the metrics is missing."""
     parts: list[Observer] = []
     if with_metrics:
         try:

@@ -75,7 +75,7 @@ class Curves:
 
 @contextmanager
 def connection_for_page(service: ServiceContext) -> Iterator[psycopg.Connection]:
-    """Yields a connection. Refusal 503 where there is no database, or it lacks the schema or the rights."""
+    """Yields a connection. Refusal 501 without a database, 502 or 503 without a connection, schema or rights."""
     if service.database is None:
         raise Refusal(501, "This service runs with --no-database: there are no pipelines to look at.", "no_database")
     with service.database.connection() as connection:

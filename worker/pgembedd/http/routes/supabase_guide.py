@@ -41,7 +41,7 @@ def process(service: ServiceContext, jobs: Sequence[tuple[str, Any]]) -> list[Ou
     """Embeds the rows of jobs, each given as JSON text and parsed; returns the outcome of each.
 
     Runs with the rights of the service's role; a transaction for each read and each write, none while the model works.
-    Refusal 503 without a database, PgembeddError without the default model: then nothing was done.
+    Refusal 502 or 503 without a connection, PgembeddError without the default model: then nothing was done.
     """
     assert service.database is not None
     embedder = service.served.get(None)
