@@ -137,7 +137,7 @@ begin
         made := _ensure_indexes(made, index_when, index_within);
     end if;
     made := _insert_pipeline(made);
-    perform _regenerate(made);
+    perform _regenerate(made), _rename_in_comments(made);
     perform _generate(p) from pipeline p where p.source = made.embedding_table;  -- their jobs tell of ours
     perform _tell_of_model(made), _propose_chunks(made);
     queued := case when backfill is false or not _may_have_rows(made.source) then 0

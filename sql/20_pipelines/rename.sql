@@ -32,7 +32,7 @@ begin
     update pipeline p set name = made.name where p.id = made.id;
 end $$;
 
--- Writes the name of the pipeline into what the comments on its tables say of it.
+-- Writes the name of the pipeline into the comments on its tables, where these are ours.
 create or replace function pgembedd_internal._rename_in_comments(one pgembedd_internal.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp

@@ -21,7 +21,7 @@ end $$;
 comment on function pgembedd.publish_vectors is
     'Add the table that gets a pipeline''s vectors to a publication, for subscribers; returns its name.';
 
--- Not where the publication is of all tables or of a schema: then there is no table of its own to take out.
+-- Not where the publication is of all tables or of a schema alone: then there is no table of its own to take out.
 create or replace function pgembedd.unpublish_vectors(pipeline text, publication text default 'supabase_realtime')
 returns boolean
 language plpgsql

@@ -252,6 +252,11 @@ def test_an_embedding_table_is_emptied_and_taken_over(left: psycopg.Connection) 
     assert rows(left, "select embedding::text from chunks where id = 3") == [(str(made_up("new")).replace(" ", ""),)]
 
 
+def test_the_comment_on_a_table_that_is_taken_over_names_the_new_pipeline(left: psycopg.Connection) -> None:
+    chunked(left, pipeline="texts", existing_vectors="keep")
+    assert value(left, "select obj_description('chunks'::regclass)").endswith('by the pipeline "texts".')
+
+
 STRANGE = {
     "alter table chunks drop chunk_index cascade": "it has no column chunk_index",
     "alter table chunks alter embedding type halfvec(4) using '[1,2,3,4]'": (
