@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from pgembedd.fetch.errors import FetchError
 from pgembedd.fetch.fetcher import Fetcher
 from pgembedd.settings import Settings
+
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
@@ -103,6 +106,18 @@ def test_a_folder_with_a_path_that_is_too_long_is_not_listed(folder: Path) -> No
     os.close(here)
     with pytest.raises(FetchError, match="A folder cannot be read: File name too long"):
         list(Fetcher(Settings(uris=f"file://{folder}/")).list(f"file://{folder}/", ["file:///"]))
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="this system has no /dev/shm")
+@pytest.mark.parametrize(("seconds", "modified"), [(10**12, "9999-12-31"), (-(10**12), "0001-01-01")])
+def test_a_time_that_is_no_date_is_the_last_or_first_one(seconds: int, modified: str) -> None:
+    """As a file system may have it that is not ext4."""
+    with TemporaryDirectory(dir=MEMORY) as folder:
+        file = Path(folder, "a")
+        file.touch()
+        os.utime(file, (seconds, seconds))
+        ((listed,),) = Fetcher(Settings(uris="file:///")).list(f"file://{folder}/", ["file:///"])
+    assert listed.modified == f"{modified}T00:00:00+00:00"
 
 
 def test_a_prefix_that_names_no_place_is_why_its_pipeline_is_not_served(folder: Path) -> None:

@@ -13,6 +13,9 @@ from pgembedd.fetch.errors import FetchError
 from pgembedd.fetch.fetched import PAGE, Fetched, Listed, too_large
 from pgembedd.fetch.uri import Uri
 
+_FIRST_S, _LAST_S = (datetime(*day, tzinfo=UTC).timestamp() for day in ((1, 1, 1), (9999, 12, 31)))
+"""What Python has dates for; a file system may have other times."""
+
 
 def fetch_file(uri: Uri, bounds: Sequence[Iterable[Uri]], validator: str | None, most_bytes: int) -> Fetched | None:
     """Returns a file whose real path is below one prefix of each of the `bounds`; None for that of the validator.
@@ -56,7 +59,8 @@ def _files_below(uri: Uri, folder: str) -> Iterator[Listed]:
             with suppress(FileNotFoundError):  # it was deleted meanwhile
                 status = os.lstat(path)
                 if stat.S_ISREG(status.st_mode):
-                    modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
+                    seconds = min(max(status.st_mtime, _FIRST_S), _LAST_S)
+                    modified = datetime.fromtimestamp(seconds, UTC).isoformat()
                     below = quote(os.fsencode(os.path.relpath(path, folder)))
                     yield Listed(uri.text + below, status.st_size, _version(status), modified)
 
