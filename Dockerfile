@@ -35,6 +35,8 @@ COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY worker/pgembedd worker/pgembedd
 COPY migrations migrations
 COPY sql sql
+# The repository whose pages messages name (hatch_build.py).
+ARG PGEMBEDD_REPOSITORY_URL=
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation -w /wheels . \
     && /opt/pgembedd/bin/pip install --no-deps --no-index /wheels/*.whl
 

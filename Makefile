@@ -34,7 +34,7 @@ FULL_recall    := --full
 FULL_search    := --full
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-documents demo-answers up test test-slow test-release test-clients test-engines \
+.PHONY: help setup setup-debian demo demo-documents demo-answers up test test-slow test-release test-clients test-engines \
     test-cluster \
     test-failover test-postgres test-postgres-all test-upgrade faults faults-chain lint format bench bench-full bench-gpu \
     bench-setup bench-report lock image wheel ci check-wheel test-wheel test-image test-default-model sbom \
@@ -44,8 +44,15 @@ FULL_search    := --full
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' Makefile
 
-setup: $(STAMP) ## Make .venv with exactly the locked versions, and fetch the model that tests use
+# An environment whose Python is no longer there, or is of another version by now, is made anew.
+setup: ## Make .venv with exactly the locked versions, and fetch the model that tests use
+	@$(BIN)/python -c 'import pip' 2>/dev/null || rm -rf $(VENV)
+	@$(MAKE) --no-print-directory $(STAMP)
 	@$(BIN)/pgembedd model pull all-MiniLM-L6-v2
+
+setup-debian: ## Install what the tests of faults need besides, on Debian (needs root)
+	@apt-get -q update
+	@apt-get -q -y --no-install-recommends install iproute2
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pgembedd needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 " + "setup")'
@@ -199,15 +206,17 @@ lock: ## Write the lock files again from pyproject.toml (needs uv and npm)
 
 # The engine that builds the image: docker, podman or buildah. MODEL is the model to put into it, none by default; BASE
 # is the image that it is made from, by its digest in a release (make pin-base); GPU=1 puts CUDA into it.
+# In a release the image is called by its version (0.2.0 for the tag v0.2.0) in REGISTRY, with SUFFIX for the model.
 ENGINE ?= docker
-IMAGE  ?= pgembedd
+IMAGE  ?= $(if $(REGISTRY),$(REGISTRY):$(TAG:v%=%)$(SUFFIX),pgembedd)
 MODEL  ?=
 BASE   ?=
 GPU    ?=
 
 image: ## Build the image pgembedd (ENGINE=podman, MODEL=gte-small, IMAGE=name:tag, BASE=python@sha256:…, GPU=1)
 	@$(ENGINE) build -t $(IMAGE) $(if $(MODEL),--build-arg MODEL=$(MODEL)) $(if $(BASE),--build-arg BASE=$(BASE)) \
-	    $(if $(GPU),--build-arg GPU=$(GPU)) .
+	    $(if $(GPU),--build-arg GPU=$(GPU)) \
+	    $(if $(PGEMBEDD_REPOSITORY_URL),--build-arg PGEMBEDD_REPOSITORY_URL=$(PGEMBEDD_REPOSITORY_URL)) .
 
 wheel: $(STAMP) ## Build the wheel and the source archive into dist/
 	@rm -rf dist/*.whl dist/*.tar.gz
@@ -287,5 +296,5 @@ docs-serve: docs ## Build it, and serve it on 127.0.0.1:8000 (PORT=)
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(or $(PORT),8000)
 
 clean: ## Remove the virtual environment, the private Postgres and the caches in this checkout
-	@if [ -x $(BIN)/pgembedd ]; then $(BIN)/pgembedd postgres remove --quiet --yes; fi
+	@if $(BIN)/python -c 'import pgembedd' 2>/dev/null; then $(BIN)/pgembedd postgres remove --quiet --yes; fi
 	@rm -rf $(VENV) $(PEERS) $(PEERS)-optimum $(TOOLS) $(CLIENTS) $(CLUSTER) $(FAILOVER) .pgembedd .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

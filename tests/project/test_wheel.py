@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from email import message_from_string
 from email.message import Message
@@ -88,6 +89,20 @@ def test_the_extra_all_is_every_other_extra(wheel: Path) -> None:
 
     assert needed["all"] == set().union(*(needed[extra] for extra in ("documents", "embedded", "http", "mcp", "otel")))
     assert set(needed) == {"", *PROJECT["optional-dependencies"]}
+
+
+def test_the_source_archive_holds_the_checkout(wheel: Path) -> None:
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("this is no checkout of git")
+    (archive,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        held = {name.partition("/")[2] for name in files.getnames()}
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert {*listed.split("\0")[:-1]} <= held
+    assert not any(name.startswith((".venv", ".git/", "dist/", "build/")) for name in held)
 
 
 def test_the_source_archive_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
