@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pgembedd.http.generation.chat_chores import chore_reply
+from tests.support.bounded import said_by
 
 QUESTION = "How do I reset my password?"
 HISTORY = f"\n### Chat History:\n<chat_history>\nUSER: {QUESTION}\nASSISTANT: Open the settings.\n</chat_history>"
@@ -84,3 +85,9 @@ def test_a_long_question_makes_a_short_title() -> None:
     assert len(title) <= 61
     assert title.endswith("word…")
     assert chore_reply([("user", LIBRECHAT)]) == "Questions"
+
+
+def test_many_empty_lines_take_a_moment() -> None:
+    program = "from pgembedd.http.generation.chat_chores import chore_reply as r; "
+    program += f"print(r([('user', {LIBRECHAT!r} + '\\n' * 1_000_000)]))"
+    assert said_by(program) == "Questions\n"

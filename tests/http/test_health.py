@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgembedd.errors import ModelUnavailableError
+from pgembedd.http.connection_pool import DatabasePool
+from pgembedd.http.queue_look import QueueLook
 from pgembedd.model import Session
 from pgembedd.model.embedder import Embedder
 from tests.support.databases import Database
@@ -122,6 +125,16 @@ def test_a_worker_that_may_build_no_index_is_well(roles: Roles, database: Databa
     with worker_thread(conninfo, only(model)) as worker, serving(only(model), conninfo, worker=worker) as client:
         eventually(lambda: worker._threads["index"].is_alive())
         assert checks(client, "/livez") == (200, {"loop": "ok"})
+
+
+def test_probes_wait_for_one_look_at_the_queues() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        queues = QueueLook(DatabasePool(f"host=127.0.0.1 port={port} dbname=db user=me sslmode=disable"))
+        before = threading.active_count()
+        for _ in range(5):
+            assert queues.recent(0.0).rows is None
+        assert threading.active_count() == before + 1
 
 
 def test_a_worker_beside_it_is_looked_at(database: Database, model: Session) -> None:

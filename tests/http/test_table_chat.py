@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -273,6 +275,21 @@ def test_a_chat_without_a_worker_is_unavailable(asked: Asked, chat: openai.OpenA
     with asked.database.connect() as connection:  # it will be asked again
         state = "select status from pgembedd_internal.answer where id = %s"
         eventually(lambda: value(connection, state, asked.newest()) == "stopped")
+
+
+def test_a_chat_goes_on_with_a_new_token(asked: Asked) -> None:
+    import openai
+
+    questions = [f"{QUESTION} {uuid4()}", "And then?"]
+    for number, expires_in_s in ((1, 300), (2, 600)):
+        said: Any = [{"role": "user", "content": one} for one in questions[:number]]
+        key = signed(sub="ann", exp=int(time.time()) + expires_in_s)
+        with openai.OpenAI(base_url=f"{asked.client.base_url}/v1", api_key=key, max_retries=0) as chat:
+            while_answering(asked, partial(chat.chat.completions.create, model="table:documents", messages=said))
+    with asked.database.connect() as connection:
+        asking = "select question from pgembedd_internal.answer where thread = "
+        asking += "(select thread from pgembedd_internal.answer where question = %s) order by asked_at"
+        assert column(connection, asking, questions[0]) == questions
 
 
 def test_chats_that_begin_alike_are_not_mixed(asked: Asked, chat: openai.OpenAI) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from pgembedd.text.headings import MOST_CHARACTERS, Headings
+from tests.support.bounded import said_by
 from tests.support.sql import value
 from tests.support.transaction import connection
 
@@ -63,3 +64,9 @@ def test_sql_knows_the_same(connection: psycopg.Connection) -> None:
     shown = "select pgembedd_internal._search_headings('{Install}', %s, %s)"
     for chunk in ("Before.", "## Linux", "Use a shell.", "### Debian\n\n#### Old\n\nUse apt.", "Use apt.", "Use pkg."):
         assert path(*value(connection, shown, TEXT, chunk)) == Headings(TEXT, ["Install"]).at(TEXT.index(chunk))
+
+
+def test_many_blanks_in_a_heading_take_a_moment() -> None:
+    program = "from pgembedd.text.headings import Headings; "
+    program += "print(len(Headings('# a' + ' ' * 1_000_000 + 'b').at(0)))"
+    assert said_by(program) == "300\n"

@@ -50,6 +50,8 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
         redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=assistants.running,
+        # FastAPI's own spans and logs have arguments of requests; older versions ignore it.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.include_router(health.router(service, worker_health))
     language = (openai_models, generate, chat, tasks, answers)

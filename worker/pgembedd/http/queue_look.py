@@ -37,7 +37,8 @@ class QueueLook:
 
     def __init__(self, database: DatabasePool) -> None:
         self._database = database
-        self._lock = threading.Lock()
+        self._lock, self._starting = threading.Lock(), threading.Lock()
+        self._looking: threading.Thread | None = None  # that `recent` waits for
         self._until = 0.0
         self._last = Look(None, 0, up=False, seconds=0.0)
 
@@ -51,8 +52,11 @@ class QueueLook:
 
     def recent(self, wait_s: float) -> Look:
         """Returns the same, but waits no longer than `wait_s` for a new look."""
-        looking = threading.Thread(target=self.look, name="queues", daemon=True)
-        looking.start()
+        with self._starting:
+            if self._looking is None or not self._looking.is_alive():
+                self._looking = threading.Thread(target=self.look, name="queues", daemon=True)
+                self._looking.start()
+            looking = self._looking
         looking.join(wait_s)
         return self._last
 

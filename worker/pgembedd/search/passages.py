@@ -9,7 +9,7 @@ READ_CHARACTERS = 2_000
 MARKS = ("\x0e", "\x0f")
 """Around the words of the query in a passage: in no text that is to be read."""
 
-_WORD = re.compile("\x0e([^\x0f]*)\x0f")
+_WORD = re.compile("\x0e([^\x0e\x0f]*)\x0f")
 _MARK = re.compile("[\x0e\x0f]")
 _REST_OF_WORD = re.compile(r"\S*\s+")
 _BLANKS = " \t\n\r"

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 _FENCE = re.compile(r"^(```|~~~).*?(?:^\1|\Z)", re.MULTILINE | re.DOTALL)
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^(#{1,6})[ \t]+(.*)$", re.MULTILINE)
 MOST_CHARACTERS = 300
 """Of the headings above a place: the outermost are left out where they are longer."""
 
@@ -18,7 +18,7 @@ class Headings:
         self._starts, self._written = [0], [_written(path)]
         end = -1
         for found in _HEADING.finditer(_FENCE.sub(lambda fence: " " * len(fence[0]), text)):
-            path = [*path[: len(found[1]) - 1], found[2]]
+            path = [*path[: len(found[1]) - 1], found[2].rstrip(" \t")]
             if text[max(end, 0) : found.start()].strip() or end < 0 < found.start():
                 self._starts.append(found.start())
                 self._written.append(_written(path))

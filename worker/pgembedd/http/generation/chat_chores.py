@@ -18,7 +18,8 @@ _TITLE = re.compile(
     r"|please generate a concise title \(max 40 characters\) for a conversation)",
     re.IGNORECASE | re.DOTALL,
 )
-_FIRST_TURN = re.compile(r"^\W*(?:user|human)\W*:\s*(.+)$", re.IGNORECASE | re.MULTILINE)
+# Within a line: each of many empty lines would be looked through up to the last one.
+_FIRST_TURN = re.compile(r"^[^\w\n]*(?:user|human)[^\w\n]*:\s*(.+)$", re.IGNORECASE | re.MULTILINE)
 
 
 def chore_reply(messages: list[tuple[str, str]]) -> str | None:

@@ -65,7 +65,7 @@ class Threads:
 
 
 def _chat_key(caller: Caller, pipeline: str, questions: list[str]) -> str:
-    written = json.dumps([caller.search_url, caller.claims, pipeline, questions], default=str)
+    written = json.dumps([*caller.user, pipeline, questions])  # as in SQL, a thread is its user's, with each new token
     return hashlib.sha256(written.encode()).hexdigest()
 
 

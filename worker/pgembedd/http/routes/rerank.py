@@ -12,7 +12,7 @@ from typing_extensions import TypeAliasType
 
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, responses
-from pgembedd.http.models.embedding import check_tokens, estimated_tokens
+from pgembedd.http.models.embedding import about_tokens, check_tokens
 from pgembedd.http.routes.bodies import one_error
 from pgembedd.model.reranker import Scores
 from pgembedd.search.fields import Name
@@ -91,7 +91,8 @@ async def _rerank(service: ServiceContext, asked: RerankRequest, request: Reques
     texts = [each if isinstance(each, str) else each.text for each in asked.documents]
     _check_shape(asked.query, texts)
     reranker = await run_in_threadpool(service.reranker.get, asked.model)
-    tokens = estimated_tokens((asked.query + text for text in texts), reranker.max_tokens)
+    of_query = about_tokens(asked.query)
+    tokens = sum(min(of_query + about_tokens(text), reranker.max_tokens) for text in texts)
     check_tokens(service.http, tokens, "The documents, each with the query, have", param="documents")
     started = await run_in_threadpool(service.reranker.start, reranker, asked.query, texts)
     scores = await service.result_of(started, request, "scores")
