@@ -17,6 +17,7 @@ HEADER = """\
 #     --from-literal=owner-url='postgresql://owner:...@db/app' \\
 #     --from-literal=worker-url='postgresql://embedder:...@db/app' \\
 #     --from-literal=http-tokens="$(openssl rand -hex 32)"
+#   kubectl delete job pgembedd-migrate --ignore-not-found    # one that is there cannot be altered
 #   kubectl apply -f deploy/kubernetes.yaml
 #
 # `embedder` is a login role that the owner gave its rights with select pgembedd.grant_worker('embedder').

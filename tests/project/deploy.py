@@ -23,6 +23,7 @@ DOCKERFILE = ROOT / "Dockerfile"
 UNIT = ROOT / "deploy" / "pgembedd.service"
 KUBERNETES = ROOT / "deploy" / "kubernetes.yaml"
 CHART = ROOT / "deploy" / "chart"
+ALERTS = ROOT / "deploy" / "alerts.yaml"
 DROP_IN = ROOT / "deploy" / "pgembedd.service.d" / "http.conf"
 FILES = (COMPOSE, DOCKERFILE, UNIT, DROP_IN, KUBERNETES)
 

@@ -2,18 +2,22 @@
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from pgembedd.settings import HttpSettings
+from pgembedd.settings import HttpSettings, Settings
 from tests.project.chart import objects, plain, rendered
-from tests.project.deploy import CHART, KUBERNETES, ROOT, STOP_S, run_tool, tool
+from tests.project.deploy import ALERTS, CHART, KUBERNETES, ROOT, STOP_S, instructions, run_tool, tool
 
 ALL = (
     "--set=searches=true,http.replicas=2,autoscaling.enabled=true,podDisruptionBudget.enabled=true",
-    "--set=podMonitor.enabled=true,settings.PGEMBEDD_PRECISION=int8,settings.PGEMBEDD_THREADS=2",
+    "--set=podMonitor.enabled=true,podMonitor.labels.release=prometheus",
+    '--set-json=settings={"PGEMBEDD_PRECISION":"int8","PGEMBEDD_GRACE_S":120.5,"PGEMBEDD_HTTP_MAX_INPUTS":1000000}',
+    "--set=settings.PGEMBEDD_PROVIDERS_FILE=/run/secrets/pgembedd/providers.toml,files={providers.toml}",
+    "--set=cacheClaim=models",
     f"--set=image.digest=sha256:{'0' * 64},image.pullSecrets[0].name=registry",
     "--set=networkPolicy.egress[0].ports[0].port=443",
 )
@@ -55,11 +59,40 @@ def test_what_it_makes_of_all_values() -> None:
         pod = deployment["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         assert container["image"].endswith(f"@sha256:{'0' * 64}")
-        assert pod["terminationGracePeriodSeconds"] > STOP_S
-        assert {"name": "PGEMBEDD_THREADS", "value": "2"} in container["env"]
+        assert pod["terminationGracePeriodSeconds"] > STOP_S - Settings().grace_s + 120.5
+        assert {"name": "PGEMBEDD_HTTP_MAX_INPUTS", "value": "1000000"} in container["env"]
         assert container["ports"] == [{"name": "http", "containerPort": HttpSettings().http_port}]
         files = {f"/run/secrets/pgembedd/{item['path']}" for item in _secret(pod)["items"]}
         assert files == {each["value"] for each in container["env"] if each["name"].endswith("_FILE")}
+        assert {"name": "cache", "persistentVolumeClaim": {"claimName": "models"}} in pod["volumes"]
+
+
+@pytest.mark.slow
+def test_prometheus_calls_the_job_as_the_alerts_do() -> None:
+    made = objects(rendered(*ALL))
+    monitor, worker = made["PodMonitor", "pgembedd"], made["Deployment", "pgembedd-worker"]
+    job = worker["spec"]["template"]["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+
+    assert set(re.findall(r'job="(\w+)"', ALERTS.read_text(encoding="utf-8"))) == {job}
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+
+@pytest.mark.slow
+def test_what_pods_may_read_and_where_they_write() -> None:
+    cache = dict(each.split("=", 1) for name, rest in instructions() if name == "ENV" for each in rest.split())
+    made = objects(rendered())
+    pod = made["Deployment", "pgembedd-worker"]["spec"]["template"]["spec"]
+    (copying,), (container,) = pod["initContainers"], pod["containers"]
+    writable = {each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")}
+
+    assert pod["terminationGracePeriodSeconds"] > STOP_S
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]  # who may read what is 0440
+    assert _secret(pod)["defaultMode"] == 0o440
+    assert _secret(made["Job", "pgembedd-migrate"]["spec"]["template"]["spec"])["defaultMode"] == 0o440
+    assert writable == {"/tmp", str(Path(cache["PGEMBEDD_CACHE_DIR"]).parent)}
+    assert copying["command"][-2:] == [cache["PGEMBEDD_CACHE_DIR"], "/cache"]
+    assert {"name": "cache", "mountPath": "/cache"} in copying["volumeMounts"]
+    assert cache["HF_HOME"].startswith(cache["PGEMBEDD_CACHE_DIR"])
 
 
 @pytest.mark.slow

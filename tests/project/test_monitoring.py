@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.project.deploy import ROOT, run_tool, tool
+from tests.project.deploy import ALERTS, ROOT, run_tool, tool
 
-ALERTS, DASHBOARD = ROOT / "deploy" / "alerts.yaml", ROOT / "deploy" / "grafana.json"
+DASHBOARD = ROOT / "deploy" / "grafana.json"
 OF_PROMETHEUS = {"up": {"job", "instance"}}
 
 
@@ -107,7 +107,7 @@ def test_panels_do_not_lie_upon_each_other() -> None:
 
 SERIES = {
     "PgembeddDown": ['up{job="pgembedd", instance="a"} 1 0x60'],
-    "PgembeddNoWorker": ["pgembedd_workers 1 0x60"],
+    "PgembeddNoWorker": ["pgembedd_workers 1 0x60", 'pgembedd_demand_seconds{pipeline="p"} 0 5x60'],
     "PgembeddDatabaseAway": ["pgembedd_database_up 1 0x60"],
     "PgembeddQueueAgeing": [
         'pgembedd_queue_oldest_age_seconds{pipeline="p", lane="fresh"} 0+60x60',
@@ -126,6 +126,7 @@ SERIES = {
     ],
 }
 QUIET = {
+    "PgembeddNoWorker": ["pgembedd_workers 1 0x60", 'pgembedd_demand_seconds{pipeline="p"} 5 0x60'],
     "PgembeddQueueAgeing": [
         'pgembedd_queue_oldest_age_seconds{pipeline="p", lane="fresh"} 0+60x60',
         'pgembedd_pipeline_state{pipeline="p", state="running"} 0x60',

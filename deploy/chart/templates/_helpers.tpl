@@ -75,7 +75,7 @@ spec:
     spec:
       {{- include "pgembedd.pod" . | nindent 6 }}
       # More than PGEMBEDD_GRACE_S, so that a drain is not cut short.
-      terminationGracePeriodSeconds: {{ .grace }}
+      terminationGracePeriodSeconds: {{ .Values.settings.PGEMBEDD_GRACE_S | default 20 | ceil | add 40 }}
       {{- with .own.nodeSelector }}
       nodeSelector:
         {{- toYaml . | nindent 8 }}
@@ -88,9 +88,18 @@ spec:
       affinity:
         {{- toYaml . | nindent 8 }}
       {{- end }}
+      initContainers:
+        # The models of the image, into a folder that can be written to.
+        - name: cache
+          {{- include "pgembedd.container" . | nindent 10 }}
+            - {name: cache, mountPath: /cache}
+          command: [cp, -au, /var/cache/pgembedd, /cache]
+          resources:
+            {{- toYaml .own.resources | nindent 12 }}
       containers:
         - name: {{ .component }}
           {{- include "pgembedd.container" . | nindent 10 }}
+            - {name: cache, mountPath: /var/cache}
           args: ["{{ .command }}"]
           env:
             - {name: DATABASE_URL_FILE, value: /run/secrets/pgembedd/worker-url}
@@ -103,7 +112,7 @@ spec:
             - {name: PGEMBEDD_SEARCH_URL_FILE, value: /run/secrets/pgembedd/search-url}
             {{- end }}
             {{- range $name, $value := .Values.settings }}
-            - {name: {{ $name }}, value: {{ $value | toString | quote }}}
+            - {name: {{ $name }}, value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}}
             {{- end }}
           ports:
             - {name: http, containerPort: 8432}
@@ -127,13 +136,22 @@ spec:
         - name: credentials
           secret:
             secretName: {{ .Values.secret }}
+            defaultMode: 0440
             items:
               - {key: worker-url, path: worker-url}
               - {key: http-tokens, path: http-tokens}
               {{- if .Values.searches }}
               - {key: search-url, path: search-url}
               {{- end }}
+              {{- range .Values.files }}
+              - {key: {{ . | quote }}, path: {{ . | quote }}}
+              {{- end }}
         - {name: tmp, emptyDir: {}}
+        {{- if .Values.cacheClaim }}
+        - {name: cache, persistentVolumeClaim: {claimName: {{ .Values.cacheClaim }}}}
+        {{- else }}
+        - {name: cache, emptyDir: {}}
+        {{- end }}
 {{- end }}
 
 {{- /* The pods that the Service leads to. */ -}}
