@@ -156,7 +156,7 @@ def test_what_a_stranger_made_in_our_schema_is_refused(roles: Roles, database: D
                 check_schema(own)
             with pytest.raises(SchemaError, match="belongs to the role"):
                 migrate(database.conninfo)
-            admin.execute(f"drop {what.replace('=(', '=(')}".encode())
+            admin.execute(f"drop {what}".encode())
     with connect(database.conninfo) as own:
         check_schema(own)
 

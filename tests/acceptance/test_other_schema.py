@@ -76,13 +76,13 @@ def test_the_probes_say_for_what_it_waits(empty_database: Database, command: str
     """No orchestrator restarts it for that."""
     with service(empty_database.conninfo, *arguments, command=command) as process:
         process.await_event("schema_waits")
-        eventually(lambda: httpx.get(f"{url(process)}/startupz", verify=PLAIN).status_code == 200)
-        assert httpx.get(f"{url(process)}/livez", verify=PLAIN).status_code == 200
-        ready = httpx.get(f"{url(process)}/readyz", verify=PLAIN)
+        eventually(lambda: httpx.get(f"{url(process)}/startupz", timeout=60, verify=PLAIN).status_code == 200)
+        assert httpx.get(f"{url(process)}/livez", timeout=60, verify=PLAIN).status_code == 200
+        ready = httpx.get(f"{url(process)}/readyz", timeout=60, verify=PLAIN)
         assert (ready.status_code, ready.json()["checks"]["database"]) == (503, NONE)
         migrate(empty_database.conninfo)
         process.await_event("schema_fits")
-        eventually(lambda: httpx.get(f"{url(process)}/readyz", verify=PLAIN).status_code == 200)
+        eventually(lambda: httpx.get(f"{url(process)}/readyz", timeout=60, verify=PLAIN).status_code == 200)
 
 
 @pytest.mark.slow

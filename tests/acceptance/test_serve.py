@@ -172,8 +172,8 @@ def test_a_model_that_is_not_there_ends_it(database: Database) -> None:
 def test_serve_starts_although_its_model_is_away_and_says_so(database: Database, tmp_path: Path) -> None:
     away = {"HF_HUB_OFFLINE": "1", "HF_HOME": f"{tmp_path}/hub", "PGEMBEDD_CACHE_DIR": f"{tmp_path}/cache"}
     with service(database.conninfo, PGEMBEDD_HTTP_MODELS="gte-small", **away) as process:
-        eventually(lambda: httpx.get(f"{url(process)}/startupz").status_code == 200)
-        ready = httpx.get(f"{url(process)}/readyz")
+        eventually(lambda: httpx.get(f"{url(process)}/startupz", timeout=60).status_code == 200)
+        ready = httpx.get(f"{url(process)}/readyz", timeout=60)
         assert (ready.status_code, ready.json()["missing"]) == (503, ["gte-small"])
         answer = httpx.post(f"{url(process)}/embed", json={"input": "hello world"}, timeout=60)
         assert answer.status_code == 503

@@ -120,6 +120,7 @@ def play_once(stage: str, folder: Path) -> None:
     results = Run([fault for fault in FAULTS if fault.stage == stage], folder, minutes=0, seed=1).results()
     print(table(results))
     assert not any(result.findings for result in results), [result.findings for result in results]
+    assert [result.name for result in results if not result.not_run and not result.times] == []
     not_run = {f"{result.name}: {result.not_run}" for result in results if result.not_run}
     if not_run:
         pytest.skip("; ".join(sorted(not_run)))

@@ -19,7 +19,7 @@ from tests.support.worker import WorkerProcess
 def refused(url: httpx.URL) -> bool:
     """Whether no new request is answered; a connection that was waiting to be accepted is reset."""
     try:
-        httpx.get(url.join("/livez"), trust_env=False, verify=PLAIN)
+        httpx.get(url.join("/livez"), timeout=60, trust_env=False, verify=PLAIN)
     except (httpx.NetworkError, httpx.RemoteProtocolError):
         return True
     return False

@@ -26,8 +26,9 @@ from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.model.vector_cache import VectorCache
 from tests.support.databases import Database
-from tests.support.documents import await_quiet, insert, make_documents, stale
+from tests.support.documents import await_quiet, backends, insert, make_documents, stale
 from tests.support.embedders import MODEL, Wrapped, only
+from tests.support.waiting import eventually
 from tests.support.worker import PATIENCE_S, brisk, worker_thread
 
 CLAIMS = 6
@@ -65,20 +66,22 @@ def test_the_model_has_the_next_claim_before_it_gives_up_the_last(
 def test_a_claim_goes_into_the_model_while_the_last_is_being_stored(
     database: Database, connection: psycopg.Connection, model: Session
 ) -> None:
-    """A trigger of the user's holds the first store up until two more claims have gone into the model."""
+    """A trigger of the user's holds the first store up until another claim has gone into the model."""
     make_documents(connection)
     connection.execute(
         "create function hold() returns trigger language plpgsql as "
         "$$ begin perform pg_advisory_xact_lock(1); return new; end $$;"
         "create trigger hold before update on documents for each row execute function hold()"
     )
-    insert(connection, range(8))
+    insert(connection, range(4))
     claims = threading.Semaphore(0)
     with database.connect(autocommit=False) as user:
         user.execute("select pg_advisory_xact_lock(1)")
         with worker_thread(database, only(Wrapped(model, on_start=lambda _texts: claims.release())), claim_size=4):
-            for _ in range(2):
-                assert claims.acquire(timeout=PATIENCE_S), "the next claim waits for the store"
+            assert claims.acquire(timeout=PATIENCE_S)
+            eventually(lambda: backends(connection, "wait_event = 'advisory'"))
+            insert(connection, range(4, 8))
+            assert claims.acquire(timeout=PATIENCE_S), "the next claim waits for the store"
             user.commit()
             await_quiet(connection)
 

@@ -46,6 +46,7 @@ def test_a_queue_that_is_pulled_and_pushed(database: Database, connection: psyco
                 let_leases_run_out(connection)  # the post comes late: the worker may have claimed them
             answers += [(len(jobs), pool.submit(post, jobs)) for _ in range(2)]
         assert all(answer.result() == count for count, answer in answers)
+        assert sum(count for count, _ in answers) > 0
         let_leases_run_out(connection)
         await_quiet(connection)
     service.close()

@@ -82,6 +82,10 @@ def write(database: Database) -> None:
         )
 
 
+def test_a_migration_waits_a_second_for_a_lock() -> None:
+    assert migration_locks.LOCK_TIMEOUT_S <= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["migrate"], ["uninstall", "--yes"]], ids=["up", "down"])
 @pytest.mark.parametrize("holder", HOLDERS)

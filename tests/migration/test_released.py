@@ -100,7 +100,7 @@ def test_a_new_worker_that_works_on_the_last_releases_schema_finds_what_it_calls
     """Else it has to wait for its migration: add one, if only to have a revision."""
     database, release = upgraded
     if (release.interface, release.head) != (INTERFACE, HEAD):
-        return
+        pytest.skip("The last release has another schema.")
     text = queries(REPOSITORY / "worker" / "pgembedd")
     with database.connect() as before:
         lacking = {

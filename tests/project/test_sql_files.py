@@ -117,3 +117,18 @@ def test_what_an_owner_may_have_set_is_looked_at_before_a_name_is_looked_up() ->
     }
     assert len(found) > 5
     assert {one for one in found if not re.search(r": (?:perform pgembedd_internal\.|end)", one)} == set()
+
+
+def test_advisory_locks_are_of_requests_of_embed_alone() -> None:
+    """Any role can take one, and hold it."""
+    code = [*FILES, *STATEMENTS, *(SQL.parent / "worker/pgembedd").rglob("*.py")]
+    locks = {
+        (path.name, lock)
+        for path in code
+        for lock in re.findall(r"pg_(?:try_)?advisory_(?:xact_)?lock\w*\(([^)]*)", path.read_text(encoding="utf-8"))
+    }
+    assert locks == {
+        ("serve.sql", "uuid_hash_extended(picked.id, 0"),
+        ("serve.sql", "uuid_hash_extended(served.id, 0"),
+        ("await_vector.sql", "lock"),
+    }

@@ -43,9 +43,11 @@ REFUSALS = {
         "select pgembedd.change_model('documents', model => '')",
         "select pgembedd.change_model('documents', dimensions => 5000)",
     ],
-    "claim": ["select pgembedd_internal.claim(1, 'nope')"],
-    "claim_changed": ["select pgembedd_internal.claim_changed('[]')", "select pgembedd_internal.claim_changed('{}')"],
-    "claim_pushed": ["select pgembedd_internal.claim_pushed('{}')"],
+    "claim_changed": [
+        "select pgembedd_internal.claim_changed('[]', 30)",
+        "select pgembedd_internal.claim_changed('{}', 30)",
+    ],
+    "claim_pushed": ["select pgembedd_internal.claim_pushed('{}', 30)"],
     "compare_models": ["select pgembedd.compare_models('nope')", "select pgembedd.compare_models('documents')"],
     "configure_answers": [
         "select pgembedd.configure_answers('nope', 'x')",
@@ -179,8 +181,8 @@ REFUSALS = {
 
 # They have no refusal of their own, or only workers call them.
 NEVER = """
-    add_objects allowed_s answer_sources begin_listing begin_provider_batch blocker claim_answers continue_backfill
-    correct_provider_use decline_embed_request diagnose due due_listings end_turn events extend_answers fail
+    add_objects allowed_s answer_sources begin_listing begin_provider_batch blocker claim claim_answers
+    continue_backfill correct_provider_use decline_embed_request diagnose due due_listings end_turn events extend_answers fail
     fail_answer fail_listing finish_answer finish_embed_requests finish_listing heartbeat
     interface metrics models note_file note_provider_batch note_served note_slow note_slow_change note_unserved
     parse_pipelines pin_model postpone_answer probe_model provider_batches read read_answer read_chunks read_files
@@ -231,6 +233,7 @@ def test_it_is_short(documents: psycopg.Connection, function: str) -> None:
     for statement in REFUSALS[function]:
         with pytest.raises(psycopg.Error) as caught:
             documents.execute(statement)
+        assert caught.value.diag.source_function == "exec_stmt_raise", statement
         assert caught.value.diag.message_hint, statement
         check_context(caught.value)
         named = set(re.findall(r"\b([a-z_]+) =>", str(caught.value.diag.message_hint)))

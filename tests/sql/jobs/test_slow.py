@@ -98,6 +98,7 @@ def test_a_slow_owner_stops_the_upkeep_of_no_other(database: Database, connectio
         upkeep.execute("set statement_timeout = '2s'")
         with pytest.raises(psycopg.errors.QueryCanceled):
             upkeep.execute("select pgembedd.tick()")
+        upkeep.execute("reset statement_timeout")
         assert upkeep.execute("select pgembedd.tick()").fetchone() == (None,), "it notes at which pipeline that was"
         assert upkeep.execute("select pgembedd.tick()").fetchone() == (1,)
         (told,) = upkeep.execute(

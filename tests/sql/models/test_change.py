@@ -169,6 +169,31 @@ def test_a_switch_before_the_second_pipeline_is_complete_is_refused(documents: p
     assert found(documents) == {}
 
 
+def test_a_switch_to_what_does_not_run_or_has_no_index_is_refused(documents: psycopg.Connection) -> None:
+    begin(documents)
+    work_both(documents)
+    before = found(documents)
+    documents.execute("select pgembedd.pause('documents.next')")
+    with pytest.raises(
+        psycopg.errors.ObjectNotInPrerequisiteState, match=r'"documents\.next" is not fit to take over: '
+    ):
+        call(documents, "switch_model", pipeline="documents")
+    documents.execute("select pgembedd.resume('documents.next')")
+    (index,) = column(
+        documents,
+        "select i.indexrelid::regclass::text from pgembedd_internal.pipeline p join pg_index i"
+        " on i.indrelid = coalesce(p.embedding_table, p.source) and i.indkey[0] = (select a.attnum from pg_attribute a"
+        "   where a.attrelid = i.indrelid and a.attname = coalesce(p.embedding_column, 'embedding'))"
+        " where p.name = 'documents.next'",
+    )
+    documents.execute(f"drop index {index}".encode())
+    with pytest.raises(
+        psycopg.errors.ObjectNotInPrerequisiteState, match=r'The index of "documents\.next" is not there yet'
+    ):
+        call(documents, "switch_model", pipeline="documents")
+    assert found(documents) == before
+
+
 def test_rows_that_wait_on_both_sides_do_not_hinder_a_switch(documents: psycopg.Connection) -> None:
     begin(documents)
     work_both(documents)

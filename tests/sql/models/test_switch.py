@@ -106,6 +106,18 @@ def test_the_comments_on_both_sides_tables_name_their_pipelines(documents: psyco
         assert [pair for pair in named if pair[0] != pair[1]] == []
 
 
+@pytest.mark.slow
+def test_a_table_that_is_never_free_keeps_its_names(database: Database, documents: psycopg.Connection) -> None:
+    names = rows(documents, "select name, embedding_table::text from pgembedd_internal.pipeline order by id")
+    with database.connect(autocommit=False) as reader:
+        reader.execute("select from chunks")
+        with pytest.raises(psycopg.errors.LockNotAvailable, match="all the time; nothing was changed"):
+            call(documents, "switch_model", pipeline="documents")
+    assert rows(documents, "select name, embedding_table::text from pgembedd_internal.pipeline order by id") == names
+    call(documents, "switch_model", pipeline="documents")
+    assert rows(documents, "select name, embedding_table::text from pgembedd_internal.pipeline order by id") != names
+
+
 def test_of_two_switches_at_once_one_is_refused(database: Database, documents: psycopg.Connection) -> None:
     with connected(database) as other, connected(database) as watching, ThreadPoolExecutor(1) as pool:
         with documents.transaction():

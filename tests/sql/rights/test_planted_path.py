@@ -98,6 +98,7 @@ PLANT = """
     end $$;
 """
 
+MISTYPED = (psycopg.errors.SyntaxError, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName)
 PLANTED = {
     "content": "select",
     "trigger": "create trigger spoil before update on documents for each row execute function planted.on_row()",
@@ -260,7 +261,10 @@ def attempt(database: Database, connection: psycopg.Connection, owner: str) -> I
     with connected(database) as session:
         before = value(session, "show search_path")
         with contextlib.suppress(psycopg.Error):
-            yield session
+            try:
+                yield session
+            except MISTYPED as error:
+                raise AssertionError("The statement meets nothing that was planted.") from error
         assert value(session, "show search_path") == before
         assert value(session, "select count(*) from pg_catalog.pg_prepared_statements where from_sql") == 0
         assert value(session, "select count(*) from pg_catalog.pg_cursors where is_holdable") == 0

@@ -7,11 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgembedd.database.migrate import migrate
-from tests.support.databases import Database
 from tests.support.postgres_versions import needs
-from tests.support.presence import beat
-from tests.support.roles import Roles, connect_as
 from tests.support.sql import (
     call,
     column,
@@ -53,27 +49,6 @@ def test_a_setting_hides_no_change(connection: psycopg.Connection, mark: str) ->
     connection.execute("select set_config('pgembedd.storing', %s, false)", [mark])
     connection.execute("update documents set title = 'other'")
     assert queued(connection) == [1]
-
-
-@pytest.mark.slow
-def test_locks_that_any_role_can_take_stop_nothing(
-    roles: Roles, database: Database, connection: psycopg.Connection
-) -> None:
-    make_documents(connection, 1)
-    create_pipeline(connection)
-    stranger = roles.make("stranger")
-    with connect_as(database, stranger) as theirs:
-        theirs.execute("select pg_advisory_lock(1885824356, 0)")
-        for name in ("tick", "swap", "rights", "index", "migrate"):
-            theirs.execute(
-                "select pg_advisory_lock(hashtextextended('pgembedd.' || %s, n)) from generate_series(0, 2) n", [name]
-            )
-        assert work(connection) == {1: "written"}
-        assert value(connection, "select pgembedd.tick(0, 0)") == 0
-        assert value(connection, "select pgembedd_internal._start_index_build()")
-        beat(connection)
-        assert value(connection, "select pgembedd_internal._listeners()") == [connection.info.backend_pid]
-        migrate(database.conninfo)
 
 
 def test_with_on_update_keep_it_stays(connection: psycopg.Connection) -> None:
