@@ -182,8 +182,8 @@ REFUSALS = {
 # They have no refusal of their own, or only workers call them.
 NEVER = """
     add_objects allowed_s answer_sources begin_listing begin_provider_batch blocker claim claim_answers
-    continue_backfill correct_provider_use decline_embed_request diagnose due due_listings end_turn events extend_answers fail
-    fail_answer fail_listing finish_answer finish_embed_requests finish_listing heartbeat
+    continue_backfill correct_provider_use decline_embed_request diagnose due due_listings end_turn events
+    extend_answers fail fail_answer fail_listing finish_answer finish_embed_requests finish_listing heartbeat
     interface metrics models note_file note_provider_batch note_served note_slow note_slow_change note_unserved
     parse_pipelines pin_model postpone_answer probe_model provider_batches read read_answer read_chunks read_files
     read_uris release_answers release_pushed retention schema_version search_pipelines set_idle stop_pipeline store
