@@ -12,6 +12,8 @@ from importlib.metadata import version
 
 import pytest
 
+from tests.project.chart import objects
+from tests.project.deploy import KUBERNETES
 from tests.support.containers import BASE, Engine, InstalledEngine
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing
@@ -96,6 +98,15 @@ def test_image_migrates_embeds_answers_its_probe_and_drains(image: Image, empty_
 
 def test_image_holds_the_model_and_needs_no_network_for_it(image: Image) -> None:
     assert MODEL in image.run("model", "pull", MODEL, network="none")
+
+
+def test_a_pod_starts_with_the_models_of_the_image(image: Image) -> None:
+    pod = objects(KUBERNETES.read_text(encoding="utf-8"))["Deployment", "pgembedd-worker"]["spec"]["template"]["spec"]
+    program, *arguments = pod["initContainers"][0]["command"]
+    command = ["run", "--rm", "--network", "none", *CONFINED, "--tmpfs", "/cache", "--entrypoint", program]
+    done = image.engine.run(*command, image.identifier, *arguments)
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_image_is_that_of_this_version_and_no_larger_than_it_has_to_be(image: Image) -> None:

@@ -129,6 +129,13 @@ def test_image_gets_all_that_the_wheel_is_made_of() -> None:
     assert [name for name in copied() if not (ROOT / name).exists()] == []
 
 
+def test_the_wheel_of_the_image_is_built_with_the_address_of_the_repository() -> None:
+    order = [f"{name} {rest}" for name, rest in instructions()]
+    (wheel,) = (number for number, line in enumerate(order) if "pip wheel" in line)
+
+    assert order[wheel - 1] == "ARG PGEMBEDD_REPOSITORY_URL="
+
+
 def test_docker_ignores_everything_that_the_image_does_not_need() -> None:
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
 
