@@ -174,8 +174,7 @@ def test_no_name_is_looked_up_in_public(
             for command, arguments in [(name, given) for name, each in calls.items() for given in each]:
                 done = pgembedd(command, *arguments, database=conninfo)
                 assert "Traceback" not in done.err
-                mistyped = ("No such", "Missing", "Got unexpected")  # such a call looks nothing up
-                assert not done.err.removeprefix("pgembedd: ").startswith(mistyped), done
+                assert "Usage: " not in done.err, "a mistyped command looks nothing up"
                 assert not caught(database), (command, arguments, done)
             for autocommit in (True, False):
                 with connect(conninfo, autocommit=autocommit) as own:
