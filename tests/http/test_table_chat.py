@@ -243,12 +243,17 @@ def test_what_a_chat_is_told_instead_of_an_answer(asked: Asked, chat: openai.Ope
     assert failed.is_set()
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_stops_its_answer(asked: Asked, stream: bool) -> None:
-    before = asked.newest()
-    said = [{"role": "user", "content": QUESTION}]
-    body = json.dumps({"model": "table:documents", "messages": said, "stream": stream})
-    head = ["POST /v1/chat/completions HTTP/1.1", "host: 127.0.0.1", "content-type: application/json"]
+@pytest.mark.parametrize("way", ["streamed chat", "chat", "mcp"])
+def test_a_client_that_leaves_stops_its_answer(asked: Asked, way: str) -> None:
+    before, stream = asked.newest(), way == "streamed chat"
+    path, body = (
+        "/v1/chat/completions",
+        json.dumps({"model": "table:documents", "messages": [{"role": "user", "content": QUESTION}], "stream": stream}),
+    )
+    if way == "mcp":
+        call = {"name": "ask", "arguments": {"pipeline": "documents", "question": QUESTION}}
+        path, body = "/mcp", json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call})
+    head = [f"POST {path} HTTP/1.1", "host: 127.0.0.1", "content-type: application/json", "accept: application/json"]
     head += [f"authorization: Bearer {signed(sub='ann')}", f"content-length: {len(body)}", "", ""]
     with socket.create_connection(("127.0.0.1", asked.client.base_url.port or 0)) as client:
         client.sendall(("\r\n".join(head) + body).encode())

@@ -39,25 +39,33 @@ def ask_and_wait(questions: Questions, asked: Question, timeout_s: float) -> dic
     answer = questions.ask(asked).id
     try:
         _wait_for(questions, answer, timeout_s)
-        now = questions.known(answer)
-        shown = questions.sources(answer)
+        return _finished(questions, answer)
     except BaseException:
         questions.abandon(answer)
         raise
-    return {"status": now.status, "answer": now.answer, "reason": now.reason, "notes": now.notes, "sources": shown}
 
 
 def _wait_for(questions: Questions, answer: UUID, timeout_s: float) -> None:
     until = time.monotonic() + timeout_s
     for event in _followed(questions, answer, partial(time.sleep, POLL_S)):
-        if event is UNTAKEN_EVENT:
-            raise SearchError(f"{UNTAKEN}.", f"It was stopped: {REMEDY}, and ask again.", "53000")
+        _check_taken(event)
         if event is None and time.monotonic() > until:
-            raise SearchError(
-                f"There was no answer after {timeout_s:g} s.",
-                "It was stopped. Is a worker with a language model running?",
-                "57014",
-            )
+            raise _too_late(timeout_s)
+
+
+def _check_taken(event: AnswerEvent | None) -> None:
+    if event is UNTAKEN_EVENT:
+        raise SearchError(f"{UNTAKEN}.", f"It was stopped: {REMEDY}, and ask again.", "53000")
+
+
+def _too_late(timeout_s: float) -> SearchError:
+    hint = "It was stopped. Is a worker with a language model running?"
+    return SearchError(f"There was no answer after {timeout_s:g} s.", hint, "57014")
+
+
+def _finished(questions: Questions, answer: UUID) -> dict[str, Any]:
+    now, sources = questions.known(answer), questions.sources(answer)
+    return {"status": now.status, "answer": now.answer, "reason": now.reason, "notes": now.notes, "sources": sources}
 
 
 def follow(connection: psycopg.Connection, answer: UUID, *, timeout_s: float = 120.0) -> Iterator[AnswerEvent]:
@@ -183,6 +191,20 @@ class Viewer:
         if not self._check.is_due(feed):
             return False
         return self._check.tells(is_untaken=await run_sync(self._questions.is_untaken, self.state.id))
+
+    async def finished(self, timeout_s: float) -> dict[str, Any]:
+        """Returns the finished answer as `ask_and_wait` does. SearchError; GenerationUnavailableError at the end."""
+        try:
+            await asyncio.wait_for(self._watch_to_end(), timeout_s)
+        except TimeoutError:
+            raise _too_late(timeout_s) from None
+        return await run_sync(_finished, self._questions, self.state.id)
+
+    async def _watch_to_end(self) -> None:
+        async for event in self.events():
+            _check_taken(event)
+        if not self._ended:
+            raise GenerationUnavailableError("The service is stopping; ask again in a moment.")
 
     async def wait_until_taken(self) -> None:
         """Waits some seconds for a worker to take the question. GenerationUnavailableError where there is none."""

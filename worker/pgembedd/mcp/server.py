@@ -1,16 +1,19 @@
 """The protocol's side: the official server with our tools."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-import anyio
 import mcp.types as protocol
+from anyio.to_thread import run_sync
 from mcp.server import Server, ServerRequestContext
 
+from pgembedd.answers.questions import Question
 from pgembedd.log import get_logger
-from pgembedd.mcp.tools import TOOLS, AssistantSearches, Tool
+from pgembedd.mcp.tools import TOOLS, Tool, ask
+from pgembedd.search.engine import SearchEngine
 
 INSTRUCTIONS = (
     "Searches tables of a Postgres database. Call list_pipelines first, then search, and get_row for the whole of a "
@@ -24,18 +27,18 @@ _ASKS = protocol.ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
 )
 Context = ServerRequestContext[Any]
-MAX_ASKING = 64  # calls that wait for their answers
 
 
 def build_server(
-    searches_of: Callable[[Context], AssistantSearches], sentence_of: Callable[[Exception], str | None]
+    searches_of: Callable[[Context], SearchEngine],
+    answer: Callable[[Context, Question], Awaitable[dict[str, Any]]],
+    sentence_of: Callable[[Exception], str | None],
 ) -> Server[Any]:
     """Returns a server whose tools search with what `searches_of` returns for a request.
 
-    `sentence_of` returns what a client is told of an error, None for a defect, which is logged without its message.
+    `answer` asks, and returns the finished answer: status, answer, reason, notes, sources. `sentence_of` returns what a
+    client is told of an error, None for a defect, which is logged without its message.
     """
-
-    asking = anyio.CapacityLimiter(MAX_ASKING)
 
     async def list_tools(_: Context, __: protocol.PaginatedRequestParams | None) -> protocol.ListToolsResult:
         return protocol.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values()])
@@ -45,10 +48,9 @@ def build_server(
         if tool is None:
             return _result(f"There is no tool of this name; there are {', '.join(TOOLS)}.", is_error=True)
         try:
-            searches = searches_of(context)
-            # Answers take minutes, and searches are not to wait for their threads.
-            limiter = None if tool.only_reads else asking
-            return _result(await anyio.to_thread.run_sync(tool.run, searches, asked.arguments, limiter=limiter))
+            if tool.work is None:
+                return _result(await ask(partial(answer, context), asked.arguments))
+            return _result(await run_sync(tool.run, searches_of(context), asked.arguments))
         except Exception as error:
             sentence = sentence_of(error)
             if sentence is None:
@@ -72,7 +74,7 @@ def _described(tool: Tool) -> protocol.Tool:
         name=tool.name,
         description=tool.description,
         input_schema=tool.arguments.model_json_schema(),
-        annotations=_READS if tool.only_reads else _ASKS,
+        annotations=_ASKS if tool.work is None else _READS,
     )
 
 

@@ -1,12 +1,11 @@
 """The tools: they read, one of them asks, and their results have a bounded length."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pgembedd.answers.questions import Question, Questions
-from pgembedd.answers.watch import ask_and_wait
+from pgembedd.answers.questions import Question
 from pgembedd.mcp.arguments import ASK_ARGUMENTS, SEARCH_ARGUMENTS, SIMILAR_ARGUMENTS, Arguments, RowArguments, read
 from pgembedd.search.engine import SearchEngine
 from pgembedd.search.hits import Hits
@@ -17,14 +16,6 @@ MAX_ROW_VALUE = 20_000  # and in a row that was asked for by its key
 ANSWER_TIMEOUT_S = 120.0
 
 
-class AssistantSearches(SearchEngine):
-    """Searches and questions of the tools, with the rights of one role."""
-
-    def answer(self, asked: Question) -> dict[str, Any]:
-        """Returns the finished answer to a question: status, answer, reason, notes, sources."""
-        return ask_and_wait(Questions(self._run_as), asked, ANSWER_TIMEOUT_S)
-
-
 @dataclass(frozen=True)
 class Tool:
     """A tool: what a client is told of it, its arguments, and what it does."""
@@ -32,24 +23,31 @@ class Tool:
     name: str
     description: str
     arguments: type[Arguments]
-    work: Callable[[AssistantSearches, dict[str, Any]], dict[str, Any]]
-    only_reads: bool = True
+    work: Callable[[SearchEngine, dict[str, Any]], dict[str, Any]] | None
+    """None for the one that asks."""
 
-    def run(self, searches: AssistantSearches, given: dict[str, Any] | None) -> str:
+    def run(self, searches: SearchEngine, given: dict[str, Any] | None) -> str:
         """Returns the result as JSON. ConfigurationError, SearchError and what the searches raise."""
+        assert self.work is not None
         return _bounded(self.work(searches, read(self.arguments, given)))
 
 
-def _list_pipelines(searches: AssistantSearches, _: dict[str, Any]) -> dict[str, Any]:
+async def ask(answer: Callable[[Question], Awaitable[dict[str, Any]]], given: dict[str, Any] | None) -> str:
+    """Returns the finished answer as JSON; `answer` has its status, answer, reason, notes and sources."""
+    found = await answer(Question(**read(ASK_ARGUMENTS, given)))
+    return _bounded(_given(found) | {"sources": [_given(source) for source in found["sources"]]})
+
+
+def _list_pipelines(searches: SearchEngine, _: dict[str, Any]) -> dict[str, Any]:
     shown = ("name", "source", "key_columns", "text_columns", "columns")
     return {"pipelines": [{name: getattr(one, name) for name in shown} for one in searches.pipelines()]}
 
 
-def _search(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
+def _search(searches: SearchEngine, given: dict[str, Any]) -> dict[str, Any]:
     return _found(searches.search(**_given(given)))
 
 
-def _similar(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
+def _similar(searches: SearchEngine, given: dict[str, Any]) -> dict[str, Any]:
     return _found(searches.similar(key=given.pop("key"), **_given(given)))
 
 
@@ -64,14 +62,9 @@ def _found(hits: Hits) -> dict[str, Any]:
     return {"hits": found, "notices": hits.notices}
 
 
-def _get_row(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
+def _get_row(searches: SearchEngine, given: dict[str, Any]) -> dict[str, Any]:
     row = searches.row(given["pipeline"], given["key"], 4 * MAX_CHARACTERS)
     return {"record": None if row is None else _cut(row, MAX_ROW_VALUE)}
-
-
-def _ask(searches: AssistantSearches, given: dict[str, Any]) -> dict[str, Any]:
-    found = searches.answer(Question(**given))
-    return _given(found) | {"sources": [_given(source) for source in found["sources"]]}
 
 
 TOOLS = {
@@ -99,8 +92,7 @@ TOOLS = {
             "more. Returns the answer, whose [n] are its sources, notes on it, as that it cites no source, and the "
             "sources with their excerpts; status refused where the rows do not answer it. It takes some seconds.",
             ASK_ARGUMENTS,
-            _ask,
-            only_reads=False,
+            None,
         ),
         Tool("get_row", "Returns the row of a key: null for none.", RowArguments, _get_row),
     )

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from pgembedd.answers.questions import Question, with_vector
-from pgembedd.answers.watch import ask_and_wait
+from pgembedd.answers.questions import Question
 from pgembedd.http.auth.authenticator import require_scope
-from pgembedd.http.auth.tokens import Caller
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal, sentence_of
-from pgembedd.mcp.tools import ANSWER_TIMEOUT_S, AssistantSearches
+from pgembedd.http.streams.while_connected import while_connected
+from pgembedd.mcp.tools import ANSWER_TIMEOUT_S
+from pgembedd.search.engine import SearchEngine
 from pgembedd.settings.documentation import page
 
 if TYPE_CHECKING:
@@ -24,20 +24,6 @@ if TYPE_CHECKING:
 
 PATH = "/mcp"
 _MISSING = f"This service has no tools for assistants: {{}} is missing ({page('how-to/mcp.md')})."
-
-
-class CallersSearches(AssistantSearches):
-    """The searches and questions of one caller. SearchError, Refusal, ModelMismatchError."""
-
-    def __init__(self, service: ServiceContext, caller: Caller) -> None:
-        super().__init__(*service.search_ports(caller))
-        self._answers, self._caller = service.answers, caller
-
-    def answer(self, asked: Question) -> dict[str, Any]:
-        """Returns the finished answer to a question. Refusal 403 without the scope for it, 429, 503; SearchError."""
-        require_scope(self._caller, "answers")
-        with self._answers.place(self._caller):
-            return ask_and_wait(self._answers.of(self._caller), with_vector(asked, self), ANSWER_TIMEOUT_S)
 
 
 class McpEndpoint:
@@ -79,10 +65,21 @@ def _manager(service: ServiceContext) -> "StreamableHTTPSessionManager":
 
     from pgembedd.mcp.server import build_server
 
-    def of_request(context: "Context") -> CallersSearches:
+    def searches_of(context: "Context") -> SearchEngine:
         assert context.request is not None
-        return CallersSearches(service, context.request.scope["caller"])
+        return service.searches(context.request.scope["caller"])
+
+    async def answer(context: "Context", asked: Question) -> dict[str, Any]:
+        """Refusal 403 without the scope for it, 429, 499, 503; SearchError."""
+        assert context.request is not None
+        caller = context.request.scope["caller"]
+        require_scope(caller, "answers")
+        viewer = await service.answers.ask_and_watch(caller, asked)
+        try:
+            return await while_connected(context.request, viewer.finished(ANSWER_TIMEOUT_S))
+        finally:
+            viewer.abandon()  # which stops an answer that has not ended
 
     # Hosts and origins are checked by the service itself.
-    server = build_server(of_request, sentence_of)
+    server = build_server(searches_of, answer, sentence_of)
     return StreamableHTTPSessionManager(server, json_response=True, stateless=True)
