@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pgembedd.errors import ConfigurationError, ModelError, OverloadedError
+from pgembedd.errors import ConfigurationError, ModelError, OverloadedError, ProviderBusyError, ProviderRefusedError
 from pgembedd.http.models.request_batcher import MAX_WAITING, RequestBatcher
 from pgembedd.model import Embeddings, Kind, Text
 from pgembedd.scheduler import Lane
@@ -23,7 +23,8 @@ BAD = "bad"
 class StandIn:
     """Embeds a text as (its length,), a batch at a time, and only when it is let; fails where a text is BAD."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "stand-in", error: Exception | None = None) -> None:
+        self.name, self.error = name, error
         self.batches: list[tuple[list[Text], Kind, Lane | None]] = []
         self.go = threading.Semaphore(0)
         self.reached = threading.Semaphore(0)
@@ -32,6 +33,8 @@ class StandIn:
         self.batches.append((list(texts), kind, lane))
         self.reached.release()
         assert self.go.acquire(timeout=PATIENCE_S)
+        if self.error is not None:
+            raise self.error
         if BAD in texts:
             raise ModelError("bad text")
         self.texts = texts
@@ -95,7 +98,7 @@ def test_as_many_batches_as_runners_are_in_the_model_at_once(model: Any) -> None
 def test_only_what_is_of_one_model_and_kind_goes_together(batcher: RequestBatcher, model: Any) -> None:
     batcher.ask(model, ["a"])
     model.await_batches(1)
-    other: Any = SimpleNamespace(start=model.start)
+    other: Any = SimpleNamespace(start=model.start, name="other")
     asked = [
         batcher.ask(model, ["q1"]), batcher.ask(model, ["d1"], "document"), batcher.ask(other, ["o1"]),
         batcher.ask(model, ["q2"]), batcher.ask(model, ["d2"], "document"),
@@ -130,6 +133,35 @@ def test_a_bad_text_fails_its_own_request_only(batcher: RequestBatcher, model: A
     with pytest.raises(ModelError, match="bad text"):
         bad.result(PATIENCE_S)
     assert model.texts_of_batches[1:] == [["bb", "x", BAD, "ccc"], ["bb"], ["x", BAD], ["ccc"]]
+
+
+@pytest.mark.parametrize("error", [ProviderBusyError("silent", 5), ProviderRefusedError("no"), OverloadedError("full")])
+def test_an_error_that_is_of_no_text_is_waited_for_once(batcher: RequestBatcher, error: Exception) -> None:
+    model: Any = StandIn(error=error)
+    first = batcher.ask(model, ["a"])
+    model.await_batches(1)
+    others = [batcher.ask(model, ["bb"]), batcher.ask(model, ["ccc"])]
+    model.let(100)
+    for future in (first, *others):
+        with pytest.raises(type(error), match=str(error)):
+            future.result(PATIENCE_S)
+    assert model.texts_of_batches == [["a"], ["bb", "ccc"]]
+
+
+def test_a_silent_provider_holds_up_no_other_model(model: Any) -> None:
+    batcher, silent = batcher_of(max_waiting=2), StandIn("openai:small")
+    held: Any = silent
+    asked = [batcher.ask(held, ["a"])]
+    silent.await_batches(1)
+    asked.append(batcher.ask(held, ["b", "c"]))
+    with pytest.raises(OverloadedError, match="2 texts wait"):
+        batcher.ask(held, ["d"])
+    model.let()
+    assert batcher.ask(model, ["eeee", "f"]).result(PATIENCE_S).vectors.tolist() == [[4], [1]]
+    silent.let(2)
+    for future in asked:
+        future.result(PATIENCE_S)
+    batcher.close()
 
 
 def test_what_nobody_waits_for_any_more_is_not_embedded(batcher: RequestBatcher, model: Any) -> None:

@@ -1,16 +1,18 @@
 """Batches requests for vectors: those that arrive together go through the model together, in a fair order."""
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-from pgembedd.errors import ConfigurationError, OverloadedError
+from pgembedd.errors import ConfigurationError, OverloadedError, ProviderRefusedError
 from pgembedd.http.models.embedding import about_tokens
 from pgembedd.model.cpu import usable_cores
 from pgembedd.model.embedder import Embedder
 from pgembedd.model.futures import Embeddings, Kind, Text
+from pgembedd.model.providers.configured import split_model
 from pgembedd.model.vector_cache import Key, VectorCache
 from pgembedd.scheduler import Lane
 from pgembedd.text.quantities import counted
@@ -43,7 +45,20 @@ class _RequestQueue:
 
     def __init__(self, runners: int, name: str) -> None:
         self.waiting: deque[_Request] = deque()
+        self.texts = 0  # of these
         self.runners = ThreadPoolExecutor(runners, thread_name_prefix=name)
+
+    def append(self, request: _Request) -> None:
+        """Adds a request at the end."""
+        self.waiting.append(request)
+        self.texts += len(request.texts)
+
+    def clear(self) -> list[_Request]:
+        """Takes all requests."""
+        left = [*self.waiting]
+        self.waiting.clear()
+        self.texts = 0
+        return left
 
     def take(self, max_tokens: int) -> list[_Request]:
         """Takes the first request and those behind it that may share its batch, up to that many tokens."""
@@ -58,7 +73,20 @@ class _RequestQueue:
                 batch.append(request)
                 room -= request.tokens
         self.waiting.extendleft(reversed(left))
+        self.texts -= sum(len(request.texts) for request in batch)
         return batch
+
+
+class _Queues:
+    """The requests for models that share runners: those of this process, or of one provider, which may be silent."""
+
+    def __init__(self, runners: int) -> None:
+        self.urgent = _RequestQueue(runners, "batcher-urgent")
+        self.bulk = _RequestQueue(BULK_RUNNERS, "batcher-bulk")
+
+    @property
+    def texts(self) -> int:
+        return self.urgent.texts + self.bulk.texts
 
 
 class RequestBatcher:
@@ -77,14 +105,16 @@ class RequestBatcher:
         max_waiting: int = MAX_WAITING,
         runners: int | None = None,
     ) -> None:
-        """`max_waiting` is in texts. `runners` batches are in the model at once, by default one for each core."""
+        """The limits are of this process's models, and of each provider's.
+
+        `max_waiting` is in texts. `runners` batches are in the models at once, by default one for each core.
+        """
         if max_batch_tokens < 1 or max_waiting < 1:
             raise ConfigurationError("A batcher needs room for at least one token and one text.")
         self._max_batch_tokens, self._max_waiting = max_batch_tokens, max_waiting
-        self._urgent = _RequestQueue(runners or usable_cores(), "batcher-urgent")
-        self._bulk = _RequestQueue(BULK_RUNNERS, "batcher-bulk")
+        # By provider, "" for this process.
+        self._queues: defaultdict[str, _Queues] = defaultdict(partial(_Queues, runners or usable_cores()))
         self._cache, self._lock = cache or VectorCache(), threading.Lock()
-        self._waiting = 0  # texts
         self._closed = False
 
     def ask(
@@ -103,56 +133,60 @@ class RequestBatcher:
         if (held := self._cache.find(model, keys)) is not None:
             request.future.set_result(held)
             return request.future
-        queue = self._urgent if kind == "query" or tokens <= URGENT_TOKENS else self._bulk
+        is_urgent = kind == "query" or tokens <= URGENT_TOKENS
+        provider, _ = split_model(model.name) or ("", "")
         with self._lock:
-            self._admit(len(request.texts))
-            queue.waiting.append(request)
-            queue.runners.submit(self._serve, queue)
+            queues = self._queues[provider]
+            self._admit(queues, len(request.texts))
+            queue = queues.urgent if is_urgent else queues.bulk
+            queue.append(request)
+            queue.runners.submit(self._serve, queue, "query" if is_urgent else "fresh")
         return request.future
 
     def close(self) -> None:
         """Finishes the batches in progress; waiting requests get an OverloadedError."""
         with self._lock:
             self._closed = True
-            left = [*self._urgent.waiting, *self._bulk.waiting]
-            self._urgent.waiting.clear()
-            self._bulk.waiting.clear()
-            self._waiting = 0
+            queues = [queue for each in self._queues.values() for queue in (each.urgent, each.bulk)]
+            left = [request for queue in queues for request in queue.clear()]
         for request in left:
             _fail(request, OverloadedError("The service is stopping; ask again in a moment."))
-        for queue in (self._urgent, self._bulk):
+        for queue in queues:
             queue.runners.shutdown(wait=True)
 
-    def _admit(self, texts: int) -> None:
+    def _admit(self, queues: _Queues, texts: int) -> None:
         """Raises OverloadedError unless so many more texts may wait. A single request may always, however large."""
         if self._closed:
             raise OverloadedError("The service is stopping; ask again in a moment.")
-        if self._waiting and self._waiting + texts > self._max_waiting:
-            waiting = counted(self._waiting, "text waits", "texts wait")
+        if queues.texts and queues.texts + texts > self._max_waiting:
+            waiting = counted(queues.texts, "text waits", "texts wait")
             raise OverloadedError(f"{waiting} for the model already; ask again a little later.")
-        self._waiting += texts
 
-    def _serve(self, queue: _RequestQueue) -> None:
+    def _serve(self, queue: _RequestQueue, lane: Lane) -> None:
         """Takes one batch to the model and distributes its vectors; another thread may have emptied the queue."""
         with self._lock:
             batch = queue.take(self._max_batch_tokens)
-            self._waiting -= sum(len(request.texts) for request in batch)
         pending = [request for request in batch if request.future.set_running_or_notify_cancel()]
         if pending:
-            self._embed(pending, "query" if queue is self._urgent else "fresh")
+            self._embed(pending, lane)
 
     def _embed(self, batch: list[_Request], lane: Lane) -> None:
-        """Embeds all requests together; after an error each alone, so that a text fails its own request only."""
+        """Embeds all requests together; after an error each alone, so that a text fails its own request only.
+
+        An error that is of no text fails all: a provider that is silent would be waited for once for each.
+        """
         texts = [text for request in batch for text in request.texts]
         try:
             keys = [key for request in batch for key in request.keys]
             found = self._cache.start(batch[0].model, texts, keys, lane, batch[0].kind).result()
         except BaseException as error:
-            if len(batch) == 1:
-                batch[0].future.set_exception(error)
+            is_of_text = not isinstance(error, OverloadedError | ProviderRefusedError)
+            if is_of_text and len(batch) > 1:
+                for request in batch:
+                    self._embed([request], lane)
                 return
             for request in batch:
-                self._embed([request], lane)
+                request.future.set_exception(error)
             return
         _distribute(batch, found)
 
