@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from logging.handlers import BufferingHandler
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from structlog.typing import EventDict
 
-from pgembedd.http import connection_pool
+from pgembedd.http import app, connection_pool
 from pgembedd.http.connection_pool import DatabasePool as Connections
 from pgembedd.http.context import ServiceContext
 from pgembedd.http.errors.refusals import Refusal
@@ -24,9 +25,13 @@ from pgembedd.http.server import ACCEPTS, HttpServer
 from pgembedd.model import Session
 from pgembedd.model.registry import ModelRegistry
 from pgembedd.settings import HttpSettings
+from tests.http.page import make_library
 from tests.support.databases import Database
 from tests.support.embedders import only
-from tests.support.waiting import PATIENCE_S
+from tests.support.http import serving
+from tests.support.roles import Roles, conninfo_as
+from tests.support.sql import value
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import brisk
 
 
@@ -97,6 +102,31 @@ def test_a_refused_connection_is_said_at_once_and_logged_once(database: Database
             pass
     connections.close()
     assert [event["event"] for event in log] == ["database_refused"]
+
+
+def test_a_probe_does_not_wait_for_searches(
+    roles: Roles, database: Database, model: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "THREADS", 1)
+    role = roles.make("app", "noinherit")
+    with database.connect() as connection:
+        make_library(connection, model)
+        connection.execute(f"select pgembedd.grant_search('{role}')")
+        connection.execute(f"grant select on documents to {role}")
+    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and usename = %s"
+    with (
+        serving(only(model), database.conninfo, search_url=conninfo_as(database, role)) as client,
+        ThreadPoolExecutor(2) as clients,
+        database.connect() as looking,
+        database.connect(autocommit=False) as other,
+    ):
+        other.execute("lock table documents in access exclusive mode")
+        asked = {"pipeline": "documents", "query": "a password"}
+        searches = [clients.submit(client.post, "/api/v1/search", json=asked) for _ in range(2)]
+        eventually(lambda: value(looking, waits, role) == 1)
+        assert client.get("/readyz").status_code == 200
+        other.rollback()
+        assert [search.result(PATIENCE_S).status_code for search in searches] == [200, 200]
 
 
 def test_requests_beyond_those_that_may_wait_are_refused_at_once(

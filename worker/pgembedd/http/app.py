@@ -1,8 +1,10 @@
 """The application: all routes, behind the middleware."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -36,10 +38,19 @@ from pgembedd.http.routes import (
 )
 from pgembedd.http.routes.mcp import McpEndpoint
 
+THREADS = 100  # for what waits: the database, a model that is loaded
+
 
 def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda: "ok") -> FastAPI:
     """Returns the ASGI application of a service; `worker_health` is asked by the probes."""
     assistants = McpEndpoint(service)
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = THREADS
+        async with assistants.running():
+            yield
+
     app = NamedModels(
         Problem,
         openai.OpenAIErrorAnswer,
@@ -49,7 +60,7 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
         docs_url=None,  # its page loads scripts from a CDN
         redoc_url=None,
         openapi_url="/openapi.json",
-        lifespan=assistants.running,
+        lifespan=running,
         # FastAPI's own spans and logs have arguments of requests; older versions ignore it.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )

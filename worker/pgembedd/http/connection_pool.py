@@ -16,7 +16,7 @@ from pgembedd.http.errors.refusals import SERVICE_REMEDY, UNAVAILABLE, Refusal, 
 from pgembedd.log import get_logger
 
 MAX_CONNECTIONS = 4
-MAX_WAITING = 64
+MAX_WAITING = 32  # so that requests of one role leave most of app.THREADS to others
 WAIT_S = 5.0
 IDLE_S = 600.0
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 import psycopg
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
@@ -17,6 +19,7 @@ from pgembedd.http.errors.refusals import Refusal
 
 SCHEMA_EVERY_S = 10.0
 WAIT_S = 2.0  # for the database; probes have little patience
+PROBE_THREADS = 4  # apart from those of other requests, which may all wait for the database
 LOOK_S = 0.5  # for what the queues hold, which takes long with many jobs: then the look before it is told
 
 
@@ -36,7 +39,7 @@ class Health(BaseModel):
 def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRouter:
     """The three probes. They need no token and tell nothing that is not public."""
     routes = APIRouter(tags=["health"])
-    probe = Probe(service, worker_health)
+    probe, threads = Probe(service, worker_health), CapacityLimiter(PROBE_THREADS)
     unhealthy: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not well"}}
 
     @routes.head("/livez", include_in_schema=False)
@@ -47,8 +50,11 @@ def router(service: ServiceContext, worker_health: Callable[[], str]) -> APIRout
 
     @routes.head("/readyz", include_in_schema=False)
     @routes.get("/readyz", responses={200: {"model": Health}, **unhealthy})
-    def readyz() -> Response:
+    async def readyz() -> Response:
         """Send requests when this is 200."""
+        return await run_sync(ready, limiter=threads)
+
+    def ready() -> Response:
         missing = service.served.missing()
         checks = {"stopping": probe.stopping, "model": lambda: probe.model(missing), "loop": probe.loop}
         checks |= {"database": probe.database} if service.database is not None else {}

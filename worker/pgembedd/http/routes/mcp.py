@@ -40,8 +40,8 @@ class McpEndpoint:
                 self._missing = f"the package {error.name} (pip install 'pgembedd[mcp]')"
 
     @asynccontextmanager
-    async def running(self, _: Any) -> AsyncIterator[None]:
-        """The lifespan of the service."""
+    async def running(self) -> AsyncIterator[None]:
+        """Yields while requests are served."""
         if self._manager is None:
             yield
         else:
