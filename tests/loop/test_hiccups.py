@@ -20,16 +20,25 @@ from pgembedd.retry_policy import RetryPolicy
 from tests.support.databases import Database
 from tests.support.documents import await_quiet, insert, make_documents, missing, stale
 from tests.support.embedders import Wrapped, only
-from tests.support.waiting import PATIENCE_S
+from tests.support.pages import contracts
+from tests.support.sql import column
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
-THREADS = {"heartbeat", "fetch", "deliver", "fetch backfill", "deliver backfill", "upkeep", "embed requests", "index"}
+LANES = {f"{stage}{lane}" for stage in ("fetch", "deliver") for lane in ("", " backfill", " parse", " parse backfill")}
+THREADS = {"heartbeat", "upkeep", "embed requests", "index"} | LANES
 # What psycopg says when the answers are not those to what was asked, as a pooler's may be.
 MIXED_UP = psycopg.InternalError("received 2 results from command 'BEGIN'")
 # What the server may say of any statement: these are neither of the row's making nor of the worker's.
 BAD_MOMENTS = (MIXED_UP, errors.IoError("no"), errors.InternalError_("no"), errors.InsufficientPrivilege("no"))
 # An error of the server at what touches a user's table is an attempt of the row.
-OF_USERS_TABLES = ("pgembedd_internal.read(", "pgembedd_internal.store(", "pgembedd.tick(")
+OF_USERS_TABLES = (
+    "internal.read(",
+    "internal.store(",
+    "internal.read_files(",
+    "internal.store_pages(",
+    "pgembedd.tick(",
+)
 
 
 def _times(thread: str, statement: str) -> int:
@@ -63,11 +72,22 @@ def test_an_error_at_each_statement_of_each_thread(
     for module in (claimer, embed_requests):
         monkeypatch.setattr(module, "ERROR_PAUSE_S", 0.01)
     monkeypatch.setattr(connection_module, "RECONNECT", RetryPolicy(0.01, 0.01))
-    make_documents(connection)
+    insert_file = "insert into contracts (id, file) values (%s, 'A cat is allowed.')"
+    contracts(connection)
+    make_documents(connection, index_when="later")
+    insert(connection, range(1))
+    connection.execute(insert_file, [1])
+    for name in ("documents", "contract_text"):
+        connection.execute("select pgembedd.backfill(%s, force => true)", [name])
     with worker_thread(database, only(Wrapped(model, on_result=hold)), lease_s=3):
-        insert(connection, range(3))
+        insert(connection, range(1, 4))
+        connection.execute(insert_file, [2])
         await_quiet(connection)
         assert (missing(connection), stale(connection, model)) == ([], [])
+        assert column(connection, "select distinct id from contract_pages order by 1") == [1, 2]
+        index = "select index from pgembedd.status where pipeline = 'documents'"
+        eventually(lambda: column(connection, index) == ["valid"])
+    assert {thread for thread, _ in raised} == THREADS
     for thread, statement in (("heartbeat", "extend("), ("fetch", "claim("), ("fetch", "read("), ("deliver", "store(")):
         assert any(at[0] == thread and f"pgembedd_internal.{statement}" in at[1] for at in raised), (thread, statement)
 
