@@ -5,24 +5,24 @@ Every message is one sentence that names the object and the remedy. No code pars
 
 from typing import Any
 
-# What our functions refuse a call with, next to 22023 and 42501, which are the server's own, too. docs/reference/sql.md
+# What our functions refuse a call with, next to 42501, which is the server's own, too. docs/reference/sql.md
 # says what each is raised for. Transient codes are none of them: 40001, 53000, 53400, 55P03 and 57014.
 REFUSALS = {
-    *("22004", "42602", "42622", "54000"),  # a value: null, no name, too long a name, too large
+    *("22004", "22023", "42602", "42622", "54000"),  # a value: null, wrong, no name, too long a name, too large
     *("3F000", "42703", "42704", "42883", "42P01", "P0002"),  # nothing has that name, or key
     *("42701", "42710", "42723", "42P07"),  # something has that name already
     *("0A000", "25001", "2BP01", "428C9", "42804", "42809", "55000", "55006"),  # of another type, or in another state
 }
-_ALSO_OF_SERVER = ("22023", "42501")
 
 
 def is_refused_call(diagnosis: Any) -> bool:
     """Tells from an error's `diag` that the call is at fault: its arguments, names or rights, or the state it meets.
 
-    The server raises most of these codes, too, for a table that is altered meanwhile, say: those are no refusals.
+    The server raises these codes, too, for a table that is altered meanwhile, say, or for a value of a row, which its
+    sentence then holds: those are no refusals.
     """
     state = diagnosis.sqlstate
-    return state in _ALSO_OF_SERVER or (state in REFUSALS and diagnosis.source_function == "exec_stmt_raise")
+    return state == "42501" or (state in REFUSALS and diagnosis.source_function == "exec_stmt_raise")
 
 
 def refusal_text(diagnosis: Any) -> str:
@@ -130,7 +130,7 @@ class SearchError(PgembeddError):
     ) -> None:
         """`sqlstate` is Postgres's code, None for a lost connection and for arguments that never reached Postgres.
 
-        `refused` says that it is a refusal by a function of pgembedd's (`is_refused_call`).
+        `refused` says that it is a refusal of pgembedd's own, in SQL (`is_refused_call`) or before.
         """
         super().__init__(f"{sentence} {hint}" if hint else sentence)
         self.sentence, self.hint, self.sqlstate, self._refused = sentence, hint, sqlstate, refused
@@ -140,7 +140,7 @@ class SearchError(PgembeddError):
     @property
     def is_refusal(self) -> bool:
         """True where the call is at fault: its arguments, names or rights, or the state of what it names."""
-        return self._refused or (self.sqlstate or "").startswith("22") or self.sqlstate == "42501"
+        return self._refused or self.sqlstate == "42501"
 
 
 class GenerationError(PgembeddError):

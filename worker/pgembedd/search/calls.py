@@ -126,7 +126,8 @@ def _checked(name: str, value: Any) -> Any:
     if isinstance(value, str):
         check_text(name, value)
     if isinstance(value, int) and not -_INT4 <= value < _INT4:
-        raise SearchError(f"{name} is out of range.", f"{page('reference/sql.md')} lists the ranges.", "22003")
+        hint = f"{page('reference/sql.md')} lists the ranges."
+        raise SearchError(f"{name} is out of range.", hint, "22003", refused=True)
     return value
 
 
@@ -136,7 +137,7 @@ def _as_json(name: str, value: Any) -> str:
         written = json.dumps(value, default=str, allow_nan=False, ensure_ascii=False)
     except (ValueError, RecursionError, TypeError) as error:
         raise SearchError(
-            f"The {name} cannot be written as JSON.", "Give text, numbers, lists, dicts.", "22023"
+            f"The {name} cannot be written as JSON.", "Give text, numbers, lists, dicts.", "22023", refused=True
         ) from error
     check_text(name, written)
     if "\\u0000" in written.replace("\\\\", ""):
@@ -151,6 +152,7 @@ def check_text(name: str, text: str) -> None:
             f"The {name} holds a character that no text in Postgres can.",
             "It is of code zero, or half a pair.",
             "22021",
+            refused=True,
         )
 
 

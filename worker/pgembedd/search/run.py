@@ -69,6 +69,7 @@ def run(connection: psycopg.Connection[Any], call: Call[Result]) -> Result:
             f"The search has a character that the encoding of its connection, {connection.info.encoding}, lacks.",
             "Connect with client_encoding=utf8.",
             psycopg.errors.UntranslatableCharacter.sqlstate,
+            refused=True,
         ) from error
 
 
