@@ -17,6 +17,7 @@ import pytest
 
 from pgembedd.answers import watch
 from pgembedd.answers.questions import Questions
+from pgembedd.errors import SearchError
 from pgembedd.http import answer_viewers
 from pgembedd.model import Session
 from tests.http.asked import QUESTION, SENTENCES, Asked, asked
@@ -24,7 +25,7 @@ from tests.http.test_answers import opened
 from tests.support.embedders import only
 from tests.support.http import serving
 from tests.support.roles import conninfo_as
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, eventually
 
 __all__ = ["asked"]
 
@@ -112,6 +113,38 @@ def test_a_look_that_takes_long_keeps_no_text_back_and_ends_what_is_not_shared(
             monkeypatch.setattr(watch, "LOOK_WAIT_S", PATIENCE_S)
             asked.tell(answer, "delta", text=SENTENCES[0])
             assert [word for word, _ in bob.rest()] == ["error"]
+        asked.finish(answer)
+        assert [word for word, _ in first.rest()][-2:] == ["status", "done"]
+
+
+def test_nothing_is_shown_while_the_looks_fail(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LOOK_S", 0.0)
+    monkeypatch.setattr(watch, "LOOK_OF_EACH_S", 0.0)
+    monkeypatch.setattr(watch, "LOOK_WAIT_S", PATIENCE_S)
+    failing, real = threading.Event(), Questions.state
+    failed: list[str] = []
+
+    def state(questions: Questions, answer: UUID) -> Any:
+        if failing.is_set() and "bob" in questions.rights:
+            failed.append(questions.rights)
+            raise SearchError("Too many want the table.", None, "55P03")
+        return real(questions, answer)
+
+    monkeypatch.setattr(Questions, "state", state)
+    with opened(asked, "POST", "/api/v1/answers", json=BODY) as first, as_user(asked, "ann") as ann:
+        answer = UUID(first.event()[1]["answer"])
+        thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]
+        ann.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, asked.role])
+        with opened(asked, "GET", f"/api/v1/answers/{answer}", "bob") as bob:
+            assert [bob.event()[0] for _ in range(2)] == ["status", "sources"]
+            failing.set()
+            ann.execute("select pgembedd.unshare_thread(%s, %s, 'bob')", [thread, asked.role])
+            asked.claim(answer)
+            asked.tell(answer, "delta", text=SENTENCES[0])
+            eventually(lambda: len(failed) > 1)
+            failing.clear()
+            rest = bob.rest()
+            assert [word for word, _ in rest] == ["error"], rest
         asked.finish(answer)
         assert [word for word, _ in first.rest()][-2:] == ["status", "done"]
 

@@ -44,7 +44,7 @@ class AnswerHub:
 
         `sentence_of` returns what viewers are told of an error, None for a defect; one that `passes` is not told.
         """
-        self._listener, self.stopping, self.sentence_of, self._passes = listener, stopping, sentence_of, passes
+        self._listener, self.stopping, self.sentence_of, self.passes = listener, stopping, sentence_of, passes
         self._hears = listener is not None and listener.hears
         self._feeds: dict[str, Feed] = {}  # by the answer's id, as a NOTIFY has it
         self._lock = threading.Lock()  # of these, and of the viewers of each
@@ -137,7 +137,7 @@ class AnswerHub:
         try:
             found = viewer.events({feed.key: feed.read for feed in feeds})
         except Exception as error:
-            if not self._passes(error):
+            if not self.passes(error):
                 get_logger().error("answers_not_read", error=type(error).__name__)
                 for feed in feeds:
                     self._fail(loop, feed, viewer, self.sentence_of(error) or "The answer cannot be read any more.")

@@ -123,6 +123,7 @@ class Viewer:
         self._feed = None if state.is_finished else hub.join(state.id, questions)
         self._look_at = time.monotonic() + LOOK_S
         self._look: asyncio.Future[AnswerState | None] | None = None
+        self._failed = False  # the last look
         self._check = WorkerCheck()
         self._told: list[AnswerEvent] | None = None  # of a finished answer
         self._ended = False  # its last event was shown
@@ -156,8 +157,8 @@ class Viewer:
         at, idle = 0, False
         while True:
             changes, known = feed.changes, feed.events[at:]
-            if (known or idle) and not await self._may_see(feed):
-                yield [NOT_SHARED]
+            if (known or idle) and (end := await self._end_of_sight(feed)):
+                yield [end]
                 return
             at += len(known)
             if wanted := [event for event in known if event.seq > self._after or event.ends]:
@@ -169,22 +170,30 @@ class Viewer:
             if idle and await self._is_untaken(feed):
                 yield [UNTAKEN_EVENT]
 
-    async def _may_see(self, feed: Feed) -> bool:
-        """Returns False where the thread is not shared with it any more; what is shown live is read for all."""
-        if self._look is None:
-            if time.monotonic() < self._look_at:
-                return True
-            self._look_at = time.monotonic() + max(LOOK_S, LOOK_OF_EACH_S * len(feed.viewers))
-            self._look = asyncio.ensure_future(feed.once(self._questions, Questions.state, LOOK_S))
-        if not (await asyncio.wait([self._look], timeout=LOOK_WAIT_S))[0]:
-            return True
-        look, self._look = self._look, None
-        try:
-            return look.result() is not None
-        except Exception as error:
-            if self._hub.sentence_of(error) is None:
-                raise
-            return True
+    async def _end_of_sight(self, feed: Feed) -> AnswerEvent | None:
+        """Returns the last event where the thread is not shared with it any more; what is shown live is read for all.
+
+        Waits while the looks fail, as for want of a connection.
+        """
+        while not self._hub.stopping.is_set():
+            if self._look is None:
+                if time.monotonic() < self._look_at:
+                    break
+                self._look_at = time.monotonic() + max(LOOK_S, LOOK_OF_EACH_S * len(feed.viewers))
+                self._look = asyncio.ensure_future(feed.once(self._questions, Questions.state, LOOK_S))
+            if not (await asyncio.wait([self._look], timeout=None if self._failed else LOOK_WAIT_S))[0]:
+                break
+            look, self._look, self._failed = self._look, None, False
+            try:
+                return NOT_SHARED if look.result() is None else None
+            except Exception as error:
+                if (sentence := self._hub.sentence_of(error)) is None:
+                    raise
+                if not self._hub.passes(error):
+                    return AnswerEvent("error", {"message": sentence})
+            self._look_at, self._failed = 0.0, True
+            await asyncio.sleep(POLL_S)
+        return None
 
     async def _is_untaken(self, feed: Feed) -> bool:
         """Returns True, once, for a question that no worker takes."""
@@ -203,7 +212,7 @@ class Viewer:
     async def _watch_to_end(self) -> None:
         async for event in self.events():
             _check_taken(event)
-        if not self._ended:
+        if not self._ended and self._hub.stopping.is_set():
             raise GenerationUnavailableError("The service is stopping; ask again in a moment.")
 
     async def wait_until_taken(self) -> None:
