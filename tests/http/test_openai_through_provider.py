@@ -54,6 +54,7 @@ def test_each_fault_of_a_provider_is_an_error_of_one_request(model: Session) -> 
             with pytest.raises(openai.APIStatusError, match=sentence) as caught:
                 vectors(client)
             assert (caught.value.status_code, caught.value.code) == (status, code)
+            assert relay.url not in str(caught.value)
             if fault.headers.get("retry-after"):
                 assert caught.value.response.headers["retry-after"] == "7"
             assert np.allclose(vectors(client), expected, atol=1e-6)

@@ -99,9 +99,9 @@ class Client:
                     if time.monotonic() > until:
                         raise ProviderBusyError(f"The provider {name} answers too slowly.", SHORT_DELAY_S)
         except (httpx2.HTTPError, OSError) as error:
-            raise ProviderBusyError(
-                f"The provider {name} at {self._provider.url} does not answer ({type(error).__name__}).", SHORT_DELAY_S
-            ) from error
+            # Without its address, which is the operator's: users of the HTTP service are told this, too.
+            sentence = f"The provider {name} does not answer ({type(error).__name__})."
+            raise ProviderBusyError(sentence, SHORT_DELAY_S) from error
         if response.status_code != 200:
             raise self._failure(response.status_code, response.headers, bytes(content), key)
         return bytes(content)
