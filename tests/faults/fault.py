@@ -46,12 +46,13 @@ class Fault:
         return ""
 
     def strike(self, scene: Scene, hits: int) -> int:
-        """Strikes while writers and workers go on; how often it did, and took effect."""
+        """Strikes while writers and workers go on; how often it did, and took effect. If never, twice more."""
         done = 0
-        for number in range(hits):
-            with suppress(NoEffectError):
-                self.hit(scene, number)
-                done += 1
+        for number in range(hits + 2):
+            if number < hits or not done:
+                with suppress(NoEffectError):
+                    self.hit(scene, number)
+                    done += 1
         return done
 
     def hit(self, scene: Scene, number: int) -> None:
