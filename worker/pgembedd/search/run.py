@@ -85,7 +85,9 @@ def raise_search_error(error: psycopg.Error) -> NoReturn:
             "SELECT on the source."
         )
     ended = sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
-    raise SearchError(ended, hint, error.sqlstate, refused=is_refused_call(error.diag)) from error
+    # A character that the database's encoding lacks is one of the call's, which is converted first.
+    is_refused = is_refused_call(error.diag) or isinstance(error, psycopg.errors.UntranslatableCharacter)
+    raise SearchError(ended, hint, error.sqlstate, refused=is_refused) from error
 
 
 def _integer(text: str) -> int | str:
