@@ -98,7 +98,7 @@ def test_the_threads_that_read_end_with_it(monkeypatch: pytest.MonkeyPatch) -> N
         hub, others = made(), readers()
         viewers = [viewer(rights, [1]) for rights in ("ann", "bob")]
         feeds = [hub.join(uuid4(), one) for one in viewers]
-        await asyncio.to_thread(eventually, lambda: readers() > others)
+        await asyncio.to_thread(eventually, lambda: readers() - others)
         for feed, one in zip(feeds, viewers, strict=True):
             hub.leave(feed, one)
         hub.close()

@@ -70,6 +70,12 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
         app.include_router(part.router(service))
     app.include_router(assistants.router())
     add_handlers(app)
+    _add_middleware(app, service)
+    return app
+
+
+def _add_middleware(app: FastAPI, service: ServiceContext) -> None:
+    """Adds it from the innermost to the outermost."""
     http = service.http
     app.add_middleware(SupabaseDispatch)
     app.add_middleware(
@@ -85,5 +91,4 @@ def build_app(service: ServiceContext, worker_health: Callable[[], str] = lambda
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestsInProgress)
-    app.add_middleware(RequestMetrics, observer=service.observer)  # the last one added is the outermost
-    return app
+    app.add_middleware(RequestMetrics, observer=service.observer)
