@@ -7,8 +7,9 @@ import json
 import resource
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from pgembedd.errors import SearchError
 from pgembedd.http import answer_viewers
 from pgembedd.model import Session
 from tests.http.asked import QUESTION, SENTENCES, Asked, asked
-from tests.http.test_answers import opened
+from tests.http.test_answers import Watched, opened
 from tests.support.embedders import only
 from tests.support.http import serving
 from tests.support.roles import conninfo_as
@@ -99,22 +100,15 @@ def test_a_look_that_takes_long_keeps_no_text_back_and_ends_what_is_not_shared(
         return real(questions, answer)
 
     monkeypatch.setattr(Questions, "state", state)
-    with opened(asked, "POST", "/api/v1/answers", json=BODY) as first, as_user(asked, "ann") as ann:
-        answer = UUID(first.event()[1]["answer"])
-        thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]
-        ann.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, asked.role])
-        with opened(asked, "GET", f"/api/v1/answers/{answer}", "bob") as bob:
-            assert [bob.event()[0] for _ in range(2)] == ["status", "sources"]
-            ann.execute("select pgembedd.unshare_thread(%s, %s, 'bob')", [thread, asked.role])
-            slow.clear()
-            asked.claim(answer)
-            assert bob.event()[1]["status"] == "generating"
-            slow.set()
-            monkeypatch.setattr(watch, "LOOK_WAIT_S", PATIENCE_S)
-            asked.tell(answer, "delta", text=SENTENCES[0])
-            assert [word for word, _ in bob.rest()] == ["error"]
-        asked.finish(answer)
-        assert [word for word, _ in first.rest()][-2:] == ["status", "done"]
+    with seen_by_bob(asked) as (answer, bob, unshare):
+        unshare()
+        slow.clear()
+        asked.claim(answer)
+        assert bob.event()[1]["status"] == "generating"
+        slow.set()
+        monkeypatch.setattr(watch, "LOOK_WAIT_S", PATIENCE_S)
+        asked.tell(answer, "delta", text=SENTENCES[0])
+        assert [word for word, _ in bob.rest()] == ["error"]
 
 
 def test_nothing_is_shown_while_the_looks_fail(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,20 +125,28 @@ def test_nothing_is_shown_while_the_looks_fail(asked: Asked, monkeypatch: pytest
         return real(questions, answer)
 
     monkeypatch.setattr(Questions, "state", state)
+    with seen_by_bob(asked) as (answer, bob, unshare):
+        failing.set()
+        unshare()
+        asked.claim(answer)
+        asked.tell(answer, "delta", text=SENTENCES[0])
+        eventually(lambda: len(failed) > 1)
+        failing.clear()
+        rest = bob.rest()
+        assert [word for word, _ in rest] == ["error"], rest
+
+
+@contextmanager
+def seen_by_bob(asked: Asked) -> Iterator[tuple[UUID, Watched, Callable[[], object]]]:
+    """An answer of ann's, what bob sees of it, and what takes her thread from him again; then it ends for her."""
     with opened(asked, "POST", "/api/v1/answers", json=BODY) as first, as_user(asked, "ann") as ann:
         answer = UUID(first.event()[1]["answer"])
         thread = ann.execute("select thread from pgembedd.answers where id = %s", [answer]).fetchall()[0][0]
         ann.execute("select pgembedd.share_thread(%s, %s, 'bob')", [thread, asked.role])
         with opened(asked, "GET", f"/api/v1/answers/{answer}", "bob") as bob:
             assert [bob.event()[0] for _ in range(2)] == ["status", "sources"]
-            failing.set()
-            ann.execute("select pgembedd.unshare_thread(%s, %s, 'bob')", [thread, asked.role])
-            asked.claim(answer)
-            asked.tell(answer, "delta", text=SENTENCES[0])
-            eventually(lambda: len(failed) > 1)
-            failing.clear()
-            rest = bob.rest()
-            assert [word for word, _ in rest] == ["error"], rest
+            unshare = "select pgembedd.unshare_thread(%s, %s, 'bob')"
+            yield answer, bob, partial(ann.execute, unshare, [thread, asked.role])
         asked.finish(answer)
         assert [word for word, _ in first.rest()][-2:] == ["status", "done"]
 
