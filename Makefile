@@ -120,7 +120,7 @@ $(FAILOVER)/.installed: tests/failover/requirements.lock | $(STAMP)
 	@$(FAILOVER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# The version of PostgreSQL that the tests of the database run on: 14 to 18.
+# The version of PostgreSQL that the tests of the database run on: 15 to 18.
 VERSION ?= 15
 ON_VERSION := PGEMBEDD_TEST_POSTGRES=$(VERSION) $(BIN)/python -m pytest -n auto --dist loadfile
 

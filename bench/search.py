@@ -21,9 +21,9 @@ with `--parts`, the time of each part of a search instead.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -32,7 +32,6 @@ from psycopg.conninfo import make_conninfo
 from bench.report import Result, averaged, parser, percentiles, publish, timed, versions
 from bench.search_floor import (
     CALLS,
-    FUNCTIONS,
     LEAST,
     LEAST_BOTH,
     LEAST_BOTH_BY_INDEX,
@@ -40,6 +39,7 @@ from bench.search_floor import (
     LEAST_BY_INDEX,
     LEAST_EXACTLY,
 )
+from bench.search_items import GRAPH, KINDS, QUESTIONS, Items, name_of
 from bench.search_parts import bare, parts_of
 from bench.search_statements import (
     AGAIN,
@@ -53,32 +53,28 @@ from bench.search_statements import (
     EXPLAIN,
     FUSED,
     HYBRID,
-    ITEMS,
     NEAREST,
     ORDER,
     OURS,
     RANKED,
     SECONDS,
     STATEMENTS,
-    SUBJECTS,
     WORDS,
     WORDS_BY_HAND,
     served,
 )
-from bench.vectors import Vectors, filled_up, filled_up_texts, real_vectors, texts
+from bench.vectors import Vectors
 from bench.workers import database
 
 SIZES = (10_000,)
 FULL = (10_000, 100_000)
 SHARES = {"100 %": 1.0, "10 %": 0.1, "1 %": 0.01, "0.1 %": 0.001}
-QUESTIONS, ASKED_WORDS = 200, 8
-K = 10
 HANDS = {BY_INDEX: BOTH_BY_INDEX, EXACTLY: BOTH_EXACTLY}  # by meaning, and by both
 LEASTS = {BY_INDEX: LEAST_BY_INDEX, EXACTLY: LEAST_EXACTLY}
 LEASTS_OF_BOTH = {BY_INDEX: LEAST_BOTH_BY_INDEX, EXACTLY: LEAST_BOTH_EXACTLY}
 OURS_BESIDE = {WORDS_BY_HAND: BY_WORDS} | dict.fromkeys(HANDS.values(), HYBRID)
 WAYS = (*HANDS, *HANDS.values(), WORDS_BY_HAND, *CALLS, *STATEMENTS, *AGAIN)
-GRAPH = (16, 64)  # pgembedd's defaults, which are pgvector's
+OF_WORDS = (*HANDS.values(), *LEASTS_OF_BOTH.values(), WORDS_BY_HAND, HYBRID, BY_WORDS, f"{HYBRID}, again")
 
 
 @dataclass
@@ -94,59 +90,19 @@ class Measured:
 class Bench:
     """A table with so many rows, and what is asked of it."""
 
-    def __init__(self, connection: psycopg.Connection, rows: int, graph: tuple[int, int], per_subject: int) -> None:
-        """Load and index it. `graph` is the `m` and `ef_construction` of the index."""
-        self._connection, self._rows, self._graph, self._per_subject = connection, rows, graph, per_subject
-        self._name = f"{rows} rows" + ("" if graph == GRAPH else " with m={}, ef_construction={}".format(*graph))
-        real, written = real_vectors(rows + QUESTIONS), texts()[: rows + QUESTIONS]
-        self._asked_words = [" ".join(re.findall(r"\w+", text)[:ASKED_WORDS]) for text in written[:QUESTIONS]]
-        self._texts = filled_up_texts(written[QUESTIONS:], rows)
-        self._questions, self._vectors = real[:QUESTIONS], filled_up(real[QUESTIONS:], rows)
-        self._vectors = self._vectors.astype(np.float16).astype(np.float32)
+    def __init__(self, connection: psycopg.Connection, items: Items, name: str, with_words: bool) -> None:
+        """Ask what the items are loaded with; by words and by both only `with_words`."""
+        self._connection, self._items, self._name, self._with_words = connection, items, name, with_words
+        self._ways = WAYS if with_words else [one for one in WAYS if one not in OF_WORDS]
         self._order = np.random.default_rng(2)
         self._asked_before: dict[str, object] = {}
-        self._columns = {"independent": np.random.default_rng(1).permutation(rows)}
-        for number in range(SUBJECTS):
-            nearest_first = np.argsort(-(self._vectors @ self._questions[number]))
-            self._columns[f"near_{number}"] = np.argsort(nearest_first)
-        self._load()
-
-    def _load(self) -> None:
-        self._connection.execute(ITEMS.format(*self._graph).encode())
-        columns = ", ".join(self._columns)
-        statement = f"copy items (id, body, embedding, {columns}) from stdin".encode()
-        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for number, vector in enumerate(self._vectors):
-                ranks = [int(rank[number]) for rank in self._columns.values()]
-                copy.write_row([number, self._texts[number], literal(vector), *ranks])
-        self._fill_words()
-        for (build,) in self._connection.execute("select pgembedd.index_statements('items')").fetchall():
-            self._connection.execute(build.encode())
-        self._connection.execute("update pgembedd_internal.pipeline set fingerprint = 'bench', index_due_at = null")
-        self._connection.execute(
-            "select pgembedd_internal._follow_search(p) from pgembedd_internal.pipeline p"
-        )  # as the upkeep does
-        self._connection.execute("vacuum analyze")
-        self._connection.execute(
-            "select pgembedd_internal._note_words(p) from pgembedd_internal.pipeline p"
-        )  # as the upkeep does
-        for function in FUNCTIONS:
-            self._connection.execute(function.encode())
-
-    def _fill_words(self) -> None:
-        """As the upkeep does where vectors were there before the words."""
-        while not self._connection.execute("select filled from pgembedd_internal.word_statistics").fetchall()[0][0]:
-            self._connection.execute("select pgembedd_internal._fill_words(p, 10000) from pgembedd_internal.pipeline p")
 
     def cases(self) -> Iterator[tuple[str, dict[str, Measured]]]:
         """Each filter with what was measured under it, without and with an index on its column."""
         for indexed in ("", ", indexed"):
-            if indexed:
-                for column in self._columns:
-                    self._connection.execute(f"create index on items ({column})".encode())
-                self._connection.execute("analyze items")
+            self._items.index_columns(self._connection, anew=bool(indexed))
             for name, share in SHARES.items():
-                for kind in ("independent", "near", "far") if share < 1 else ("independent",):
+                for kind in KINDS if share < 1 else KINDS[:1]:
                     if not (indexed and share == 1):
                         yield (
                             f"{self._name}, {name}" + (f", {kind}" if share < 1 else "") + indexed,
@@ -155,41 +111,29 @@ class Bench:
 
     def _case(self, kind: str, share: float) -> dict[str, Measured]:
         found: dict[str, Measured] = {}
-        for first, (column, question) in enumerate(self._asked(kind)):
+        for first, (column, question) in enumerate(self._items.asked(kind)):
             if first <= 1:  # the first time the pages are read
-                found = {one: Measured() for one in WAYS}
-            self._ask(found, column, max(1, round(share * self._rows)), int(question))
+                found = {one: Measured() for one in self._ways}
+            self._ask(found, column, self._items.below(share), question)
         enough = min(0.98, float(np.mean(found[OURS].recall)))
         alike = [one for one in HANDS if np.mean(found[one].recall) >= enough] or [EXACTLY]
 
         def best(ways: dict[str, str]) -> Measured:
             return min((found[ways[one]] for one in alike), key=lambda one: float(np.median(one.seconds)))
 
-        by_hand = {BY_HAND: best({one: one for one in HANDS}), BOTH_BY_HAND: best(HANDS)}
-        return by_hand | {LEAST: best(LEASTS), LEAST_BOTH: best(LEASTS_OF_BOTH)} | found
-
-    def _asked(self, kind: str) -> Iterator[tuple[str, int]]:
-        """The column to filter by, and the number of a question."""
-        for number in range(SUBJECTS):
-            alike = np.argsort(-(self._questions @ self._questions[number]))
-            chosen = {
-                "near": alike[1:],
-                "far": alike[::-1],
-                "independent": np.arange(number * self._per_subject, QUESTIONS),
-            }
-            for question in chosen[kind][: self._per_subject]:
-                yield ("independent" if kind == "independent" else f"near_{number}"), question
+        chosen = {BY_HAND: best({one: one for one in HANDS}), LEAST: best(LEASTS)}
+        if self._with_words:
+            chosen |= {BOTH_BY_HAND: best(HANDS), LEAST_BOTH: best(LEASTS_OF_BOTH)}
+        return chosen | found
 
     def _ask(self, found: dict[str, Measured], column: str, below: int, number: int) -> None:
-        question = self._questions[number]
-        kept = np.flatnonzero(self._columns[column] < below)
-        lengths = np.linalg.norm(self._vectors[kept], axis=1)
-        wanted = set(kept[np.argsort(-(self._vectors[kept] @ question) / lengths)[:K]].tolist())
+        wanted = self._items.nearest(column, below, number)
         values = self._values(column, below, number)
         ef_search, of_both = (self._ef_search(values, mode) for mode in ("semantic", "hybrid"))
-        words, idfs, any_of, average = self._connection.execute(WORDS.encode(), values).fetchall()[0]
-        values |= {"words": [repr(word) for word in words], "idfs": idfs, "any": any_of, "average": average}
         values |= {"ef_search": ef_search, "ef_search_of_both": of_both}
+        if self._with_words:
+            words, idfs, any_of, average = self._connection.execute(WORDS.encode(), values).fetchall()[0]
+            values |= {"words": [repr(word) for word in words], "idfs": idfs, "any": any_of, "average": average}
         by_hand = {WORDS_BY_HAND: RANKED.format(column=column)}
         for (by_meaning, by_both), order in zip(HANDS.items(), (ORDER, f"({ORDER}) + 0"), strict=True):
             by_hand[by_meaning] = NEAREST.format(column=column, order=order)
@@ -197,7 +141,9 @@ class Bench:
         ways = by_hand | {name: statement.format(column=column) for name, statement in (CALLS | STATEMENTS).items()}
         ways |= {again: ways[one] for again, one in AGAIN.items()}
         answers: dict[str, set[int]] = {}
-        for name in self._order.permutation(list(ways)):  # what was read just before is in the processor's cache
+        for name in self._order.permutation(
+            [one for one in ways if one in self._ways]
+        ):  # what was read just before is in the processor's cache
             chosen = str(of_both if name in HANDS.values() else ef_search)
             settings = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": chosen} if name in by_hand else {}
             for setting, chosen in settings.items():
@@ -211,7 +157,7 @@ class Bench:
             for setting in settings:
                 self._connection.execute(f"reset {setting}".encode())
         self._asked_before = values
-        for name, ours in OURS_BESIDE.items():
+        for name, ours in OURS_BESIDE.items() if self._with_words else ():
             of_ours = answers[ours]
             found[name].hits.append(len(answers[name] & of_ours) / len(of_ours) if of_ours else 1.0)
 
@@ -220,8 +166,8 @@ class Bench:
         return int(self._connection.execute(EXPLAIN.encode(), values | {"mode": mode}).fetchall()[0][1])
 
     def _values(self, column: str, below: int, number: int) -> dict[str, object]:
-        condition = None if below == self._rows else json.dumps({column: {"$lt": below}})
-        values = {"question": literal(self._questions[number]), "text": self._asked_words[number]}
+        condition = None if below == self._items.rows else json.dumps({column: {"$lt": below}})
+        values = {"question": literal(self._items.questions[number]), "text": self._items.words[number]}
         return values | {"below": below, "filter": condition, "column": column}
 
     def per_second(self, conninfo: str, clients: int) -> Iterator[Result]:
@@ -229,7 +175,7 @@ class Bench:
         column = "independent"
         by_hand = NEAREST.format(column=column, order=ORDER)
         for name, share in list(SHARES.items())[:2]:
-            values = [self._values(column, round(share * self._rows), number) for number in range(QUESTIONS)]
+            values = [self._values(column, self._items.below(share), number) for number in range(QUESTIONS)]
             ef_search = self._ef_search(values[0], "semantic")
             options = f"-c hnsw.iterative_scan=relaxed_order -c hnsw.ef_search={ef_search}"
             case = f"{self._name}, {name}, {clients} clients"
@@ -249,10 +195,9 @@ class Bench:
 
     def parts(self) -> Iterator[Result]:
         """Where the time of searches goes, by meaning and by both, with 100, 10 and 1 % of the rows."""
-        self._connection.execute("create index on items (independent)")
-        self._connection.execute("analyze items")
+        self._items.index_columns(self._connection, anew=True)
         for name, share in list(SHARES.items())[:3]:
-            values = [self._values("independent", round(share * self._rows), number) for number in range(QUESTIONS)]
+            values = [self._values("independent", self._items.below(share), number) for number in range(QUESTIONS)]
             yield from parts_of(self._connection, f"{self._name}, {name}", values)
         yield from bare(self._connection, values)
 
@@ -286,9 +231,11 @@ def results(case: str, found: dict[str, Measured]) -> Iterator[Result]:
     by_hand, least = {OURS: BY_HAND, HYBRID: BOTH_BY_HAND}, {OURS: LEAST, HYBRID: LEAST_BOTH}
     again = {name: by_hand[one] for name, one in AGAIN.items()}
     for ours, floor in (*by_hand.items(), *least.items(), *again.items()):
+        if ours not in found:
+            continue
         beyond = cuts[ours]["p50"] - cuts[floor]["p50"]
         yield Result("search", f"{case}, {ours} beyond {floor}, p50", beyond, "ms", (beyond, beyond))
-    for name, ours in OURS_BESIDE.items():
+    for name, ours in OURS_BESIDE.items() if HYBRID in found else ():
         yield averaged("search", "", f"hits of {ours}, {case}, {name}", found[name].hits)
     for name, one in found.items():
         if name in (BOTH_BY_HAND, *OURS_BESIDE, *hands, *AGAIN):
@@ -301,9 +248,14 @@ def main() -> None:
     """Run it on private servers with Postgres's own defaults for durability."""
     options = parser(__doc__)
     options.add_argument("--full", action="store_true", help="also with 100,000 rows")
-    options.add_argument("--rows", type=int, nargs="+", help="with so many rows instead, up to 1,000,000")
+    options.add_argument("--rows", type=int, nargs="+", help="with so many rows instead")
     options.add_argument(
         "--graph", type=int, nargs=2, default=GRAPH, metavar=("M", "EF_CONSTRUCTION"), help="of the index"
+    )
+    options.add_argument("--partitions", type=int, default=0, help="of the table, each with a graph of its own")
+    options.add_argument("--by-meaning", action="store_true", help="only, of a pipeline without words")
+    options.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="what is loaded, for another run with the same rows"
     )
     options.add_argument("--questions", type=int, default=5, help="so many of each of the subjects, 5 unless given")
     options.add_argument("--clients", type=int, nargs="+", default=[], help="searches a second by so many at once, too")
@@ -311,9 +263,11 @@ def main() -> None:
     given = options.parse_args()
     found: list[Result] = []
     for rows in given.rows or (FULL if given.full else SIZES):
-        memory = f"{1 + rows // 250_000}GB"  # so that the graph fits into it while it is built
-        with database(maintenance_work_mem=memory) as (connection, conninfo):
-            bench = Bench(connection, rows, tuple(given.graph), given.questions)
+        items, graph = Items(rows, given.questions, SHARES.values()), tuple(given.graph)
+        memory = f"{1 + rows // max(1, given.partitions) // 250_000}GB"  # a graph fits into it while it is built
+        with database(given.keep, maintenance_work_mem=memory) as (connection, conninfo):
+            items.load(connection, graph, given.partitions, not given.by_meaning)
+            bench = Bench(connection, items, name_of(rows, graph, given.partitions), not given.by_meaning)
             if given.parts:
                 found += bench.parts()
                 continue

@@ -20,9 +20,10 @@ VALUES = ", ".join(f"'{each}', i.{each}" for each in COLUMNS)
 RECORD = f"jsonb_build_object({VALUES})"  # the vector as JSON, to be dropped, takes longer than all of these
 
 ITEMS = f"""
-    create table items (id int primary key, body text, {", ".join(f"{each} int" for each in COLUMNS[2:])});
+    create table items (id int primary key, body text, {", ".join(f"{each} int" for each in COLUMNS[2:])}) {{3}};
+    {{4}};
     select pgembedd.create_pipeline('items', 'items', array['body'], dimensions => {DIMS}, backfill => false,
-                                    index_when => 'later',
+                                    index_when => 'later', text_config => '{{2}}',
                                     index_options => jsonb_build_object('m', {{0}}, 'ef_construction', {{1}}));
     alter table items disable trigger user;
     create function match_items(question vector, matches int, field text, below int) returns table (id int)
@@ -33,6 +34,8 @@ ITEMS = f"""
         using below, question, matches;
     end $$
 """
+PARTITIONED = "partition by hash (id)"
+PARTITION = "create table items_{1} partition of items for values with (modulus {0}, remainder {1})"
 # What a hit shows, of the ten alone.
 SHOWN = f"i.id, to_jsonb(i.id), 1 - (embedding <=> %(question)s::halfvec), {{snippet}}, {RECORD}"
 NEAREST = f"""

@@ -6,6 +6,7 @@ random weights and a little noise, normalised. So they lie where texts lie, and 
 
 import hashlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pgembedd.model import Session
 MODEL = "all-MiniLM-L6-v2"
 LONGEST = 300  # characters: what is measured is Postgres, and the model is to be done with it soon
 NOISE = 0.15  # length of the noise, against 1 for the vector
+PART = 1_000_000  # rows, which take some gigabytes while they are made
 
 Vectors = NDArray[np.float32]
 
@@ -42,27 +44,47 @@ def real_vectors(at_most: int) -> Vectors:
     return loaded
 
 
-def filled_up(real: Vectors, count: int) -> Vectors:
-    """The first `count` of the real vectors, or all of them and mixtures; float32 (count, dims) of norm 1."""
-    random = np.random.default_rng(20_000)
-    first, second = _mixed(len(real), count)
+def in_parts(real: Vectors, texts: list[str], count: int) -> Iterator[tuple[list[str], Vectors]]:
+    """The texts and vectors of filled_up() with `count` of them, a million at a time.
+
+    Up to a million there is one part; each further one is of mixtures alone.
+    """
+    for part, first in enumerate(range(0, count, PART)):
+        size = min(PART, count - first)
+        yield filled_up_texts(texts, size, part), filled_up(real, size, part)
+
+
+def filled_up(real: Vectors, count: int, part: int = 0) -> Vectors:
+    """The first `count` of the real vectors, or all of them and mixtures; float32 (count, dims) of norm 1.
+
+    Another `part` than 0 has other mixtures, and none of the real ones.
+    """
+    kept = _kept(len(real), count, part)
+    random = np.random.default_rng(20_000 + 2 * part)
+    first, second = _mixed(len(real), count - kept, part)
     weights = random.random((len(first), 1), np.float32)
     noise = random.standard_normal((len(first), real.shape[1]), np.float32)
     noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
     mixed = weights * real[first] + (1 - weights) * real[second] + noise
     mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
-    return np.concatenate([real[:count], mixed])
+    return np.concatenate([real[:kept], mixed])
 
 
-def filled_up_texts(real: list[str], count: int) -> list[str]:
+def filled_up_texts(real: list[str], count: int, part: int = 0) -> list[str]:
     """The texts of the vectors of filled_up(): a mixture has the first half of one text and the second of another."""
-    mixed = zip(*_mixed(len(real), count), strict=True)
-    return real[:count] + [_half(real[first], 0) + " " + _half(real[second], 1) for first, second in mixed]
+    kept = _kept(len(real), count, part)
+    mixed = zip(*_mixed(len(real), count - kept, part), strict=True)
+    return real[:kept] + [_half(real[first], 0) + " " + _half(real[second], 1) for first, second in mixed]
 
 
-def _mixed(real: int, count: int) -> NDArray[np.int64]:
-    """Which two of the real ones each mixture is of: (2, n)."""
-    return np.random.default_rng(20_001).integers(real, size=(2, max(0, count - real)))
+def _kept(real: int, count: int, part: int) -> int:
+    """How many of the real ones are in that part."""
+    return 0 if part else min(real, count)
+
+
+def _mixed(real: int, count: int, part: int) -> NDArray[np.int64]:
+    """Which two of the real ones each of `count` mixtures is of: (2, count)."""
+    return np.random.default_rng(20_001 + 2 * part).integers(real, size=(2, count))
 
 
 def _half(text: str, which: int) -> str:

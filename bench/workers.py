@@ -25,19 +25,27 @@ DONE = ("written", "unchanged", "cleared", "gone")
 
 
 @contextmanager
-def private_server(**settings: str) -> Iterator[EmbeddedPostgres]:
-    """A migrated Postgres of this run's own, with Postgres's defaults for durability; `settings` win over ours."""
-    with tempfile.TemporaryDirectory(prefix="pgembedd-bench-") as folder:
-        Path(folder).chmod(0o711)
-        with EmbeddedPostgres(Path(folder) / "postgres", settings=settings) as server:
-            migrate(server.conninfo())
-            yield server
+def private_server(folder: Path | None = None, /, **settings: str) -> Iterator[EmbeddedPostgres]:
+    """A migrated Postgres of this run's own, with Postgres's defaults for durability; `settings` win over ours.
+
+    What it holds stays in the `folder`, if one is given.
+    """
+    with ExitStack() as stack:
+        parent = Path(folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="pgembedd-bench-")))
+        parent.mkdir(mode=0o711, exist_ok=True)
+        parent.chmod(0o711)
+        server = stack.enter_context(EmbeddedPostgres(parent / "postgres", settings=settings))
+        migrate(server.conninfo())
+        yield server
 
 
 @contextmanager
-def database(**settings: str) -> Iterator[tuple[psycopg.Connection, str]]:
+def database(folder: Path | None = None, /, **settings: str) -> Iterator[tuple[psycopg.Connection, str]]:
     """A connection to such a server, and its address."""
-    with private_server(**settings) as server, psycopg.connect(server.conninfo(), autocommit=True) as connection:
+    with (
+        private_server(folder, **settings) as server,
+        psycopg.connect(server.conninfo(), autocommit=True) as connection,
+    ):
         yield connection, server.conninfo()
 
 

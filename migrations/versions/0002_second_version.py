@@ -16,6 +16,25 @@ comment on view pgembedd_code.missed is 'pgembedd.missed, for our triggers.';
 comment on view pgembedd_code.worker_idle is 'pgembedd.worker_idle, for our triggers.';
 """
 
+# A view that was made on PostgreSQL 14 had its owner's rights, and the upgrade of the server left them to it.
+VIEWS = """
+do $$
+declare
+    one regclass;
+begin
+    for one in
+        select v.oid from pgembedd.pipeline p join pg_catalog.pg_class t on t.oid = p.embedding_table
+        join pg_catalog.pg_class v on v.relnamespace = t.relnamespace and v.relkind = 'v' and v.relname ~ '_view$'
+        where pg_catalog.starts_with(t.relname, pg_catalog.left(v.relname, -5)) and exists (
+            select from pg_catalog.pg_rewrite r join pg_catalog.pg_depend d on d.objid = r.oid
+            where d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and r.ev_class = v.oid
+              and d.refobjid = t.oid)
+    loop
+        execute format('alter view %s set (security_invoker = true)', one);
+    end loop;
+end $$;
+"""
+
 # Sources that their asker may read, language models that a question may name, questions that wait for their table. The
 # policy needs the function's name; sql/74_answers/admit.sql has its body.
 ANSWERS = """
@@ -575,8 +594,8 @@ comment on type pgembedd.message is 'A message of one of our queues, as a read g
 
 def upgrade() -> None:
     for statements in (
-        *(WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES, GRAPHS),
-        *(BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES, TASKS, URIS, CODE),
+        *(VIEWS, WRITERS, ANSWERS, IMPORTS, PUSH, SLOW, UNSERVED, WORKERS, MODELS, RETRIES, WATCHED, INDEX_TYPES),
+        *(GRAPHS, BATCHES, NOTES, STATES, NAMES, QUEUE, CHUNKS, BACKFILL, SEARCHES, TASKS, URIS, CODE),
         BY_TABLE,
     ):
         raw(op.get_bind()).execute(statements)

@@ -98,10 +98,7 @@ as $$
     from unnest(columns) as c(name)
     join pg_attribute named on named.attrelid = source and named.attname = c.name
     left join pg_attrdef made on made.adrelid = source and made.adnum = named.attnum and named.attgenerated <> ''
-    -- Before PostgreSQL 15 it is the column that depends on those behind it, and not its expression.
-    left join pg_depend d on (d.classid, d.objid, d.objsubid) in (('pg_attrdef'::regclass, made.oid, 0),
-                                                                  ('pg_class'::regclass, source, named.attnum))
-                         and made.oid is not null and d.refobjid = source
+    left join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = made.oid and d.refobjid = source
                          and d.refclassid = 'pg_class'::regclass and d.refobjsubid not in (0, named.attnum)
     join pg_attribute written on written.attrelid = source and written.attgenerated = ''
                              and written.attnum = case named.attgenerated when '' then named.attnum

@@ -7,12 +7,6 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 begin
     perform _mirror_policy(pipeline.source, pipeline.embedding_table, true);
-    -- Before PostgreSQL 15 a view reads with the rights of its owner, whom the policies do not concern.
-    if current_setting('server_version_num')::integer < 150000 and _view(pipeline) is not null
-        and (select relrowsecurity from pg_class where oid = pipeline.source)
-    then
-        execute format('drop view %s', _view(pipeline));
-    end if;
     perform _mirror_grants(pipeline.source, r)
     from unnest(array[pipeline.embedding_table, _view(pipeline)]) as r where r is not null;
 end $$;

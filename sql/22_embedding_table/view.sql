@@ -18,14 +18,12 @@ as $$
 $$;
 
 -- The rows of the source (their vectors excepted, whose columns come and go), each with its chunks; what is called
--- alike on both sides gets an embedding_ in front. It runs with the rights of the caller, which views before
--- PostgreSQL 15 cannot: there row level security means no view.
+-- alike on both sides gets an embedding_ in front. It runs with the rights of the caller.
 create or replace function pgembedd_internal._ensure_view(pipeline pgembedd_internal.pipeline) returns void
 language plpgsql
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    invoker constant boolean := current_setting('server_version_num')::integer >= 150000;
     theirs constant text[] := _watchable_columns(pipeline.source);
     ours constant text[] := array(select c.name from _table_columns(pipeline) c order by c.nth);
     columns text;
@@ -35,15 +33,14 @@ begin
         raise notice '% is there already, so there is no view that joins % and its chunks.', _view_name(pipeline),
             pipeline.source;
     end if;
-    if to_regclass(_view_name(pipeline)) is not null
-       or not invoker and (select relrowsecurity from pg_class where oid = pipeline.source) then return; end if;
+    if to_regclass(_view_name(pipeline)) is not null then return; end if;
     select string_agg(format('e.%I as %I', c, (
         select n from unnest(array[c, 'embedding_' || c, 'pgembedd_' || c, 'pgembedd_embedding_' || c])
             with ordinality as t(n, nth)
         where n <> all (theirs) and (n = c or n <> all (ours)) order by nth limit 1)), ', ')
     into columns from unnest(ours) as c;
-    execute format('create view %s %s as select %s, %s from %s s join %s e on %s', _view_name(pipeline),
-        case when invoker then 'with (security_invoker = true)' end, _column_list(theirs, 's'), columns,
-        pipeline.source, pipeline.embedding_table, _key_match(pipeline.source, 's', 'e'));
+    execute format('create view %s with (security_invoker = true) as select %s, %s from %s s join %s e on %s',
+        _view_name(pipeline), _column_list(theirs, 's'), columns, pipeline.source, pipeline.embedding_table,
+        _key_match(pipeline.source, 's', 'e'));
     perform _give_to_owner(_view_name(pipeline)::regclass, pipeline.source);
 end $$;

@@ -67,7 +67,7 @@ declare
 begin
     leg := _search_nearest(target, asked);
     target.kept := false;  -- EXPLAIN shows no plan of a function
-    before := _search_set(leg.steps[1], leg.visits, leg.rows);
+    before := _search_set(leg.steps[1], leg.visits, leg.graph_rows);
     ef_search := current_setting('hnsw.ef_search', true);
     iterative_scan := current_setting('hnsw.iterative_scan', true);
     execute 'explain (analyze, format json) '

@@ -5,7 +5,7 @@
 create or replace function pgembedd_internal._search_nearest(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, with_words boolean default false,
     out hits pgembedd_internal._search_hit[], out path text, out breadth integer, out visits integer,
-    out rows double precision, out steps integer[]
+    out graph_rows double precision, out steps integer[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -17,16 +17,16 @@ declare
 begin
     steps := _search_steps(asked.mode, asked.wanted, of_row, asked.matches is not null);
     plan := _search_path(target, asked, steps);
-    path := plan.path; rows := plan.rows;
+    path := plan.path; graph_rows := plan.graph_rows;
     if with_words and path = 'exact' then return; end if;
     hits := '{}';
     if path = 'index' and asked.matches is null and not of_row then
         breadth := steps[1];
-        hits := _search_at_once(target, asked, breadth, rows);
+        hits := _search_at_once(target, asked, breadth, graph_rows);
         path := case when hits <> '{}' then path else 'index, then exact' end;
     elsif path = 'index' then
         asked.indexes := plan.indexes;
-        found := _search_by_index(target, asked, steps, plan.visits, plan.credit, rows);
+        found := _search_by_index(target, asked, steps, plan.visits, plan.credit, graph_rows);
         hits := found.hits;
         visits := found.most;
         steps := found.taken;
@@ -82,7 +82,8 @@ end $$;
 -- What the index gives at once, where nothing filters and each hit is a row or chunk of its own; none where these are
 -- less than the breadth.
 create or replace function pgembedd_internal._search_at_once(
-    target pgembedd_internal._search_target, asked pgembedd_internal._asked, breadth integer, rows double precision
+    target pgembedd_internal._search_target, asked pgembedd_internal._asked, breadth integer,
+    graph_rows double precision
 ) returns pgembedd_internal._search_hit[]
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -91,7 +92,7 @@ declare
     hits pgembedd_internal._search_hit[];
     settings text[];
 begin
-    settings := _search_set(breadth, null, rows);
+    settings := _search_set(breadth, null, graph_rows);
     execute _search_statement(target, asked, 'index', false) into hits using asked.embedding, breadth;
     settings := _search_set(settings => settings);
     return case when cardinality(hits) >= breadth then hits else '{}' end;
@@ -103,7 +104,7 @@ end $$;
 -- scan of the index costs less than an exact one.
 create or replace function pgembedd_internal._search_by_index(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[], visits integer[],
-    credit integer[], rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
+    credit integer[], graph_rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
     out most integer, out taken integer[]
 )
 language plpgsql stable
@@ -122,7 +123,7 @@ declare
 begin
     loop
         before := case when visits is not null then _search_visited(asked.indexes) end;
-        settings := _search_set(steps[1], visits[n], rows);
+        settings := _search_set(steps[1], visits[n], graph_rows);
         ignored := case when credit is not null
                         then set_config('pgembedd.scan_until', (before + credit[1])::text, true) end;
         execute _search_statement(target, asked, case when credit is null then 'index' else 'watched' end, n > 1)

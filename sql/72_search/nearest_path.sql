@@ -59,7 +59,7 @@ end $$;
 -- a policy, as hidden rows are not counted in time.
 -- Where the whole exact scan is less than that, as of a small table, the index is not tried at all.
 -- No credit where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
--- Without an index there is one way.
+-- Without an index there is one way. `graph_rows` are those of the largest table with an index of its own.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
 -- page has, and the more links the graph has: with 16 a scan of a table takes a twentieth of the time of a visit for a
@@ -67,7 +67,7 @@ end $$;
 -- to take a third of what it thinks. To compare the vector of each match comes on top.
 create or replace function pgembedd_internal._search_path(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[],
-    out path text, out visits integer[], out credit integer[], out rows double precision,
+    out path text, out visits integer[], out credit integer[], out graph_rows double precision,
     out index_cost double precision, out exact_cost double precision, out indexes oid[]
 )
 language plpgsql stable
@@ -75,6 +75,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
+    rows double precision := target.rows;
     pages double precision := target.disk_pages;
     exact_visits double precision;  -- which cost as much as the exact scan
     at_once constant integer := _search_ef_search(steps[1], true, target.rows);
@@ -86,10 +87,10 @@ declare
     watched boolean;
 begin
     path := case when target.indexes is null then 'exact' else 'index' end;
-    rows := target.rows;
+    graph_rows := rows;
     indexes := target.indexes;
     if target.has_parts then
-        select p.* into path, rows, pages, indexes from _search_partitions(target.vectors) p;
+        select p.* into path, rows, graph_rows, pages, indexes from _search_partitions(target.vectors) p;
     end if;
     if asked.matches is null or path = 'exact' then return; end if;
     per_match := greatest(rows, asked.matches) / asked.matches;
@@ -111,9 +112,11 @@ begin
     end loop;
 end $$;
 
--- The same of a table with parts, whose vectors may be columns of other numbers.
+-- The same of a table with parts, whose vectors may be columns of other numbers. Each gives its own nearest, so how
+-- many of these it takes to find all follows from the rows of one part.
 create or replace function pgembedd_internal._search_partitions(
-    vectors regclass, out path text, out rows double precision, out pages double precision, out indexes oid[]
+    vectors regclass, out path text, out rows double precision, out graph_rows double precision,
+    out pages double precision, out indexes oid[]
 )
 language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
@@ -122,8 +125,8 @@ as $$
 declare
     tables constant oid[] := array(select _with_partitions(vectors));
 begin
-    select t.*, i.* into rows, pages, indexes, path
-    from (select sum(greatest(c.reltuples, 0)), sum(c.relpages)
+    select t.*, i.* into rows, graph_rows, pages, indexes, path
+    from (select sum(greatest(c.reltuples, 0)), max(greatest(c.reltuples, 0)), sum(c.relpages)
           from pg_class c where c.oid = any (tables) and c.relkind = 'r') t,
          (select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end
           from pg_index i  -- not joined, for which the planner may read all of pg_class

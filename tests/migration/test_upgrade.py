@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from pgembedd.database import extensions
 from pgembedd.database.definitions import Definitions
 from pgembedd.database.migrate import apply_sql, migrate
 from pgembedd.database.own_version import HEAD, sql_digest
@@ -276,6 +277,12 @@ def test_a_vector_that_is_too_old(server: EmbeddedPostgres, empty_database: Data
         migrate(empty_database.conninfo)
 
 
+def test_a_server_that_is_too_old(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extensions, "MINIMUM_SERVER", 99)
+    with sentence(ConfigurationError, "is too old, pgembedd needs 99 or newer: upgrade the server, then run"):
+        migrate(empty_database.conninfo)
+
+
 @pytest.mark.slow
 def test_two_databases_of_one_server_at_once_share_the_role() -> None:
     """The role is the server's: who comes second finds it, even in the middle of the other's transaction."""
@@ -311,6 +318,20 @@ def test_what_queued_jobs_had_counted_moves_into_their_messages(empty_database: 
         messages = column(connection, "select message from pgmq.q_pgembedd_backfill order by msg_id")
     notes = [{"attempts": 2}, {"traceparent": "00-"}, {}]
     assert messages == [job, *({**job, "pgembedd": note} for note in notes), job, job]
+
+
+@pytest.mark.slow
+def test_a_view_of_postgresql_14_gets_the_rights_of_its_caller(empty_database: Database) -> None:
+    released().migrate(empty_database.conninfo)
+    with empty_database.connect() as connection:
+        make_documents(connection, 1)
+        connection.execute(
+            "select pgembedd.create_pipeline('documents', 'documents', array['title'], embedding_table => 'chunks')"
+        )
+        connection.execute("alter view chunks_view reset (security_invoker)")
+        migrate(empty_database.conninfo)
+        options = "select reloptions from pg_class where oid = 'chunks_view'::regclass"
+        assert value(connection, options) == ["security_invoker=true"]
 
 
 @pytest.mark.slow

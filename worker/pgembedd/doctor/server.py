@@ -4,19 +4,17 @@ from collections.abc import Iterator
 
 import psycopg
 
-from pgembedd.database.extensions import MINIMUM_VECTOR, vector_package
+from pgembedd.database.extensions import MINIMUM_SERVER, MINIMUM_VECTOR, vector_package
 from pgembedd.database.pgmq_checks import numbers, pgmq_problem
 from pgembedd.doctor.finding import Finding, rows
-
-MINIMUM_SERVER = 140000
 
 
 def check_server(connection: psycopg.Connection) -> Iterator[Finding]:
     """Reports version, database and role, and a server that takes no writes."""
     ((number, version, role, database, superuser, *_),) = rows(connection, "doctor_server")
     about = f'PostgreSQL {version}, database "{database}", role "{role}"' + (" (superuser)" if superuser else "")
-    if number < MINIMUM_SERVER:
-        yield Finding("bad", "server", about, "pgembedd needs PostgreSQL 14 or newer.")
+    if number < MINIMUM_SERVER * 10_000:
+        yield Finding("bad", "server", about, f"pgembedd needs PostgreSQL {MINIMUM_SERVER} or newer.")
     else:
         yield Finding("ok", "server", about)
     ((read_only,),) = connection.execute("select current_setting('transaction_read_only')::boolean").fetchall()
