@@ -43,6 +43,13 @@ def native(ollama: StandInOllama, timeout: float = 60.0) -> Callable[[], list[st
     return lambda: [part.response for part in session.run("How?", stream=True)]
 
 
+def test_certificates_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(GenerationUnavailableError, match="that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: No"):
+        Session("mistral", host="https://127.0.0.1:1").run("How?")
+
+
 @pytest.mark.parametrize(
     ("parts", "kind", "sentence"),
     [

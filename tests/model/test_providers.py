@@ -51,6 +51,15 @@ def model_of(name: str, url: str, folder: Path, **members: Any) -> Iterator[Prov
         yield model
 
 
+def test_certificates_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with (
+        pytest.raises(ConfigurationError, match="that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: No such"),
+        model_of("openai:text-embedding-3-small", "https://127.0.0.1:1", tmp_path),
+    ):
+        pass
+
+
 def test_each_provider_is_asked_in_its_own_protocol(provider: StandInProvider, tmp_path: Path) -> None:
     cases: list[tuple[str, str, dict[str, Any]]] = [
         ("openai:text-embedding-3-small", "/v1/embeddings", {"input": ["a", "b"], "encoding_format": "float"}),

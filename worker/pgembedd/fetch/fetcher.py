@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
-from ssl import SSLContext
+from functools import partial
 from threading import Lock
 
-import httpx2
-
+from pgembedd.errors import ConfigurationError
 from pgembedd.fetch.buckets import Buckets
 from pgembedd.fetch.deadline import LONGEST_S, Deadline
 from pgembedd.fetch.errors import FetchError
@@ -16,6 +14,7 @@ from pgembedd.fetch.https import HttpsFetch
 from pgembedd.fetch.local import fetch_file, list_folder
 from pgembedd.fetch.uri import BUCKETS, Uri, parse_prefix, parse_prefixes, parse_uri
 from pgembedd.settings import Settings
+from pgembedd.settings.servers import certificates
 
 
 class Fetcher:
@@ -27,11 +26,6 @@ class Fetcher:
         self._buckets = Buckets(settings.buckets_file)
         self._most_bytes = settings.file_max_mb * 1_000_000
         self._lock, self._deadlines, self.closed = Lock(), set[Deadline](), False
-
-    @cached_property
-    def _trusted(self) -> SSLContext:
-        """The authorities of the system, or those that SSL_CERT_FILE names."""
-        return httpx2.create_ssl_context()
 
     def problem(self, prefixes: Sequence[str]) -> str | None:
         """Returns why this worker fetches nothing for a pipeline of these prefixes; None where it can."""
@@ -46,9 +40,9 @@ class Fetcher:
                 return problem.removesuffix(".")
             if prefix.scheme == "https":
                 try:
-                    _ = self._trusted
-                except OSError as error:
-                    return f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error.strerror}"
+                    certificates()
+                except ConfigurationError as error:
+                    return str(error).removesuffix(".")
         return None
 
     def fetch(self, text: str, prefixes: Sequence[str], validator: str | None = None) -> Fetched | None:
@@ -61,7 +55,7 @@ class Fetcher:
             if uri.scheme in BUCKETS:
                 return self._buckets.fetch(uri, validator, self._most_bytes, deadline)
             allows = partial(self._check, allowed=allowed)
-            return HttpsFetch(self._trusted, allows, deadline, self._most_bytes, validator).fetch(uri)
+            return HttpsFetch(certificates(), allows, deadline, self._most_bytes, validator).fetch(uri)
 
     def list(self, text: str, prefixes: Sequence[str]) -> Iterator[list[Listed]]:
         """Yields the files below a URI that ends with a slash, a page at a time. FetchError."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pgembedd.errors import ConfigurationError
 from pgembedd.settings import LanguageSettings, text_from_environment
 from pgembedd.settings.files import read_key
-from pgembedd.settings.servers import is_loopback, server_url
+from pgembedd.settings.servers import certificates, is_loopback, server_url
 
 if TYPE_CHECKING:
     import httpx2
@@ -101,7 +101,7 @@ class Endpoint:
     def client(self, timeout_s: float) -> "httpx2.AsyncClient":
         """Returns an HTTP client for one request to this host alone: it follows no redirect.
 
-        `timeout_s` is for the connection, and between two parts.
+        `timeout_s` is for the connection, and between two parts. ConfigurationError without certificates.
         """
         import httpx2
 
@@ -109,7 +109,7 @@ class Endpoint:
             headers={"authorization": f"Bearer {self.key}"} if self.key else {},
             timeout=httpx2.Timeout(timeout_s),
             follow_redirects=False,  # another host would get the content and the key
-            verify=_certificates() if self.host.startswith("https:") else _no_certificates(),
+            verify=certificates() if self.host.startswith("https:") else _no_certificates(),
             # No proxy reaches this machine's own servers.
             trust_env=not is_loopback(urlsplit(self.host).hostname or ""),
         )
@@ -159,14 +159,6 @@ def endpoint_from_environment(mode: Mode = "ollama") -> Endpoint | None:
         return None
     path = os.environ.get(KEY_FILE_VARIABLE)
     return Endpoint(host, mode, read_key(path, KEY_FILE_VARIABLE) if path else None)
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Returns the system's certificates, which take 30 ms to read."""
-    import httpx2
-
-    return httpx2.create_ssl_context()
 
 
 @cache

@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from pgembedd.errors import (
+    ConfigurationError,
     ContextTooLongError,
     GenerationError,
     GenerationTimeoutError,
@@ -46,6 +47,8 @@ def _translated_errors(endpoint: Endpoint, timeout_s: float) -> Iterator[None]:
     where = endpoint.named
     try:
         yield
+    except ConfigurationError as error:
+        raise GenerationUnavailableError(str(error)) from error
     except httpx2.ConnectTimeout as error:
         raise GenerationTimeoutError(f"{where} did not answer within {timeout_s:g} s.") from error
     except httpx2.TimeoutException as error:

@@ -1,11 +1,16 @@
-"""Another server: whether a URL names one, whether it is on this machine, why it failed, when it may be asked again."""
+"""Another server: whether a URL names one, whom it is trusted by, why it failed, when it may be asked again."""
 
+import os
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import cache
 from ipaddress import ip_address
 from math import ceil
+from ssl import SSLContext
 from urllib.parse import SplitResult, urlsplit
+
+from pgembedd.errors import ConfigurationError
 
 LONGEST_DELAY_S = 3_600
 
@@ -28,6 +33,24 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return name == "localhost" or name.endswith(".localhost")
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def certificates() -> SSLContext:
+    """Returns the authorities of the system, or those that SSL_CERT_FILE or SSL_CERT_DIR names. ConfigurationError."""
+    return _certificates(*map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
+
+
+@cache
+def _certificates(*_: str | None) -> SSLContext:
+    """Takes 30 ms."""
+    import httpx2
+
+    try:
+        return httpx2.create_ssl_context()
+    except OSError as error:
+        raise ConfigurationError(
+            f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error.strerror}."
+        ) from error
 
 
 def retry_after_s(headers: Mapping[str, str]) -> int | None:

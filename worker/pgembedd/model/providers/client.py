@@ -15,7 +15,7 @@ from pgembedd.model.futures import Kind
 from pgembedd.model.providers.configured import Provider
 from pgembedd.model.providers.protocol import ProviderAnswer
 from pgembedd.settings.limits import ERROR_BYTES, vectors_bytes
-from pgembedd.settings.servers import error_excerpt, is_loopback, retry_after_s
+from pgembedd.settings.servers import certificates, error_excerpt, is_loopback, retry_after_s
 from pgembedd.text.quantities import counted
 
 BUSY = frozenset({408, 425, 429, 502, 503, 504})
@@ -30,12 +30,13 @@ class Client:
     """The connections to one provider, for all threads. After a 429 no thread asks until the delay is over."""
 
     def __init__(self, provider: Provider) -> None:
-        """Connects when it is first asked."""
+        """Connects when it is first asked. ConfigurationError without certificates."""
         self._provider, self._not_before = provider, 0.0
         self._places = threading.BoundedSemaphore(provider.limits.at_once)
         self._http = httpx2.Client(
             timeout=httpx2.Timeout(provider.limits.timeout_s),
             follow_redirects=False,  # another host would get the content and the key
+            verify=certificates(),
             # No proxy reaches this machine's own servers.
             trust_env=not is_loopback(urlsplit(provider.url).hostname or ""),
         )
