@@ -8,9 +8,10 @@ create or replace view pgembedd_internal._asked as
            -- and with all that the query requires, for the leg by meaning.
            null::text as condition, null::text as words_condition, null::text as near_condition,
            -- How long the list of each leg is; where something filters, how many rows or chunks the planner expects to
-           -- pass, what it costs to read them all, in its units, and whether an index leads to them.
+           -- pass, what it costs to read them all, in its units, whether an index leads to them, and of how many tables
+           -- they are: the partitions that may have some.
            null::integer as wanted, null::double precision as matches, null::double precision as exact_cost,
-           null::boolean as by_index,
+           null::boolean as by_index, null::integer as parts,
            null::boolean as filtered,  -- whether an index scan meets rows that are no hits
            null::oid[] as indexes,  -- of the vectors' table: whose entries count as visited
            -- Without the operators; its lexemes, the rarest first, each as a tsquery, too, with the share of rows that

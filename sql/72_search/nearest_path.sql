@@ -14,6 +14,13 @@ begin
     plan := plan -> 0 -> 'Plan';
     asked.exact_cost := plan ->> 'Total Cost';
     asked.matches := greatest((plan ->> 'Plan Rows')::double precision, 1);  -- of a false condition: 0
+    if target.has_parts then
+        if plan ->> 'Node Type' = 'Gather' then plan := plan #> '{Plans,0}'; end if;
+        if plan ->> 'Node Type' = 'Append' then
+            asked.parts := json_array_length(plan -> 'Plans');
+            plan := plan #> '{Plans,0}';
+        end if;
+    end if;
     asked.by_index := plan ->> 'Node Type' in ('Bitmap Heap Scan', 'Index Scan');
     return asked;
 end $$;
@@ -59,7 +66,10 @@ end $$;
 -- a policy, as hidden rows are not counted in time.
 -- Where the whole exact scan is less than that, as of a small table, the index is not tried at all.
 -- No credit where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
--- Without an index there is one way. `graph_rows` are those of the largest table with an index of its own.
+-- Without an index there is one way.
+--
+-- Of a table with parts each has an index of its own, `graph_rows` at most, and no hit is known to be the first before
+-- each index has given a match: at least what it gives at once, or the rows between two matches.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
 -- page has, and the more links the graph has: with 16 a scan of a table takes a twentieth of the time of a visit for a
@@ -74,11 +84,14 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    most constant integer := 20000;  -- what a scan visits before it costs memory and half a second
+    parts constant integer := coalesce(asked.parts, 1);
+    most constant integer := 20000 * parts;  -- what a scan visits before it costs memory and half a second
+    visit_cost double precision;
+    expected double precision;  -- visits of the first step
     rows double precision := target.rows;
     pages double precision := target.disk_pages;
     exact_visits double precision;  -- which cost as much as the exact scan
-    at_once constant integer := _search_ef_search(steps[1], true, target.rows);
+    at_once integer;
     tries double precision;  -- how many of these take a sixth of the exact scan
     per_match double precision;  -- rows
     last_step double precision;  -- with which the index costs less
@@ -94,12 +107,16 @@ begin
     end if;
     if asked.matches is null or path = 'exact' then return; end if;
     per_match := greatest(rows, asked.matches) / asked.matches;
-    index_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows)
-                  * sqrt(coalesce(target.links, 16) / 16) * steps[1] * per_match;
+    at_once := _search_ef_search(steps[1], true, graph_rows);
+    expected := greatest(steps[1] * per_match, case when parts > 1 then parts * greatest(at_once, per_match) end);
+    visit_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows)
+                  * sqrt(coalesce(target.links, 16) / 16);
+    index_cost := visit_cost * expected;
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
-    exact_visits := exact_cost / index_cost * steps[1] * per_match;
+    exact_visits := exact_cost / visit_cost;
     watched := watchable and not row_security_active(target.vectors);
-    last_step := least(exact_visits, most / 2.0) / per_match;
+    last_step := case when expected <= least(exact_visits, most / 2.0)
+                      then least(exact_visits, most / 2.0) / per_match else 0 end;
     tries := trunc(exact_visits / 6 / at_once);
     spacing := case when steps[1] <= last_step then per_match else 0 end;
     credit := case when watchable then array[
@@ -108,7 +125,8 @@ begin
     if exact_visits < 200 or steps[1] > last_step and not (watched and tries >= 1) then path := 'exact'; end if;
     for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop
         visits[n] := least(most, greatest(1, case when watched then 2 * exact_visits
-                                                  else greatest(2 * steps[n] * per_match, exact_visits / 2) end));
+                                                  else greatest(2 * steps[n] * per_match, 2 * expected, exact_visits / 2)
+                                             end));
     end loop;
 end $$;
 

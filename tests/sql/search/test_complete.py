@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psycopg
 import pytest
 
@@ -148,14 +150,15 @@ def test_an_index_of_other_vectors_is_none_of_these(connection: psycopg.Connecti
         assert (cost is not None) == has
 
 
-def make_partitions(connection: psycopg.Connection, count: int) -> None:
+def make_partitions(connection: psycopg.Connection, count: int, names: Sequence[str] = ("one", "two")) -> None:
     connection.execute(
         "create table documents (id int, part int, title text, content text, primary key (part, id))"
-        " partition by list (part);"
-        "create table one partition of documents for values in (1);"
-        "create table two partition of documents for values in (2)"
+        " partition by list (part)"
     )
-    connection.execute(f"insert into documents select i, i % 2 + 1, 'x', 'y' from generate_series(1, {count}) i")
+    for part, name in enumerate(names, 1):
+        connection.execute(f"create table {name} partition of documents for values in ({part})")
+    rows = f"select i, i %% %s + 1, 'x', 'y' from generate_series(1, {count}) i"
+    connection.execute(f"insert into documents {rows}", [len(names)])
     create_pipeline(connection, index_type="hnsw", backfill=False)
     fill(connection, count)
 
@@ -174,6 +177,20 @@ def test_each_partition_gives_as_many_as_its_own_rows_need(connection: psycopg.C
         connection.execute("update pg_class set reltuples = %s where oid = %s::regclass", [rows, table])
     explained = "select pgembedd.explain_search('documents', null, embedding => %s::vector)"
     assert value(connection, explained, QUERY)["semantic"]["ef_search"] == 490  # 200 * sqrt(6)
+
+
+@pytest.mark.slow
+def test_an_index_of_each_partition_is_read_where_all_cost_less_than_the_table(connection: psycopg.Connection) -> None:
+    """Each gives its first match only after all that it gives at once, here 200 rows."""
+    make_partitions(connection, 6000, names=[f"part_{n}" for n in range(30)])
+    paths = []
+    for cost in (20, 50, 100, 200, 400, 1000):
+        connection.execute(f"set local seq_page_cost = {cost}")
+        filtered = """select pgembedd.explain_search('documents', null, filter => '{"title": "x"}',
+                                                     embedding => %s::vector)"""
+        paths.append(value(connection, filtered, QUERY)["semantic"]["path"])
+    assert paths == sorted(paths)
+    assert set(paths) == {"exact", "index"}
 
 
 @pytest.mark.slow
