@@ -14,6 +14,7 @@ begin
     plan := plan -> 0 -> 'Plan';
     asked.exact_cost := plan ->> 'Total Cost';
     asked.matches := greatest((plan ->> 'Plan Rows')::double precision, 1);  -- of a false condition: 0
+    asked.parts := 1;
     if target.has_parts then
         if plan ->> 'Node Type' = 'Gather' then plan := plan #> '{Plans,0}'; end if;
         if plan ->> 'Node Type' = 'Append' then
@@ -65,11 +66,11 @@ end $$;
 -- they are too few for it, too, as they may be near; not where the sixth is less than what it gives at once, nor under
 -- a policy, as hidden rows are not counted in time.
 -- Where the whole exact scan is less than that, as of a small table, the index is not tried at all.
--- No credit where the planner has to see the condition: it leaves out partitions, or takes a partial index, that way.
+-- No credit where the planner has to see the condition: it has left out partitions, or takes a partial index, that way.
 -- Without an index there is one way.
 --
 -- Of a table with parts each has an index of its own, `graph_rows` at most, and no hit is known to be the first before
--- each index has given a match: at least what it gives at once, or the rows between two matches.
+-- each index has given a match: it takes what each gives at once, and the rows between two matches.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
 -- page has, and the more links the graph has: with 16 a scan of a table takes a twentieth of the time of a visit for a
@@ -84,56 +85,50 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    parts constant integer := coalesce(asked.parts, 1);
-    most constant integer := 20000 * parts;  -- what a scan visits before it costs memory and half a second
-    visit_cost double precision;
-    expected double precision;  -- visits of the first step
-    rows double precision := target.rows;
-    pages double precision := target.disk_pages;
+    most double precision := 20000;  -- what a scan visits before it costs memory and half a second
     exact_visits double precision;  -- which cost as much as the exact scan
     at_once integer;
-    tries double precision;  -- how many of these take a sixth of the exact scan
     per_match double precision;  -- rows
+    expected double precision;  -- visits of the first step, where the matches lie evenly
     last_step double precision;  -- with which the index costs less
     spacing double precision;  -- rows from match to match, where the index costs less if they lie evenly
-    watchable constant boolean := target.whole and not target.has_parts and asked.near_condition <> 'true';
-    watched boolean;
+    leaves integer := 1; watched boolean;
 begin
     path := case when target.indexes is null then 'exact' else 'index' end;
-    graph_rows := rows;
-    indexes := target.indexes;
+    graph_rows := target.rows; indexes := target.indexes;
     if target.has_parts then
-        select p.* into path, rows, graph_rows, pages, indexes from _search_partitions(target.vectors) p;
+        select p.* into path, leaves, target.rows, graph_rows, target.disk_pages, indexes
+        from _search_partitions(target.vectors) p;
     end if;
     if asked.matches is null or path = 'exact' then return; end if;
-    per_match := greatest(rows, asked.matches) / asked.matches;
-    at_once := _search_ef_search(steps[1], true, graph_rows);
-    expected := greatest(steps[1] * per_match, case when parts > 1 then parts * greatest(at_once, per_match) end);
-    visit_cost := 20 * (greatest(pages, 1) + 0.0125 * rows) / (greatest(pages, 1) + 0.2 * rows)
-                  * sqrt(coalesce(target.links, 16) / 16);
-    index_cost := visit_cost * expected;
+    per_match := greatest(target.rows, asked.matches) / asked.matches;
+    at_once := asked.parts * _search_ef_search(steps[1], true, graph_rows);
+    expected := greatest(steps[1] * per_match, case when asked.parts > 1 then at_once + asked.parts * per_match end);
+    most := greatest(most, case when asked.parts > 1 then 2 * expected end);
+    index_cost := 20 * (greatest(target.disk_pages, 1) + 0.0125 * target.rows) * expected
+                  / (greatest(target.disk_pages, 1) + 0.2 * target.rows) * sqrt(coalesce(target.links, 16) / 16);
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
-    exact_visits := exact_cost / visit_cost;
-    watched := watchable and not row_security_active(target.vectors);
-    last_step := case when expected <= least(exact_visits, most / 2.0)
-                      then least(exact_visits, most / 2.0) / per_match else 0 end;
-    tries := trunc(exact_visits / 6 / at_once);
+    exact_visits := exact_cost / index_cost * expected;
+    last_step := least(exact_visits, most / 2);
+    last_step := case when expected <= last_step then last_step / per_match else 0 end;
     spacing := case when steps[1] <= last_step then per_match else 0 end;
-    credit := case when watchable then array[
-        least(most, greatest(tries, round(4 * spacing / at_once), 1) * at_once - least(steps[1], at_once / 2) - 1),
+    credit := case when target.whole and asked.parts = leaves and asked.near_condition <> 'true' then array[
+        least(most, greatest(trunc(exact_visits / 6 / at_once), round(4 * spacing / at_once), 1) * at_once
+                    - least(steps[1], at_once / 2) - 1),
         least(most, greatest(exact_visits / 15, 3 * spacing))] end;
-    if exact_visits < 200 or steps[1] > last_step and not (watched and tries >= 1) then path := 'exact'; end if;
+    watched := credit is not null and not row_security_active(target.vectors);
+    path := case when exact_visits < 200 or steps[1] > last_step and not (watched and exact_visits >= 6 * at_once)
+                 then 'exact' else path end;
     for n in 1 .. greatest(1, width_bucket(last_step, steps::double precision[])) loop
         visits[n] := least(most, greatest(1, case when watched then 2 * exact_visits
-                                                  else greatest(2 * steps[n] * per_match, 2 * expected, exact_visits / 2)
-                                             end));
+                                                  else greatest(2 * steps[n] * per_match, exact_visits / 2) end));
     end loop;
 end $$;
 
 -- The same of a table with parts, whose vectors may be columns of other numbers. Each gives its own nearest, so how
 -- many of these it takes to find all follows from the rows of one part.
 create or replace function pgembedd_internal._search_partitions(
-    vectors regclass, out path text, out rows double precision, out graph_rows double precision,
+    vectors regclass, out path text, out leaves integer, out rows double precision, out graph_rows double precision,
     out pages double precision, out indexes oid[]
 )
 language plpgsql stable
@@ -143,8 +138,8 @@ as $$
 declare
     tables constant oid[] := array(select _with_partitions(vectors));
 begin
-    select t.*, i.* into rows, graph_rows, pages, indexes, path
-    from (select sum(greatest(c.reltuples, 0)), max(greatest(c.reltuples, 0)), sum(c.relpages)
+    select t.*, i.* into leaves, rows, graph_rows, pages, indexes, path
+    from (select count(*), sum(greatest(c.reltuples, 0)), max(greatest(c.reltuples, 0)), sum(c.relpages)
           from pg_class c where c.oid = any (tables) and c.relkind = 'r') t,
          (select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end
           from pg_index i  -- not joined, for which the planner may read all of pg_class
