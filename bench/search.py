@@ -17,7 +17,8 @@ transaction has begun there, the expressions and statements of the functions.
 Beside them two forms as others publish them, with pgvector's defaults: a "match function" with the filter in its WHERE
 (Supabase's guide, LangChain), and the filter around a window of the k nearest (pg_vectorize). Recall@10 and
 completeness are shares of what an exact search by meaning finds. With `--clients`, also searches a second by meaning;
-with `--parts`, the time of each part of a search instead.
+with `--parts`, the time of each part of a search instead. With `--by-meaning` the pipeline has no words, and so there
+is no search by words or by both; `--partitions` cuts the table into so many, by a hash of the key.
 """
 
 import json
@@ -129,11 +130,12 @@ class Bench:
     def _ask(self, found: dict[str, Measured], column: str, below: int, number: int) -> None:
         wanted = self._items.nearest(column, below, number)
         values = self._values(column, below, number)
-        ef_search, of_both = (self._ef_search(values, mode) for mode in ("semantic", "hybrid"))
-        values |= {"ef_search": ef_search, "ef_search_of_both": of_both}
+        ef_search = of_both = self._ef_search(values, "semantic")
         if self._with_words:
+            of_both = self._ef_search(values, "hybrid")
             words, idfs, any_of, average = self._connection.execute(WORDS.encode(), values).fetchall()[0]
             values |= {"words": [repr(word) for word in words], "idfs": idfs, "any": any_of, "average": average}
+        values |= {"ef_search": ef_search, "ef_search_of_both": of_both}
         by_hand = {WORDS_BY_HAND: RANKED.format(column=column)}
         for (by_meaning, by_both), order in zip(HANDS.items(), (ORDER, f"({ORDER}) + 0"), strict=True):
             by_hand[by_meaning] = NEAREST.format(column=column, order=order)
@@ -265,9 +267,12 @@ def main() -> None:
     for rows in given.rows or (FULL if given.full else SIZES):
         items, graph = Items(rows, given.questions, SHARES.values()), tuple(given.graph)
         memory = f"{1 + rows // max(1, given.partitions) // 250_000}GB"  # a graph fits into it while it is built
-        with database(given.keep, maintenance_work_mem=memory) as (connection, conninfo):
+        name = name_of(rows, graph, given.partitions)
+        folder = given.keep and given.keep / (f"{name}, by meaning" if given.by_meaning else name)
+        with database(folder, maintenance_work_mem=memory) as (connection, conninfo):
             items.load(connection, graph, given.partitions, not given.by_meaning)
-            bench = Bench(connection, items, name_of(rows, graph, given.partitions), not given.by_meaning)
+            items.index_columns(connection, anew=False)
+            bench = Bench(connection, items, name, not given.by_meaning)
             if given.parts:
                 found += bench.parts()
                 continue

@@ -32,7 +32,7 @@ def private_server(folder: Path | None = None, /, **settings: str) -> Iterator[E
     """
     with ExitStack() as stack:
         parent = Path(folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="pgembedd-bench-")))
-        parent.mkdir(mode=0o711, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
         parent.chmod(0o711)
         server = stack.enter_context(EmbeddedPostgres(parent / "postgres", settings=settings))
         migrate(server.conninfo())

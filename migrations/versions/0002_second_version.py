@@ -25,7 +25,9 @@ begin
     for one in
         select v.oid from pgembedd.pipeline p join pg_catalog.pg_class t on t.oid = p.embedding_table
         join pg_catalog.pg_class v on v.relnamespace = t.relnamespace and v.relkind = 'v' and v.relname ~ '_view$'
-        where pg_catalog.starts_with(t.relname, pg_catalog.left(v.relname, -5)) and exists (
+        where v.reloptions is distinct from '{security_invoker=true}' and case
+            when pg_catalog.octet_length(t.relname::text) <= 58 then v.relname = t.relname || '_view'
+            else pg_catalog.starts_with(t.relname, pg_catalog.left(v.relname, -5)) end and exists (
             select from pg_catalog.pg_rewrite r join pg_catalog.pg_depend d on d.objid = r.oid
             where d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and r.ev_class = v.oid
               and d.refobjid = t.oid)

@@ -123,7 +123,7 @@ declare
 begin
     loop
         before := case when visits is not null then _search_visited(asked.indexes) end;
-        settings := _search_set(steps[1], visits[n] / asked.parts, graph_rows);
+        settings := _search_set(steps[1], visits[n], graph_rows);
         ignored := case when credit is not null
                         then set_config('pgembedd.scan_until', (before + credit[1])::text, true) end;
         execute _search_statement(target, asked, case when credit is null then 'index' else 'watched' end, n > 1)

@@ -8,21 +8,20 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     plan json;
+    scans jsonb;
 begin
     execute concat('explain (format json) select from ', _search_from(target, asked.near_condition),
         case when not target.chunked then format(' and s.%s is not null', target.embedding) end) into plan;
     plan := plan -> 0 -> 'Plan';
     asked.exact_cost := plan ->> 'Total Cost';
     asked.matches := greatest((plan ->> 'Plan Rows')::double precision, 1);  -- of a false condition: 0
+    asked.by_index := plan ->> 'Node Type' in ('Bitmap Heap Scan', 'Index Scan');
     asked.parts := 1;
     if target.has_parts then
-        if plan ->> 'Node Type' = 'Gather' then plan := plan #> '{Plans,0}'; end if;
-        if plan ->> 'Node Type' = 'Append' then
-            asked.parts := json_array_length(plan -> 'Plans');
-            plan := plan #> '{Plans,0}';
-        end if;
+        scans := _scans_of(plan::jsonb, target.alias);
+        asked.by_index := not jsonb_path_exists(scans, '$[*] ? (@."Node Type" == "Seq Scan")');
+        asked.parts := greatest(1, jsonb_array_length(scans));
     end if;
-    asked.by_index := plan ->> 'Node Type' in ('Bitmap Heap Scan', 'Index Scan');
     return asked;
 end $$;
 
@@ -69,8 +68,9 @@ end $$;
 -- No credit where the planner has to see the condition: it has left out partitions, or takes a partial index, that way.
 -- Without an index there is one way.
 --
--- Of a table with parts each has an index of its own, `graph_rows` at most, and no hit is known to be the first before
--- each index has given a match: it takes what each gives at once, and the rows between two matches.
+-- Each part of a table with parts has an index of its own, of at most `graph_rows` rows, and no hit is known to be the
+-- first before each index has given a match: it takes what each gives at once, and the rows between two matches. Of a
+-- hundred parts or more no credit is counted, as that asks the server for each index at each row.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
 -- page has, and the more links the graph has: with 16 a scan of a table takes a twentieth of the time of a visit for a
@@ -104,7 +104,7 @@ begin
     per_match := greatest(target.rows, asked.matches) / asked.matches;
     at_once := asked.parts * _search_ef_search(steps[1], true, graph_rows);
     expected := greatest(steps[1] * per_match, case when asked.parts > 1 then at_once + asked.parts * per_match end);
-    most := greatest(most, case when asked.parts > 1 then 2 * expected end);
+    most := greatest(most, case when asked.parts > 1 then 4 * at_once end);
     index_cost := 20 * (greatest(target.disk_pages, 1) + 0.0125 * target.rows) * expected
                   / (greatest(target.disk_pages, 1) + 0.2 * target.rows) * sqrt(coalesce(target.links, 16) / 16);
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
@@ -112,7 +112,7 @@ begin
     last_step := least(exact_visits, most / 2);
     last_step := case when expected <= last_step then last_step / per_match else 0 end;
     spacing := case when steps[1] <= last_step then per_match else 0 end;
-    credit := case when target.whole and asked.parts = leaves and asked.near_condition <> 'true' then array[
+    credit := case when target.whole and asked.parts = least(leaves, 99) and asked.near_condition <> 'true' then array[
         least(most, greatest(trunc(exact_visits / 6 / at_once), round(4 * spacing / at_once), 1) * at_once
                     - least(steps[1], at_once / 2) - 1),
         least(most, greatest(exact_visits / 15, 3 * spacing))] end;
@@ -125,8 +125,8 @@ begin
     end loop;
 end $$;
 
--- The same of a table with parts, whose vectors may be columns of other numbers. Each gives its own nearest, so how
--- many of these it takes to find all follows from the rows of one part.
+-- The same of a table with parts, whose vectors may be columns of other numbers. Each part gives its own nearest, so
+-- how many of these it takes to find all follows from the rows of the largest.
 create or replace function pgembedd_internal._search_partitions(
     vectors regclass, out path text, out leaves integer, out rows double precision, out graph_rows double precision,
     out pages double precision, out indexes oid[]
@@ -139,7 +139,8 @@ declare
     tables constant oid[] := array(select _with_partitions(vectors));
 begin
     select t.*, i.* into leaves, rows, graph_rows, pages, indexes, path
-    from (select count(*), sum(greatest(c.reltuples, 0)), max(greatest(c.reltuples, 0)), sum(c.relpages)
+    from (select count(*) filter (where c.oid <> vectors),
+                 sum(greatest(c.reltuples, 0)), max(greatest(c.reltuples, 0)), sum(c.relpages)
           from pg_class c where c.oid = any (tables) and c.relkind = 'r') t,
          (select array_agg(i.indexrelid), case when bool_or(i.indisvalid) then 'index' else 'exact' end
           from pg_index i  -- not joined, for which the planner may read all of pg_class

@@ -58,6 +58,11 @@ def test_certificates_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_p
         model_of("openai:text-embedding-3-small", "https://127.0.0.1:1", tmp_path),
     ):
         pass
+    with (
+        pytest.raises(ModelError, match="does not answer"),  # it needs none
+        model_of("openai:text-embedding-3-small", "http://127.0.0.1:1", tmp_path),
+    ):
+        pass
 
 
 def test_each_provider_is_asked_in_its_own_protocol(provider: StandInProvider, tmp_path: Path) -> None:

@@ -194,6 +194,38 @@ def test_an_index_of_each_partition_is_read_where_all_cost_less_than_the_table(c
 
 
 @pytest.mark.slow
+def test_a_search_of_partitions_stops_where_the_matches_are_far(connection: psycopg.Connection) -> None:
+    make_partitions(connection, 12000)
+    exact = "select id from documents order by (embedding <=> %s) + 0 offset 6000"
+    far = column(connection, exact, QUERY)
+    connection.execute("alter table documents disable trigger user")
+    connection.execute("update documents set title = 'far' where id = any(%s)", [far])
+    connection.execute("analyze documents; set local seq_page_cost = 10")
+    assert [hit.key["id"] for hit in search(connection, filter={"title": "far"})] == far[:10]
+    visited = [value(connection, VISITED, f"{name}_embedding_idx") for name in ("one", "two")]
+    assert 400 <= sum(visited) < 3000  # of 12,000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["current_setting('app.part')::int", "(select current_setting('app.part')::int)"])
+def test_a_policy_leaves_out_partitions_when_the_search_begins(
+    roles: Roles, database: Database, connection: psycopg.Connection, part: str
+) -> None:
+    make_partitions(connection, 6000)
+    reader = roles.make("reader")
+    connection.execute(f"grant select on documents to {reader}; alter table documents enable row level security")
+    connection.execute(f"create policy own on documents using (part = {part})")
+    connection.execute("select pgembedd.tick(0, 0), pgembedd.grant_search(%s)", [reader])
+    exact = column(connection, "select id from documents where part = 2 order by (embedding <=> %s) + 0", QUERY)
+    with connect_as(database, reader) as theirs:
+        theirs.execute("set app.part = 2; set seq_page_cost = 40")
+        found = [hit.key["id"] for hit in search(theirs)]
+        assert len(set(found) & set(exact[:10])) >= 9
+        theirs.execute("set app.part = 7")
+        assert search(theirs) == []
+
+
+@pytest.mark.slow
 def test_a_filter_keeps_partitions_out_of_an_index_scan(connection: psycopg.Connection) -> None:
     """A scan of all of them begins with a match of each."""
     make_partitions(connection, 6000)

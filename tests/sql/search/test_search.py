@@ -200,7 +200,7 @@ def test_settings_are_the_callers_again(connection: psycopg.Connection) -> None:
     scan = """select pgembedd_internal._search_nearest(pgembedd_internal._search_target('documents', null),
                                               jsonb_populate_record(null::pgembedd_internal._asked, %s))"""
     asked = {"wanted": 10, "per": "row", "embedding": QUERY, "near_condition": "1 / (s.id - s.id) = 0"}
-    asked |= {"matches": 50, "exact_cost": 1e6}
+    asked |= {"matches": 50, "exact_cost": 1e6, "parts": 1}
     connection.execute("set hnsw.ef_search = 77; set hnsw.iterative_scan = strict_order")
     before = value(connection, settings, SETTINGS)
     with connection.transaction():

@@ -40,7 +40,7 @@ class Fetcher:
                 return problem.removesuffix(".")
             if prefix.scheme == "https":
                 try:
-                    certificates()
+                    certificates(text)
                 except ConfigurationError as error:
                     return str(error).removesuffix(".")
         return None
@@ -55,7 +55,7 @@ class Fetcher:
             if uri.scheme in BUCKETS:
                 return self._buckets.fetch(uri, validator, self._most_bytes, deadline)
             allows = partial(self._check, allowed=allowed)
-            return HttpsFetch(certificates(), allows, deadline, self._most_bytes, validator).fetch(uri)
+            return HttpsFetch(certificates(text), allows, deadline, self._most_bytes, validator).fetch(uri)
 
     def list(self, text: str, prefixes: Sequence[str]) -> Iterator[list[Listed]]:
         """Yields the files below a URI that ends with a slash, a page at a time. FetchError."""

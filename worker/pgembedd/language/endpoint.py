@@ -1,10 +1,8 @@
 """A language model's server: its address, its protocol, its key, and the requests that it understands."""
 
 import os
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -109,7 +107,7 @@ class Endpoint:
             headers={"authorization": f"Bearer {self.key}"} if self.key else {},
             timeout=httpx2.Timeout(timeout_s),
             follow_redirects=False,  # another host would get the content and the key
-            verify=certificates() if self.host.startswith("https:") else _no_certificates(),
+            verify=certificates(self.host),
             # No proxy reaches this machine's own servers.
             trust_env=not is_loopback(urlsplit(self.host).hostname or ""),
         )
@@ -159,8 +157,3 @@ def endpoint_from_environment(mode: Mode = "ollama") -> Endpoint | None:
         return None
     path = os.environ.get(KEY_FILE_VARIABLE)
     return Endpoint(host, mode, read_key(path, KEY_FILE_VARIABLE) if path else None)
-
-
-@cache
-def _no_certificates() -> ssl.SSLContext:
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""Another server: whether a URL names one, whom it is trusted by, why it failed, when it may be asked again."""
+"""Another server: whether a URL names one, which certificates it needs, why it failed, when it may be asked again."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from ipaddress import ip_address
 from math import ceil
-from ssl import SSLContext
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from urllib.parse import SplitResult, urlsplit
 
 from pgembedd.errors import ConfigurationError
@@ -35,14 +35,24 @@ def is_loopback(host: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def certificates() -> SSLContext:
-    """Returns the authorities of the system, or those that SSL_CERT_FILE or SSL_CERT_DIR names. ConfigurationError."""
+def certificates(url: str) -> SSLContext:
+    """Returns the authorities of the system, or those that SSL_CERT_FILE or SSL_CERT_DIR names; none unless for https.
+
+    ConfigurationError for files that cannot be read.
+    """
+    if not url.casefold().startswith("https:"):
+        return _no_certificates()
     return _certificates(*map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
 
 
 @cache
+def _no_certificates() -> SSLContext:
+    return SSLContext(PROTOCOL_TLS_CLIENT)
+
+
+@cache
 def _certificates(*_: str | None) -> SSLContext:
-    """Takes 30 ms."""
+    """Returns those that these variables name, which take 30 ms to read."""
     import httpx2
 
     try:

@@ -36,7 +36,7 @@ class Client:
         self._http = httpx2.Client(
             timeout=httpx2.Timeout(provider.limits.timeout_s),
             follow_redirects=False,  # another host would get the content and the key
-            verify=certificates(),
+            verify=certificates(provider.url),
             # No proxy reaches this machine's own servers.
             trust_env=not is_loopback(urlsplit(provider.url).hostname or ""),
         )
