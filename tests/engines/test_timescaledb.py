@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
@@ -29,6 +30,7 @@ from tests.support.sql import (
     create_pipeline,
     queued,
     reason,
+    rows,
     state,
     value,
     work,
@@ -77,6 +79,14 @@ def connection(database: Database) -> Iterator[psycopg.Connection]:
     """A superuser there."""
     with connected(database) as connection:
         yield connection
+
+
+# How many chunks a filter leaves, and how many there are.
+PARTS = """
+    select (pgembedd_internal._search_expected(t, jsonb_populate_record(null::pgembedd_internal._asked, %s))).parts,
+           p.leaves
+    from pgembedd_internal._search_target('documents', null) t, pgembedd_internal._search_partitions(t.vectors) p
+"""
 
 
 def ids(connection: psycopg.Connection, queue: str = "pgembedd_fresh") -> list[int]:
@@ -164,6 +174,8 @@ def test_a_search_is_complete_with_the_index_of_each_chunk(connection: psycopg.C
         path, found = explained(connection, filter_)
         assert found == column(connection, nearest, QUERY)
         assert path == "index" or filter_ is not None
+    left, chunks = rows(connection, PARTS, Jsonb({"near_condition": "s.id > 150"}))[0]
+    assert left == chunks > 100
 
 
 def test_a_table_with_a_pipeline_becomes_a_hypertable(connection: psycopg.Connection) -> None:
