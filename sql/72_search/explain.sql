@@ -103,6 +103,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(node), '[]') from jsonb_path_query(plan, 'strict $.**') node
     where jsonb_typeof(node) = 'object' and node ? 'Relation Name' and node ->> 'Alias' ~ format(E'^%s(_\\d+)?$', alias)
+      and node ->> 'Custom Plan Provider' is distinct from 'ChunkAppend'  -- has the name of the hypertable
 $$;
 
 create or replace function pgembedd_internal._rows_visited(scans jsonb) returns bigint

@@ -92,12 +92,12 @@ declare
     expected double precision;  -- visits of the first step, where the matches lie evenly
     last_step double precision;  -- with which the index costs less
     spacing double precision;  -- rows from match to match, where the index costs less if they lie evenly
-    leaves integer := 1; watched boolean;
+    parts integer := 1; watched boolean;
 begin
     path := case when target.indexes is null then 'exact' else 'index' end;
     graph_rows := target.rows; indexes := target.indexes;
     if target.has_parts then
-        select p.* into path, leaves, target.rows, graph_rows, target.disk_pages, indexes
+        select p.* into path, parts, target.rows, graph_rows, target.disk_pages, indexes
         from _search_partitions(target.vectors) p;
     end if;
     if asked.matches is null or path = 'exact' then return; end if;
@@ -112,10 +112,10 @@ begin
     last_step := least(exact_visits, most / 2);
     last_step := case when expected <= last_step then last_step / per_match else 0 end;
     spacing := case when steps[1] <= last_step then per_match else 0 end;
-    credit := case when target.whole and asked.parts = least(leaves, 99) and asked.near_condition <> 'true' then array[
-        least(most, greatest(trunc(exact_visits / 6 / at_once), round(4 * spacing / at_once), 1) * at_once
-                    - least(steps[1], at_once / 2) - 1),
-        least(most, greatest(exact_visits / 15, 3 * spacing))] end;
+    credit := case when target.whole and asked.parts = parts and parts < 100 and asked.near_condition <> 'true' then
+        array[least(most, greatest(trunc(exact_visits / 6 / at_once), round(4 * spacing / at_once), 1) * at_once
+                          - least(steps[1], at_once / 2) - 1),
+              least(most, greatest(exact_visits / 15, 3 * spacing))] end;
     watched := credit is not null and not row_security_active(target.vectors);
     path := case when exact_visits < 200 or steps[1] > last_step and not (watched and exact_visits >= 6 * at_once)
                  then 'exact' else path end;
@@ -128,7 +128,7 @@ end $$;
 -- The same of a table with parts, whose vectors may be columns of other numbers. Each part gives its own nearest, so
 -- how many of these it takes to find all follows from the rows of the largest.
 create or replace function pgembedd_internal._search_partitions(
-    vectors regclass, out path text, out leaves integer, out rows double precision, out graph_rows double precision,
+    vectors regclass, out path text, out parts integer, out rows double precision, out graph_rows double precision,
     out pages double precision, out indexes oid[]
 )
 language plpgsql stable
@@ -138,7 +138,7 @@ as $$
 declare
     tables constant oid[] := array(select _with_partitions(vectors));
 begin
-    select t.*, i.* into leaves, rows, graph_rows, pages, indexes, path
+    select t.*, i.* into parts, rows, graph_rows, pages, indexes, path
     from (select count(*) filter (where c.oid <> vectors),
                  sum(greatest(c.reltuples, 0)), max(greatest(c.reltuples, 0)), sum(c.relpages)
           from pg_class c where c.oid = any (tables) and c.relkind = 'r') t,

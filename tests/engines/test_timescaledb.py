@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
 from pgembedd.database.migrate import migrate
 from pgembedd.embedded_postgres import EmbeddedPostgres
@@ -81,11 +80,12 @@ def connection(database: Database) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-# How many chunks a filter leaves, and how many there are.
+# Of a filter by day: how many chunks it leaves, how many there are, and whether a scan of their indexes is watched.
 PARTS = """
-    select (pgembedd_internal._search_expected(t, jsonb_populate_record(null::pgembedd_internal._asked, %s))).parts,
-           p.leaves
-    from pgembedd_internal._search_target('documents', null) t, pgembedd_internal._search_partitions(t.vectors) p
+    select a.parts, p.parts, (pgembedd_internal._search_path(t, a, '{10}')).credit is not null
+    from pgembedd_internal._search_target('documents', null) t, pgembedd_internal._search_partitions(t.vectors) p,
+         pgembedd_internal._search_expected(t, jsonb_populate_record(null::pgembedd_internal._asked, jsonb_build_object(
+             'near_condition', format($f$s.at > timestamptz '2026-01-01' + %%s * interval '1 day'$f$, %s::int)))) a
 """
 
 
@@ -174,8 +174,11 @@ def test_a_search_is_complete_with_the_index_of_each_chunk(connection: psycopg.C
         path, found = explained(connection, filter_)
         assert found == column(connection, nearest, QUERY)
         assert path == "index" or filter_ is not None
-    left, chunks = rows(connection, PARTS, Jsonb({"near_condition": "s.id > 150"}))[0]
-    assert left == chunks > 100
+    assert [rows(connection, PARTS, day) for day in (0, 8)] == [[(101, 101, False)], [(99, 101, False)]]
+    connection.execute("select drop_chunks('documents', older_than => timestamptz '2026-01-12')")
+    ((left, chunks, watched), (fewer, _, unwatched)) = (rows(connection, PARTS, day)[0] for day in (0, 100))
+    assert (left, watched, unwatched) == (chunks, True, False)
+    assert fewer < chunks < 100
 
 
 def test_a_table_with_a_pipeline_becomes_a_hypertable(connection: psycopg.Connection) -> None:

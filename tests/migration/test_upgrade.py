@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from pgembedd.database import extensions
 from pgembedd.database.definitions import Definitions
-from pgembedd.database.migrate import apply_sql, migrate
+from pgembedd.database.migrate import apply_sql, downgrade, migrate
 from pgembedd.database.own_version import HEAD, sql_digest
 from pgembedd.database.schema_check import check_schema
 from pgembedd.embedded_postgres import EmbeddedPostgres
@@ -278,9 +278,13 @@ def test_a_vector_that_is_too_old(server: EmbeddedPostgres, empty_database: Data
 
 
 def test_a_server_that_is_too_old(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(empty_database.conninfo)
     monkeypatch.setattr(extensions, "MINIMUM_SERVER", 99)
     with sentence(ConfigurationError, "is too old, pgembedd needs 99 or newer: upgrade the server, then run"):
         migrate(empty_database.conninfo)
+    downgrade(empty_database.conninfo)
+    with empty_database.connect() as connection:
+        assert value(connection, "select to_regnamespace('pgembedd')") is None
 
 
 @pytest.mark.slow

@@ -237,6 +237,7 @@ def test_a_filter_keeps_partitions_out_of_an_index_scan(connection: psycopg.Conn
         assert len(set(found) & set(column(connection, exact, part, QUERY))) >= 9
         assert value(connection, VISITED, f"{other}_embedding_idx") == before
     assert before > 0  # the index was used
+    assert search(connection, filter={"part": 7}) == []  # none is left
 
 
 @pytest.mark.slow

@@ -100,12 +100,13 @@ def _attempt(context: Any, engine: "Engine", watch: LockWatch, models: list[dict
         # Whatever the database's default is: else it would not see what another migrator has done before it.
         driver.execute("set transaction isolation level read committed")
         pin_path(driver, in_transaction=True)
-        require_server(driver)
         watch.begin(driver)
         _lock_schema(driver)
         check_owners(driver, may_be_missing=True)
         check_extension_owners(driver)
         context.configure(connection=connection, version_table=REVISION_TABLE, version_table_schema="pgembedd")
+        if _destination(context) is not None:  # what is there can be removed from any server
+            require_server(driver)
         current = context.get_context().get_current_revision()
         refuse_newer(current)
         definitions = Definitions(driver)
