@@ -179,6 +179,12 @@ def test_each_partition_gives_as_many_as_its_own_rows_need(connection: psycopg.C
     assert value(connection, explained, QUERY)["semantic"]["ef_search"] == 490  # 200 * sqrt(6)
 
 
+def test_a_table_whose_partitions_are_gone(connection: psycopg.Connection) -> None:
+    make_partitions(connection, 0)
+    connection.execute("drop table one, two")
+    assert search(connection, filter={"title": "x"}) == search(connection) == []
+
+
 @pytest.mark.slow
 def test_an_index_of_each_partition_is_read_where_all_cost_less_than_the_table(connection: psycopg.Connection) -> None:
     """Each gives its first match only after all that it gives at once, here 200 rows."""
