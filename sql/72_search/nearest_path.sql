@@ -69,8 +69,10 @@ end $$;
 -- Without an index there is one way.
 --
 -- Each part of a table with parts has an index of its own, of at most `graph_rows` rows, and no hit is known to be the
--- first before each index has given a match: it takes what each gives at once, and the rows between two matches. Of a
--- hundred parts or more no credit is counted, as that asks the server for each index at each row.
+-- first before each index has given a match: it takes what each gives at once, and again for those that had no match
+-- among these. The indexes are asked one after the other, so the first of them tells how far the matches are: of many
+-- parts the credit is three times a part's share of the exact scan's time, and two thirds of that share more for each
+-- match. Of a hundred parts or more no credit is counted, as that asks the server for each index at each row.
 --
 -- In the planner's units a visit, which is ten distances to rows that lie anywhere, costs the more the fewer rows a
 -- page has, and the more links the graph has: with 16 a scan of a table takes a twentieth of the time of a visit for a
@@ -87,7 +89,7 @@ as $$
 declare
     most double precision := 20000;  -- what a scan visits before it costs memory and half a second
     exact_visits double precision;  -- which cost as much as the exact scan
-    at_once integer;
+    given integer; at_once integer;  -- rows of one index, and of all
     per_match double precision;  -- rows
     expected double precision;  -- visits of the first step, where the matches lie evenly
     last_step double precision;  -- with which the index costs less
@@ -102,20 +104,20 @@ begin
     end if;
     if asked.matches is null or path = 'exact' then return; end if;
     per_match := greatest(target.rows, asked.matches) / asked.matches;
-    at_once := asked.parts * _search_ef_search(steps[1], true, graph_rows);
-    expected := greatest(steps[1] * per_match, case when asked.parts > 1 then at_once + asked.parts * per_match end);
+    given := _search_ef_search(steps[1], true, graph_rows); at_once := asked.parts * given;
+    expected := greatest(steps[1] * per_match,
+                         case when asked.parts > 1 then at_once / (1 - exp(-given / per_match)) end);
     most := greatest(most, case when asked.parts > 1 then 4 * at_once end);
     index_cost := 20 * (greatest(target.disk_pages, 1) + 0.0125 * target.rows) * expected
                   / (greatest(target.disk_pages, 1) + 0.2 * target.rows) * sqrt(coalesce(target.links, 16) / 16);
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
-    exact_visits := exact_cost / index_cost * expected;
-    last_step := least(exact_visits, most / 2);
+    exact_visits := exact_cost / index_cost * expected; last_step := least(exact_visits, most / 2);
     last_step := case when expected <= last_step then last_step / per_match else 0 end;
     spacing := case when steps[1] <= last_step then per_match else 0 end;
     credit := case when target.whole and asked.parts = parts and parts < 100 and asked.near_condition <> 'true' then
-        array[least(most, greatest(trunc(exact_visits / 6 / at_once), round(4 * spacing / at_once), 1) * at_once
-                          - least(steps[1], at_once / 2) - 1),
-              least(most, greatest(exact_visits / 15, 3 * spacing))] end;
+        array[least(most, given * greatest(trunc(exact_visits / greatest(6, asked.parts / 3.0) / given),
+                                           round(4 * spacing / given), 1) - least(steps[1], given / 2) - 1),
+              least(most, greatest(exact_visits / greatest(15, 1.5 * asked.parts), 3 * spacing))] end;
     watched := credit is not null and not row_security_active(target.vectors);
     path := case when exact_visits < 200 or steps[1] > last_step and not (watched and exact_visits >= 6 * at_once)
                  then 'exact' else path end;

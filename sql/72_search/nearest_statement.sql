@@ -64,10 +64,11 @@ begin
             when in_parts then 'placed' else format('(%s)', found) end));
 end $$;
 
--- What the scan finds. OFFSET keeps an exact scan from the index, and from computing a distance twice; whether a row
--- has a vector is asked after the filter, as to find one of its last columns takes a quarter of a scan. A 'watched'
--- index scan stops where it meets too few matches: each of them moves the visits until which it goes on, by $4, at most
--- to $5. Beyond them every row is let through, which fills the list, and is no match.
+-- What the scan finds. Adding 0 keeps an exact scan from the index, and workers may sort what each of them reads;
+-- whether a row has a vector is asked at the end, as to find one of its last columns takes a quarter of a scan. A
+-- 'watched' index scan stops where it meets too few matches: each of them moves the visits until which it goes on, by
+-- $4, at most to $5. Beyond them every row is let through, which fills the list, and is no match; indexes of further
+-- parts, which have not begun, then look for one row.
 create or replace function pgembedd_internal._search_found(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean, breadth text
 ) returns text
@@ -82,9 +83,12 @@ declare
     passes text;
     condition text;
 begin
-    if path in ('exact', 'passing') then
-        return format('%s order by %s, %s limit %s', case path when 'exact' then _search_passing(target, asked, 1)
-                          else 'select * from passing ' || target.alias end, target.own, columns, breadth);
+    if path = 'exact' then
+        return format('select * from (select %1$s, %2$s operator(pg_catalog.+) 0 as %3$s from %4$s '
+                      'order by %3$s, %1$s limit %5$s) %6$s where %3$s is not null', columns, distance, target.own,
+                      _search_from(target, asked.near_condition), breadth, target.alias);
+    elsif path = 'passing' then
+        return format('select * from passing %s order by %s, %s limit %s', target.alias, target.own, columns, breadth);
     end if;
     visited := case when in_parts or path = 'watched' then _search_visited_now(asked.indexes) end;
     passes := format(case when target.chunked then 'exists (select from %2$s s where %3$s and (%1$s) offset 0)'
@@ -93,9 +97,10 @@ begin
     if path = 'watched' then
         goes_on := format('((%s) operator(pg_catalog.<=) '
                           'pg_catalog.current_setting(''pgembedd.scan_until'')::pg_catalog.int8)', visited);
-        condition := format($q$case when not %s then true when %s then pg_catalog.set_config('pgembedd.scan_until',
-            least($5, pg_catalog.current_setting('pgembedd.scan_until')::pg_catalog.int8 operator(pg_catalog.+) $4
-            )::pg_catalog.text, true) is not null end$q$, goes_on, passes);
+        condition := format($q$case when not %s then pg_catalog.set_config('hnsw.ef_search', '1', true) is not null
+            when %s then pg_catalog.set_config('pgembedd.scan_until', least($5, $4 operator(pg_catalog.+)
+            pg_catalog.current_setting('pgembedd.scan_until')::pg_catalog.int8)::pg_catalog.text, true) is not null
+            end$q$, goes_on, passes);
     end if;
     return format(case path
         when 'watched' then 'select f.* from (select %1$s, %2$s as %3$s%4$s, (%5$s and %6$s) as %3$s_passes from %7$s '
@@ -106,7 +111,8 @@ begin
             when not target.chunked then format('s.%s is not null and ', target.embedding) end, condition), breadth);
 end $$;
 
--- The rows that an exact scan compares and that have a vector, with their distances to the vector in that parameter.
+-- The rows that pass and have a vector, with their distances to the vector in that parameter. OFFSET keeps the planner
+-- from computing a distance twice.
 create or replace function pgembedd_internal._search_passing(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, embedding integer
 ) returns text
