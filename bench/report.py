@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.machine import machine
@@ -71,8 +71,15 @@ def command() -> str:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Versions of Python and of these distributions."""
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    """Versions of Python and of these distributions; onnxruntime's may be called onnxruntime-gpu."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return version(f"{package}-gpu")
 
 
 def parser(description: str | None, rounds: int | None = None) -> argparse.ArgumentParser:

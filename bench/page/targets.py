@@ -74,6 +74,11 @@ def speed(precision: str, peers: str, *, faithful: bool = False) -> Formula:
     return measured
 
 
+def like_fp32(precision: str, case: str) -> Formula:
+    """The value of a case of `bench.quality`, of a run that compares this precision."""
+    return lambda run: run.value(case) if run.matching(f"nDCG@10, {precision}") else 0.0
+
+
 def commit_to_vector(run: Run) -> float:
     """The median wait for a vector, as a share of three bare embeddings of the same text and 10 ms."""
     return run.value("commit to vector, idle, p50") / (3 * run.value("one embedding, bare, p50") + 0.010)
@@ -150,6 +155,7 @@ LONG_MS, ENOUGH = 5.0, 0.95
 INDEXES = ("no index", "HNSW index")
 INT8, EXACT = (rf"(?!pgembedd)(?{sign}.*\bint8\b).*, best settings" for sign in "=!")
 SENTENCE = "sentence-transformers, defaults"
+ON_CUDA = "fp16 on CUDA"
 INSERTS, OTHER = "insert of 100000 rows of 1 KB", "update of another column"
 THERE = f"{OTHER}, vector there"
 QUEUED, SHALLOW = r"null model, [\d,]+ queued", "null model, 1,000 queued"
@@ -209,8 +215,17 @@ TARGETS = (
     Target("embed", "fp32, against sentence-transformers at its defaults", "≥ 2.8 x", speed("fp32", SENTENCE)),
     Target("embed", "int8, against sentence-transformers at its defaults", "≥ 5 x", speed("int8", SENTENCE)),
     Target("embed", "int8, against the best tuned peer at int8", "≥ 1 x", speed("int8", INT8)),
-    Target("quality", "int8, mean cosine of documents", f"≥ {MEAN_COSINE} cosine", only("documents, mean")),
-    Target("quality", "int8, worst cosine of documents", f"≥ {WORST_COSINE} cosine", only("documents, worst")),
+    Target(
+        "gpu", "fp16, against sentence-transformers at fp16", "≥ 1 x",
+        lambda run: run.value(f"pgembedd, {ON_CUDA}", "texts/s") / run.value(f"sentence-transformers, {ON_CUDA}"),
+    ),
+    *(
+        Target("quality", f"{precision}, {rank} cosine of documents", f"≥ {least} cosine",
+               like_fp32(precision, f"documents, {rank}"))
+        for precision in ("int8", "fp16")
+        for rank, least in (("mean", MEAN_COSINE), ("worst", WORST_COSINE))
+    ),
+    Target("quality", "fp16, nDCG@10 against fp32", f"≥ {NDCG_SHARE} x", over("nDCG@10, fp16", "nDCG@10, fp32")),
     Target("roofline", "int8, share of the multiplication peak", "≥ 45 %", only("pgembedd, int8, of the peak")),
     Target("pipeline", "null model, without an index", "≥ 5000 rows/s", only(r"null model, \d+ workers?")),
     Target("pipeline", "null model, a row at the dearest depth of the queue", "≤ 1.2 x", over(QUEUED, SHALLOW)),

@@ -106,7 +106,7 @@ begin
     per_match := greatest(target.rows, asked.matches) / asked.matches;
     given := _search_ef_search(steps[1], true, graph_rows); at_once := asked.parts * given;
     expected := greatest(steps[1] * per_match,
-                         case when asked.parts > 1 then at_once / (1 - exp(-given / per_match)) end);
+                         case when asked.parts > 1 then at_once / (1 - exp(-least(given / per_match, 700))) end);
     most := greatest(most, case when asked.parts > 1 then 4 * at_once end);
     index_cost := 20 * (greatest(target.disk_pages, 1) + 0.0125 * target.rows) * expected
                   / (greatest(target.disk_pages, 1) + 0.2 * target.rows) * sqrt(coalesce(target.links, 16) / 16);

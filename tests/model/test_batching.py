@@ -73,3 +73,8 @@ def test_every_text_is_in_exactly_one_portion_longest_first(texts: list[str], fi
 def test_the_first_portion_is_small_and_the_next_ones_are_not() -> None:
     portions = list(plan_portions(["x" * 100] * 1000, first_chars=800))
     assert [len(portion) for portion in portions] == [8, 64, 512, 416]
+
+
+def test_portions_for_a_device_do_not_grow() -> None:
+    portions = list(plan_portions(["x" * 100] * 1000, first_chars=40_000, growth=1))
+    assert [len(portion) for portion in portions] == [400, 400, 200]

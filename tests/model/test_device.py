@@ -1,6 +1,7 @@
-"""The graph for a GPU, run here by onnxruntime's CPU provider: no GPU is at hand. At fp16 it computes in fp32 between.
+"""The graph for a GPU, on one where onnxruntime has CUDA; else its CPU provider, which computes fp16 in fp32 between.
 
-The same graph, masks, pooling and buffers; what only a GPU shows are its kernels, which every start there compares.
+There it is the same graph, masks, pooling and buffers; what only a GPU shows are its kernels, and every start compares
+them. In single precision it is for the CPU provider alone.
 """
 
 from __future__ import annotations
@@ -22,13 +23,26 @@ from pgembedd.model.comparable import are_comparable
 from pgembedd.model.files.local_model import describe_folder
 from pgembedd.model.files.model_files import ModelFiles
 from pgembedd.model.graph_cache import ensure_graph
-from pgembedd.model.onnx.device import BUCKET_TOKENS, DeviceEncoder
+from pgembedd.model.onnx.device import BUCKET_TOKENS, CUDA, DeviceEncoder, _told_by_cuda, check_device
 from pgembedd.model.onnx.runtime import CPU
 from pgembedd.model.pooling import normalize
 from pgembedd.model.specs import ALL_MINILM_L6_V2, GTE_SMALL
 from pgembedd.settings import Settings
 from tests.model.test_vectors import WORDS, text_of
 from tests.support.tiny_models import write_tiny_model
+
+
+def provider() -> str:
+    """CUDA where onnxruntime has it and a GPU, else the CPU."""
+    try:
+        check_device()
+    except ConfigurationError:
+        return CPU
+    return CUDA
+
+
+PROVIDER = provider()
+without_a_gpu = pytest.mark.skipif(PROVIDER == CUDA, reason="there is a GPU")
 
 SAME = 0.9999
 """Least cosine of a text's vectors in any company and on both graphs."""
@@ -40,16 +54,16 @@ def cosines(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 @pytest.fixture(scope="module")
 def fp32(minilm: Session) -> DeviceEncoder:
-    """The masked graph of the real weights in single precision."""
+    """The masked graph of the real weights in single precision, which CUDA's attention would not mask."""
     files = ModelFiles(ALL_MINILM_L6_V2)
     return DeviceEncoder(ensure_graph(files, masked=True).path, "mean", minilm.max_tokens, CPU)
 
 
 @pytest.fixture(scope="module")
 def fp16(minilm: Session) -> Iterator[Session]:
-    """A session as on a GPU, on the CPU provider."""
+    """A session on a GPU, or as on one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device_check, "PROVIDER", CPU)
+        patch.setattr(device_check, "PROVIDER", PROVIDER)
         session = Session("all-MiniLM-L6-v2", device="cuda")
     with session:
         yield session
@@ -114,6 +128,20 @@ def test_a_text_has_the_same_vector_alone_and_in_company(minilm: Session, fp32: 
     assert np.abs(together - minilm.embed(texts).vectors).max() < 1e-6
 
 
+@pytest.mark.parametrize("width", range(16, 257, 48))
+def test_at_half_precision_a_text_has_the_same_vector_in_runs_of_any_shape(
+    minilm: Session, fp16: Session, width: int
+) -> None:
+    """For each shape a device has kernels of its own, not all of which need to know what is padding."""
+    lengths = [width, *range(3, width + 1, 7)]
+    texts = [text_of(length, minilm) for length in lengths]
+    exact, encoder = minilm.embed(texts).vectors, fp16._encoder
+    assert isinstance(encoder, DeviceEncoder)
+    for last in (1, 2, 3, len(texts)):
+        got = normalize(encoder.run(ids_of(minilm, texts[:last])))
+        assert cosines(got, exact[:last]).min() >= (ALL_MINILM_L6_V2.fp16_cosine or 1.0)
+
+
 def test_it_is_not_fp32_under_another_name(minilm: Session, fp16: Session) -> None:
     assert fp16.fingerprint != minilm.fingerprint
     assert fp16.spec.precision == "fp16"
@@ -152,7 +180,7 @@ def test_a_device_that_computes_something_else_is_refused(
         vectors = right(encoder, encoded)
         return vectors * np.float32(np.nan) if damage == "overflow" else vectors[:, ::-1]
 
-    monkeypatch.setattr(device_check, "PROVIDER", CPU)
+    monkeypatch.setattr(device_check, "PROVIDER", PROVIDER)
     device_check.load_on_device(files)
     monkeypatch.setattr(DeviceEncoder, "run", run)
     with pytest.raises(
@@ -161,14 +189,28 @@ def test_a_device_that_computes_something_else_is_refused(
         device_check.load_on_device(files)
 
 
+def test_of_an_error_of_cuda_its_own_words_remain() -> None:
+    said = (
+        "/src/cuda_call.cc:154 void CudaCall(const char*, int) [with ERRTYPE = cudaError; bool THRW = true] "
+        "CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=vm ; file=/src/provider.cc ; "
+    )
+    assert _told_by_cuda(said) == "CUDA failure 100: no CUDA-capable device is detected"
+    assert _told_by_cuda("libcudnn.so.9: cannot open\nmore") == "libcudnn.so.9: cannot open"
+
+
+@without_a_gpu
 def test_without_a_gpu_it_is_one_sentence() -> None:
-    """What onnxruntime-gpu says without a GPU is in docs/how-to/gpu.md; this onnxruntime has no CUDA provider."""
-    sentence = r"^PGEMBEDD_DEVICE is cuda, but this onnxruntime [\d.]+ runs on CPUs alone: install .*gpu"
+    """Of onnxruntime for CPUs, and of onnxruntime-gpu."""
+    sentence = (
+        r"^PGEMBEDD_DEVICE is cuda, but (this onnxruntime [\d.]+ runs on CPUs alone: install .*gpu"
+        r"|onnxruntime [\d.]+ finds no GPU that it can use here \(.+\): )"
+    )
     for ask in (lambda: Session("all-MiniLM-L6-v2", device="cuda"), lambda: loader(Settings(device="cuda"))):
         with pytest.raises(ConfigurationError, match=sentence):
             ask()
 
 
+@without_a_gpu
 def test_the_doctor_says_it_too() -> None:
     (found,) = check_models_device("cuda")
     assert (found.level, found.about) == ("bad", "device")

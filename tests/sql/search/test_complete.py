@@ -20,6 +20,7 @@ ROWS = 4000
 KEPT = {"100 %": 1024, "10 %": 102, "1 %": 10, "0.1 %": 1, "nothing": 0}
 
 VISITED = "select pg_stat_get_xact_tuples_returned(%s::regclass)"
+BLOCKS = "select pg_stat_get_xact_blocks_fetched(%s::regclass)"
 EXACT = {
     "column": "select id from documents where share < %s order by (embedding <=> %s) + 0 limit %s",
     "table": "select id from chunks join documents using (id) where share < %s group by id"
@@ -179,10 +180,35 @@ def test_each_partition_gives_as_many_as_its_own_rows_need(connection: psycopg.C
     assert value(connection, explained, QUERY)["semantic"]["ef_search"] == 490  # 200 * sqrt(6)
 
 
-def test_a_table_whose_partitions_are_gone(connection: psycopg.Connection) -> None:
-    make_partitions(connection, 0)
-    connection.execute("drop table one, two")
-    assert search(connection, filter={"title": "x"}) == search(connection) == []
+def test_a_filter_that_keeps_all_rows_of_large_partitions(connection: psycopg.Connection) -> None:
+    make_partitions(connection, 40)
+    for table, rows in (("documents", 4e6), ("one", 2e6), ("two", 2e6)):
+        connection.execute("update pg_class set reltuples = %s where oid = %s::regclass", [rows, table])
+    assert len(search(connection, filter={"title": "x"})) == 10
+    assert len(search(connection, filter={"title": "x"}, k=40)) == 40
+
+
+RANKED = """
+    with ranked as (select id, row_number() over (order by (embedding <=> %s) + 0) as rank from documents)
+    update documents d set
+        title = case when rank > 3000 then 'other' else 'x' end,
+        part = case when rank > 3000 then 13 when rank > 24 then 10 + rank %% 3 when rank > 9 then 1 else rank end
+    from ranked r where r.id = d.id
+"""
+
+
+@pytest.mark.slow
+def test_of_a_scan_of_partitions_that_was_given_up_nothing_is_believed(connection: psycopg.Connection) -> None:
+    """Twelve parts have given a match when the last one, which has none, ends the scan: they are not the nearest."""
+    names = [f"part_{n}" for n in range(13)]
+    make_partitions(connection, 12000, names)
+    connection.execute("alter table documents disable trigger user")
+    connection.execute(RANKED, [QUERY])
+    connection.execute("analyze documents; set local seq_page_cost = 60")
+    exact = "select id from documents where title = 'x' order by (embedding <=> %s) + 0 limit 30"
+    pages = [[hit.key["id"] for hit in search(connection, filter={"title": "x"}, skip=skip)] for skip in (0, 10, 20)]
+    assert sum(value(connection, VISITED, f"{name}_embedding_idx") for name in names) > 3 * 1000
+    assert [id for page in pages for id in page] == column(connection, exact, QUERY)
 
 
 @pytest.mark.slow
@@ -201,15 +227,20 @@ def test_an_index_of_each_partition_is_read_where_all_cost_less_than_the_table(c
 
 @pytest.mark.slow
 def test_a_search_of_partitions_stops_where_the_matches_are_far(connection: psycopg.Connection) -> None:
-    make_partitions(connection, 12000)
-    exact = "select id from documents order by (embedding <=> %s) + 0 offset 6000"
+    """The first of them tell how far; of the further ones each gives a row without a search for more."""
+    names = [f"part_{n}" for n in range(10)]
+    make_partitions(connection, 12000, names)
+    exact = "select id from documents order by (embedding <=> %s) + 0 offset 10800"
     far = column(connection, exact, QUERY)
     connection.execute("alter table documents disable trigger user")
     connection.execute("update documents set title = 'far' where id = any(%s)", [far])
-    connection.execute("analyze documents; set local seq_page_cost = 10")
+    connection.execute("analyze documents; set local seq_page_cost = 60")
+    before = [value(connection, BLOCKS, f"{name}_embedding_idx") for name in names]
     assert [hit.key["id"] for hit in search(connection, filter={"title": "far"})] == far[:10]
-    visited = [value(connection, VISITED, f"{name}_embedding_idx") for name in ("one", "two")]
-    assert 400 <= sum(visited) < 3000  # of 12,000
+    visited = [value(connection, VISITED, f"{name}_embedding_idx") for name in names]
+    assert 200 <= sum(visited) < 3000  # of 12,000
+    blocks = [value(connection, BLOCKS, f"{name}_embedding_idx") - n for name, n in zip(names, before, strict=True)]
+    assert max(blocks[1:]) < blocks[0] / 5
 
 
 @pytest.mark.slow

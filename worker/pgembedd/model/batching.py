@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence, Sized
 
 MAX_RUN_TOKENS = 512
-FIRST_PORTION_CHARS = 8_000
+_FIRST_PORTION_CHARS = 8_000
 """Texts tokenised before the first of them run: some 3 ms for the tokenizer, and half a second for the model."""
 
-_GROWTH = 8
+_GROWTH = 8  # few portions, because texts of equal length find each other inside one only
 
 
 def plan_runs(lengths: Sequence[int], max_tokens: int = MAX_RUN_TOKENS) -> list[list[int]]:
@@ -50,11 +50,13 @@ def plan_padded(lengths: Sequence[int], max_tokens: int, padded: Callable[[int],
     return runs
 
 
-def plan_portions(texts: Sequence[Sized], first_chars: int = FIRST_PORTION_CHARS) -> Iterator[list[int]]:
-    """Positions of all texts, longest first, in portions that grow: while one is in the model the next is tokenised.
+def plan_portions(
+    texts: Sequence[Sized], first_chars: int = _FIRST_PORTION_CHARS, growth: int = _GROWTH
+) -> Iterator[list[int]]:
+    """Positions of all texts, longest first, in portions: while one is in the model the next is tokenised.
 
-    Length in characters stands for length in tokens, which is not known yet; texts given as tokens have the latter. The
-    portions are few, because texts of equal length find each other inside one only.
+    Each is `growth` times as large as the one before. Length in characters stands for length in tokens, which is not
+    known yet; texts given as tokens have the latter.
     """
     portion: list[int] = []
     room = first_chars
@@ -63,7 +65,7 @@ def plan_portions(texts: Sequence[Sized], first_chars: int = FIRST_PORTION_CHARS
         room -= len(texts[position])
         if room <= 0:
             yield portion
-            first_chars *= _GROWTH
+            first_chars *= growth
             portion, room = [], first_chars
     if portion:
         yield portion

@@ -10,7 +10,6 @@ from typing import Literal, Unpack, cast, overload
 import numpy as np
 
 from pgembedd.errors import ConfigurationError, ModelError
-from pgembedd.model.batching import plan_portions
 from pgembedd.model.chunk_fitting import ChunkFitter
 from pgembedd.model.files.local_model import describe
 from pgembedd.model.files.model_files import FileOptions
@@ -72,7 +71,7 @@ class Session(InProcessModel[OnnxEncoder | DeviceEncoder]):
         dropped, total = [0] * len(unique), [0] * len(unique)
         lane = lane or lane_of(kind)
         started: list[Run] = []
-        for portion in plan_portions(unique, self._encoder.portion_chars):
+        for portion in self._encoder.portions(unique):
             encoded = self._encode_all([unique[position] for position in portion], kind)
             for position, tokens in zip(portion, encoded, strict=True):
                 dropped[position], total[position] = tokens.dropped, len(tokens.ids) + tokens.dropped

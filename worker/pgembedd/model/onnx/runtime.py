@@ -1,7 +1,8 @@
 """Token ids to hidden states on onnxruntime: a graph that pgembedd built, or a ready-made ONNX file."""
 
+import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgembedd.errors import ModelError
-from pgembedd.model.batching import FIRST_PORTION_CHARS, MAX_RUN_TOKENS, plan_runs
+from pgembedd.model.batching import MAX_RUN_TOKENS, plan_portions, plan_runs
 from pgembedd.model.pooling import Float32Array
 
 Int64Array = NDArray[np.int64]
@@ -23,14 +24,17 @@ _POOLED_OUTPUTS = ("sentence_embedding", "sentence_embeddings", "embedding", "em
 _TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings", "hidden_states")
 
 
+def import_onnxruntime() -> Any:
+    """Returns the module. By default it reports its use to its maker; a worker talks to the database alone."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return importlib.import_module("onnxruntime")
+
+
 def load_session(
     path: Path, *, optimize: bool, provider: str = CPU, provider_options: dict[str, str] | None = None
 ) -> Any:
     """An onnxruntime session of one thread per call; concurrency comes from calling it several times."""
-    # By default onnxruntime reports its use to its maker; a worker talks to the database alone.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -52,8 +56,6 @@ class OnnxEncoder:
     not depend on the other texts. Where the file has a fixed number of texts or tokens the run is padded to it and
     masked. Safe to call from several threads; the call releases the GIL.
     """
-
-    portion_chars = FIRST_PORTION_CHARS
 
     def __init__(self, path: Path, *, built: bool = False, output: str | None = None) -> None:
         """A `built` graph is in its best form already, so load optimises nothing."""
@@ -89,6 +91,10 @@ class OnnxEncoder:
 
     def _measure_dims(self) -> int:
         return int(self.run([[0]]).shape[-1])
+
+    def portions(self, texts: Sequence[Sized]) -> Iterator[list[int]]:
+        """Groups the positions of `texts` into portions that are tokenised one after the other, longest texts first."""
+        return plan_portions(texts)
 
     def plan(self, lengths: Sequence[int]) -> list[list[int]]:
         """Groups the positions of `lengths`, in tokens, into runs, longest texts first."""
