@@ -37,13 +37,15 @@ class Bar:
 class Plot:
     """A bar for each case of a bench whose whole name matches `pattern`, of one unit; of TIMES their ratios.
 
-    The pattern's group `label` is a bar's name, and `series`, where there is one, decides on its colour.
+    The pattern's group `label` is a bar's name, and `series`, where there is one, decides on its colour. `suffix` tells
+    the plots of one bench apart.
     """
 
     bench: str
     title: str
     pattern: str
     unit: str
+    suffix: str = ""
 
     def bars(self, run: Run) -> list[Bar]:
         """The run's cases that belong here, in their order."""
@@ -76,8 +78,15 @@ PLOTS = (
     Plot(
         "search",
         "Recall@10 under filters, against exact search",
-        r"recall@10, (?P<label>(?!.*, indexed).* rows, .*(?P<series>search\(\)|match function|filter around a window))",
+        r"recall@10, (?P<label>(?!.*, indexed).* rows.*(?P<series>search\(\)|match function|filter around a window))",
         "",
+    ),
+    Plot(
+        "search",
+        "Time of a search by meaning, against by hand, by rows and by what the filter keeps",
+        r"(?P<label>(?!.* clients)\d+ rows.*, (?P<series>[\d.]+ %).*), search\(\), p50",
+        TIMES,
+        "-times",
     ),
     Plot("retrieval", "nDCG@10", "(?P<label>.*)", "nDCG@10"),
 )
@@ -86,7 +95,7 @@ PLOTS = (
 def plots_of(run: Run) -> dict[str, Plot]:
     """The plots for which the run has something to compare, by their place under docs/plots."""
     found = [plot for plot in PLOTS if plot.bench == run.bench and len(plot.bars(run)) > 1]
-    return {f"{run.folder}/{run.name}.svg": plot for plot in found}
+    return {f"{run.folder}/{run.name}{plot.suffix}.svg": plot for plot in found}
 
 
 def draw(plot: Plot, run: Run, path: Path) -> None:

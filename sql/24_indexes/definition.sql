@@ -1,5 +1,6 @@
 -- The links of the index, and the candidates of its build: those that were asked for, or by the number of rows that
--- the server estimates now. Beyond 300,000 a search by pgvector's defaults misses too many of the nearest (decision 9).
+-- the server estimates now, of the largest partition. Beyond 300,000 a search by pgvector's defaults misses too many of
+-- the nearest (decision 9).
 create or replace function pgembedd_internal._graph(
     made pgembedd_internal.pipeline, out m integer, out ef_construction integer
 )
@@ -8,7 +9,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
     select coalesce(made.m, case when r.many then 32 else 16 end),
            coalesce(made.ef_construction, case when r.many then 128 else 64 end)
-    from (select sum(greatest(c.reltuples, 0)) > 300000 as many from pg_class c
+    from (select max(c.reltuples) > 300000 as many from pg_class c
           where c.relkind = 'r' and c.oid = any (array(select _tables(made)))) r
 $$;
 

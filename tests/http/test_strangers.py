@@ -104,9 +104,11 @@ def test_nor_what_is_said_of_a_defect(model: Session) -> None:
     def fail(_texts: Sequence[str]) -> None:
         raise RuntimeError
 
-    with serving(only(Wrapped(model, on_start=fail))) as client:
-        answer = client.post("/embed", json=ASKED)
+    origin = {"origin": "https://app.example"}
+    with serving(only(Wrapped(model, on_start=fail)), http_cors_origins=origin["origin"]) as client:
+        answer = client.post("/embed", json=ASKED, headers=origin)
     assert (answer.status_code, answer.json()["error"]) == (500, "internal_error")
+    assert answer.headers["access-control-allow-origin"] == origin["origin"]
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
 

@@ -203,6 +203,7 @@ def test_a_key_file_with_more_than_a_key_is_refused_in_a_sentence(provider: Stan
             with pytest.raises(ModelError, match="holds more than a key: write one line") as raised:
                 model.start(["text"]).result()
             assert KEY not in str(raised.value)
+            assert str(tmp_path) not in str(raised.value), "who calls the service reads it"
 
 
 def test_after_a_429_no_request_is_sent_until_its_time(provider: StandInProvider, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pgembedd.http.errors.openapi import NamedModels
 from pgembedd.http.errors.refusals import Problem
 from pgembedd.http.middleware.body_limit import BodyLimit
 from pgembedd.http.middleware.connection_limits import RequestsInProgress
+from pgembedd.http.middleware.defects import Defects
 from pgembedd.http.middleware.request_metrics import RequestMetrics
 from pgembedd.http.middleware.security_headers import SecurityHeaders
 from pgembedd.http.middleware.supabase_dispatch import SupabaseDispatch
@@ -81,6 +82,7 @@ def _add_middleware(app: FastAPI, service: ServiceContext) -> None:
     app.add_middleware(
         BodyLimit, authenticator=service.authenticator, max_body_kb=http.http_max_body_kb, timeout_s=http.http_timeout_s
     )
+    app.add_middleware(Defects)
     if origins := parse_origins(http.http_cors_origins):
         app.add_middleware(
             CORSMiddleware,

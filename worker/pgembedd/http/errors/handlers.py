@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 
 from pgembedd.errors import PgembeddError
 from pgembedd.http.errors.refusals import Refusal, own_refusal, refusal_response, route_of, speaks_openai
@@ -50,10 +51,13 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
-        get_logger().error(
-            "http_error", route=route_of(request.scope), error=type(error).__name__, where=_frames(error)
-        )
-        return refusal_response(request.url.path, Refusal(500, "The service failed on this request; its log says how."))
+        return defect_response(request.scope, error)
+
+
+def defect_response(scope: Scope, error: Exception) -> Response:
+    """Logs a defect, and returns what its client is told."""
+    get_logger().error("http_error", route=route_of(scope), error=type(error).__name__, where=_frames(error))
+    return refusal_response(scope["path"], Refusal(500, "The service failed on this request; its log says how."))
 
 
 def _frames(error: Exception) -> list[str]:

@@ -48,7 +48,7 @@ class Provider:
         try:
             return read_key(self.key_file, f"key_file of the provider {self.name}")
         except ConfigurationError as error:
-            raise ModelError(str(error)) from error
+            raise ModelError(str(error).replace(f" {self.key_file}", "")) from error  # callers of HTTP read it, too
 
 
 def split_model(name: str) -> tuple[str, str] | None:
