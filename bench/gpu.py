@@ -92,7 +92,7 @@ def carried(name: str, texts: Sequence[str], count: int, rounds: int) -> list[fl
 
 
 def device_name() -> str:
-    """What the driver calls the GPU that CUDA gives this process."""
+    """The driver's name of the GPU that CUDA gives this process."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     command = ["nvidia-smi", "-i", first, "--query-gpu=name", "--format=csv,noheader"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -79,7 +79,9 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return version(f"{package}-gpu")
+        if package != "onnxruntime":
+            raise
+        return version("onnxruntime-gpu")
 
 
 def parser(description: str | None, rounds: int | None = None) -> argparse.ArgumentParser:

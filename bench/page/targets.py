@@ -76,7 +76,12 @@ def speed(precision: str, peers: str, *, faithful: bool = False) -> Formula:
 
 def like_fp32(precision: str, case: str) -> Formula:
     """The value of a case of `bench.quality`, of a run that compares this precision."""
-    return lambda run: run.value(case) if run.matching(f"nDCG@10, {precision}") else 0.0
+
+    def measured(run: Run) -> float:
+        run.matching(f"nDCG@10, {precision}")
+        return run.value(case)
+
+    return measured
 
 
 def commit_to_vector(run: Run) -> float:

@@ -138,7 +138,7 @@ begin
         replace(target.embedding || ' ' || _distance_operator(one.distance), '%', '%%'),
         replace(_vector_type(one.vector_type), '%', '%%'));
     target.similarity_at := case one.distance
-        when 'cosine' then '(1 operator(pg_catalog.-) %s)' when 'ip' then '(operator(pg_catalog.-) %s)'
+        when 'cosine' then '(1 operator(pg_catalog.-) %s)' when 'ip' then '(0 operator(pg_catalog.-) %s)'  -- not -0
         else '(1 operator(pg_catalog./) (1 operator(pg_catalog.+) %s))' end;
     return _with_search_key(target);
 end $$;

@@ -67,9 +67,9 @@ end $$;
 -- What the scan finds. Adding 0 keeps an exact scan from the index, and workers may sort what each of them reads;
 -- whether a row has a vector is asked at the end, as to find one of its last columns takes a quarter of a scan. A
 -- 'watched' index scan stops where it meets too few matches: each of them moves the visits until which it goes on, by
--- $4, at most to $5. Beyond them every row is let through, which fills the list, and is no match: whether the scan goes
--- on is asked again as a row comes to the list, which no part that was read before has then passed. Indexes of further
--- parts, which have not begun, then look for one row.
+-- $4, at most to $5. Beyond them every row is let through, which fills the list, and is no match. Whether the scan goes
+-- on is asked once more above the merge of all parts (it is volatile, so after their order): matches of parts that were
+-- read before the end do not count either. Indexes of further parts, which have not begun, then look for one row.
 create or replace function pgembedd_internal._search_found(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, path text, in_parts boolean, breadth text
 ) returns text

@@ -179,6 +179,17 @@ def test_the_graph_follows_from_the_number_of_rows(
     assert statement.endswith("with (m = {}, ef_construction = {})".format(*graph))
 
 
+def test_the_graphs_of_partitions_follow_from_the_largest(connection: psycopg.Connection) -> None:
+    connection.execute("create table documents (id int primary key, title text, content text) partition by hash (id)")
+    for part in (0, 1):
+        connection.execute(f"create table p{part} partition of documents for values with (modulus 2, remainder {part})")
+    put_off(connection)
+    for largest, links in ((200_000, 16), (300_001, 32)):
+        connection.execute("update pg_class set reltuples = 200000 where relname in ('documents', 'p0')")
+        connection.execute("update pg_class set reltuples = %s where oid = 'p1'::regclass", [largest])
+        assert value(connection, "select (pgembedd_internal._graph(p)).m from pgembedd_internal.pipeline p") == links
+
+
 @pytest.mark.own_database
 def test_asking_for_it_makes_it_due(connection: psycopg.Connection) -> None:
     """Also where none was wanted at first, or where it was dropped."""

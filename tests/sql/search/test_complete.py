@@ -180,6 +180,12 @@ def test_each_partition_gives_as_many_as_its_own_rows_need(connection: psycopg.C
     assert value(connection, explained, QUERY)["semantic"]["ef_search"] == 490  # 200 * sqrt(6)
 
 
+def test_a_table_whose_partitions_are_gone(connection: psycopg.Connection) -> None:
+    make_partitions(connection, 0)
+    connection.execute("drop table one, two")
+    assert search(connection, filter={"title": "x"}) == search(connection) == []
+
+
 def test_a_filter_that_keeps_all_rows_of_large_partitions(connection: psycopg.Connection) -> None:
     make_partitions(connection, 40)
     for table, rows in (("documents", 4e6), ("one", 2e6), ("two", 2e6)):

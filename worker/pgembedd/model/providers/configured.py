@@ -48,7 +48,9 @@ class Provider:
         try:
             return read_key(self.key_file, f"key_file of the provider {self.name}")
         except ConfigurationError as error:
-            raise ModelError(str(error).replace(f" {self.key_file}", "")) from error  # callers of HTTP read it, too
+            # Callers of HTTP read it, too, whom the path does not concern.
+            sentence = str(error).replace(f"The file {self.key_file} named", "The file named", 1)
+            raise ModelError(sentence) from error
 
 
 def split_model(name: str) -> tuple[str, str] | None:
