@@ -105,7 +105,7 @@ def test_nor_what_is_said_of_a_defect(model: Session) -> None:
         raise RuntimeError
 
     origin = {"origin": "https://app.example"}
-    with serving(only(Wrapped(model, on_start=fail)), http_cors_origins=origin["origin"]) as client:
+    with serving(only(Wrapped(model, on_start=fail)), http_token=TOKEN, http_cors_origins=origin["origin"]) as client:
         answer = client.post("/embed", json=ASKED, headers=origin)
     assert (answer.status_code, answer.json()["error"]) == (500, "internal_error")
     assert answer.headers["access-control-allow-origin"] == origin["origin"]
