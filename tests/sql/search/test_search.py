@@ -55,6 +55,16 @@ def test_the_query_is_embedded_by_a_worker(connection: psycopg.Connection, other
         assert asked.result() == search(connection)
 
 
+@pytest.mark.parametrize("index_type", ["hnsw", "none"])
+def test_vectors_at_right_angles_have_a_similarity_of_0_and_not_of_minus_0(
+    connection: psycopg.Connection, index_type: str
+) -> None:
+    make_source(connection, 1, index_type=index_type, distance="ip")
+    connection.execute("set local session_replication_role = replica; update documents set embedding = '[1,0,0]'")
+    (hit,) = search(connection, embedding="[0,1,0]")
+    assert str(hit.similarity) == "0.0"
+
+
 @pytest.mark.parametrize("distance", ["cosine", "l2", "ip"])
 @pytest.mark.parametrize("vector_type", ["halfvec", "vector"])
 def test_similarity_falls_with_the_distance(connection: psycopg.Connection, distance: str, vector_type: str) -> None:

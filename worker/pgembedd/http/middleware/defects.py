@@ -6,7 +6,7 @@ from pgembedd.http.errors.handlers import defect_response
 
 
 class Defects:
-    """ASGI middleware: answers what no handler has.
+    """ASGI middleware: answers a request whose error no handler took.
 
     To be added inside the one for CORS: the framework's own handler is outside of it, and a browser shows a page no
     response without these headers.

@@ -11,9 +11,8 @@ The masked form is for a GPU, whose runs hold texts of several lengths, padded: 
 `lengths` int32 (3 texts + 2) is the key mask in the one form that onnxruntime's memory-efficient attention reads: the
 texts' lengths, then where each text begins among the padded tokens and where the last one ends, twice. At half
 precision CUDA takes that attention for every shape. At single precision it takes another one below 256 tokens, which
-reads no mask (onnxruntime 1.31). `pooling`
-float32 (texts, tokens) has the weight of each token in its text's vector, 0 for padding. Output `sentence_embedding`
-float32 (texts, hidden_size), not normalised.
+reads no mask (onnxruntime 1.31). `pooling` float32 (texts, tokens) has the weight of each token in its text's vector, 0
+for padding. Output `sentence_embedding` float32 (texts, hidden_size), not normalised.
 """
 
 from collections.abc import Sequence
