@@ -63,7 +63,7 @@ end $$;
 create or replace function pgembedd_internal._upkeep_at_none() returns bigint
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select extract(epoch from pg_postmaster_start_time())::bigint * 2147483648 $$;
+as $$ select (extract(epoch from pg_postmaster_start_time()) * 1000)::bigint % 2147483648 * 2147483648 $$;
 
 -- An upkeep that did not come to its end was cancelled in code of the owner of that pipeline's table, which is left out
 -- for two hours. True if there was one: the next upkeep follows, as this one is not to be undone as well.

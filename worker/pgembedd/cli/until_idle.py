@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pgembedd.loop.worker import Worker
 
 LOOK_EVERY_S = 1.0
+UNTRIED = ("unserved",)  # before this command has tried: the note may be of a worker with other settings
 
 
 def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[["Worker"], None]:
@@ -31,27 +32,27 @@ def stop_when_idle(worker: "Worker", conninfo: str, pipelines: Sequence[str]) ->
     """Has a worker end once no work is due or leased, or that cannot be known any more."""
     import psycopg
 
-    def is_over() -> bool:
+    def is_over(awaited: Collection[str]) -> bool:
         with suppress(psycopg.Error, PgembeddError):  # which the last look of the command meets as well
-            return is_idle(conninfo, pipelines, tell=True, tried=worker.has_tried())
+            return is_idle(conninfo, pipelines, tell=True, awaited=() if worker.has_tried() else awaited)
         return True
 
     def watch() -> None:
-        while not is_over():
+        while not is_over(("unserved", "running")):  # running again as soon as it takes the note back, to try
             time.sleep(LOOK_EVERY_S)
         worker.stop()
 
-    if is_over():  # before it loads a model
+    if is_over(UNTRIED):  # before it loads a model
         worker.stop()
     else:
         threading.Thread(target=watch, name="idle", daemon=True).start()
 
 
-def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False, tried: bool = True) -> bool:
+def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False, awaited: Collection[str] = ()) -> bool:
     """Tells that nothing is due or leased; not known while the database cannot be reached.
 
-    Jobs of a pipeline that is unserved count until this command has `tried` to serve it: the note may be of a worker
-    with other settings. `tell` logs the pipelines whose jobs are left all the same, with their state.
+    Jobs that are not due count as well where their pipeline is in one of the `awaited` states. `tell` logs the
+    pipelines whose jobs are left, with their state.
     """
     import psycopg
 
@@ -66,8 +67,8 @@ def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False, trie
             row = connection.execute(query("demand"), asked).fetchone()
             if row is None or row[0] > 0:
                 return False
-            left = connection.execute(query("left"), asked).fetchall() if tell or not tried else []
-            if not tried and any(state == "unserved" for _, state, _ in left):
+            left = connection.execute(query("left"), asked).fetchall() if tell or awaited else []
+            if any(state in awaited for _, state, _ in left):
                 return False
             for pipeline, state, queued in left:
                 get_logger().warning("jobs_left", pipeline=pipeline, state=state, queued=queued)
