@@ -39,7 +39,8 @@ MEANS = """
     where toplevel and query like '%%' || %s || '(%%'
 """
 CALLS = """
-    select coalesce(sum(calls), 0)::float8, coalesce(sum(wal_bytes), 0)::float8 from pg_stat_statements where toplevel
+    select coalesce(sum(calls), 0)::float8, coalesce(sum(wal_bytes), 0)::float8 from pg_stat_statements
+    where toplevel and query <> 'select pg_stat_statements_reset()'
 """
 DEADLOCKS = "select deadlocks::float8 from pg_stat_database where datname = current_database()"
 WAITING = """

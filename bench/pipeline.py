@@ -241,20 +241,31 @@ def null_on_ray(counts: Sequence[int], rounds: int) -> list[Result]:
 def null_by_depth(depths: Sequence[int], rounds: int) -> list[Result]:
     """Microseconds a row by depth of the queue; short queues several times over, so that each run has its length.
 
-    The first depth also without the words that a search by words needs.
+    The first depth also without the words that a search by words needs, and by a worker that does not look for equal
+    texts.
     """
-    with database() as (connection, conninfo), null_fleet(conninfo) as workers:
-        make_table(connection, "plain", "null", index=False)
+    with (
+        database() as (connection, conninfo),
+        null_fleet(conninfo) as workers,
+        database() as (other, other_conninfo),
+        null_fleet(other_conninfo, PGEMBEDD_VECTOR_CACHE_MB="0") as forgetful,
+    ):
+        remembering, forgetting = partial(queued_run_s, connection, workers), partial(queued_run_s, other, forgetful)
 
-        def cost_us(depth: int, table: str = "plain") -> float:
+        def cost_us(depth: int, run_s: Callable[[int, str], float] = remembering, table: str = "plain") -> float:
             times = max(1, SHORTEST_RUN_ROWS // depth)
-            return sum(queued_run_s(connection, workers, depth, table) for _ in range(times)) / (times * depth) * 1e6
+            return sum(run_s(depth, table) for _ in range(times)) / (times * depth) * 1e6
 
+        for each, run_s in ((connection, remembering), (other, forgetting)):
+            make_table(each, "plain", "null", index=False)
+            run_s(2_000)
         make_table(connection, "wordless", "null", index=False, words=False)
-        queued_run_s(connection, workers, 2_000)
         cases = {f"null model, {depth:,} queued": partial(cost_us, depth) for depth in depths}
         first = next(iter(cases))
-        cases |= {f"{first}, no search by words": partial(cost_us, depths[0], "wordless")}
+        cases |= {
+            f"{first}, no search by words": partial(cost_us, depths[0], table="wordless"),
+            f"{first}, no look for equal texts": partial(cost_us, depths[0], forgetting),
+        }
         return compare("pipeline", "us/row", interleave(cases, rounds), first)
 
 

@@ -262,14 +262,18 @@ def main() -> None:
     options.add_argument("--questions", type=int, default=5, help="so many of each of the subjects, 5 unless given")
     options.add_argument("--clients", type=int, nargs="+", default=[], help="searches a second by so many at once, too")
     options.add_argument("--parts", action="store_true", help="the time of each part of a search, and nothing else")
+    options.add_argument(
+        "--shared-buffers", metavar="SIZE", help="of the server, such as a quarter of the machine's memory"
+    )
     given = options.parse_args()
+    settings = {"shared_buffers": given.shared_buffers} if given.shared_buffers else {}
     found: list[Result] = []
     for rows in given.rows or (FULL if given.full else SIZES):
         items, graph = Items(rows, given.questions, SHARES.values()), tuple(given.graph)
         memory = f"{1 + rows // max(1, given.partitions) // 250_000}GB"  # a graph fits into it while it is built
         name = name_of(rows, graph, given.partitions)
         folder = given.keep and given.keep / (f"{name}, by meaning" if given.by_meaning else name)
-        with database(folder, maintenance_work_mem=memory) as (connection, conninfo):
+        with database(folder, maintenance_work_mem=memory, **settings) as (connection, conninfo):
             items.load(connection, graph, given.partitions, not given.by_meaning)
             items.index_columns(connection, anew=False)
             bench = Bench(connection, items, name, not given.by_meaning)

@@ -39,9 +39,9 @@ PARTS = {
     "jobs that wait": "_search_waiting",
 }
 BARE = """
-    create function bare() returns int language plpgsql stable set search_path = pg_catalog, pg_temp as
+    create or replace function bare() returns int language plpgsql stable set search_path = pg_catalog, pg_temp as
     'begin return 1; end';
-    create function bare_us(dynamic boolean) returns float8 language plpgsql as $$
+    create or replace function bare_us(dynamic boolean) returns float8 language plpgsql as $$
     declare
         began constant timestamptz := clock_timestamp();
         ignored int;

@@ -111,6 +111,12 @@ def like_by_hand(case: str, size: str) -> Formula:
     return lambda run: min(share(run) for share in shares)
 
 
+def looked_for_equal_texts(run: Run) -> float:
+    """The time in which a worker looks for equal texts, in % of a backfill's."""
+    look_us = run.value(SHALLOW) - run.value(f"{SHALLOW}, no look for equal texts")
+    return 100 * look_us / 1e6 * run.value("end to end, backfill, no index")
+
+
 def carried(words: str, by_hand: str) -> Formula:
     """The time of a row by a worker as a multiple of what it takes by hand."""
     return over(f"{WORKER}, {words}, by the clock", f"{by_hand}, {words}, by the clock")
@@ -161,6 +167,7 @@ INDEXES = ("no index", "HNSW index")
 INT8, EXACT = (rf"(?!pgembedd)(?{sign}.*\bint8\b).*, best settings" for sign in "=!")
 SENTENCE = "sentence-transformers, defaults"
 ON_CUDA = "fp16 on CUDA"
+BUSY = "commit to vector, under backfill"
 INSERTS, OTHER = "insert of 100000 rows of 1 KB", "update of another column"
 THERE = f"{OTHER}, vector there"
 QUEUED, SHALLOW = r"null model, [\d,]+ queued", "null model, 1,000 queued"
@@ -185,6 +192,10 @@ CHIEF = (
     Target("pipeline", "inserted rows, against the same by hand", "≥ 0.95 x", like_by_hand("", r"0\.25 s")),
     Target("pipeline", "a backfill, against the same by hand", "≥ 0.95 x", like_by_hand("backfill, ", "256 texts")),
     Target("latency", "commit to vector, share of 3 embeddings + 10 ms", "≤ 1 x", commit_to_vector),
+    Target("latency", "commit to vector under a backfill, p50", "≤ 0.05 s", only(f"{BUSY}, p50")),
+    Target("latency", "the same, p95", "≤ 0.1 s", only(f"{BUSY}, p95")),
+    Target("latency", "the same, p99 against p95", "≤ 2 x", over(f"{BUSY}, p99", f"{BUSY}, p95")),
+    Target("latency", "all texts while some change, share of a backfill's rate", "≥ 0.95 x", only("rate of .*")),
     Target("sql_embed", "embed() in SQL, beyond the bare model", "≤ 0.003 s", in_sql(r"embed\(\) in SQL, p50")),
     Target("sql_embed", "a search with embed(), beyond the bare model", "≤ 0.005 s", in_sql(SEARCH_IN_SQL)),
     Target("soak", "peak memory of a worker, fp32", "≤ 450 MB", only("fp32, peak")),
@@ -245,6 +256,7 @@ TARGETS = (
     Target("roofline", "int8, share of the multiplication peak", "≥ 45 %", only("pgembedd, int8, of the peak")),
     Target("pipeline", "null model, without an index", "≥ 5000 rows/s", only(r"null model, \d+ workers?")),
     Target("pipeline", "null model, a row at the dearest depth of the queue", "≤ 1.2 x", over(QUEUED, SHALLOW)),
+    Target("pipeline", "the look for equal texts, share of a backfill's time", "≤ 3 %", looked_for_equal_texts),
     Target("latency", "process start to first vector, share of 0.7 s or 1.3 bare scripts", "≤ 1 x", start),
     Target("soak", "peak memory of a worker, int8", "≤ 300 MB", only("int8, peak")),
     *(
@@ -252,6 +264,10 @@ TARGETS = (
                over(f"{precision}, last quarter", f"{precision}, second quarter"))
         for precision in ("fp32", "int8")
     ),
+    Target("triggers", "update of an unrelated column, beyond a bare one", "≤ 10 us",
+           lambda run: run.value(f"{OTHER}, in a loop, pipeline") - run.value(f"{OTHER}, in a loop, bare")),
+    Target("fleet", "statements of an idle worker", "≤ 1.05 1/s", only("statements a second when idle, 1")),
+    Target("fleet", "WAL of an idle worker in a minute", "≤ 10 KB", only("WAL of a minute when idle, 1")),
     *(
         Target("triggers", name, asked, over(f"{case}, pipeline", f"{case}, {base}"))
         for name, asked, case, base in (
