@@ -23,8 +23,8 @@ PARTS = {
     "the filter": "_search_filter.*|_search_plain_filter|_search_condition.*"
     "|_search_operand|_search_plain_operand|_plain_types"
     "|_search_compared|_search_literal|_search_columns|_base_type",
-    "the choice of a path": "_search_expected|_search_filtered_once|_search_path|_search_partitions|_search_steps?"
-    "|_search_lengths?|_with_partitions",
+    "the choice of a path": "_search_expected|_search_read_cost|_search_filtered_once|_search_path|_search_partitions"
+    "|_search_steps?|_search_lengths?|_with_partitions",
     "the query's words": "_search_words_asked|_search_syntax|_search_rarest|_search_weighed|_search_shares|_search_each"
     "|_search_any",
     "statements put together": "_render|_search_(made_)?statement|_search_from|_search_kept|_search_placed"

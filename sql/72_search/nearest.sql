@@ -101,7 +101,8 @@ end $$;
 -- The hits of an index scan down to the step that is needed, and further where chunks are of fewer rows. `found_all`:
 -- each step was reached within its visits. Where one was not, the hits end before it: the end of a scan that went
 -- further is what it had met by the way, and its recall is poor. `visits` are of the first steps, those for which a
--- scan of the index costs less than an exact one.
+-- scan of the index costs less than an exact one. Where the matches turn out to be so near that the next step costs an
+-- eighth of that, a scan with `credit` goes on to it.
 create or replace function pgembedd_internal._search_by_index(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[], visits integer[],
     credit integer[], graph_rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
@@ -116,8 +117,7 @@ declare
     settings text[];
     parts integer[];
     ends bigint[];
-    seen integer;
-    before bigint; reached integer;
+    before bigint; seen integer; reached integer;
     outer_until constant text := current_setting('pgembedd.scan_until', true);  -- of a scan whose policy searches
     ignored text;
 begin
@@ -138,12 +138,13 @@ begin
             reached := reached + 1;
         end loop;
         if reached < n then hits := hits[:(select count(*) from unnest(parts) p where p <= reached)]; end if;
-        exit when reached < n or cardinality(hits) >= asked.wanted
-               or n = cardinality(visits) and n < cardinality(steps);
-        if n = cardinality(steps) then
-            steps := steps || 4 * steps[n];
-            if visits is not null then visits := visits || least(4 * visits[n], 50000000); end if;
+        exit when reached < n or cardinality(hits) >= asked.wanted or n = cardinality(visits) and n < cardinality(steps)
+               and (credit is null or 8 * (ends[n] - before) * steps[n + 1] > visits[1]::bigint * steps[n]);
+        if n = cardinality(visits) then
+            visits[n + 1] := case when n < cardinality(steps) then visits[1] / 4
+                                  else least(4 * visits[n], 50000000) end;
         end if;
+        if n = cardinality(steps) then steps := steps || 4 * steps[n]; end if;
         n := n + 1;
     end loop;
     found_all := reached = n and cardinality(hits) >= asked.wanted;

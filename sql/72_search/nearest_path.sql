@@ -87,7 +87,7 @@ language plpgsql stable
 set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
-    most double precision := 20000;  -- what a scan visits before it costs memory and half a second
+    read_cost double precision; most double precision;  -- visits before a scan costs memory and half a second
     exact_visits double precision;  -- which cost as much as the exact scan
     given integer; at_once integer;  -- rows of one index, and of all
     per_match double precision;  -- rows
@@ -103,12 +103,12 @@ begin
         from _search_partitions(target.vectors) p;
     end if;
     if asked.matches is null or path = 'exact' then return; end if;
-    per_match := greatest(target.rows, asked.matches) / asked.matches;
+    per_match := greatest(target.rows, asked.matches) / asked.matches; read_cost := _search_read_cost(indexes);
     given := _search_ef_search(steps[1], true, graph_rows); at_once := asked.parts * given;
     expected := greatest(steps[1] * per_match,
                          case when asked.parts > 1 then at_once / (1 - exp(-least(given / per_match, 700))) end);
-    most := greatest(most, case when asked.parts > 1 then 4 * at_once end);
-    index_cost := 20 * (greatest(target.disk_pages, 1) + 0.0125 * target.rows) * expected
+    most := greatest(20000 / read_cost, case when asked.parts > 1 then 4 * at_once end);
+    index_cost := 20 * read_cost * (greatest(target.disk_pages, 1) + 0.0125 * target.rows) * expected
                   / (greatest(target.disk_pages, 1) + 0.2 * target.rows) * sqrt(coalesce(target.links, 16) / 16);
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
     exact_visits := exact_cost / index_cost * expected; last_step := least(exact_visits, most / 2);
@@ -125,6 +125,17 @@ begin
         visits[n] := least(most, greatest(1, case when watched then 2 * exact_visits
                                                   else greatest(2 * steps[n] * per_match, exact_visits / 2) end));
     end loop;
+end $$;
+
+-- What a visit costs, as a share of what it does where the indexes' pages are read from outside shared_buffers: what
+-- fits into these is mostly there.
+create or replace function pgembedd_internal._search_read_cost(indexes oid[]) returns double precision
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return 1 - 0.35 * least(1, pg_size_bytes(current_setting('shared_buffers')) / 8192.0
+                               / greatest((select sum(c.relpages) from pg_class c where c.oid = any (indexes)), 1));
 end $$;
 
 -- The same of a table with parts, whose vectors may be columns of other numbers. Each part gives its own nearest, so

@@ -90,6 +90,28 @@ def test_few_matches_are_looked_for_in_the_index_while_it_meets_them(connection:
 
 
 @pytest.mark.slow
+def test_an_index_scan_that_meets_more_than_expected_goes_on(connection: psycopg.Connection) -> None:
+    """A page of a hundred costs less by the index only where the matches are near, which the first ten tell."""
+    make_source(connection, 6000)
+    nearest_first = column(connection, EXACT["column"], 1024, QUERY, 6000)
+    connection.execute("alter table documents disable trigger user")
+    kinds = {-1: nearest_first[:120], -2: nearest_first[200:210] + nearest_first[3000:3110]}
+    for share, ids in kinds.items():
+        connection.execute("update documents set share = %s where id = any(%s)", [share, ids])
+    connection.execute("analyze documents; set local seq_page_cost = 20")
+    explain = "select pgembedd.explain_search('documents', null, k => 100, filter => %s, embedding => %s::vector)"
+    explain += " -> 'semantic'"
+    for share, path, steps in ((-1, "index", [10, 20, 50, 100]), (-2, "index, then exact", [10, 20])):
+        plan = value(connection, explain, f'{{"share": {share}}}', QUERY)
+        assert plan["expected_costs"]["index"] < plan["expected_costs"]["exact"] < 5 * plan["expected_costs"]["index"]
+        assert (plan["path"], plan["steps"]) == (path, steps)
+        whole = [hit.key for hit in search(connection, filter={"share": share}, k=100)]
+        assert len(set(whole) & set(kinds[share][:100])) >= 95
+        for k in (10, 20, 50):
+            assert [hit.key for hit in search(connection, filter={"share": share}, k=k)] == whole[:k]
+
+
+@pytest.mark.slow
 def test_policies_leave_it_complete(roles: Roles, database: Database, source: psycopg.Connection) -> None:
     connection, statement = source, exact_search(source)
     reader = roles.make("reader")

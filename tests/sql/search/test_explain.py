@@ -136,6 +136,17 @@ def test_a_visit_is_dearer_where_the_graph_has_more_links(connection: psycopg.Co
     assert costs[1] == pytest.approx(2 * costs[0], rel=0.05)
 
 
+def test_a_visit_is_dearer_where_the_index_does_not_fit_into_shared_buffers(connection: psycopg.Connection) -> None:
+    make_source(connection, 300)
+    costs = []
+    for pages in (10, 100_000_000):
+        index = "update pg_class set relpages = %s where oid = 'documents_embedding_hnsw'::regclass"
+        connection.execute(index, [pages])
+        filtered = explained(connection, """, filter => '{"id": {"$lt": 200}}'""")
+        costs.append(filtered["semantic"]["expected_costs"]["index"])
+    assert costs[0] == pytest.approx(0.65 * costs[1], rel=0.05)
+
+
 def test_it_refuses_what_the_search_refuses(connection: psycopg.Connection) -> None:
     make_source(connection, 1)
     with refused("min_similarity needs the query's vector, and the mode text asks for none."):
