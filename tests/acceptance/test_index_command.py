@@ -83,7 +83,8 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_its_build(
             await_builder(built_up)
             worker.send(signal.SIGTERM)
             assert worker.wait() == 0
-        eventually(lambda: hnsw_indexes(built_up) == {})
+        # Where its process ended before the index was dropped, the next build drops it.
+        eventually(lambda: index_state(built_up) in ("due", "invalid"))
 
 
 def test_the_build_of_a_killed_worker_is_finished(database: Database, built_up: psycopg.Connection) -> None:

@@ -117,7 +117,7 @@ def test_a_failure_is_counted_once_although_it_waits_for_its_function(
     connection.execute("create function odd(documents) returns text language plpgsql as $$ begin raise 'odd'; end $$")
     connection.execute(
         "select pgembedd.create_pipeline('documents', 'documents', content_function => 'odd', "
-        "model => 'all-MiniLM-L6-v2')"
+        "model => 'all-MiniLM-L6-v2', retry_delay => '1 min')"
     )
     with WorkerProcess(database.conninfo) as worker:
         worker.await_event("worker_started")

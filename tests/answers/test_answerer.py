@@ -297,8 +297,9 @@ def test_deltas_that_the_database_did_not_take_are_written_later(
 
 @pytest.mark.slow
 def test_answers_are_made_at_once_within_the_bound_and_handed_back_at_the_end(
-    database: Database, connection: psycopg.Connection, ollama: StandInOllama
+    database: Database, connection: psycopg.Connection, ollama: StandInOllama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pgembedd.answers.answerer.RELEASE_S", PATIENCE_S)
     ollama.stream(*said("Open"), Hang())
     with answering(database, ollama.url, lease_s=1, language_at_once=3) as run:
         asked = [queue(connection, "How?", "Open the settings.") for _ in range(5)]

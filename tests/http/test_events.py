@@ -218,6 +218,9 @@ def test_somebody_listens_only_while_there_is_a_reader(
     monkeypatch.setattr(event_hub, "LINGER_S", 0.0)
     to_events, to_others = (f"{LISTENS} and query = '{word} \"pgembedd_events\"'" for word in ("listen", "unlisten"))
     assert value(connection, to_events) == 0
+    # Before a reader comes: of two channels at once either may be the last.
+    to_requests = f"{LISTENS} and query = 'listen \"pgembedd_embed_requests\"' and state = 'idle'"
+    eventually(lambda: value(connection, to_requests) == 1)
     for n in range(2):
         with following(service) as one, following(service) as other:
             assert value(connection, to_events) == 1

@@ -45,7 +45,7 @@ def worked(server: EmbeddedPostgres, template: Database) -> Iterator[httpx.Clien
     """A service next to a worker that has met rows of every kind, and one more row that no worker has come to yet."""
     observer = ObserverGroup([PrometheusMetrics()])
     with fresh_database(server, template.name) as database, database.connect() as connection:
-        make_documents(connection, max_attempts=2)
+        make_documents(connection, max_attempts=2, retry_delay="1 min")
         connection.execute(DOCUMENTS)
         with worker_thread(database, loader(brisk(), observer), observer=observer):
             eventually(lambda: [job.attempts for job in waiting(connection)] == [1], timeout_s=PATIENCE_S)

@@ -56,7 +56,7 @@ def test_many_more_requests_than_there_is_room_for(
             answers = [pool.submit(client.post, PATH, json=body) for body in bodies[1:]]
             refused = await_refusals(answers, 8)
             assert {answer.headers["retry-after"] for answer in refused} == {"10"}
-            assert value(connection, SOON) == 24
+            eventually(lambda: value(connection, SOON) == 24)
             gate.open()
         assert first().headers["x-completed-jobs"] == "3"
         assert sorted(answer.result().status_code for answer in answers) == [200] + [503] * 8
@@ -116,7 +116,7 @@ def test_a_request_that_waited_in_vain_is_due_again(
         monkeypatch.setattr(pushed_jobs, "Deadline", lambda stopping, _: deadline.Deadline(stopping, 0.1))
         refused = client.post(PATH, json=second)
         assert (refused.status_code, refused.json()["error"]) == (503, "busy")
-        assert value(connection, SOON) >= 3
+        eventually(lambda: value(connection, SOON) >= 3)
         gate.open()
         answer()
     with worker_thread(database, only(model)):
@@ -149,7 +149,8 @@ def test_time_that_runs_out_after_the_first_part(
         assert [job["id"] for job in answer.json()["completedJobs"]] == list(range(1, 17))
         sentences = {job["error"] for job in answer.json()["failedJobs"]}
         assert sentences == {"It was not finished in time and waits in the queue."}
-        assert value(connection, SOON) == 44  # of which one part is in the model, and one was claimed or is yet to be
+        # Of which one part is in the model, and one was claimed, perhaps only just, or is yet to be.
+        eventually(lambda: value(connection, SOON) == 44)
         gate.open()
     with worker_thread(database, only(model)):
         await_quiet(connection)

@@ -69,7 +69,7 @@ def test_who_does_not_read_is_cut_off(model: Session, monkeypatch: pytest.Monkey
             connection.sendall(post("/embed", matrices))
             assert connection.recv(12) == b"HTTP/1.1 200"
 
-            eventually(lambda: open_files() == before + 1)  # the client's own end
+            eventually(lambda: open_files() <= before + 1)  # the client's own end
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts sockets by /proc")

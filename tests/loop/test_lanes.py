@@ -9,9 +9,8 @@ import psycopg
 import pytest
 from structlog.typing import EventDict
 
-from pgembedd.model import Embeddings, Kind, RunFutures, Session, Text
+from pgembedd.model import Kind, Session
 from pgembedd.model.pooling import Float32Array
-from pgembedd.scheduler import Lane
 from tests.support.databases import Database
 from tests.support.documents import (
     await_embedded,
@@ -24,7 +23,7 @@ from tests.support.documents import (
     waiting,
 )
 from tests.support.embedders import MODEL, Gate, Wrapped, only
-from tests.support.sql import BACKFILL, FRESH, call, value
+from tests.support.sql import BACKFILL, FRESH, call, let_leases_run_out, value
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.worker import worker_thread
 
@@ -36,18 +35,6 @@ class HeldBetweenTexts(Session):
     """
 
     hold: Callable[[list[list[int]]], None] | None = None
-
-    def __init__(self, name: str, *, threads: int, offline: bool) -> None:
-        super().__init__(name, threads=threads, offline=offline)
-        self.fresh_waits = threading.Event()
-
-    def start(
-        self, texts: Sequence[Text], *, kind: Kind = "document", lane: Lane | None = None
-    ) -> RunFutures[Embeddings]:
-        started = super().start(texts, kind=kind, lane=lane)
-        if lane == "fresh":
-            self.fresh_waits.set()
-        return started
 
     def _vectors(self, encoded: list[list[int]], kind: Kind) -> Float32Array:
         if self.hold is not None:
@@ -85,19 +72,18 @@ def test_a_fresh_row_passes_a_backfill_claim_that_is_in_the_model(
     make_documents(connection)
     # Lengths of their own, since texts of equal length go through the model in one run.
     connection.execute("insert into documents select i, repeat('bulk ', 1 + i % 8) from generate_series(100, 1100) i")
-    reached, texts = threading.Event(), threading.Semaphore(0)
+    runs, texts = list[int](), threading.Semaphore(0)
 
-    def hold(_encoded: list[list[int]]) -> None:
-        reached.set()
+    def hold(encoded: list[list[int]]) -> None:
+        runs.append(len(encoded))
         assert texts.acquire(timeout=PATIENCE_S)
 
     held.hold = hold
     with worker_thread(database, only(held), claim_size=8):
-        assert reached.wait(PATIENCE_S)
-        eventually(lambda: in_flight(connection, BACKFILL) == 16)
+        eventually(lambda: runs and in_flight(connection, BACKFILL) == 16)
         insert(connection, [1], text="fresh")
-        assert held.fresh_waits.wait(PATIENCE_S)
-        texts.release(2)  # the text in the model, and the next
+        eventually(lambda: len(runs) == 2)  # one of the backfill's, and the fresh one
+        texts.release(7)  # fewer than the runs of a claim, whichever thread takes them
         await_embedded(connection, [1])
         assert in_flight(connection, BACKFILL) == 16, "no backfill claim was finished meanwhile"
         texts.release(2000)
@@ -226,19 +212,22 @@ def test_a_row_of_another_table_does_not_wait_for_a_locked_one(
     make_documents(connection, "locked")
     make_documents(connection, "other")
     insert(connection, range(40), table="locked")
+    connection.execute(f"update pgmq.q_{FRESH} set vt = vt + interval '1 hour'")  # due only once it is locked
     rows = 0
 
     def in_vain() -> int:
         return sum(event["event"] == "released" and "LockNotAvailable" in event["why"] for event in log)
 
-    with database.connect(autocommit=False) as user:
+    with database.connect(autocommit=False) as user, worker_thread(database, only(Wrapped(model))):
+        insert(connection, [0], table="other")  # one that is alone is not left out
+        await_embedded(connection, [0], table="other")
         user.execute("lock table locked in share mode")  # as `create index` does: it is read, and not written
-        with worker_thread(database, only(Wrapped(model))):
-            while in_vain() < 3:
-                insert(connection, [rows := rows + 1], table="other")
-                await_embedded(connection, [rows], table="other")
-            user.rollback()
-            await_embedded(connection, range(40), table="locked")
+        let_leases_run_out(connection)
+        while in_vain() < 3:
+            insert(connection, [rows := rows + 1], table="other")
+            await_embedded(connection, [rows], table="other")
+        user.rollback()
+        await_embedded(connection, range(40), table="locked")
     assert rows > 4, "a claim in vain for each row of the other one"
 
 

@@ -116,7 +116,7 @@ def test_a_failure_is_recorded_by_its_word_alone(
     def refuse(texts: object) -> None:
         raise ModelError("it chokes on 'a secret text'")
 
-    make_documents(connection)
+    make_documents(connection, retry_delay="1 min")
     write(connection, tracing, "insert into documents values (1, 'a secret text')")
     with worker_thread(database, only(Wrapped(model, on_result=refuse)), observer=tracing.traces):
         eventually(lambda: [job.attempts for job in waiting(connection)] == [1], timeout_s=PATIENCE_S)
