@@ -1,4 +1,4 @@
-"""Where the time of a search goes: microseconds of the server in each part, and what their pieces cost alone.
+"""Where the time of a search goes: microseconds of the server in each part, and what some pieces cost alone.
 
 The server counts the time of each function less that of the functions which it calls (track_functions). A scan has the
 statement that it executes, so it is what a statement by hand has, too.
@@ -7,11 +7,12 @@ statement that it executes, so it is what a statement by hand has, too.
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from statistics import median
 
 import psycopg
 
-from bench.report import Result
+from bench.report import Result, timed
 from bench.search_statements import HYBRID, NEAREST, ORDER, OURS, STATEMENTS
 
 ROUNDS, ASKED = 7, 60
@@ -52,6 +53,16 @@ BARE = """
         return 1000 * extract(epoch from clock_timestamp() - began);
     end $$
 """
+# What such a search takes is what a search takes besides its scan.
+FEW = """
+    create table few as select id, body, embedding from items limit 10;
+    alter table few add primary key (id);
+    select pgembedd.create_pipeline('few', 'few', array['body'], dimensions => 384, backfill => false,
+                                    existing_vectors => 'keep', text_config => 'none');
+    update pgembedd_internal.pipeline set fingerprint = 'bench' where name = 'few';
+    analyze few
+"""
+OF_FEW = STATEMENTS[OURS].replace("'items'", "'few'").replace("%(filter)s", "null")
 
 
 def parts_of(connection: psycopg.Connection, case: str, values: Sequence[dict[str, object]]) -> Iterator[Result]:
@@ -93,8 +104,15 @@ def bare(connection: psycopg.Connection, values: Sequence[dict[str, object]]) ->
         times["the same by EXECUTE"].append(_one(connection, "select bare_us(true)"))
         plan = connection.execute(nearest, values[number]).fetchall()[0][0][0]
         times["planning of the statement by hand"].append(1000 * plan["Planning Time"])
-    for name, each in times.items():
-        yield Result("search", f"alone: {name}", median(each), "us", (min(each), max(each)))
+    connection.execute(FEW.encode())
+    for each in values[:ASKED]:
+        connection.execute(STATEMENTS[OURS].format(column=each["column"]).encode(), each).fetchall()
+        for name in ("a search of ten rows after one of all", "a search of ten rows after another one"):
+            times[name].append(1e6 * timed(partial(connection.execute, OF_FEW.encode(), each)))
+    connection.execute("select pgembedd.drop_pipeline('few')")
+    connection.execute("drop table few")
+    for name, found in times.items():
+        yield Result("search", f"alone: {name}", median(found), "us", (min(found), max(found)))
 
 
 def _one(connection: psycopg.Connection, statement: str) -> float:
