@@ -111,12 +111,6 @@ def like_by_hand(case: str, size: str) -> Formula:
     return lambda run: min(share(run) for share in shares)
 
 
-def looked_for_equal_texts(run: Run) -> float:
-    """The time in which a worker looks for equal texts, in % of a backfill's."""
-    look_us = run.value(SHALLOW) - run.value(f"{SHALLOW}, no look for equal texts")
-    return 100 * look_us / 1e6 * run.value("end to end, backfill, no index")
-
-
 def carried(words: str, by_hand: str) -> Formula:
     """The time of a row by a worker as a multiple of what it takes by hand."""
     return over(f"{WORKER}, {words}, by the clock", f"{by_hand}, {words}, by the clock")
@@ -256,7 +250,6 @@ TARGETS = (
     Target("roofline", "int8, share of the multiplication peak", "≥ 45 %", only("pgembedd, int8, of the peak")),
     Target("pipeline", "null model, without an index", "≥ 5000 rows/s", only(r"null model, \d+ workers?")),
     Target("pipeline", "null model, a row at the dearest depth of the queue", "≤ 1.2 x", over(QUEUED, SHALLOW)),
-    Target("pipeline", "the look for equal texts, share of a backfill's time", "≤ 3 %", looked_for_equal_texts),
     Target("latency", "process start to first vector, share of 0.7 s or 1.3 bare scripts", "≤ 1 x", start),
     Target("soak", "peak memory of a worker, int8", "≤ 300 MB", only("int8, peak")),
     *(
