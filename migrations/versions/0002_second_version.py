@@ -99,8 +99,8 @@ comment on column pgembedd.pipeline.upkeep_after is
     'The upkeep was cancelled in this pipeline, and leaves it out until then.';
 create sequence pgembedd.upkeep_at minvalue 0 start 0;
 comment on sequence pgembedd.upkeep_at is
-    'The pipeline that the upkeep is at, 0 for none, plus the second of the server''s start times 2^31. A sequence: it '
-    'says so also after the upkeep was cancelled.';
+    'The pipeline that the upkeep is at, 0 for none, plus the millisecond of the server''s start, modulo 2^31, times '
+    '2^31. A sequence: it says so also after the upkeep was cancelled.';
 """
 
 # What SQL asks of the built-in models. The rows are those of the release that migrates.

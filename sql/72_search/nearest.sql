@@ -102,7 +102,7 @@ end $$;
 -- each step was reached within its visits. Where one was not, the hits end before it: the end of a scan that went
 -- further is what it had met by the way, and its recall is poor. `visits` are of the first steps, those for which a
 -- scan of the index costs less than an exact one. Where the matches turn out to be so near that the next step costs an
--- eighth of that, a scan with `credit` goes on to it.
+-- eighth of what the first one may, it goes on to that.
 create or replace function pgembedd_internal._search_by_index(
     target pgembedd_internal._search_target, asked pgembedd_internal._asked, steps integer[], visits integer[],
     credit integer[], graph_rows double precision, out hits pgembedd_internal._search_hit[], out found_all boolean,
@@ -139,7 +139,7 @@ begin
         end loop;
         if reached < n then hits := hits[:(select count(*) from unnest(parts) p where p <= reached)]; end if;
         exit when reached < n or cardinality(hits) >= asked.wanted or n = cardinality(visits) and n < cardinality(steps)
-               and (credit is null or 8 * (ends[n] - before) * steps[n + 1] > visits[1]::bigint * steps[n]);
+               and (8 * (ends[n] - before) * steps[n + 1] between 1 and visits[1]::bigint * steps[n]) is not true;
         if n = cardinality(visits) then
             visits[n + 1] := case when n < cardinality(steps) then visits[1] / 4
                                   else least(4 * visits[n], 50000000) end;

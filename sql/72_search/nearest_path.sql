@@ -60,7 +60,8 @@ end $$;
 -- each step with which the index costs less, or for the first; null where nothing filters. A scan may visit `credit[1]`
 -- rows, and `credit[2]` more for each match that it meets: a sixth and a fifteenth of the time of the exact scan; where
 -- the index costs less for matches that lie evenly, at least four times the rows between two of them, and three times.
--- At most fifty times those, and twenty times: matches beyond are far, where an index misses some.
+-- Where it is more than fifty times those, and twenty times, it is these, or a quarter of it: matches beyond are far,
+-- where an index misses some.
 -- The first ends with what the index gives at once, or several times that, less the rows that then fill the list and
 -- the one that may tie with the last. A scan that has used it up is far from the matches. So the index is tried where
 -- they are too few for it, too, as they may be near; not where the sixth is less than what it gives at once, nor under
@@ -89,8 +90,7 @@ set search_path = pg_catalog, pgembedd_internal, pgembedd, pg_temp
 as $$
 declare
     read_cost double precision; most double precision;  -- visits before a scan costs memory and half a second
-    exact_visits double precision;  -- which cost as much as the exact scan
-    tried double precision;  -- of these
+    exact_visits double precision; tried double precision;  -- which cost as much as the exact scan, and of these
     given integer; at_once integer; per_match double precision;  -- rows of one index, of all, and between matches
     expected double precision;  -- visits of the first step, where the matches lie evenly
     last_step double precision;  -- with which the index costs less
@@ -114,7 +114,8 @@ begin
     exact_cost := asked.exact_cost / case when asked.by_index then 3 else 1 end + 0.2 * asked.matches;
     exact_visits := exact_cost / index_cost * expected; last_step := least(exact_visits, most / 2);
     last_step := case when expected <= last_step then last_step / per_match else 0 end;
-    tried := least(exact_visits, 300 * per_match); spacing := case when steps[1] <= last_step then per_match else 0 end;
+    tried := least(exact_visits, greatest(300 * per_match, exact_visits / 4));
+    spacing := case when steps[1] <= last_step then per_match else 0 end;
     credit := case when target.whole and asked.parts = parts and parts < 100 and asked.near_condition <> 'true' then
         array[least(most, given * greatest(trunc(tried / greatest(6, asked.parts / 3.0) / given),
                                            round(4 * spacing / given), 1) - least(steps[1], given / 2) - 1),

@@ -496,7 +496,7 @@ CREATE SEQUENCE pgembedd_internal.upkeep_at
     MINVALUE 0
     NO MAXVALUE
     CACHE 1;
-COMMENT ON SEQUENCE pgembedd_internal.upkeep_at IS 'The pipeline that the upkeep is at, 0 for none, plus the second of the server''s start times 2^31. A sequence: it says so also after the upkeep was cancelled.';
+COMMENT ON SEQUENCE pgembedd_internal.upkeep_at IS 'The pipeline that the upkeep is at, 0 for none, plus the millisecond of the server''s start, modulo 2^31, times 2^31. A sequence: it says so also after the upkeep was cancelled.';
 CREATE TABLE pgembedd_internal.word_frequency (
     pipeline_id integer NOT NULL,
     word text NOT NULL,

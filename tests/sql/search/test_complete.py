@@ -91,17 +91,20 @@ def test_few_matches_are_looked_for_in_the_index_while_it_meets_them(connection:
 
 @pytest.mark.slow
 def test_an_index_scan_that_meets_more_than_expected_goes_on(connection: psycopg.Connection) -> None:
-    """A page of a hundred costs less by the index only where the matches are near, which the first ten tell."""
+    """A page of a hundred costs less by the index only where the matches are near, which the first twenty tell."""
     make_source(connection, 6000)
     nearest_first = column(connection, EXACT["column"], 1024, QUERY, 6000)
     connection.execute("alter table documents disable trigger user")
-    kinds = {-1: nearest_first[:120], -2: nearest_first[200:210] + nearest_first[3000:3110]}
+    spread, far = nearest_first[:600:15], nearest_first[3000:3210]
+    near = [one for one in nearest_first[:140] if one not in spread][:120]
+    kinds = {-1: near, -2: nearest_first[200:210] + far[:110], -3: spread + far[110:190]}
     for share, ids in kinds.items():
         connection.execute("update documents set share = %s where id = any(%s)", [share, ids])
     connection.execute("analyze documents; set local seq_page_cost = 20")
     explain = "select pgembedd.explain_search('documents', null, k => 100, filter => %s, embedding => %s::vector)"
     explain += " -> 'semantic'"
-    for share, path, steps in ((-1, "index", [10, 20, 50, 100]), (-2, "index, then exact", [10, 20])):
+    exactly = ("index, then exact", [10, 20])
+    for share, (path, steps) in ((-1, ("index", [10, 20, 50, 100])), (-2, exactly), (-3, exactly)):
         plan = value(connection, explain, f'{{"share": {share}}}', QUERY)
         assert plan["expected_costs"]["index"] < plan["expected_costs"]["exact"] < 5 * plan["expected_costs"]["index"]
         assert (plan["path"], plan["steps"]) == (path, steps)

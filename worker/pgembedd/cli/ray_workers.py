@@ -16,7 +16,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgembedd.cli.process import check_database, run_process, warn_of_unknown_settings
-from pgembedd.cli.until_idle import LOOK_EVERY_S, UNTRIED, is_idle, stop_when_idle
+from pgembedd.cli.until_idle import LOOK_EVERY_S, is_idle, stop_when_idle
 from pgembedd.errors import ConfigurationError, PgembeddError, SchemaError
 from pgembedd.log import configure_logging, get_logger
 from pgembedd.loop.shutdown import stop_on_signals
@@ -110,7 +110,7 @@ def run_on_ray(work: Work, placement: Placement) -> bool:
     warn_of_unknown_settings()
     ray = _imported()
     check_database(work.conninfo, work.pipelines)
-    if work.until_idle and is_idle(work.conninfo, work.pipelines, tell=True, awaited=UNTRIED):
+    if work.until_idle and is_idle(work.conninfo, work.pipelines, tell=True, untried=set()):
         return True
     if placement.gpus:
         work = replace(work, settings=replace(work.settings, device="cuda"))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pgembedd.loop.worker import Worker
 
 LOOK_EVERY_S = 1.0
-UNTRIED = ("unserved",)  # before this command has tried: the note may be of a worker with other settings
 
 
 def stops_when_idle(conninfo: str, pipelines: Sequence[str]) -> Callable[["Worker"], None]:
@@ -32,27 +31,30 @@ def stop_when_idle(worker: "Worker", conninfo: str, pipelines: Sequence[str]) ->
     """Has a worker end once no work is due or leased, or that cannot be known any more."""
     import psycopg
 
-    def is_over(awaited: Collection[str]) -> bool:
+    untried: set[str] = set()
+
+    def is_over() -> bool:
         with suppress(psycopg.Error, PgembeddError):  # which the last look of the command meets as well
-            return is_idle(conninfo, pipelines, tell=True, awaited=() if worker.has_tried() else awaited)
+            return is_idle(conninfo, pipelines, tell=True, untried=None if worker.has_tried() else untried)
         return True
 
     def watch() -> None:
-        while not is_over(("unserved", "running")):  # running again as soon as it takes the note back, to try
+        while not is_over():
             time.sleep(LOOK_EVERY_S)
         worker.stop()
 
-    if is_over(UNTRIED):  # before it loads a model
+    if is_over():  # before it loads a model
         worker.stop()
     else:
         threading.Thread(target=watch, name="idle", daemon=True).start()
 
 
-def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False, awaited: Collection[str] = ()) -> bool:
+def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False, untried: set[str] | None = None) -> bool:
     """Tells that nothing is due or leased; not known while the database cannot be reached.
 
-    Jobs that are not due count as well where their pipeline is in one of the `awaited` states. `tell` logs the
-    pipelines whose jobs are left, with their state.
+    Until this command has tried to serve its pipelines, it gives `untried`, to which those are added that are unserved:
+    the note may be of a worker with other settings. Their jobs count while they are, or run, as they do once a worker
+    takes the note back to try. `tell` logs the pipelines whose jobs are left all the same, with their state.
     """
     import psycopg
 
@@ -67,9 +69,11 @@ def is_idle(conninfo: str, pipelines: Sequence[str], *, tell: bool = False, awai
             row = connection.execute(query("demand"), asked).fetchone()
             if row is None or row[0] > 0:
                 return False
-            left = connection.execute(query("left"), asked).fetchall() if tell or awaited else []
-            if any(state in awaited for _, state, _ in left):
-                return False
+            left = connection.execute(query("left"), asked).fetchall() if tell or untried is not None else []
+            if untried is not None:
+                untried |= {pipeline for pipeline, state, _ in left if state == "unserved"}
+                if any(pipeline in untried and state in ("unserved", "running") for pipeline, state, _ in left):
+                    return False
             for pipeline, state, queued in left:
                 get_logger().warning("jobs_left", pipeline=pipeline, state=state, queued=queued)
             return True
