@@ -60,8 +60,8 @@ end $$;
 -- each step with which the index costs less, or for the first; null where nothing filters. A scan may visit `credit[1]`
 -- rows, and `credit[2]` more for each match that it meets: a sixth and a fifteenth of the time of the exact scan; where
 -- the index costs less for matches that lie evenly, at least four times the rows between two of them, and three times.
--- Where it is more than fifty times those, and twenty times, it is these, or a quarter of it: matches beyond are far,
--- where an index misses some.
+-- But no more than fifty times those, and twenty times, or a quarter of the sixth and the fifteenth, if that is more:
+-- matches beyond are far, and of those an index misses some.
 -- The first ends with what the index gives at once, or several times that, less the rows that then fill the list and
 -- the one that may tie with the last. A scan that has used it up is far from the matches. So the index is tried where
 -- they are too few for it, too, as they may be near; not where the sixth is less than what it gives at once, nor under
@@ -129,8 +129,8 @@ begin
     end loop;
 end $$;
 
--- What a visit costs, as a share of what it does where the indexes' pages are read from outside shared_buffers: what
--- fits into these is mostly there.
+-- The cost of a visit, as a share of that where the indexes' pages are read from outside shared_buffers. Pages that fit
+-- into these are mostly there.
 create or replace function pgembedd_internal._search_read_cost(indexes oid[]) returns double precision
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
